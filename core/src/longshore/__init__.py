@@ -1,0 +1,102 @@
+"""longshore: a worker pool you plug things into.
+
+Every public name is importable from here, and loaded when it is first asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from longshore._delivery import EventBus as EventBus
+    from longshore._limits import ResourceLimits as ResourceLimits
+    from longshore._limits import ResourceType as ResourceType
+    from longshore._limits import WorkerConfig as WorkerConfig
+    from longshore._runtime.handles import Handle as Handle
+    from longshore._runtime.stream import Stream as Stream
+    from longshore._submit import Submitter as Submitter
+    from longshore.errors import DocumentError as DocumentError
+    from longshore.errors import JournalError as JournalError
+    from longshore.errors import LongshoreError as LongshoreError
+    from longshore.errors import MemoryLimitExceeded as MemoryLimitExceeded
+    from longshore.errors import PayloadError as PayloadError
+    from longshore.errors import PluginError as PluginError
+    from longshore.errors import PoisonTask as PoisonTask
+    from longshore.errors import PoolNotRunning as PoolNotRunning
+    from longshore.errors import QueueFull as QueueFull
+    from longshore.errors import ResourceError as ResourceError
+    from longshore.errors import ResourceUnavailable as ResourceUnavailable
+    from longshore.errors import ResultNotReady as ResultNotReady
+    from longshore.errors import SettingsError as SettingsError
+    from longshore.errors import TaskCancelled as TaskCancelled
+    from longshore.errors import TaskFailed as TaskFailed
+    from longshore.errors import TaskNotFound as TaskNotFound
+    from longshore.errors import TaskTimeout as TaskTimeout
+    from longshore.errors import WorkerDied as WorkerDied
+    from longshore.events import Event as Event
+    from longshore.pool import WorkerPool as WorkerPool
+    from longshore.processor import ProcessorContext as ProcessorContext
+    from longshore.processor import ProcessorMetadata as ProcessorMetadata
+    from longshore.processor import ProcessorResult as ProcessorResult
+    from longshore.records import PoolStats as PoolStats
+    from longshore.records import RunSnapshot as RunSnapshot
+    from longshore.records import RunSummary as RunSummary
+    from longshore.records import WorkerStats as WorkerStats
+    from longshore.settings import Settings as Settings
+    from longshore.settings import load_settings as load_settings
+    from longshore.sync import map as map
+    from longshore.sync import outcomes as outcomes
+    from longshore.task import ErrorRecord as ErrorRecord
+    from longshore.task import Outcome as Outcome
+    from longshore.task import Priority as Priority
+    from longshore.task import ProcessorPriority as ProcessorPriority
+    from longshore.task import Resources as Resources
+    from longshore.task import RetryPolicy as RetryPolicy
+    from longshore.task import Task as Task
+    from longshore.task import TaskOptions as TaskOptions
+    from longshore.task import TaskState as TaskState
+    from longshore.worker import CurrentTask as CurrentTask
+    from longshore.worker import current_task as current_task
+    from longshore.worker import track as track
+
+_ERRORS = (
+    "DocumentError JournalError LongshoreError MemoryLimitExceeded PayloadError PluginError PoisonTask PoolNotRunning "
+    "QueueFull ResourceError ResourceUnavailable ResultNotReady SettingsError TaskCancelled TaskFailed TaskNotFound "
+    "TaskTimeout WorkerDied"
+)
+_HOMES = {
+    "longshore._delivery": "EventBus",
+    "longshore._limits": "ResourceLimits ResourceType WorkerConfig",
+    "longshore._runtime.handles": "Handle",
+    "longshore._runtime.stream": "Stream",
+    "longshore._submit": "Submitter",
+    "longshore.errors": _ERRORS,
+    "longshore.events": "Event",
+    "longshore.pool": "WorkerPool",
+    "longshore.processor": "ProcessorContext ProcessorMetadata ProcessorResult",
+    "longshore.records": "PoolStats RunSnapshot RunSummary WorkerStats",
+    "longshore.settings": "Settings load_settings",
+    "longshore.sync": "map outcomes",
+    "longshore.task": "ErrorRecord Outcome Priority ProcessorPriority Resources RetryPolicy Task TaskOptions TaskState",
+    "longshore.worker": "CurrentTask current_task track",
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605 - names are listed once, above
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its home."""
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version("longshore-core")
+    if name not in _HOME:
+        raise AttributeError(f"module 'longshore' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return [*__all__, "__version__"]

@@ -1,0 +1,327 @@
+"""What has happened, as records: single events for people and plugins, and batches of them for the way between.
+
+The engine speaks in batches (one record for a thousand started tasks); `expand` turns a batch into the single, typed
+events that subscribers and sinks get. Every event has `.type`, `.seq` (rising by one within a run), `.at` (aware) and
+`.data` (a flat, JSON-safe dict). Per task: submitted < started < progress < exactly one of completed, failed, cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, ClassVar, Protocol
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from longshore.task import Attempt, Outcome, Task, TaskSpec, TaskState
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
+
+
+class AnyEvent(Protocol):
+    """What every event offers."""
+
+    @property
+    def type(self) -> str:
+        """Name in the catalogue, snake case."""
+
+    @property
+    def seq(self) -> int:
+        """Place in the run's order."""
+
+    @property
+    def at(self) -> datetime:
+        """When, timezone-aware."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The flat, JSON-safe payload."""
+
+
+class Event(Struct, frozen=True):
+    """The open form: any type, any flat data."""
+
+    type: str
+    data: dict[str, Any] = {}  # Any: JSON-safe values
+    seq: int = 0
+    at: datetime = _EPOCH
+
+
+class _Typed(Struct, frozen=True):
+    seq: int
+    at: datetime
+
+    type: ClassVar[str] = ""
+
+    @property
+    def data(self) -> dict[str, Any]:  # Any: JSON-safe values
+        """Return the fields that are set, less `seq` and `at`."""
+        fields = asdict(self)
+        del fields["seq"], fields["at"]
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class _OfTask(_Typed, frozen=True):
+    task_id: str
+    name: str
+    executor: str
+    priority: int
+
+
+class TaskSubmitted(_OfTask, frozen=True):
+    """A task was accepted into the queue."""
+
+    type: ClassVar[str] = "task_submitted"
+    key: str | None = None
+    processor: str | None = None
+
+
+class TaskStarted(_OfTask, frozen=True):
+    """An attempt was handed to its executor."""
+
+    type: ClassVar[str] = "task_started"
+    attempt: int = 1
+    key: str | None = None
+    processor: str | None = None
+
+
+class TaskProgress(_Typed, frozen=True):
+    """A running task said how far it is; `progress` never goes back."""
+
+    type: ClassVar[str] = "task_progress"
+    task_id: str
+    attempt: int
+    progress: float
+    message: str = ""
+    current_step: str | None = None
+    completed_steps: int | None = None
+    total_steps: int | None = None
+    estimated_remaining_s: float | None = None
+
+
+class TaskRetried(_OfTask, frozen=True):
+    """An attempt failed and another one is due after `delay_s`."""
+
+    type: ClassVar[str] = "task_retried"
+    attempt: int = 1
+    delay_s: float = 0.0
+    error: str | None = None
+    message: str | None = None
+    key: str | None = None
+
+
+class _Ended(_OfTask, frozen=True):
+    attempt: int = 1
+    wait_s: float = 0.0
+    duration_s: float = 0.0
+    worker_id: str | None = None
+    key: str | None = None
+    processor: str | None = None
+
+
+class TaskCompleted(_Ended, frozen=True):
+    """A task ended with a result."""
+
+    type: ClassVar[str] = "task_completed"
+    state: str = "completed"
+
+
+class TaskFailed(_Ended, frozen=True):
+    """A task ended without one; `state` is "failed" or "timed_out", `error` the type, `message` its text."""
+
+    type: ClassVar[str] = "task_failed"
+    state: str = "failed"
+    error: str | None = None
+    message: str | None = None
+    reason: str | None = None
+
+
+class TaskCancelled(_Ended, frozen=True):
+    """A task was cancelled, queued or running."""
+
+    type: ClassVar[str] = "task_cancelled"
+    state: str = "cancelled"
+    message: str | None = None
+
+
+class ProgressUpdate(Struct, frozen=True):
+    """What a worker sends of a running attempt, coalesced at the source to ten a second."""
+
+    task_id: str
+    attempt: int
+    progress: float
+    message: str = ""
+    current_step: str | None = None
+    completed_steps: int | None = None
+    total_steps: int | None = None
+
+
+class TasksSubmitted(Struct, frozen=True):
+    """A batch: `tasks` of one spec were accepted."""
+
+    spec: TaskSpec
+    tasks: Sequence[Task]
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self.tasks)
+
+    def expand(self, seq: int, at: datetime) -> list[AnyEvent]:
+        """Return one TaskSubmitted per task, numbered from `seq`."""
+        spec = self.spec
+        name, executor, priority, processor = spec.name, spec.executor, int(spec.priority), spec.processor
+        return [
+            TaskSubmitted(seq + i, at, task.task_id, name, executor, priority, task.key, processor)
+            for i, task in enumerate(self.tasks)
+        ]
+
+
+class TasksStarted(Struct, frozen=True):
+    """A batch: `attempts` were handed to their executor."""
+
+    attempts: Sequence[Attempt]
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self.attempts)
+
+    def expand(self, seq: int, at: datetime) -> list[AnyEvent]:
+        """Return one TaskStarted per attempt, numbered from `seq`."""
+        events: list[AnyEvent] = []
+        for i, attempt in enumerate(self.attempts):
+            spec = attempt.spec
+            events.append(
+                TaskStarted(
+                    seq + i,
+                    at,
+                    attempt.task_id,
+                    spec.name,
+                    spec.executor,
+                    int(spec.priority),
+                    attempt.number,
+                    attempt.key,
+                    spec.processor,
+                )
+            )
+        return events
+
+
+class TasksProgressed(Struct, frozen=True):
+    """A batch: running tasks said how far they are."""
+
+    updates: Sequence[ProgressUpdate]
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self.updates)
+
+    def expand(self, seq: int, at: datetime) -> list[AnyEvent]:
+        """Return one TaskProgress per update, numbered from `seq`."""
+        return [
+            TaskProgress(
+                seq + i,
+                at,
+                u.task_id,
+                u.attempt,
+                u.progress,
+                u.message,
+                u.current_step,
+                u.completed_steps,
+                u.total_steps,
+            )
+            for i, u in enumerate(self.updates)
+        ]
+
+
+class TaskRetrying(Struct, frozen=True):
+    """A batch of one: attempt `outcome.attempts` failed, and the next is due after `delay_s`."""
+
+    spec: TaskSpec
+    outcome: Outcome
+    delay_s: float
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return 1
+
+    def expand(self, seq: int, at: datetime) -> list[AnyEvent]:
+        """Return the TaskRetried event, numbered `seq`."""
+        spec, outcome, error = self.spec, self.outcome, self.outcome.error
+        return [
+            TaskRetried(
+                seq,
+                at,
+                outcome.task_id,
+                spec.name,
+                spec.executor,
+                int(spec.priority),
+                outcome.attempts,
+                self.delay_s,
+                error.type if error else None,
+                error.message if error else None,
+                outcome.key,
+            )
+        ]
+
+
+class TasksSettled(Struct, frozen=True):
+    """A batch: tasks of one spec reached their end, and the journal, if there is one, has it."""
+
+    spec: TaskSpec
+    outcomes: Sequence[Outcome]
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return len(self.outcomes)
+
+    def expand(self, seq: int, at: datetime) -> list[AnyEvent]:
+        """Return one terminal event per outcome, numbered from `seq`."""
+        return [_ended(self.spec, outcome, seq + i, at) for i, outcome in enumerate(self.outcomes)]
+
+
+class Happened(Struct, frozen=True):
+    """A batch of one open event, such as `worker_pool_started`."""
+
+    type: str
+    data: dict[str, Any]  # Any: JSON-safe values
+
+    def __len__(self) -> int:
+        """Return the number of events."""
+        return 1
+
+    def expand(self, seq: int, at: datetime) -> list[AnyEvent]:
+        """Return the event, numbered `seq`."""
+        return [Event(self.type, self.data, seq, at)]
+
+
+EventBatch = TasksSubmitted | TasksStarted | TasksProgressed | TaskRetrying | TasksSettled | Happened
+"""What travels from the engine to the tracker, the bus and the mailboxes."""
+
+TERMINAL_TYPES = frozenset({"task_completed", "task_failed", "task_cancelled"})
+
+
+def _ended(spec: TaskSpec, outcome: Outcome, seq: int, at: datetime) -> AnyEvent:
+    common = (
+        seq,
+        at,
+        outcome.task_id,
+        spec.name,
+        spec.executor,
+        int(spec.priority),
+        outcome.attempts,
+        outcome.queued_s,
+        outcome.ran_s,
+        outcome.worker,
+        outcome.key,
+        spec.processor,
+    )
+    if outcome.state is TaskState.COMPLETED:
+        return TaskCompleted(*common)
+    error = outcome.error
+    message = error.message if error else None
+    if outcome.state is TaskState.CANCELLED:
+        return TaskCancelled(*common, "cancelled", message)
+    return TaskFailed(
+        *common, outcome.state.value, error.type if error else None, message, error.reason if error else None
+    )

@@ -1,0 +1,287 @@
+"""The contracts of all plugin kinds: each a Protocol for the type checker and, marked, the spec pluggy checks against.
+
+Mark each method of a plugin that the contract names with `@hookimpl`. Every method of the directly called kinds takes one
+record or one batch, so that what is told can grow without breaking a plugin; only hooks may take fewer arguments. A
+plugin's class may carry `Settings` (a pydantic model for its own table; the class is then made as `cls(settings)`, else
+as `cls()`) and `api` (the contract's version, an integer).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import pluggy
+from msgspec import Struct
+
+from longshore.events import AnyEvent, ProgressUpdate
+from longshore.processor import ProcessorContext, ProcessorMetadata, ProcessorResult
+from longshore.records import (
+    CommitBatch,
+    JournalQuery,
+    PoolInfo,
+    Reading,
+    ReadRequest,
+    RunInfo,
+    RunSnapshot,
+    RunSummary,
+    WorkerStats,
+)
+from longshore.task import Attempt, Outcome, Task
+
+PROJECT = "longshore"
+API = 1
+"""The version of these contracts; a plugin's `api` may be this or lower, down to API_FLOOR."""
+API_FLOOR = 1
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""The mark every contract method of a plugin carries."""
+
+KINDS = ("executors", "probes", "sinks", "journals", "processors", "pipelines", "hooks")
+"""The plugin kinds; the entry-point group of each is `longshore.<kind>`."""
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What an executor can honour; what it cannot is refused when a task is submitted."""
+
+    worker_type: str
+    """"async", "thread", "process", or the executor's own name; shown in statistics."""
+    runs: frozenset[Literal["coroutine", "function"]]
+    """Which callables it takes."""
+    timeout: Literal["kill", "cancel", "abandon", "none"]
+    """What happens to an attempt at its deadline; "none" refuses an explicit timeout."""
+    cancel_running: bool = True
+    pickles: bool = False
+    """Whether function, arguments and result leave the process."""
+    isolation: frozenset[str] = frozenset({"task"})
+    initializer: bool = True
+    runs_ahead: bool = True
+    """Whether it gains from being given more short attempts than it has workers."""
+    eager: bool = False
+    """Whether `submit` may run the attempt to its end before it returns."""
+
+
+class CancelRequest(Struct, frozen=True):
+    """Attempts that are to end: each is still reported, as cancelled unless it ended first."""
+
+    task_ids: Sequence[str]
+    message: str = "cancelled"
+
+
+class ResizeRequest(Struct, frozen=True):
+    """How many workers are wanted from now on; running attempts go on."""
+
+    workers: int
+
+
+class WorkerNotice(Struct, frozen=True):
+    """Something about a worker that is no outcome: it becomes the event `type` with these data."""
+
+    type: str
+    """"worker_error", "worker_blocked", "worker_started", "worker_stopped" or "task_overdue"."""
+    data: Mapping[str, Any]  # Any: JSON-safe values
+
+
+class ExecutorHost(Protocol):
+    """What the pool gives an executor; every method may be called from any thread and returns at once."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop the pool runs on."""
+
+    @property
+    def workers(self) -> int:
+        """How many workers are wanted at the start."""
+
+    def report(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell how attempts ended: exactly once each, in any order."""
+
+    def progress(self, updates: Sequence[ProgressUpdate]) -> None:
+        """Pass on what running tasks say of themselves."""
+
+    def notice(self, notices: Sequence[WorkerNotice]) -> None:
+        """Tell of something about a worker."""
+
+    def resized(self, workers: int) -> None:
+        """Tell how many workers there are, when that changed."""
+
+    def failed(self, error: BaseException) -> None:
+        """Tell that the executor can run nothing any more; the pool fails with this cause."""
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Where tasks run."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can honour; constant."""
+
+    @hookspec
+    async def start(self, host: ExecutorHost) -> None:
+        """Get ready; workers may be brought up on demand. What it raises stops the pool from starting."""
+
+    @hookspec
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        """Take attempts in this order; never blocks, never raises for a task. Called on the pool's loop.
+
+        An attempt's time limit counts from when it begins to run, and is the executor's to enforce. Every attempt is
+        reported exactly once through the host, whatever becomes of it.
+        """
+
+    @hookspec
+    def cancel(self, request: CancelRequest) -> None:
+        """End these attempts as the capabilities say; unknown ids are ignored."""
+
+    @hookspec
+    def resize(self, request: ResizeRequest) -> None:
+        """Change the number of workers without losing an attempt."""
+
+    @hookspec
+    def workers(self) -> Sequence[WorkerStats]:
+        """Return what each worker is doing; cheap, from any thread."""
+
+    @hookspec
+    def pids(self) -> Sequence[int]:
+        """Return the process ids of workers that are processes of their own; cheap, from any thread."""
+
+    @hookspec
+    async def stop(self, deadline: float) -> None:
+        """End everything by `deadline` (monotonic seconds); attempts still held are reported as cancelled."""
+
+
+@runtime_checkable
+class Probe(Protocol):
+    """What the machine has left."""
+
+    @property
+    def resources(self) -> Sequence[str]:
+        """The keys it reads, such as "cpu" or "disk_io"."""
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between two readings that make sense."""
+
+    @hookspec
+    def read(self, request: ReadRequest) -> Reading:
+        """Read; may raise. Called on a thread of its own, one call at a time."""
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Who is told; every method is called on the sink's own thread, one at a time."""
+
+    @hookspec
+    def open(self, run: RunInfo) -> None:
+        """A run begins."""
+
+    @hookspec
+    def on_events(self, batch: Sequence[AnyEvent]) -> None:
+        """Take some events, in order; never an empty batch."""
+
+    @hookspec
+    def close(self, summary: RunSummary) -> None:
+        """The run is over; nothing comes after."""
+
+
+@runtime_checkable
+class Journal(Protocol):
+    """What survives; every method is called on the journal's own writer thread, one at a time."""
+
+    @hookspec
+    def open(self, run: RunInfo) -> None:
+        """A run begins."""
+
+    @hookspec
+    def commit(self, batch: CommitBatch) -> None:
+        """Make the outcomes last, all or none; only after it returns is anyone told. Raising fails the pool."""
+
+    @hookspec
+    def load(self, query: JournalQuery) -> Sequence[Outcome]:
+        """Return recorded outcomes, at most one a task."""
+
+    @hookspec
+    def close(self) -> None:
+        """Nothing comes after."""
+
+
+@runtime_checkable
+class Processor(Protocol):
+    """Named work on a document; made once per worker."""
+
+    @property
+    def metadata(self) -> ProcessorMetadata:
+        """What it says of itself; constant, readable before `initialize`."""
+
+    @hookspec
+    def initialize(self) -> None:
+        """Get ready, once per worker."""
+
+    @hookspec
+    def process(self, context: ProcessorContext) -> ProcessorResult:
+        """Do the work; a coroutine function does too. Raises, or returns status "failed", when it can't."""
+
+    @hookspec
+    def cleanup(self) -> None:
+        """Let go of what `initialize` took."""
+
+    @hookspec
+    def health_check(self) -> bool:
+        """Tell whether it can work."""
+
+
+@runtime_checkable
+class PipelineSource(Protocol):
+    """Ready pipelines, as data."""
+
+    @hookspec
+    def toml(self) -> str:
+        """Return a TOML document: the keys of one `[tool.longshore.pipelines.NAME]` table."""
+
+
+class Hooks(Protocol):
+    """Veto, route, observe: each method is optional and may take any of its arguments, by name."""
+
+    @hookspec
+    def admit(self, task: Task, snapshot: RunSnapshot) -> str | None:
+        """Refuse a task by returning the reason; the first reason wins."""
+
+    @hookspec(firstresult=True)
+    def route(self, task: Task) -> str | None:
+        """Name the executor for a task that names none; the first answer wins."""
+
+    @hookspec
+    def task_settled(self, task: Task, outcome: Outcome) -> None:
+        """A task reached its end, and it is committed."""
+
+    @hookspec
+    def pool_started(self, pool_info: PoolInfo) -> None:
+        """A pool takes work."""
+
+    @hookspec
+    def pool_stopped(self, summary: RunSummary) -> None:
+        """A pool is over."""
+
+
+__all__ = [
+    "API",
+    "API_FLOOR",
+    "KINDS",
+    "PROJECT",
+    "CancelRequest",
+    "Capabilities",
+    "Executor",
+    "ExecutorHost",
+    "Hooks",
+    "Journal",
+    "PipelineSource",
+    "Probe",
+    "Processor",
+    "ResizeRequest",
+    "Sink",
+    "WorkerNotice",
+    "hookimpl",
+    "hookspec",
+]

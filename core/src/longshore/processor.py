@@ -1,0 +1,48 @@
+"""The words of processors: what one is given, what it gives, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from longshore.task import Priority
+
+
+class ProcessorContext(Struct, frozen=True, kw_only=True):
+    """The document a processor works on; travels to workers unchanged."""
+
+    document_id: str
+    file_path: str | None = None
+    mime_type: str | None = None
+    metadata: Mapping[str, Any] = {}  # Any: JSON-safe values
+    previous_results: Mapping[str, Any] = {}  # Any: `data` of the stages this one comes after, by stage name
+
+
+class ProcessorResult(Struct, frozen=True, kw_only=True):
+    """What a processor gives back; "failed" counts as a failed task without an exception being raised."""
+
+    status: Literal["completed", "failed"] = "completed"
+    data: Mapping[str, Any] = {}  # Any: JSON-safe values
+    errors: Sequence[str] = ()
+    metadata: Mapping[str, Any] = {}  # Any: JSON-safe values
+
+
+class ProcessorMetadata(Struct, frozen=True, kw_only=True):
+    """What a processor says of itself; the pool acts on it without the caller's help."""
+
+    name: str
+    version: str
+    formats: Sequence[str] = ()
+    """File suffixes without the dot, in lower case; empty means any."""
+    timeout_seconds: float = 300.0
+    retry_count: int = 3
+    concurrent_limit: int = 10
+    executor: str | None = None
+    is_cpu_intensive: bool = False
+    is_io_intensive: bool = False
+    requires_gpu: bool = False
+    memory_mb: float = 0.0
+    max_file_size_mb: float | None = None
+    priority: Priority = Priority.NORMAL

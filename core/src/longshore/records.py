@@ -1,0 +1,267 @@
+"""The other records that travel: what a probe reads, what a sink and a journal are told, what a run looks like."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from longshore.task import Outcome
+
+
+class ReadRequest(Struct, frozen=True):
+    """What a probe is asked: the process ids of the workers to account for beside the machine."""
+
+    worker_pids: Sequence[int] = ()
+
+
+class Usage(Struct, frozen=True):
+    """How much of one resource is used, of how much; `own` is the part used by this process and its workers.
+
+    Units by key: `cpu` cores, `memory` MB, `disk_io.read`, `disk_io.write`, `network_io.sent`, `network_io.received` MB/s,
+    `gpu.N` percent, `gpu_memory.N` MB. MB is 10**6 bytes. `capacity` is None where there is no known bound.
+    """
+
+    used: float
+    capacity: float | None = None
+    own: float | None = None
+
+
+class WorkerUsage(Struct, frozen=True):
+    """What one worker process and its descendants use: CPU seconds since their start, resident memory now."""
+
+    cpu_s: float
+    memory_mb: float
+
+
+class Reading(Struct, frozen=True):
+    """What a probe read at one moment; `at` is timezone-aware."""
+
+    at: datetime
+    usage: Mapping[str, Usage] = {}
+    workers: Mapping[int, WorkerUsage] = {}
+
+
+class ResourceSnapshot(Struct, frozen=True, kw_only=True):
+    """Use of the machine and of the pool at one moment, in the specification's fields."""
+
+    timestamp: datetime
+    cpu_percent: float = 0.0
+    memory_percent: float = 0.0
+    memory_mb: float = 0.0
+    disk_io_read_mb: float = 0.0
+    disk_io_write_mb: float = 0.0
+    network_io_sent_mb: float = 0.0
+    network_io_recv_mb: float = 0.0
+    active_tasks: int = 0
+    queued_tasks: int = 0
+
+
+class StageSnapshot(Struct, frozen=True, kw_only=True):
+    """The tasks of one name (a function, a processor or a pipeline stage)."""
+
+    name: str
+    executor: str
+    submitted: int = 0
+    queued: int = 0
+    running: int = 0
+    retrying: int = 0
+    completed: int = 0
+    failed: int = 0
+    """Timed out ones included."""
+    timed_out: int = 0
+    cancelled: int = 0
+    mean_s: float | None = None
+    """Mean run time of completed tasks."""
+
+
+class RunningTask(Struct, frozen=True, kw_only=True):
+    """One task that is running now."""
+
+    task_id: str
+    name: str
+    executor: str
+    running_s: float
+    attempt: int = 1
+    label: str = ""
+    """What it works on: its key where it has one, else its id."""
+    progress: float | None = None
+    message: str = ""
+
+
+class FailureGroup(Struct, frozen=True, kw_only=True):
+    """Failures alike in type and reason."""
+
+    type: str
+    message: str
+    """Of the first one seen."""
+    reason: str | None
+    count: int
+    labels: Sequence[str] = ()
+    """What the first few worked on."""
+
+
+class SinkHealth(Struct, frozen=True, kw_only=True):
+    """How telling one sink went."""
+
+    name: str
+    delivered: int = 0
+    dropped: int = 0
+    errors: int = 0
+    last_error: str | None = None
+    state: str = "ok"
+    """"ok", "slow" (events were dropped), "failing", "quarantined" or "stuck" (did not close in time)."""
+
+
+class RunSnapshot(Struct, frozen=True, kw_only=True):
+    """A run at one moment: all a live view needs. Folding the run's events again gives the same counts."""
+
+    run_id: str
+    name: str
+    started: datetime
+    elapsed_s: float
+    total: int | None = None
+    """How many tasks there will be in all, where that is known."""
+    submitted: int = 0
+    queued: int = 0
+    running: int = 0
+    retrying: int = 0
+    completed: int = 0
+    failed: int = 0
+    """Timed out ones included."""
+    timed_out: int = 0
+    cancelled: int = 0
+    retried: int = 0
+    mean_wait_s: float = 0.0
+    mean_run_s: float = 0.0
+    rate_per_s: float = 0.0
+    """Ended tasks per second over the last seconds."""
+    eta_low_s: float | None = None
+    eta_high_s: float | None = None
+    stages: Sequence[StageSnapshot] = ()
+    slowest: Sequence[RunningTask] = ()
+    """The longest-running tasks now, longest first."""
+    failures: Sequence[FailureGroup] = ()
+    """Most frequent first."""
+    throttled: str | None = None
+    """Why nothing more is started, in plain words; None when it is."""
+    usage: Mapping[str, Usage] = {}
+    sinks: Sequence[SinkHealth] = ()
+
+    @property
+    def ended(self) -> int:
+        """Return how many tasks have reached an end."""
+        return self.completed + self.failed + self.cancelled
+
+
+class RunSummary(Struct, frozen=True, kw_only=True):
+    """A run that is over."""
+
+    snapshot: RunSnapshot
+    state: str
+    """"completed", "stopped" (before all was done) or "failed" (the pool itself; `error` says why)."""
+    error: str | None = None
+    notes: Sequence[str] = ()
+    """Lines a person should see: quarantined sinks, abandoned threads, discarded late results."""
+
+
+class RunControl(Protocol):
+    """What a sink may do to a run, where settings allow it; callable from any thread."""
+
+    def cancel(self, task_id: str) -> None:
+        """Cancel one task."""
+
+    def pause(self) -> None:
+        """Start nothing new until `unpause`."""
+
+    def unpause(self) -> None:
+        """Start work again."""
+
+    def resize(self, executor: str, workers: int) -> None:
+        """Change the number of workers of an executor."""
+
+
+class RunInfo(Struct, frozen=True, kw_only=True):
+    """What a sink is opened with; `snapshot` and `control` may be called from any thread."""
+
+    run_id: str
+    started: datetime
+    snapshot: Callable[[], RunSnapshot]
+    control: RunControl | None = None
+    name: str = "longshore"
+    interactive: bool = False
+    """Whether a person's command line is behind it, so that a view may be drawn."""
+    view: str = "auto"
+    """How the command line asked for progress to be shown: auto, live, lines, json or none."""
+
+
+class CommitBatch(Struct, frozen=True, kw_only=True):
+    """Outcomes that are to be made to last before anyone is told of them."""
+
+    run_id: str
+    outcomes: Sequence[Outcome]
+
+
+class JournalQuery(Struct, frozen=True, kw_only=True):
+    """Which recorded outcomes are wanted; None means all."""
+
+    run_id: str | None = None
+    task_ids: Sequence[str] | None = None
+
+
+class PoolInfo(Struct, frozen=True, kw_only=True):
+    """What hooks are told of a pool that has started."""
+
+    run_id: str
+    executors: Mapping[str, int]
+    """Workers by executor."""
+    settings: Mapping[str, Any] = {}  # Any: JSON-safe values
+
+
+class PoolStats(Struct, frozen=True, kw_only=True):
+    """Statistics for the entire pool: the specification's nine fields, and ours."""
+
+    total_workers: int = 0
+    active_workers: int = 0
+    idle_workers: int = 0
+    queued_tasks: int = 0
+    completed_tasks: int = 0
+    failed_tasks: int = 0
+    """Timed out ones included."""
+    average_wait_time: float = 0.0
+    average_processing_time: float = 0.0
+    """Over completed tasks only."""
+    resource_utilization: Mapping[str, float] = {}
+    submitted_tasks: int = 0
+    running_tasks: int = 0
+    retrying_tasks: int = 0
+    cancelled_tasks: int = 0
+    timed_out_tasks: int = 0
+    uptime_s: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:  # Any: JSON-safe values
+        """Return the fields as a plain dict."""
+        return {name: getattr(self, name) for name in self.__struct_fields__}
+
+
+class WorkerStats(Struct, frozen=True, kw_only=True):
+    """Statistics of one worker, live."""
+
+    worker_id: str
+    worker_type: str
+    """"async", "thread", "process", or another executor's name."""
+    status: str
+    """"idle", "busy", "stopping", "stopped" or "error"."""
+    tasks_completed: int = 0
+    tasks_failed: int = 0
+    total_processing_time: float = 0.0
+    """Seconds, over completed tasks."""
+    current_task: str | None = None
+    last_heartbeat: datetime | None = None
+
+    @property
+    def average_processing_time(self) -> float:
+        """Return seconds per completed task, 0.0 with none."""
+        return self.total_processing_time / self.tasks_completed if self.tasks_completed else 0.0

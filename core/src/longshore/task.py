@@ -1,0 +1,234 @@
+"""The records of a task: what is asked for (TaskSpec, Task), tried (Attempt), and how it ended (Outcome).
+
+All are frozen msgspec structs: 50 ns to make where a frozen dataclass takes 650 (docs/decisions/0002-records.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum, IntEnum
+from typing import Any, Self
+
+from msgspec import Struct
+
+from longshore.errors import TaskCancelled, TaskFailed, TaskTimeout
+
+
+class Priority(IntEnum):
+    """How urgent a task is; a smaller number goes first, equal ones in the order they came."""
+
+    CRITICAL = 0
+    HIGH = 1
+    NORMAL = 2
+    LOW = 3
+    BACKGROUND = 4
+
+
+ProcessorPriority = Priority
+
+
+class TaskState(str, Enum):
+    """Where a task is; the last four are ends, and no task leaves an end."""
+
+    PENDING = "pending"
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+class Resources(Struct, frozen=True, kw_only=True):
+    """What a task reserves while it runs; what is not declared reserves nothing.
+
+    `cpu` is cores, `memory_mb` and `gpu_memory_mb` are MB (10**6 bytes), `disk_mbps` and `network_mbps` MB/s, `gpu` a
+    number of devices; `custom` names pools of the user's own, such as {"licence": 1}.
+    """
+
+    cpu: float = 0.0
+    memory_mb: float = 0.0
+    gpu: float = 0.0
+    gpu_memory_mb: float = 0.0
+    disk_mbps: float = 0.0
+    network_mbps: float = 0.0
+    custom: Mapping[str, float] = {}
+
+    def amounts(self) -> dict[str, float]:
+        """Return the non-zero requests by resource name."""
+        named = {
+            "cpu": self.cpu,
+            "memory": self.memory_mb,
+            "gpu": self.gpu,
+            "gpu_memory": self.gpu_memory_mb,
+            "disk_io": self.disk_mbps,
+            "network_io": self.network_mbps,
+            **self.custom,
+        }
+        return {name: amount for name, amount in named.items() if amount}
+
+
+class RetryPolicy(Struct, frozen=True):
+    """How often and when a failed attempt is tried again.
+
+    `attempts` counts the first. The wait before attempt n+1 is `backoff * 2**(n-1)` seconds, at most `max_backoff`,
+    shortened or lengthened by up to the fraction `jitter`. Only exceptions that are instances of `retry_on` are tried
+    again (a timeout counts as TaskTimeout, a dead worker as WorkerDied); a cancelled task never is.
+    """
+
+    attempts: int = 1
+    backoff: float = 0.5
+    max_backoff: float = 60.0
+    jitter: float = 0.1
+    retry_on: tuple[type[BaseException], ...] = (Exception,)
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be meant."""
+        if self.attempts < 1:
+            raise ValueError(
+                f"RetryPolicy.attempts counts the first attempt and must be at least 1, not {self.attempts}"
+            )
+        if self.backoff < 0 or self.max_backoff < 0:
+            raise ValueError("RetryPolicy.backoff and .max_backoff are seconds and cannot be negative")
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"RetryPolicy.jitter is a fraction between 0 and 1, not {self.jitter}")
+
+    def wait_s(self, attempt: int, uniform: float) -> float:
+        """Return the seconds to wait after failed attempt number `attempt`; `uniform` is drawn from [0, 1)."""
+        base = min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 60))
+        return float(base * (1.0 + self.jitter * (2.0 * uniform - 1.0)))
+
+
+class TaskOptions(Struct, frozen=True, kw_only=True):
+    """How tasks are to be run; what is None is decided by the processor's metadata, settings or defaults."""
+
+    executor: str | None = None
+    priority: Priority = Priority.NORMAL
+    timeout: float | None = None
+    """Seconds one attempt may run; None means `default_timeout`."""
+    deadline: float | None = None
+    """Seconds all attempts together may take, waiting included."""
+    retry: RetryPolicy | None = None
+    max_per_second: float | None = None
+    resources: Resources | None = None
+    key: str | None = None
+    name: str | None = None
+    initializer: Callable[[], object] | None = None
+    """Called once in each worker before its first task of this kind."""
+    isolation: str = "task"
+    """"task": a coroutine runs as an asyncio task of its own; "shared": awaited in the worker, twice as fast."""
+
+
+class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
+    """What the tasks of one call have in common; `executor` and `timeout_s` are resolved."""
+
+    function: Callable[..., Any]
+    """Any: the user's function takes and gives what it likes."""
+    name: str
+    executor: str
+    priority: Priority = Priority.NORMAL
+    timeout_s: float | None = None
+    deadline_s: float | None = None
+    retry: RetryPolicy = RetryPolicy()
+    resources: Resources | None = None
+    max_per_second: float | None = None
+    concurrent_limit: int | None = None
+    processor: str | None = None
+    initializer: Callable[[], object] | None = None
+    isolation: str = "task"
+
+
+class Task(Struct, frozen=True, eq=False, gc=False):
+    """One piece of work: a spec, and the arguments it is called with."""
+
+    task_id: str
+    spec: TaskSpec
+    args: tuple[Any, ...] = ()  # Any: the user's arguments
+    kwargs: Mapping[str, Any] | None = None
+    index: int = 0
+    key: str | None = None
+
+
+class Attempt(Task, frozen=True, eq=False, gc=False):
+    """One try at a task, as an executor gets it: the task itself, and the number of the try.
+
+    `number` counts from 1. `queued_at` and `expires_at` are monotonic seconds; the attempt must have ended by
+    `min(its start + spec.timeout_s, expires_at)`, where None is no limit.
+    """
+
+    number: int = 1
+    queued_at: float = 0.0
+    expires_at: float | None = None
+
+    @classmethod
+    def of(cls, task: Task, number: int = 1, queued_at: float = 0.0, expires_at: float | None = None) -> Self:
+        """Return a try at `task`."""
+        return cls(
+            task.task_id, task.spec, task.args, task.kwargs, task.index, task.key, number, queued_at, expires_at
+        )
+
+
+class ErrorRecord(Struct, frozen=True, kw_only=True):
+    """What is known of a failure, JSON-safe; also where the exception itself could not travel."""
+
+    type: str
+    """Qualified name of the exception's class."""
+    message: str
+    traceback: str = ""
+    reason: str | None = None
+    """One word for machines where there is one, such as "encrypted" or "signal 9"."""
+    attempt: int = 1
+    worker: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    peak_memory_mb: float | None = None
+
+
+class Outcome(Struct, frozen=True, eq=False):
+    """How an attempt ended, and with the last attempt, the task.
+
+    An executor reports one per attempt; the engine either tries again or lets it stand, and then it is the one that
+    callers, sinks and the journal get. Durations are seconds of the monotonic clock.
+    """
+
+    task_id: str
+    key: str | None
+    index: int
+    name: str
+    state: TaskState
+    value: Any = None  # Any: the user's result
+    error: ErrorRecord | None = None
+    attempts: int = 1
+    queued_s: float = 0.0
+    """From being queued (for a retry: from falling due) to the start of this attempt."""
+    ran_s: float = 0.0
+    cpu_s: float | None = None
+    peak_memory_mb: float | None = None
+    worker: str | None = None
+    exception: BaseException | None = None
+    """The task's own exception where it could travel, else None."""
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the task completed."""
+        return self.state is TaskState.COMPLETED
+
+    def unwrap(self) -> Any:  # Any: the user's result
+        """Return the value, or raise: the task's own exception unchanged where it travelled, else one of ours."""
+        if self.state is TaskState.COMPLETED:
+            return self.value
+        if isinstance(self.exception, Exception):
+            raise self.exception
+        raise self.failure()
+
+    def failure(self) -> TaskFailed:
+        """Return an exception of ours that says what is known of the failure."""
+        kinds = {TaskState.TIMED_OUT: TaskTimeout, TaskState.CANCELLED: TaskCancelled}
+        kind = kinds.get(self.state, TaskFailed)
+        error = self.error
+        text = f"task {self.task_id} ({self.name}) {self.state.value}"
+        if error is None:
+            return kind(text)
+        detail = f"{error.type}: {error.message}" if error.message else error.type
+        return kind(f"{text}: {detail}", type=error.type, attempt=error.attempt, worker=error.worker)

@@ -1,0 +1,378 @@
+"""What runs beside the user's function in any worker: bind the current task, report progress, pack results and errors.
+
+Imported by every executor and, in process workers, before anything else of ours: it needs only the words, so a worker
+starts without pydantic, stevedore, pluggy or a command-line library.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, Any, TypeVar
+
+from longshore.errors import LongshoreError, TaskCancelled, TaskFailed
+from longshore.events import ProgressUpdate
+from longshore.processor import ProcessorContext, ProcessorResult
+from longshore.task import Attempt, ErrorRecord, Outcome, TaskState
+
+ItemT = TypeVar("ItemT")
+
+PROGRESS_PERIOD_S = 0.1
+"""Updates of one task are sent at most this often; the first and the last always are."""
+_COMPLETED = TaskState.COMPLETED  # looked up once: an Enum's member costs 70 ns to get at on Python 3.11
+_TEXT_CAP = 16_384  # characters kept of a message or a traceback
+
+
+class Seat:
+    """One worker's place: what it runs now, and a dict that lives as long as the worker.
+
+    An executor makes one seat per worker, sets `attempt` and `started` as it begins an attempt, and sends its progress
+    by `send`. The two plain assignments per task are all that binding costs.
+    """
+
+    __slots__ = ("attempt", "cancelled", "prepared", "send", "started", "state", "view", "worker_id")
+
+    def __init__(self, worker_id: str, send: Callable[[ProgressUpdate], None]) -> None:
+        """Make an empty seat."""
+        self.worker_id = worker_id
+        self.send = send
+        self.attempt: Attempt | None = None
+        self.started = 0.0
+        self.cancelled: Attempt | None = None
+        self.state: dict[str, Any] = {}  # Any: the user's own objects
+        self.prepared: set[object] = set()
+        self.view: CurrentTask | None = None
+        """What `current_task` gave out for the attempt; None while nobody asked, and then `finish` has nothing to do."""
+
+    def task(self) -> CurrentTask | None:
+        """Return the view of the attempt that runs here, made on first use; None between attempts."""
+        attempt = self.attempt
+        if attempt is None:
+            return None
+        if self.view is None or self.view._attempt is not attempt:
+            self.view = CurrentTask(self, attempt, self.started)
+        return self.view
+
+    def finish(self) -> None:
+        """Send the last progress of the attempt that ended, if any was held back."""
+        if self.view is not None:
+            self.view._flush()
+            self.view = None
+
+    def prepare(self, initializer: Callable[[], object] | None) -> None:
+        """Call `initializer` if this worker has not yet; what it raises is the attempt's failure."""
+        if initializer is not None and initializer not in self.prepared:
+            initializer()
+            self.prepared.add(initializer)
+
+
+_seat: ContextVar[Seat | None] = ContextVar("longshore_seat", default=None)
+
+
+def bind(seat: Seat) -> None:
+    """Make `seat` the one that `current_task` looks at, in this thread or asyncio task."""
+    _seat.set(seat)
+
+
+class CurrentTask:
+    """The running task, seen from inside it."""
+
+    __slots__ = ("_attempt", "_held", "_seat", "_sent_at", "_started", "_top")
+
+    def __init__(self, seat: Seat, attempt: Attempt, started: float) -> None:
+        """Look at `attempt`, begun at monotonic `started`."""
+        self._seat = seat
+        self._attempt = attempt
+        self._started = started
+        self._sent_at = 0.0
+        self._held: ProgressUpdate | None = None
+        self._top = 0.0
+
+    @property
+    def task_id(self) -> str:
+        """The task's id."""
+        return self._attempt.task_id
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self._attempt.spec.name
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self._attempt.number
+
+    @property
+    def worker_id(self) -> str:
+        """The worker that runs it."""
+        return self._seat.worker_id
+
+    @property
+    def worker_state(self) -> dict[str, Any]:  # Any: the user's own objects
+        """A dict that lives as long as the worker and is seen by its tasks only."""
+        return self._seat.state
+
+    def time_remaining(self) -> float | None:
+        """Return the seconds until this attempt must have ended, None without a limit."""
+        attempt = self._attempt
+        limits = []
+        if attempt.spec.timeout_s is not None:
+            limits.append(self._started + attempt.spec.timeout_s)
+        if attempt.expires_at is not None:
+            limits.append(attempt.expires_at)
+        return min(limits) - time.monotonic() if limits else None
+
+    def cancelled(self) -> bool:
+        """Tell whether somebody wants this attempt to end."""
+        return self._seat.cancelled is self._attempt
+
+    def check_cancelled(self) -> None:
+        """Raise TaskCancelled if somebody wants this attempt to end."""
+        if self.cancelled():
+            raise TaskCancelled(f"task {self.task_id} ({self.name}) was cancelled", task_id=self.task_id)
+
+    def progress(
+        self,
+        fraction: float | None = None,
+        message: str = "",
+        *,
+        step: str | None = None,
+        completed_steps: int | None = None,
+        total_steps: int | None = None,
+    ) -> None:
+        """Say how far the task is, 0 to 1; steps stand in for the fraction when none is given. It never goes back."""
+        if fraction is None:
+            fraction = completed_steps / total_steps if completed_steps is not None and total_steps else self._top
+        self._top = max(self._top, min(1.0, max(0.0, fraction)))
+        update = ProgressUpdate(self.task_id, self.attempt, self._top, message, step, completed_steps, total_steps)
+        now = time.monotonic()
+        if now - self._sent_at >= PROGRESS_PERIOD_S:
+            self._sent_at = now
+            self._held = None
+            self._seat.send(update)
+        else:
+            self._held = update
+
+    @contextmanager
+    def output(self, path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+        """Open a file that appears at `path` whole, or not at all: temporary file, fsync, rename, folder fsync."""
+        target = Path(path)
+        with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            try:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    Path(file.name).unlink()
+                raise
+        Path(file.name).replace(target)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _flush(self) -> None:
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._seat.send(held)
+
+
+def current_task() -> CurrentTask:
+    """Return the task this code runs in; RuntimeError outside of one."""
+    seat = _seat.get()
+    task = seat.task() if seat is not None else None
+    if task is None:
+        raise RuntimeError("current_task() was called outside of a task: only code a pool runs has one")
+    return task
+
+
+def track(items: Iterable[ItemT], *, total: int | None = None, message: str = "") -> Iterator[ItemT]:
+    """Yield `items`, reporting the current task's progress after each; outside a task, just yield them."""
+    seat = _seat.get()
+    task = seat.task() if seat is not None else None
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    for done, item in enumerate(items, 1):
+        yield item
+        if task is not None:
+            task.progress(None, message, completed_steps=done, total_steps=total)
+
+
+def completed(
+    attempt: Attempt, value: Any, started: float, ended: float, worker: str, cpu_s: float | None = None
+) -> Outcome:
+    """Return the outcome of an attempt that returned `value`; times are monotonic seconds. Any: the user's result."""
+    return Outcome(
+        attempt.task_id,
+        attempt.key,
+        attempt.index,
+        attempt.spec.name,
+        _COMPLETED,
+        value,
+        None,
+        attempt.number,
+        started - attempt.queued_at,
+        ended - started,
+        cpu_s,
+        None,
+        worker,
+    )
+
+
+def ended(
+    attempt: Attempt,
+    state: TaskState,
+    error: ErrorRecord,
+    started: float,
+    now: float,
+    exception: BaseException | None = None,
+) -> Outcome:
+    """Return the outcome of an attempt that gave no value; times are monotonic seconds."""
+    return Outcome(
+        attempt.task_id,
+        attempt.key,
+        attempt.index,
+        attempt.spec.name,
+        state,
+        None,
+        error,
+        attempt.number,
+        max(0.0, started - attempt.queued_at),
+        max(0.0, now - started),
+        None,
+        error.peak_memory_mb,
+        error.worker,
+        exception,
+    )
+
+
+def failed(attempt: Attempt, exception: BaseException, started: float, now: float, worker: str | None) -> Outcome:
+    """Return the outcome of an attempt that raised; a raised TaskCancelled of ours counts as cancelled."""
+    state = TaskState.CANCELLED if isinstance(exception, TaskCancelled) else TaskState.FAILED
+    return ended(attempt, state, pack_error(exception, attempt.number, worker), started, now, exception)
+
+
+def timed_out(attempt: Attempt, started: float, now: float, worker: str | None, note: str = "") -> Outcome:
+    """Return the outcome of an attempt that passed its limit; `note` says what became of what was running."""
+    spec = attempt.spec
+    expired = attempt.expires_at is not None and now >= attempt.expires_at
+    limit = f"its deadline of {spec.deadline_s:g} s over all attempts" if expired and spec.deadline_s else None
+    limit = limit or (f"its timeout of {spec.timeout_s:g} s" if spec.timeout_s else "its deadline")
+    message = f"task {attempt.task_id} ({spec.name}) timed out: it passed {limit}" + (f"; {note}" if note else "")
+    error = ErrorRecord(
+        type="longshore.errors.TaskTimeout",
+        message=message,
+        reason="timeout",
+        attempt=attempt.number,
+        worker=worker,
+    )
+    return ended(attempt, TaskState.TIMED_OUT, error, started, now)
+
+
+def cancelled(attempt: Attempt, started: float, now: float, worker: str | None, message: str = "cancelled") -> Outcome:
+    """Return the outcome of an attempt that was cancelled before or while it ran."""
+    error = ErrorRecord(
+        type="longshore.errors.TaskCancelled",
+        message=message,
+        reason="cancelled",
+        attempt=attempt.number,
+        worker=worker,
+    )
+    return ended(attempt, TaskState.CANCELLED, error, started, now)
+
+
+def pack_error(exception: BaseException, attempt: int, worker: str | None) -> ErrorRecord:
+    """Return what is known of an exception, capped, whatever its `__str__` does."""
+    facts = exception.facts if isinstance(exception, LongshoreError) else {}
+    reason = facts.get("reason")
+    return ErrorRecord(
+        type=type_name(exception),
+        message=_text(exception),
+        traceback=_traceback(exception),
+        reason=reason if isinstance(reason, str) else None,
+        attempt=attempt,
+        worker=worker,
+        exit_code=facts.get("exit_code"),
+        signal=facts.get("signal"),
+        peak_memory_mb=facts.get("peak_memory_mb"),
+    )
+
+
+def type_name(exception: BaseException) -> str:
+    """Return the qualified name of the exception's class, without `builtins`."""
+    kind = type(exception)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def portable(exception: BaseException) -> bytes | None:
+    """Return a pickle of the exception that was shown to come back as the same type, else None."""
+    try:
+        data = pickle.dumps(exception, pickle.HIGHEST_PROTOCOL)
+        back = pickle.loads(data)  # noqa: S301 - our own bytes, made in the line above
+    except BaseException:  # noqa: BLE001 - a reducer is user code and may raise anything
+        return None
+    return data if type(back) is type(exception) else None
+
+
+def _text(exception: BaseException) -> str:
+    try:
+        return str(exception)[:_TEXT_CAP]
+    except BaseException as error:  # noqa: BLE001 - __str__ is user code and may raise anything
+        return f"<the message could not be made: {type(error).__name__}>"
+
+
+def _traceback(exception: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(exception))[-_TEXT_CAP:]
+    except BaseException as error:  # noqa: BLE001 - formatting calls user code, which may raise anything
+        return f"<the traceback could not be made: {type(error).__name__}>"
+
+
+class ProcessorCall:
+    """The function of a processor's tasks: one processor per worker, made and initialised on its first task there.
+
+    Travels by the processor's class; a worker keeps the instance in its seat, under this call's name and version.
+    """
+
+    __slots__ = ("factory", "name")
+
+    def __init__(self, factory: Callable[[], Any], name: str) -> None:  # Any: a Processor, by contract
+        """Call `factory()` for the instance; it must be picklable for executors that leave the process."""
+        self.factory = factory
+        self.name = name
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel by the factory."""
+        return ProcessorCall, (self.factory, self.name)
+
+    def instance(self) -> Any:  # Any: a Processor, by contract
+        """Return this worker's processor, making and initialising it on first use."""
+        state = current_task().worker_state
+        key = f"processor:{self.name}"
+        held = state.get(key)
+        if held is None or held[0] is not self.factory:
+            processor = self.factory()
+            processor.initialize()
+            held = state[key] = (self.factory, processor)
+        return held[1]
+
+    def __call__(self, context: ProcessorContext) -> Any:  # Any: the result's data, JSON-safe values
+        """Process one document; a result with status "failed" is raised as TaskFailed, with its first error's text."""
+        return self.unpack(self.instance().process(context))
+
+    def unpack(self, result: ProcessorResult) -> ProcessorResult:
+        """Return a completed result; raise for a failed one."""
+        if result.status == "failed":
+            message = "; ".join(result.errors) or f"processor {self.name} returned status failed"
+            raise TaskFailed(message, processor=self.name, reason=result.metadata.get("reason"))
+        return result
