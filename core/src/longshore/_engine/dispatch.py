@@ -1,0 +1,258 @@
+"""Which waiting tasks start now, and where: the free room of each executor, the cap over all, the ledger, the order.
+
+An executor with `slots` workers is given up to `slots * ahead` attempts, where `ahead` follows how long its tasks
+take: attempts of a microsecond go out by the hundred, so that no worker waits for the engine, and one of a second by
+itself, so that an urgent task waits for little. Tasks that reserve something, or are limited in rate or number, are
+never handed out ahead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+
+from longshore._engine.lanes import AGING_S, Gate, Lane, LaneKey, lane_key
+from longshore._engine.ledger import Ledger
+from longshore.task import Attempt, Priority, TaskSpec
+
+AHEAD_S = 0.004
+"""Seconds of work an executor holds for each of its workers."""
+AHEAD_MOST = 512
+WINDOW_MOST = 2048
+"""Attempts an executor holds at most, unless it has more workers than that."""
+_SMOOTHING = 0.3
+_GATES_MOST = 1024
+_LAST = (len(Priority), 0.0, 0)
+
+
+class Place:
+    """One executor, as the engine sees it."""
+
+    __slots__ = ("ahead", "held", "lanes", "mean_s", "name", "runs_ahead", "slots")
+
+    def __init__(self, name: str) -> None:
+        """Make a place without workers; nothing starts there until it is up."""
+        self.name = name
+        self.slots = 0
+        self.runs_ahead = True
+        """Whether it gains from being given more attempts than it has workers."""
+        self.held = 0
+        self.ahead = 1
+        self.mean_s: float | None = None
+        self.lanes: list[Lane] = []
+
+    def up(self, slots: int, runs_ahead: bool) -> None:
+        """Have `slots` workers from now on."""
+        self.slots = slots
+        self.runs_ahead = runs_ahead
+        if not runs_ahead:
+            self.ahead = 1
+
+    def best(self, now: float) -> tuple[int, float, int]:
+        """Return the rank of what goes next here; the lowest of all when nothing waits."""
+        return min((rank for lane in self.lanes if (rank := lane.best(now)) is not None), default=_LAST)
+
+    def waits(self) -> bool:
+        """Tell whether anything may be waiting here."""
+        return any(map(Lane.waits, self.lanes))
+
+    def busy(self) -> int:
+        """Return how many of its workers may be running something."""
+        return min(self.held, self.slots)
+
+    def ended(self, count: int, ran_s: float) -> None:
+        """Take `count` attempts off, and learn from the `ran_s` seconds they took together."""
+        self.held -= count
+        mean_s = ran_s / count
+        self.mean_s = mean_s if self.mean_s is None else self.mean_s + _SMOOTHING * (mean_s - self.mean_s)
+        if self.runs_ahead:
+            wanted = int(AHEAD_S / max(self.mean_s, 1e-7))
+            self.ahead = max(1, min(wanted, self.ahead * 2, AHEAD_MOST))
+
+    def window(self, slots: int) -> int:
+        """Return how many attempts it may hold when it may use `slots` workers."""
+        if slots < self.slots:
+            return slots  # the cap over all binds: nothing ahead, or more would run than it allows
+        return max(slots, min(slots * self.ahead, WINDOW_MOST))
+
+
+class Dispatch:
+    """The places, the ledger, and what may start."""
+
+    __slots__ = ("_exact", "_gates", "_lanes", "_places", "_scarce", "cap", "held", "ledger", "opens_at", "queued")
+
+    def __init__(self, cap: int, capacity: Mapping[str, float]) -> None:
+        """Let at most `cap` tasks run at once over all places, lending at most `capacity`."""
+        self.cap = cap
+        self.ledger = Ledger(capacity)
+        self._places: dict[str, Place] = {}
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._gates: dict[tuple[object, ...], Gate] = {}
+        self._exact: dict[str, Lane] = {}  # by running task, of the lanes that count one by one
+        self._scarce = False
+        """Whether the executors have more workers together than may be used at once."""
+        self.queued = [0, 0]
+        """How many tasks wait: ordinary, urgent."""
+        self.held: str | None = None
+        """Why something that waits was not started last time, though a worker was free."""
+        self.opens_at: float | None = None
+        """When a rate limit lets the next task start, if one held something back."""
+
+    def up(self, executor: str, slots: int, runs_ahead: bool) -> None:
+        """Set how many workers an executor has."""
+        self._place(executor).up(slots, runs_ahead)
+        self._scarce = sum(place.slots for place in self._places.values()) > self.cap
+
+    def queue(self, spec: TaskSpec, attempts: Sequence[Attempt]) -> None:
+        """Let attempts of one spec wait, behind those of their priority."""
+        key = lane_key(spec)
+        lane = self._lanes.get(key)
+        if lane is None:
+            gate = self._gates.get(key[2:])
+            if gate is None:
+                gate = self._gates[key[2:]] = Gate(*key[2:])
+            lane = self._lanes[key] = Lane(key, gate)
+            self._place(key[0]).lanes.append(lane)
+        lane.queues[spec.priority].extend(attempts)
+        self.queued[spec.priority is Priority.CRITICAL] += len(attempts)
+
+    def remove(self, task_ids: Container[str]) -> list[Attempt]:
+        """Take these tasks out of wherever they wait."""
+        gone = [attempt for lane in self._lanes.values() for attempt in lane.remove(task_ids)]
+        for attempt in gone:
+            self.queued[attempt.spec.priority is Priority.CRITICAL] -= 1
+        for lane in list(self._lanes.values()) if gone else ():
+            self._forget(lane)
+        return gone
+
+    def waiting(self) -> Iterator[Attempt]:
+        """Yield all that wait."""
+        return (attempt for lane in self._lanes.values() for queue in lane.queues for attempt in queue)
+
+    def ended(self, executor: str, count: int, ran_s: float) -> None:
+        """Take ended attempts off their place."""
+        if count:
+            self._place(executor).ended(count, ran_s)
+
+    @property
+    def counts_exactly(self) -> bool:
+        """Whether anything runs that is counted one by one."""
+        return bool(self._exact)
+
+    def release(self, task_id: str) -> None:
+        """Take an ended attempt off its lane, if that counts one by one."""
+        lane = self._exact.pop(task_id, None)
+        if lane is not None:
+            lane.running -= 1
+            lane.gate.running -= 1
+            self.ledger.take_back(task_id)
+            self._forget(lane)
+
+    def _forget(self, lane: Lane) -> None:
+        """Drop an exact lane that has nothing left; its gate stays, for it remembers when the last one started."""
+        if lane.exact and not lane.running and not lane.waits() and self._lanes.pop(lane.key, None) is lane:
+            self._place(lane.key[0]).lanes.remove(lane)
+            if len(self._gates) > _GATES_MOST:
+                self._gates = {key: gate for key, gate in self._gates.items() if gate.running}
+
+    def start(self, now: float) -> Iterator[tuple[str, list[Attempt]]]:
+        """Choose what starts; yield it by executor."""
+        self.held = None
+        self.opens_at = None
+        places: Iterable[Place] = self._places.values()
+        if self._scarce:
+            places = [place for place in places if place.waits()]
+            if len(places) > 1:
+                yield from self._share(places, now)
+                return
+        for place in places:
+            attempts = self._fill(place, now)
+            if attempts:
+                yield place.name, attempts
+
+    def _share(self, places: list[Place], now: float) -> Iterator[tuple[str, list[Attempt]]]:
+        """Choose one by one, best first over all places, or the first of them would take all that the cap leaves."""
+        chosen: dict[str, list[Attempt]] = {place.name: [] for place in places}
+        while places:
+            place = min(places, key=lambda place: place.best(now))
+            attempts = self._fill(place, now, most=1)
+            chosen[place.name] += attempts
+            if not attempts:
+                places.remove(place)
+        for name, attempts in chosen.items():
+            if attempts:
+                yield name, attempts
+
+    def _fill(self, place: Place, now: float, most: int | None = None) -> list[Attempt]:
+        """Take attempts, at most `most`, as far as the place and the cap have room for them."""
+        used = sum(other.busy() for other in self._places.values() if other is not place)
+        slots = min(place.slots, self.cap - used)
+        attempts: list[Attempt] = []
+        free = place.window(slots) - place.held
+        if most is not None:
+            free = min(free, most)
+        if free > 0:
+            self._choose(place, free, slots - place.held, now, attempts)
+            place.held += len(attempts)
+        return attempts
+
+    def _choose(self, place: Place, free: int, unused: int, now: float, attempts: list[Attempt]) -> None:
+        """Take up to `free` attempts in order; of exact lanes only as many as there are unused workers."""
+        lanes = place.lanes
+        if len(lanes) == 1 and not lanes[0].exact:
+            priority = lanes[0].only_priority()
+            if priority is not None:
+                attempts.extend(lanes[0].take(priority, free))
+                self.queued[priority == Priority.CRITICAL] -= len(attempts)
+                return
+        shut: set[int] = set()
+        kept: set[str] = set()
+        while len(attempts) < free:
+            best: tuple[int, float, int, int] | None = None
+            for index, lane in enumerate(lanes):
+                rank = lane.best(now) if index not in shut else None
+                if rank is not None and (best is None or (*rank, index) < best):
+                    best = (*rank, index)
+            if best is None:
+                return
+            lane = lanes[best[3]]
+            if lane.exact:
+                if not self._opens(lane, now, kept, waited_s=now - best[1]):
+                    shut.add(best[3])
+                    continue
+                if len(attempts) >= unused:
+                    return  # nothing goes ahead of it, or the worker it needs would never be free
+            attempts += lane.take(best[2], 1)
+            self.queued[best[2] == Priority.CRITICAL] -= 1
+            if lane.exact:
+                lane.running += 1
+                lane.gate.started(now)
+                self._exact[attempts[-1].task_id] = lane
+                self.ledger.lend(attempts[-1].task_id, lane.amounts)
+
+    def _opens(self, lane: Lane, now: float, kept: set[str], *, waited_s: float) -> bool:
+        """Tell whether a lane's own bounds let its next task start.
+
+        `kept` names what nothing of lower rank here gets now, because one that has waited long wants more than is left.
+        """
+        gate = lane.gate
+        opens = gate.opens_at(now)
+        if opens is None:
+            self.held = f"at most {gate.limit} of {gate.name} at once"
+            return False
+        if opens > now:
+            self.held = f"at most {gate.rate:g} of {gate.name} a second"
+            self.opens_at = opens if self.opens_at is None else min(self.opens_at, opens)
+            return False
+        if kept.isdisjoint(lane.amounts) and self.ledger.fits(lane.amounts):
+            return True
+        wanted = ", ".join(f"{name} {amount:g}" for name, amount in lane.amounts.items())
+        self.held = f"waiting for {wanted}: all of it is lent to running tasks"
+        if waited_s >= AGING_S and self.ledger.never(lane.amounts) is None:
+            kept.update(lane.amounts)
+        return False
+
+    def _place(self, executor: str) -> Place:
+        place = self._places.get(executor)
+        if place is None:
+            place = self._places[executor] = Place(executor)
+        return place

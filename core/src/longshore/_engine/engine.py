@@ -1,0 +1,321 @@
+"""The engine: takes what has happened and the time, gives back what to do next.
+
+Pure: it reads no clock and starts nothing.
+Called by the driver (`longshore._runtime`), by the tests and by simulation, all in the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import assert_never
+
+from msgspec import Struct
+
+from longshore._engine.dispatch import Dispatch
+from longshore._engine.messages import (
+    Abort,
+    Cancel,
+    CancelAttempts,
+    Command,
+    Drain,
+    ExecutorUp,
+    Grant,
+    Pause,
+    Refuse,
+    Reported,
+    Settle,
+    Start,
+    Stimulus,
+    Submit,
+    Tell,
+    Tick,
+    Unpause,
+)
+from longshore._engine.retry import expired, may_retry, stopped
+from longshore._engine.schedule import Schedule
+from longshore._engine.states import (
+    CANCELLED,
+    COMPLETED,
+    ENDS,
+    FAILED,
+    PENDING,
+    PROCESSING,
+    QUEUED,
+    TIMED_OUT,
+    check_reported,
+)
+from longshore.events import TaskRetrying, TasksStarted, TasksSubmitted
+from longshore.task import Attempt, Outcome, Priority, Resources, TaskSpec, TaskState
+
+
+class EngineConfig(Struct, frozen=True, kw_only=True):
+    """The bounds the engine keeps."""
+
+    max_queue_size: int = 1000
+    priority_queue_size: int = 100
+    """The bound of CRITICAL tasks, which have a queue of their own."""
+    max_concurrent_tasks: int = 50
+    capacity: Mapping[str, float] = {}
+
+
+class EngineSnapshot(Struct, frozen=True, kw_only=True):
+    """Where all accepted tasks are. Folding the engine's events gives the same numbers."""
+
+    submitted: int = 0
+    queued: int = 0
+    running: int = 0
+    retrying: int = 0
+    """Those with a failed attempt that wait for their next one, until it starts."""
+    completed: int = 0
+    failed: int = 0
+    """Timed out ones included."""
+    timed_out: int = 0
+    cancelled: int = 0
+    retried: int = 0
+    late: int = 0
+    """Reports of attempts that no longer counted."""
+
+
+class Engine:
+    """Admission, queue, ledger, retry and deadlines of one pool.
+
+    A task's state is the place that holds it: a lane (queued), `_running` (processing), `_waiting` (pending, until its
+    retry falls due), or none (ended). `uniform` gives numbers in [0, 1), for the jitter of retries. Laws, checked by
+    tests/properties/test_engine_laws.py: every accepted task ends exactly once; what is lent out sums to zero at the end;
+    first in, first out within a priority; aging bounds the wait of LOW under a steady HIGH stream; the queue bounds and
+    max_concurrent_tasks hold.
+    """
+
+    def __init__(self, config: EngineConfig | None = None, uniform: Callable[[], float] = lambda: 0.5) -> None:
+        """Start with nothing accepted."""
+        self.config = config or EngineConfig()
+        self._uniform = uniform
+        self._dispatch = Dispatch(self.config.max_concurrent_tasks, self.config.capacity)
+        self._running: dict[str, Attempt] = {}
+        self._waiting: dict[str, Attempt] = {}
+        self._retries = [0, 0]  # how many are in _waiting: ordinary, urgent
+        self._due = Schedule()
+        self._expiring = Schedule()
+        self._cancelling: set[str] = set()
+        self._closed = False
+        self._paused = False
+        self._ended = dict.fromkeys(ENDS, 0)
+        self._retried = self._late = 0
+
+    # ---- asking: changes nothing
+
+    def room(self, priority: Priority) -> int:
+        """Return how many more tasks of this priority the queue takes; a retry keeps its place while it waits."""
+        urgent = priority is Priority.CRITICAL
+        bound = self.config.priority_queue_size if urgent else self.config.max_queue_size
+        return max(0, bound - self._dispatch.queued[urgent] - self._retries[urgent])
+
+    def never_fits(self, resources: Resources | None) -> str | None:
+        """Return why these resources can never be lent, None when they can."""
+        return self._dispatch.ledger.never(resources.amounts()) if resources is not None else None
+
+    def state(self, task_id: str) -> TaskState | None:
+        """Return where an accepted task is, None when it has ended or is unknown; for a queued one it looks at all."""
+        if task_id in self._running:
+            return PROCESSING
+        if task_id in self._waiting:
+            return PENDING
+        return QUEUED if any(attempt.task_id == task_id for attempt in self._dispatch.waiting()) else None
+
+    def is_running(self, task_id: str) -> bool:
+        """Tell whether an attempt of the task is with its executor."""
+        return task_id in self._running
+
+    def live(self) -> Iterator[Attempt]:
+        """Yield all tasks that have not ended."""
+        yield from self._running.values()
+        yield from self._waiting.values()
+        yield from self._dispatch.waiting()
+
+    def lent(self) -> dict[str, float]:
+        """Return what is lent out now, by resource."""
+        return self._dispatch.ledger.lent()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no accepted task is left."""
+        return not self._running and not self._waiting and not any(self._dispatch.queued)
+
+    def held_because(self) -> str | None:
+        """Return in plain words why waiting tasks are not started; None when none waits or workers are busy."""
+        if not any(self._dispatch.queued):
+            return None
+        return "paused" if self._paused else self._dispatch.held
+
+    def next_due(self, now: float) -> float | None:
+        """Return when the engine wants to be called even if nothing happens; None for never."""
+        opens = None if self._paused else self._dispatch.opens_at
+        times = [time for time in (self._due.first, self._expiring.first, opens) if time is not None]
+        return min(times) if times else None
+
+    def snapshot(self) -> EngineSnapshot:
+        """Return where all accepted tasks are."""
+        ended, queued = self._ended, sum(self._dispatch.queued)
+        running, retrying = len(self._running), len(self._waiting)
+        again = sum(attempt.number > 1 for attempt in self._dispatch.waiting()) if self._retried else 0
+        return EngineSnapshot(
+            submitted=sum(ended.values()) + queued + running + retrying,
+            queued=queued - again,
+            running=running,
+            retrying=retrying + again,
+            completed=ended[COMPLETED],
+            failed=ended[FAILED] + ended[TIMED_OUT],
+            timed_out=ended[TIMED_OUT],
+            cancelled=ended[CANCELLED],
+            retried=self._retried,
+            late=self._late,
+        )
+
+    # ---- deciding
+
+    def handle(self, stimuli: Iterable[Stimulus], now: float) -> list[Command]:
+        """Take what has happened by `now` (monotonic seconds, never falling); return what to do, in order."""
+        out: list[Command] = []
+        for stimulus in stimuli:
+            match stimulus:
+                case Reported():
+                    self._report(stimulus, now, out)
+                case Submit():
+                    self._submit(stimulus, now, out)
+                case Cancel():
+                    self._cancel(stimulus.task_ids, stimulus.message, now, out)
+                case ExecutorUp():
+                    self._dispatch.up(stimulus.executor, stimulus.slots, stimulus.runs_ahead)
+                case Grant():
+                    self._dispatch.ledger.capacity = dict(stimulus.capacity)
+                case Pause() | Unpause():
+                    self._paused = isinstance(stimulus, Pause)
+                case Drain():
+                    self._closed = True
+                case Abort():
+                    self._closed = True
+                    self._cancel([attempt.task_id for attempt in self.live()], stimulus.message, now, out)
+                case Tick():
+                    pass
+                case _:
+                    assert_never(stimulus)
+        if self._due or self._expiring:
+            self._clock(now, out)
+        if not self._paused:
+            self._start(now, out)
+        return out
+
+    def _submit(self, stimulus: Submit, now: float, out: list[Command]) -> None:
+        spec, attempts = stimulus.spec, stimulus.attempts
+        if self._closed:
+            out.append(Refuse(attempts, "closed", "the pool takes no more work"))
+            return
+        never = self.never_fits(spec.resources)
+        if never is not None:
+            out.append(Refuse(attempts, "never", never))
+            return
+        room = self.room(spec.priority)
+        if len(attempts) > room:
+            out.append(Refuse(attempts[room:], "full", "the queue is full"))
+            attempts = attempts[:room]
+        if attempts:
+            if spec.deadline_s is not None:
+                expires_at = now + spec.deadline_s
+                attempts = [Attempt.of(attempt, 1, now, expires_at) for attempt in attempts]
+                for attempt in attempts:
+                    self._expiring.add(expires_at, attempt.task_id)
+            self._dispatch.queue(spec, attempts)
+            out.append(Tell(TasksSubmitted(spec, attempts)))
+
+    def _start(self, now: float, out: list[Command]) -> None:
+        for executor, attempts in self._dispatch.start(now):
+            self._running.update(zip([attempt.task_id for attempt in attempts], attempts, strict=True))
+            out.append(Tell(TasksStarted(attempts)))
+            out.append(Start(executor, attempts))
+
+    def _report(self, stimulus: Reported, now: float, out: list[Command]) -> None:
+        """Let final outcomes stand, in runs of one spec; send the others back to wait for their retry."""
+        running, exact = self._running, self._dispatch.counts_exactly
+        settled: list[Outcome] = []
+        spec: TaskSpec | None = None
+        count, ran_s = 0, 0.0
+        for outcome in stimulus.outcomes:
+            attempt = running.get(outcome.task_id)
+            if attempt is None or attempt.number != outcome.attempts:
+                self._late += 1
+                continue
+            if attempt.spec is not spec:
+                self._settle(spec, settled, out)
+                settled, spec = [], attempt.spec
+            ran_s += outcome.ran_s
+            count += 1
+            del running[outcome.task_id]
+            if exact:
+                self._dispatch.release(outcome.task_id)
+            if outcome.state is not COMPLETED:
+                check_reported(outcome.state, outcome.task_id)
+                if self._retry(attempt, outcome, now, out):
+                    continue
+            settled.append(outcome)
+        self._settle(spec, settled, out)
+        self._dispatch.ended(stimulus.executor, count, ran_s)
+
+    def _settle(self, spec: TaskSpec | None, outcomes: list[Outcome], out: list[Command]) -> None:
+        if spec is None or not outcomes:
+            return
+        if self._cancelling:
+            self._cancelling.difference_update(outcome.task_id for outcome in outcomes)
+        others = [outcome.state for outcome in outcomes if outcome.state is not COMPLETED]
+        self._ended[COMPLETED] += len(outcomes) - len(others)
+        for state in others:  # few: an Enum's hash is dear
+            self._ended[state] += 1
+        out.append(Settle(spec, outcomes))
+
+    def _retry(self, attempt: Attempt, outcome: Outcome, now: float, out: list[Command]) -> bool:
+        """Put a failed attempt's successor aside until it is due, if there is to be one."""
+        spec = attempt.spec
+        if attempt.task_id in self._cancelling or not may_retry(spec.retry, outcome):
+            return False
+        delay_s = spec.retry.wait_s(attempt.number, self._uniform())
+        due = now + delay_s
+        if attempt.expires_at is not None and due >= attempt.expires_at:
+            return False
+        self._retried += 1
+        self._waiting[attempt.task_id] = Attempt.of(attempt, attempt.number + 1, due, attempt.expires_at)
+        self._retries[spec.priority is Priority.CRITICAL] += 1
+        self._due.add(due, attempt.task_id)
+        out.append(Tell(TaskRetrying(spec, outcome, delay_s)))
+        return True
+
+    def _clock(self, now: float, out: list[Command]) -> None:
+        """End what waited past its deadline, and queue the retries that have fallen due."""
+        late = self._expiring.take(now)
+        if late:  # a running one is its executor's to end
+            for attempt in self._take_waiting(late):
+                self._settle(attempt.spec, [expired(attempt, now)], out)
+        for attempt in self._take_retries(self._due.take(now)):
+            self._dispatch.queue(attempt.spec, (Attempt.of(attempt, attempt.number, now, attempt.expires_at),))
+        self._expiring.tidy(self.live)
+
+    def _cancel(self, task_ids: Sequence[str], message: str, now: float, out: list[Command]) -> None:
+        running: dict[str, list[str]] = {}
+        for task_id in task_ids:
+            attempt = self._running.get(task_id)
+            if attempt is not None and task_id not in self._cancelling:
+                self._cancelling.add(task_id)
+                running.setdefault(attempt.spec.executor, []).append(task_id)
+        for attempt in self._take_waiting(task_ids):
+            self._settle(attempt.spec, [stopped(attempt, now, message)], out)
+        for executor, ids in running.items():
+            out.append(CancelAttempts(executor, ids, message))
+
+    def _take_waiting(self, task_ids: Iterable[str]) -> list[Attempt]:
+        """Take these tasks out of the queue and from among the retries; running ones stay."""
+        return self._dispatch.remove(frozenset(task_ids)) + self._take_retries(task_ids)
+
+    def _take_retries(self, task_ids: Iterable[str]) -> list[Attempt]:
+        """Take these tasks from among the retries."""
+        retries = [self._waiting.pop(task_id) for task_id in task_ids if task_id in self._waiting]
+        for attempt in retries:
+            self._retries[attempt.spec.priority is Priority.CRITICAL] -= 1
+        return retries

@@ -1,0 +1,119 @@
+"""Where accepted tasks wait: lanes of tasks that are bound by the same things, each with a deque per priority.
+
+Within a lane and priority it is first in, first out. Between priorities the smaller number goes first, and a waiting
+task gains one level for each `AGING_S` it has waited, up to the level of HIGH; CRITICAL is never overtaken.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Container, Mapping
+
+from longshore.task import Attempt, Priority, TaskSpec
+
+AGING_S = 2.0
+"""Seconds of waiting that are worth one level of priority."""
+_TOP_AGED = int(Priority.HIGH)
+_RATE_SLACK_S = 0.01  # a late wake-up may be made good by starting what should have started in these last seconds
+
+LaneKey = tuple[str, tuple[tuple[str, float], ...], float | None, str | None, int | None]
+
+
+def lane_key(spec: TaskSpec) -> LaneKey:
+    """Return what decides which lane a spec's tasks wait in: all that could hold them back."""
+    amounts = tuple(sorted(spec.resources.amounts().items())) if spec.resources is not None else ()
+    limited = spec.max_per_second is not None or spec.concurrent_limit is not None
+    return (
+        spec.executor,
+        amounts,
+        spec.max_per_second,
+        spec.name if limited else None,
+        spec.concurrent_limit,
+    )
+
+
+class Gate:
+    """What the tasks of one name share of rate and number, whatever they reserve and wherever they run."""
+
+    __slots__ = ("limit", "name", "next_start", "rate", "running")
+
+    def __init__(self, rate: float | None, name: str | None, limit: int | None) -> None:
+        """Make an open gate; without a rate and a limit it stays open."""
+        self.rate = rate
+        self.name = name
+        self.limit = limit
+        self.next_start = 0.0
+        self.running = 0
+
+    def opens_at(self, now: float) -> float | None:
+        """Return when the next task may start; None while only an ending task can tell."""
+        if self.limit is not None and self.running >= self.limit:
+            return None
+        return self.next_start if self.rate is not None else now
+
+    def started(self, now: float) -> None:
+        """Count one start against rate and limit."""
+        self.running += 1
+        if self.rate is not None:
+            self.next_start = max(self.next_start, now - _RATE_SLACK_S) + 1.0 / self.rate
+
+
+class Lane:
+    """Tasks bound by the same executor, reservation and gate. Whatever is in its queues is queued."""
+
+    __slots__ = ("amounts", "exact", "gate", "key", "queues", "running")
+
+    def __init__(self, key: LaneKey, gate: Gate) -> None:
+        """Make an empty lane."""
+        self.key = key
+        self.gate = gate
+        self.amounts: Mapping[str, float] = dict(key[1])
+        self.exact = bool(self.amounts or gate.rate or gate.limit)
+        """Whether its tasks are counted one by one, and so never handed out ahead of a free worker."""
+        self.running = 0
+        """How many of an exact lane's tasks run; a plain lane does not count them."""
+        self.queues: tuple[deque[Attempt], ...] = tuple(deque() for _ in Priority)
+
+    def best(self, now: float) -> tuple[int, float, int] | None:
+        """Return (effective priority, queued at, priority) of the attempt to go next; None when nothing waits."""
+        found: tuple[int, float, int] | None = None
+        for priority, queue in enumerate(self.queues):
+            if queue:
+                rank = (effective(priority, now - queue[0].queued_at), queue[0].queued_at, priority)
+                if found is None or rank < found:
+                    found = rank
+        return found
+
+    def take(self, priority: int, most: int) -> list[Attempt]:
+        """Take up to `most` attempts of one priority out of the queue."""
+        queue = self.queues[priority]
+        popleft = queue.popleft
+        return [popleft() for _ in range(min(most, len(queue)))]
+
+    def remove(self, task_ids: Container[str]) -> list[Attempt]:
+        """Take out these tasks wherever they stand; looks at all that wait here."""
+        gone: list[Attempt] = []
+        for queue in self.queues:
+            out = [attempt for attempt in queue if attempt.task_id in task_ids]
+            if out:
+                gone += out
+                stay = [attempt for attempt in queue if attempt.task_id not in task_ids]
+                queue.clear()
+                queue.extend(stay)
+        return gone
+
+    def waits(self) -> bool:
+        """Tell whether anything is queued here."""
+        return any(self.queues)
+
+    def only_priority(self) -> int | None:
+        """Return the one priority that has attempts, None when there are several or none."""
+        busy = [priority for priority, queue in enumerate(self.queues) if queue]
+        return busy[0] if len(busy) == 1 else None
+
+
+def effective(priority: int, waited_s: float) -> int:
+    """Return the level a task competes at after having waited."""
+    if priority <= _TOP_AGED:
+        return priority
+    return max(_TOP_AGED, priority - int(waited_s / AGING_S))

@@ -1,0 +1,118 @@
+"""What the engine is told (stimuli) and what it wants done (commands).
+
+Stimuli come in batches, commands go out in batches, in an order that is to be kept: a task's `Tell` of being submitted
+comes before its `Start`, and that before its `Settle`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from longshore.events import EventBatch
+from longshore.task import Attempt, Outcome, Task, TaskSpec
+
+# ---- stimuli: what has happened
+
+
+class Submit(Struct, frozen=True):
+    """Tasks of one spec ask to be accepted, as their first attempts, queued at the time they are handled."""
+
+    spec: TaskSpec
+    attempts: Sequence[Attempt]
+
+
+class Reported(Struct, frozen=True):
+    """An executor says how attempts ended."""
+
+    executor: str
+    outcomes: Sequence[Outcome]
+
+
+class Cancel(Struct, frozen=True):
+    """Somebody wants these tasks to end; unknown and ended ones are ignored."""
+
+    task_ids: Sequence[str]
+    message: str = "cancelled"
+
+
+class ExecutorUp(Struct, frozen=True):
+    """An executor has `slots` workers from now on; also said again when the number changes."""
+
+    executor: str
+    slots: int
+    runs_ahead: bool = True
+
+
+class Grant(Struct, frozen=True):
+    """What may be lent out in all, by resource; a resource that is not named has no bound."""
+
+    capacity: Mapping[str, float]
+
+
+class Pause(Struct, frozen=True):
+    """Start nothing until Unpause."""
+
+
+class Unpause(Struct, frozen=True):
+    """Start work again."""
+
+
+class Drain(Struct, frozen=True):
+    """Accept nothing more; what was accepted goes on."""
+
+
+class Abort(Struct, frozen=True):
+    """Cancel all there is."""
+
+    message: str = "cancelled: the pool stopped"
+
+
+class Tick(Struct, frozen=True):
+    """Time has passed, nothing else."""
+
+
+Stimulus = Submit | Reported | Cancel | ExecutorUp | Grant | Pause | Unpause | Drain | Abort | Tick
+
+# ---- commands: what to do next
+
+
+class Start(Struct, frozen=True):
+    """Hand these attempts to the executor, in order."""
+
+    executor: str
+    attempts: Sequence[Attempt]
+
+
+class CancelAttempts(Struct, frozen=True):
+    """Ask the executor to end what it runs of these tasks."""
+
+    executor: str
+    task_ids: Sequence[str]
+    message: str
+
+
+class Tell(Struct, frozen=True):
+    """Publish these events."""
+
+    batch: EventBatch
+
+
+class Settle(Struct, frozen=True):
+    """These tasks have reached their end: commit, then tell the callers, then publish."""
+
+    spec: TaskSpec
+    outcomes: Sequence[Outcome]
+
+
+class Refuse(Struct, frozen=True):
+    """These tasks are not accepted; nothing was queued or reserved for them."""
+
+    tasks: Sequence[Task]
+    cause: str
+    """"full" (no room), "never" (can never fit) or "closed" (the pool takes no work)."""
+    message: str
+
+
+Command = Start | CancelAttempts | Tell | Settle | Refuse

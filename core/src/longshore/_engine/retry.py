@@ -1,0 +1,51 @@
+"""Whether a failed attempt may be tried again, and the outcomes of tasks that end while they wait."""
+
+from __future__ import annotations
+
+from longshore import errors
+from longshore.task import Attempt, ErrorRecord, Outcome, RetryPolicy, TaskState
+
+
+def may_retry(policy: RetryPolicy, outcome: Outcome) -> bool:
+    """Tell whether the policy allows another attempt after this one."""
+    if outcome.attempts >= policy.attempts or outcome.state is TaskState.CANCELLED:
+        return False
+    if outcome.exception is not None:
+        return isinstance(outcome.exception, policy.retry_on)
+    return issubclass(_kind(outcome), policy.retry_on)
+
+
+def _kind(outcome: Outcome) -> type[BaseException]:
+    """Return the class that stands for a failure whose exception did not travel."""
+    if outcome.state is TaskState.TIMED_OUT:
+        return errors.TaskTimeout
+    name = outcome.error.type.rpartition(".")[2] if outcome.error is not None else ""
+    kind = getattr(errors, name, None)
+    return kind if isinstance(kind, type) and issubclass(kind, BaseException) else Exception
+
+
+def expired(attempt: Attempt, now: float) -> Outcome:
+    """Return the outcome of a task whose deadline over all attempts passed while it waited."""
+    spec = attempt.spec
+    limit = "its deadline over all attempts" if spec.deadline_s is None else f"its deadline of {spec.deadline_s:g} s"
+    message = f"task {attempt.task_id} ({spec.name}) timed out: it passed {limit} while waiting"
+    return _waiting(attempt, TaskState.TIMED_OUT, "TaskTimeout", "timeout", message, now)
+
+
+def stopped(attempt: Attempt, now: float, message: str) -> Outcome:
+    """Return the outcome of a task that was cancelled while it waited."""
+    return _waiting(attempt, TaskState.CANCELLED, "TaskCancelled", "cancelled", message, now)
+
+
+def _waiting(attempt: Attempt, state: TaskState, kind: str, reason: str, message: str, now: float) -> Outcome:
+    error = ErrorRecord(type=f"longshore.errors.{kind}", message=message, reason=reason, attempt=attempt.number)
+    return Outcome(
+        task_id=attempt.task_id,
+        key=attempt.key,
+        index=attempt.index,
+        name=attempt.spec.name,
+        state=state,
+        error=error,
+        attempts=attempt.number,
+        queued_s=max(0.0, now - attempt.queued_at),
+    )
