@@ -1,0 +1,8 @@
+"""The room that tells: the bus, one bounded mailbox and thread per sink, buses of others; no teller ever waits."""
+
+from longshore._delivery.bus import EventBus
+from longshore._delivery.courier import SinkCourier
+from longshore._delivery.foreign import ForeignBus
+from longshore._delivery.mailbox import Mailbox
+
+__all__ = ["EventBus", "ForeignBus", "Mailbox", "SinkCourier"]

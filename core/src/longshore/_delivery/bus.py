@@ -1,0 +1,125 @@
+"""The event bus: who subscribes is told of everything that happens, in order, without the teller waiting.
+
+Fed by the pool with batches and by anyone with single events; the work is done in the lanes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import threading
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from longshore._delivery.foreign import as_event
+from longshore._delivery.lanes import Barrier, Handler, Lane, LoopLane, Single, Subscriber, ThreadLane, running_loop
+from longshore._delivery.mailbox import Batch
+from longshore.records import SinkHealth
+
+LIMIT_EVENTS = 10_000
+
+
+class EventBus:
+    """Tells subscribers what happens; made anywhere, usable from any thread, and never in the publisher's way.
+
+    Events of one task come in the order they happened, each subscriber is called for one at a time, and what a
+    subscriber raises is counted and hurts nobody else. Plain functions are called on the bus's own thread, coroutine
+    functions on the loop they were subscribed on. To a subscriber that does not keep up, at most `limit_events` wait:
+    then progress is reduced to the newest of each task, after that events of tasks under way are dropped, and ends of
+    tasks only when ten times as many wait; every drop is counted in `health`.
+    """
+
+    def __init__(self, *, limit_events: int = LIMIT_EVENTS) -> None:
+        """Make a bus without subscribers; it has no thread, and needs no loop."""
+        self._limit_events = limit_events
+        self._lock = threading.Lock()
+        self._lanes: tuple[Lane, ...] = ()
+
+    def subscribe(
+        self, handler: Handler, types: Iterable[str] | str | None = None, *, name: str | None = None
+    ) -> Callable[[], None]:
+        """Call `handler` with each event to come, of the given types only; return the function that ends it.
+
+        A coroutine function is called on the loop that runs here, or where none runs, on the first loop that something
+        is published from. `name` is what `health` shows.
+        """
+        wanted = None if types is None else frozenset({types} if isinstance(types, str) else types)
+        subscriber = Subscriber(handler, wanted, name or str(getattr(handler, "__qualname__", handler)))
+        with self._lock:
+            lane = self._enter(subscriber)
+        return lambda: self._leave(lane, subscriber)
+
+    def publish(self, event: object) -> None:
+        """Tell of one event: ours, or any object with `.type` and `.data`; returns before anyone was called."""
+        told = as_event(event)
+        self.publish_batch(Single(told), told.seq, told.at)
+
+    async def emit(self, event: object) -> None:
+        """Do what `publish` does, for callers that await; handlers are called later."""
+        self.publish(event)
+
+    def publish_batch(self, batch: Batch, seq: int, at: datetime) -> None:
+        """Tell of a batch whose events count from `seq`; without subscribers it costs one test."""
+        if self._lanes:
+            for lane in self._lanes:
+                lane.put(batch, seq, at)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Wait until all that was published before has been handled; False when that takes longer."""
+        barriers = []
+        for lane in self._lanes:
+            barriers.append(Barrier())
+            lane.put_barrier(barriers[-1], datetime.now(UTC))
+        futures = [asyncio.wrap_future(barrier.reached) for barrier in barriers]
+        if not futures:
+            return True
+        _, late = await asyncio.wait(futures, timeout=timeout_s)
+        for future in late:
+            future.cancel()
+        return not late
+
+    def close(self, timeout_s: float = 1.0) -> None:
+        """End all subscriptions and the bus's thread, waiting for it up to `timeout_s`; what waits is still told."""
+        with self._lock:
+            lanes, self._lanes = self._lanes, ()
+        for lane in lanes:
+            lane.mailbox.close()
+        for lane in lanes:
+            lane.join(timeout_s)
+
+    def is_healthy(self) -> bool:
+        """Tell whether every subscriber keeps up and its last call returned."""
+        return all(lane.is_healthy for lane in self._lanes)
+
+    def health(self) -> list[SinkHealth]:
+        """Return how telling each subscriber went; plain functions share a thread, and what it dropped."""
+        return [subscriber.health(lane.mailbox.dropped) for lane in self._lanes for subscriber in lane.subscribers]
+
+    def _enter(self, subscriber: Subscriber) -> Lane:
+        loop = running_loop()
+        if _is_async(subscriber.handler):
+            own = LoopLane(self._limit_events, loop)
+            own.add(subscriber)
+            self._lanes = (*self._lanes, own)
+            return own
+        for lane in self._lanes:
+            if isinstance(lane, ThreadLane):
+                lane.add(subscriber, loop)
+                return lane
+        shared = ThreadLane(self._limit_events)
+        shared.add(subscriber, loop)
+        self._lanes = (*self._lanes, shared)
+        return shared
+
+    def _leave(self, lane: Lane, subscriber: Subscriber) -> None:
+        with self._lock:
+            lane.remove(subscriber)
+            if not lane.subscribers:
+                self._lanes = tuple(other for other in self._lanes if other is not lane)
+
+
+def _is_async(handler: Handler) -> bool:
+    """Tell whether calling the handler gives a coroutine, as far as can be seen from outside."""
+    return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+        inspect.getattr_static(handler, "__call__", None)
+    )

@@ -1,0 +1,328 @@
+"""The lanes of the bus: where subscribers are called. Batches in from any thread, single events out, in order.
+
+Handlers that are plain functions share one daemon thread; each coroutine function has a lane on its own loop. A lane
+has a bounded mailbox, so a slow handler costs events of its lane, counted, and never memory or the publisher's time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from datetime import datetime
+
+from longshore._delivery.mailbox import Batch, Mailbox, Parcel
+from longshore.events import (
+    TERMINAL_TYPES,
+    AnyEvent,
+    Happened,
+    TaskRetrying,
+    TasksProgressed,
+    TasksSettled,
+    TasksStarted,
+    TasksSubmitted,
+)
+from longshore.records import SinkHealth
+
+Handler = Callable[[AnyEvent], object]
+
+AWAITABLE_LIMIT_S = 10.0
+"""How long the bus's thread waits for what a plain function returned to be awaited."""
+_EVENTS_PER_TURN = 50  # a loop lane lets others on the loop have a turn after so many events
+_LINGER_S = 0.002
+_TYPES: dict[type, frozenset[str]] = {
+    TasksSubmitted: frozenset({"task_submitted"}),
+    TasksStarted: frozenset({"task_started"}),
+    TasksProgressed: frozenset({"task_progress"}),
+    TaskRetrying: frozenset({"task_retried"}),
+    TasksSettled: TERMINAL_TYPES,
+}
+_log = logging.getLogger("longshore.events")
+
+
+class Single:
+    """A batch of one event that somebody published."""
+
+    def __init__(self, event: AnyEvent) -> None:
+        """Carry `event`."""
+        self.event = event
+
+    def __len__(self) -> int:
+        """Return 1."""
+        return 1
+
+    def expand(self, seq: int, at: datetime) -> Sequence[AnyEvent]:
+        """Return the event as it is."""
+        return (self.event,)
+
+
+class Barrier:
+    """A batch that is no event: `reached` is done once everything before it has been handled."""
+
+    def __init__(self) -> None:
+        """Not reached yet."""
+        self.reached: Future[None] = Future()
+
+    def __len__(self) -> int:
+        """Return 1: it takes a place, so that the reader wakes up for it."""
+        return 1
+
+    def expand(self, seq: int, at: datetime) -> Sequence[AnyEvent]:
+        """Return no event; lanes expand one batch after another, so all before it are done."""
+        with suppress(InvalidStateError):  # reached before, or given up on
+            self.reached.set_result(None)
+        return ()
+
+
+class Subscriber:
+    """One handler, what it wants to hear, and how that went; `since` is the place in its mailbox it came at."""
+
+    def __init__(self, handler: Handler, types: frozenset[str] | None, name: str) -> None:
+        """Subscribe `handler` to `types`, or to everything."""
+        self.handler = handler
+        self.types = types
+        self.name = name
+        self.since = 0
+        self.active = True
+        self.delivered = self.errors = self.failing = 0
+        self.last_error: str | None = None
+
+    def wants(self, batch: Batch) -> bool:
+        """Tell whether any event of the batch may be of a type it wants."""
+        if self.types is None:
+            return True
+        if isinstance(batch, Happened):
+            return batch.type in self.types
+        if isinstance(batch, Single):
+            return batch.event.type in self.types
+        return not self.types.isdisjoint(_TYPES.get(type(batch), frozenset()))
+
+    def selected(self, parcel: Parcel) -> bool:
+        """Tell whether a batch that waited is for it."""
+        return self.active and parcel.place > self.since and self.wants(parcel.batch)
+
+    def likes(self, event: AnyEvent) -> bool:
+        """Tell whether an event is for it."""
+        return self.active and (self.types is None or event.type in self.types)
+
+    def succeeded(self) -> None:
+        """Count a call that returned."""
+        self.delivered += 1
+        self.failing = 0
+
+    def failed(self, error: BaseException) -> None:
+        """Count a call that raised; only the first is logged."""
+        self.errors += 1
+        self.failing += 1
+        self.last_error = f"{type(error).__name__}: {error}"[:500]
+        if self.errors == 1:
+            _log.warning(
+                "event handler %s raised %s; it goes on being called, and its errors counted",
+                self.name,
+                self.last_error,
+            )
+
+    def health(self, dropped: int) -> SinkHealth:
+        """Return how it went, `dropped` being what its lane dropped."""
+        state = "failing" if self.failing else "slow" if dropped else "ok"
+        return SinkHealth(
+            name=self.name,
+            delivered=self.delivered,
+            dropped=dropped,
+            errors=self.errors,
+            last_error=self.last_error,
+            state=state,
+        )
+
+
+class Lane:
+    """What both kinds of lane have in common: a mailbox and its subscribers."""
+
+    def __init__(self, limit_events: int) -> None:
+        """Make an empty lane."""
+        self.mailbox = Mailbox(limit_events)
+        self.subscribers: tuple[Subscriber, ...] = ()
+
+    def add(self, subscriber: Subscriber) -> None:
+        """Let a subscriber hear what comes from now on."""
+        subscriber.since = self.mailbox.place
+        self.subscribers = (*self.subscribers, subscriber)
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Let a subscriber hear nothing more; the last one closes the lane."""
+        subscriber.active = False
+        self.subscribers = tuple(other for other in self.subscribers if other is not subscriber)
+        if not self.subscribers:
+            self.mailbox.close()
+
+    def put(self, batch: Batch, seq: int, at: datetime) -> None:
+        """Take in a batch if anybody here wants it; never waits for a handler."""
+        if any(subscriber.wants(batch) for subscriber in self.subscribers):
+            self.mailbox.put(batch, seq, at)
+            self.wake()
+
+    def put_barrier(self, barrier: Barrier, at: datetime) -> None:
+        """Take in a barrier, whoever is here; one that a closed lane would drop is reached at once."""
+        self.mailbox.put(barrier, 0, at)
+        self.wake()
+        if self.mailbox.closed:
+            barrier.expand(0, at)
+
+    def wake(self) -> None:
+        """See to it that what waits is handled."""
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the lane's own thread, if it has one."""
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it keeps up, and every handler's last call returned."""
+        keeps_up = self.mailbox.pending <= self.mailbox.limit_events and not self.mailbox.closed
+        return keeps_up and not any(subscriber.failing for subscriber in self.subscribers)
+
+
+class ThreadLane(Lane):
+    """The lane of the plain functions: one daemon thread, which ends with its last subscriber."""
+
+    def __init__(self, limit_events: int) -> None:
+        """Make the lane; its thread starts with the first subscriber."""
+        super().__init__(limit_events)
+        self._thread = threading.Thread(target=self._work, name="longshore-bus", daemon=True)
+        self._loops: dict[Subscriber, asyncio.AbstractEventLoop] = {}
+
+    def add(self, subscriber: Subscriber, loop: asyncio.AbstractEventLoop | None = None) -> None:
+        """Let a subscriber hear what comes from now on; what it returns to be awaited is awaited on `loop`."""
+        if loop is not None:
+            self._loops[subscriber] = loop
+        super().add(subscriber)
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def remove(self, subscriber: Subscriber) -> None:
+        """Let a subscriber hear nothing more; the last one ends the thread."""
+        super().remove(subscriber)
+        self._loops.pop(subscriber, None)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to end, unless this is it."""
+        if threading.current_thread() is not self._thread:
+            self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while parcels := self.mailbox.take(linger=_LINGER_S):
+            for parcel in parcels:
+                self._tell(parcel)
+
+    def _tell(self, parcel: Parcel) -> None:
+        told = [subscriber for subscriber in self.subscribers if subscriber.selected(parcel)]
+        for event in parcel.expand():
+            for subscriber in told:
+                if subscriber.likes(event):
+                    self._call(subscriber, event)
+
+    def _call(self, subscriber: Subscriber, event: AnyEvent) -> None:
+        try:
+            result = subscriber.handler(event)
+            if inspect.isawaitable(result):
+                self._await(result, self._loops.get(subscriber))
+        except BaseException as error:  # noqa: BLE001 - a handler is the user's; its faults are its own
+            subscriber.failed(error)
+        else:
+            subscriber.succeeded()
+
+    def _await(self, result: Awaitable[object], loop: asyncio.AbstractEventLoop | None) -> None:
+        if loop is None or loop.is_closed():
+            if inspect.iscoroutine(result):
+                result.close()
+            raise TypeError("the handler returned an awaitable, and was subscribed where no event loop runs")
+        future = asyncio.run_coroutine_threadsafe(_awaited(result), loop)
+        try:
+            future.result(AWAITABLE_LIMIT_S)
+        finally:
+            future.cancel()
+
+
+class LoopLane(Lane):
+    """The lane of one coroutine function: a task on its loop while there is something to tell."""
+
+    def __init__(self, limit_events: int, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Make the lane; without a loop it takes the first one that runs where something is published."""
+        super().__init__(limit_events)
+        self._loop = loop
+        self._lock = threading.Lock()
+        self._awake = False
+        self._task: asyncio.Task[None] | None = None
+
+    def wake(self) -> None:
+        """Start the lane's task unless it runs; a loop that is closed closes the lane."""
+        with self._lock:
+            if self._awake:
+                return
+            self._loop = self._loop or running_loop()
+            if self._loop is None:
+                return
+            self._awake = True
+        try:
+            self._loop.call_soon_threadsafe(self._begin, self._loop)
+        except RuntimeError:  # the loop is closed, and nobody is left to tell
+            self._give_up()
+
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._task = loop.create_task(self._pump())
+
+    def _give_up(self) -> None:
+        self.mailbox.close()
+        self.mailbox.discard()
+
+    async def _pump(self) -> None:
+        try:
+            while self._stay_awake():
+                for parcel in self.mailbox.take(0.0):
+                    await self._tell(parcel)
+        except asyncio.CancelledError:
+            self._give_up()
+            raise
+
+    def _stay_awake(self) -> bool:
+        with self._lock:
+            self._awake = bool(self.mailbox.pending)
+            return self._awake
+
+    async def _tell(self, parcel: Parcel) -> None:
+        told = [subscriber for subscriber in self.subscribers if subscriber.selected(parcel)]
+        for count, event in enumerate(parcel.expand(), 1):
+            for subscriber in told:
+                if subscriber.likes(event):
+                    await _call_async(subscriber, event)
+            if count % _EVENTS_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+
+async def _call_async(subscriber: Subscriber, event: AnyEvent) -> None:
+    try:
+        result = subscriber.handler(event)
+        if inspect.isawaitable(result):
+            await result
+    except BaseException as error:  # a handler is the user's; its faults are its own
+        task = asyncio.current_task()
+        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            raise
+        subscriber.failed(error)
+    else:
+        subscriber.succeeded()
+
+
+async def _awaited(result: Awaitable[object]) -> object:
+    return await result
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs on this thread, None where none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

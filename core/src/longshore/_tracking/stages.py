@@ -1,0 +1,151 @@
+"""Counts by stage (tasks of one name on one executor), and failures that are alike.
+
+Written by the fold as batches come, read by the snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from longshore.records import FailureGroup, StageSnapshot
+from longshore.task import Outcome, TaskSpec, TaskState
+
+STAGES_LIMIT = 1000
+GROUPS_LIMIT = 100
+LABELS_PER_GROUP = 5
+OTHER = "(other)"
+"""Where the counts go once there are too many names, or too many kinds of failure, to tell apart."""
+
+
+class Stage:
+    """What the fold counts of one stage; what runs or waits to be retried is counted elsewhere, by task."""
+
+    __slots__ = (
+        "cancelled",
+        "completed",
+        "executor",
+        "failed",
+        "name",
+        "run_s",
+        "submitted",
+        "timed_out",
+        "wait_s",
+    )
+
+    def __init__(self, name: str, executor: str) -> None:
+        """Begin at nothing."""
+        self.name = name
+        self.executor = executor
+        self.submitted = self.completed = self.failed = self.timed_out = self.cancelled = 0
+        self.wait_s = self.run_s = 0.0
+
+    def snapshot(self, running: int, retrying: int) -> StageSnapshot:
+        """Return the counts; what is in no other state is queued, so they always add up to `submitted`."""
+        # A reader on another thread may see a batch half folded. Each count is read once, and `submitted`, which comes
+        # first in a task's life, last; what is left over is running before it is queued, so that no count is negative.
+        completed, failed, timed_out, cancelled = self.completed, self.failed, self.timed_out, self.cancelled
+        submitted = self.submitted
+        left = submitted - completed - failed - cancelled
+        running = max(0, min(running, left))
+        retrying = max(0, min(retrying, left - running))
+        return StageSnapshot(
+            name=self.name,
+            executor=self.executor,
+            submitted=submitted,
+            queued=left - running - retrying,
+            running=running,
+            retrying=retrying,
+            completed=completed,
+            failed=failed,
+            timed_out=timed_out,
+            cancelled=cancelled,
+            mean_s=self.run_s / completed if completed else None,
+        )
+
+
+class StageBook:
+    """The stages of a run, in the order they were first seen; names past the limit share one stage."""
+
+    __slots__ = ("_last", "_last_spec", "_stages")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._stages: dict[tuple[str, str], Stage] = {}
+        self._last_spec: TaskSpec | None = None
+        self._last: Stage | None = None
+
+    def __len__(self) -> int:
+        """Return how many stages there are."""
+        return len(self._stages)
+
+    def of(self, spec: TaskSpec) -> Stage:
+        """Return the stage that tasks of `spec` belong to, made on first sight; for the fold's thread."""
+        if spec is self._last_spec and self._last is not None:
+            return self._last
+        stage = self._stages.get((spec.name, spec.executor)) or self._add(spec)
+        self._last_spec, self._last = spec, stage
+        return stage
+
+    def find(self, spec: TaskSpec) -> Stage:
+        """Return the stage of a spec that `of` has seen; may be called from any thread."""
+        return self._stages.get((spec.name, spec.executor)) or self._stages[OTHER, OTHER]
+
+    def all(self) -> Sequence[Stage]:
+        """Return the stages, first seen first."""
+        return list(self._stages.values())
+
+    def _add(self, spec: TaskSpec) -> Stage:
+        key = (spec.name, spec.executor) if len(self._stages) < STAGES_LIMIT else (OTHER, OTHER)
+        return self._stages.setdefault(key, Stage(*key))
+
+
+class _Group:
+    __slots__ = ("count", "labels", "message")
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        self.count = 0
+        self.labels: list[str] = []
+
+
+class FailureBook:
+    """Failures grouped by type and reason; kinds past the limit share one group, so none goes uncounted."""
+
+    __slots__ = ("_groups",)
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._groups: dict[tuple[str, str | None], _Group] = {}
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one failed task."""
+        error = outcome.error
+        key = (error.type, error.reason) if error else (outcome.state.value, None)
+        group = self._groups.get(key)
+        if group is None:
+            if len(self._groups) >= GROUPS_LIMIT:
+                key = (OTHER, None)
+            group = self._groups.setdefault(key, _Group(error.message if error else ""))
+        group.count += 1
+        if len(group.labels) < LABELS_PER_GROUP:
+            group.labels.append(outcome.key or outcome.task_id)
+
+    def snapshot(self) -> list[FailureGroup]:
+        """Return the groups, the most frequent first."""
+        groups = [
+            FailureGroup(type=kind, message=group.message, reason=reason, count=group.count, labels=tuple(group.labels))
+            for (kind, reason), group in list(self._groups.items())
+        ]
+        return sorted(groups, key=lambda group: -group.count)
+
+
+def settle(stage: Stage, failures: FailureBook, outcomes: Sequence[Outcome]) -> None:
+    """Count outcomes that did not complete."""
+    for outcome in outcomes:
+        if outcome.state is TaskState.CANCELLED:
+            stage.cancelled += 1
+            continue
+        stage.failed += 1
+        stage.timed_out += outcome.state is TaskState.TIMED_OUT
+        stage.wait_s += outcome.queued_s
+        failures.add(outcome)
