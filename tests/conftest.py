@@ -1,0 +1,80 @@
+"""Fixtures for every test: distributions that exist only for one test."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import Distribution, distributions
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+
+class FakeDistributions:
+    """A folder on `sys.path` with distributions in it; called, it finds them and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.modules: list[str] = []
+
+    def add(
+        self,
+        name: str,
+        code: str = "",
+        *,
+        version: str = "1.0",
+        requires: Iterable[str] = (),
+        folder: str = "",
+        **kinds: Mapping[str, str],
+    ) -> str:
+        """Install distribution `name` with a module of this code; `kinds` maps kind to {entry name: attribute}."""
+        module = f"fake_{name.replace('-', '_')}"
+        home = self.folder / folder
+        info = home / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        lines = [
+            "Metadata-Version: 2.1",
+            f"Name: {name}",
+            f"Version: {version}",
+            *(f"Requires-Dist: {line}" for line in requires),
+        ]
+        (info / "METADATA").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+        points = ""
+        for kind, entries in kinds.items():
+            points += f"[longshore.{kind}]\n" + "".join(f"{key} = {module}:{value}\n" for key, value in entries.items())
+        (info / "entry_points.txt").write_text(points, encoding="utf-8")
+        mark = f"import pathlib as _p\n_p.Path({str(self.folder / f'{module}.imported')!r}).touch()\n"
+        (home / f"{module}.py").write_text(mark + dedent(code), encoding="utf-8")
+        self.modules.append(module)
+        importlib.invalidate_caches()
+        return module
+
+    def imported(self) -> set[str]:
+        """Return the modules that were imported, in whatever process."""
+        return {path.stem for path in self.folder.glob("*.imported")}
+
+    def __call__(self) -> Iterable[Distribution]:
+        """Find the distributions of the folder."""
+        return distributions(path=[str(self.folder)])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep what a run leaves behind, such as the last failures of plugins, out of the user's own folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
+@pytest.fixture
+def fake_distributions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDistributions]:
+    """Distributions of this test's own, importable while it runs."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    made = FakeDistributions(folder)
+    yield made
+    for module in made.modules:
+        sys.modules.pop(module, None)
