@@ -1,0 +1,170 @@
+"""A run told in few words: snapshots come in, what is worth a line goes out; pure, for the lines and the json view.
+
+The live view ends with the same summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from longshore.records import FailureGroup, RunInfo, RunSnapshot, RunSummary, SinkHealth
+
+from longshore_rich._text import duration, per_second, percent, span
+
+_GROUPS_TOLD = 20
+"""Kinds of failure told as they come; the others are in the summary."""
+_GROUPS_IN_SUMMARY = 50
+_THROTTLE_PAUSE_S = 5.0
+"""Least time between two lines about throttling, which may come and go many times a second."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One thing to tell: `text` for people, not yet cleaned; `data` for machines."""
+
+    type: str
+    text: str
+    data: dict[str, Any]  # Any: JSON-safe values
+    style: str = ""
+
+
+class Story:
+    """Decides what of a run is told when; not safe to be used from two threads at once."""
+
+    def __init__(self, *, period_s: float) -> None:
+        """Prepare: a line of progress comes at most each `period_s` seconds, and at each tenth of the way."""
+        self._period_s = period_s
+        self._told_s = 0.0
+        self._tenths = 0
+        self._groups: set[tuple[str, str | None]] = set()
+        self._throttled = False
+        self._throttle_told_s = float("-inf")
+
+    def begin(self, run: RunInfo, now_s: float) -> list[Entry]:
+        """Return the first line."""
+        self._told_s = now_s
+        started = run.started.isoformat(timespec="seconds")
+        return [Entry("run_started", f"longshore run {run.run_id} {run.name} started {started}", {"name": run.name})]
+
+    def advance(self, snapshot: RunSnapshot, now_s: float) -> list[Entry]:
+        """Return what is new since the last call and worth a line."""
+        return [*self._failures(snapshot), *self._throttle(snapshot, now_s), *self._progress(snapshot, now_s)]
+
+    def _failures(self, snapshot: RunSnapshot) -> list[Entry]:
+        entries: list[Entry] = []
+        for group in snapshot.failures:
+            kind = (group.type, group.reason)
+            if kind not in self._groups and len(self._groups) < _GROUPS_TOLD:
+                self._groups.add(kind)
+                entries.append(Entry("failure", f"failed: {_failure_text(group)}", _plain(group), "red"))
+        return entries
+
+    def _throttle(self, snapshot: RunSnapshot, now_s: float) -> list[Entry]:
+        throttled = bool(snapshot.throttled)
+        if throttled == self._throttled or now_s - self._throttle_told_s < _THROTTLE_PAUSE_S:
+            return []
+        self._throttled, self._throttle_told_s = throttled, now_s
+        text = f"throttled: {snapshot.throttled}" if throttled else "no longer throttled"
+        return [Entry("throttle", text, {"throttled": snapshot.throttled}, "yellow")]
+
+    def _progress(self, snapshot: RunSnapshot, now_s: float) -> list[Entry]:
+        tenths = 10 * min(snapshot.ended, snapshot.total) // snapshot.total if snapshot.total else 0
+        step = self._tenths < tenths < 10  # the last tenth is the summary's to tell
+        if not step and now_s - self._told_s < self._period_s:
+            return []
+        self._tenths = max(self._tenths, tenths)
+        self._told_s = now_s
+        return [Entry("progress", progress_text(snapshot), _counts(snapshot))]
+
+
+def summary_entries(summary: RunSummary) -> list[Entry]:
+    """Return the last lines: how it ended, the failures by kind, what is wrong with sinks, and the notes."""
+    entries = [_verdict(summary)]
+    groups = summary.snapshot.failures
+    entries += [Entry("failure_group", f"  {_failure_text(g)}", _plain(g), "red") for g in groups[:_GROUPS_IN_SUMMARY]]
+    if len(groups) > _GROUPS_IN_SUMMARY:
+        entries.append(_note(f"{len(groups) - _GROUPS_IN_SUMMARY:,} more kinds of failure"))
+    entries += [Entry("sink", _sink_text(s), _plain(s), "yellow") for s in summary.snapshot.sinks if s.state != "ok"]
+    return entries + [_note(note) for note in summary.notes]
+
+
+def progress_text(snapshot: RunSnapshot) -> str:
+    """Return how far a run is, in one line."""
+    parts = [duration(snapshot.elapsed_s), done_text(snapshot)]
+    if eta := span(snapshot.eta_low_s, snapshot.eta_high_s):
+        parts.append(f"eta {eta}")
+    parts += [per_second(snapshot.rate_per_s), f"running {snapshot.running:,}", f"queued {snapshot.queued:,}"]
+    parts += _ends(snapshot)
+    return ", ".join(parts)
+
+
+def done_text(snapshot: RunSnapshot) -> str:
+    """Return how many tasks have ended, of how many where that is known."""
+    if not snapshot.total:
+        return f"{snapshot.ended:,} done"
+    return f"{snapshot.ended:,}/{snapshot.total:,} {percent(snapshot.ended, snapshot.total)}"
+
+
+def failure_head(group: FailureGroup) -> str:
+    """Return count, type and reason of a kind of failure."""
+    name = group.type.rpartition(".")[2]
+    return f"{group.count:,}x {name} ({group.reason})" if group.reason else f"{group.count:,}x {name}"
+
+
+def _verdict(summary: RunSummary) -> Entry:
+    snapshot = summary.snapshot
+    parts = [f"{snapshot.ended:,} tasks", *_ends(snapshot)]
+    if snapshot.elapsed_s > 0:
+        parts.append(per_second(snapshot.ended / snapshot.elapsed_s))
+    text = f"longshore run {snapshot.run_id} {summary.state} in {duration(snapshot.elapsed_s)}: {', '.join(parts)}"
+    if summary.error:
+        text += f"; {summary.error}"
+    well = summary.state == "completed" and not snapshot.failed
+    data = {"state": summary.state, "error": summary.error, **_counts(snapshot)}
+    return Entry("run_summary", text, data, "bold green" if well else "bold red")
+
+
+def _ends(snapshot: RunSnapshot) -> list[str]:
+    parts = [f"ok {snapshot.completed:,}"]
+    if snapshot.retried:
+        parts.append(f"retried {snapshot.retried:,}")
+    if snapshot.failed:
+        parts.append(
+            f"FAILED {snapshot.failed:,}" + (f" (timed out {snapshot.timed_out:,})" if snapshot.timed_out else "")
+        )
+    if snapshot.cancelled:
+        parts.append(f"cancelled {snapshot.cancelled:,}")
+    return parts
+
+
+def _failure_text(group: FailureGroup) -> str:
+    text = f"{failure_head(group)}: {group.message[:200]}" if group.message else failure_head(group)
+    return f"{text} - {_labels(group)}" if group.labels else text
+
+
+def _labels(group: FailureGroup) -> str:
+    shown: Sequence[str] = group.labels[:3]
+    more = group.count - len(shown)
+    return ", ".join(label[:80] for label in shown) + (f" +{more:,} more" if more > 0 else "")
+
+
+def _sink_text(sink: SinkHealth) -> str:
+    text = f"sink {sink.name}: {sink.state} - {sink.errors:,} errors, {sink.dropped:,} events dropped"
+    return f"{text}, last: {sink.last_error[:200]}" if sink.last_error else text
+
+
+def _note(text: str) -> Entry:
+    return Entry("note", f"note: {text}", {"note": text}, "yellow")
+
+
+def _counts(snapshot: RunSnapshot) -> dict[str, Any]:  # Any: JSON-safe values
+    names = ("elapsed_s", "total", "submitted", "queued", "running", "retrying", "completed", "failed", "timed_out")
+    more = ("cancelled", "retried", "rate_per_s", "eta_low_s", "eta_high_s", "throttled")
+    return {name: getattr(snapshot, name) for name in (*names, *more)}
+
+
+def _plain(record: FailureGroup | SinkHealth) -> dict[str, Any]:  # Any: JSON-safe values
+    plain: dict[str, Any] = msgspec.to_builtins(record)
+    # A line's own `type` says what it tells; that of a failure is its error, as in the events.
+    return {"error" if name == "type" else name: value for name, value in plain.items()}

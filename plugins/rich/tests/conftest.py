@@ -1,0 +1,121 @@
+"""What the tests of the views share: snapshots made by hand, a terminal that is a string, a clock moved by hand."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from longshore.records import FailureGroup, RunInfo, RunningTask, RunSnapshot, StageSnapshot, Usage
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SnapshotMaker = Callable[..., RunSnapshot]
+
+
+class Terminal(io.StringIO):
+    """Says it is a terminal, and keeps what is written."""
+
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+class HandClock:
+    """Monotonic seconds that pass only when told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> HandClock:
+    return HandClock()
+
+
+@pytest.fixture
+def terminal() -> Terminal:
+    return Terminal()
+
+
+@pytest.fixture
+def snapshot_with() -> SnapshotMaker:
+    """Return a maker of snapshots of a run that is under way; keywords replace fields."""
+
+    def make(**fields: Any) -> RunSnapshot:
+        usual: dict[str, Any] = {
+            "run_id": "01JC3KQ7",
+            "name": "demo",
+            "started": AT,
+            "elapsed_s": 192.0,
+            "total": 9016,
+            "submitted": 2400,
+            "completed": 2318,
+            "failed": 23,
+            "running": 38,
+            "queued": 21,
+            "retried": 9,
+            "rate_per_s": 12.4,
+            "eta_low_s": 480.0,
+            "eta_high_s": 720.0,
+            "stages": [stage("fetch", submitted=5500, completed=3355), stage("parse", submitted=2341, failed=23)],
+            "slowest": [
+                RunningTask(
+                    task_id="t1", name="parse", executor="processes", running_s=11.8, label="a.pdf", progress=0.4
+                ),
+                RunningTask(task_id="t2", name="parse", executor="processes", running_s=9.1, label="b.pdf"),
+            ],
+            "failures": [
+                FailureGroup(type="x.OCRError", message="tesseract init", reason=None, count=15, labels=["c"])
+            ],
+            "throttled": "parse held at 6 of 8 workers - memory 13.1 of 14.0 GB",
+            "usage": {
+                "cpu": Usage(1.56, 2.0),
+                "memory": Usage(13100.0, 14000.0),
+                "disk_io.read": Usage(100.0),
+                "disk_io.write": Usage(20.0),
+                "network_io.sent": Usage(30.0),
+            },
+        }
+        return RunSnapshot(**{**usual, **fields})
+
+    return make
+
+
+def stage(name: str, **fields: Any) -> StageSnapshot:
+    return StageSnapshot(name=name, executor="processes", **{"running": 2, "queued": 5, **fields})
+
+
+@pytest.fixture
+def stage_of() -> Callable[..., StageSnapshot]:
+    return stage
+
+
+@pytest.fixture
+def run_of() -> Callable[..., RunInfo]:
+    """Return a maker of what a sink is opened with, from a function that gives snapshots."""
+
+    def make(snapshot: Callable[[], RunSnapshot], view: str = "auto") -> RunInfo:
+        return RunInfo(run_id="01JC3KQ7", started=AT, snapshot=snapshot, name="demo", view=view)
+
+    return make
+
+
+@pytest.fixture
+def hostile() -> list[str]:
+    """Return names that would act on a terminal or on markup, each once."""
+    return [
+        "[/x][bold]",
+        "\x1b[2J\x1b]0;gone\x07",
+        "two\nlines\rback",
+        "\u202egnp.exe\u2066",
+        "caf\udce9.txt",
+        "\x9b31m\x7f\x85\x00",
+        "\u2028\ufeff",
+        ":smile: 岸 🚢",
+        "x" * 5000,
+    ]

@@ -1,0 +1,124 @@
+"""What one frame of the live view holds, for scripted snapshots and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from longshore.records import FailureGroup, RunningTask, RunSnapshot, StageSnapshot, Usage
+from longshore_rich._frame import budget, frame
+from longshore_rich._text import ASCII, UNICODE, Glyphs
+
+Maker = Callable[..., RunSnapshot]
+StageMaker = Callable[..., StageSnapshot]
+
+
+def drawn(snapshot: RunSnapshot, width: int = 120, height: int = 24, glyphs: Glyphs = ASCII) -> list[str]:
+    return [row.plain for row in frame(snapshot, width, height, glyphs)]
+
+
+def test_a_frame_on_a_usual_terminal(snapshot_with: Maker) -> None:
+    """Head, a row per stage, throttle, gauges, what is slow now, what failed: in this order."""
+    rows = drawn(snapshot_with())
+    assert rows[0] == (
+        "longshore  run 01JC3KQ7  demo  3m12s  2,341/9,016 25%  eta 8m00s-12m00s  12.4/s  ok 2,318  retry 9  FAILED 23"
+    )
+    assert rows[1].startswith("fetch  #########.......   61%  3,355/5,500  running 2")
+    assert "FAILED 23" in rows[2]
+    assert rows[3] == "throttled: parse held at 6 of 8 workers - memory 13.1 of 14.0 GB"
+    assert rows[4] == "cpu 78% ####.. | memory 13.1GB/14.0GB #####. | disk 120MB/s | network 30MB/s"
+    assert rows[5] == "slowest now: a.pdf parse 12s 40% - b.pdf parse 9.1s +36 more"
+    assert rows[6] == "failures: 15x OCRError tesseract init"
+    assert len(rows) == 7
+
+
+def test_the_number_of_rows_is_fixed(snapshot_with: Maker, stage_of: StageMaker) -> None:
+    """A quiet run has as many rows as a busy one: nothing jumps when a section fills or empties."""
+    stages = [stage_of("a", running=0, queued=0), stage_of("b")]
+    quiet = snapshot_with(throttled=None, slowest=[], failures=[], usage={}, stages=stages, failed=0)
+    assert len(drawn(quiet)) == len(drawn(snapshot_with()))
+
+
+@pytest.mark.parametrize("height", [1, 2, 3, 5, 8, 10, 15, 24, 50])
+@pytest.mark.parametrize("width", [1, 10, 39, 79, 200])
+@pytest.mark.parametrize("stages", [0, 1, 4, 40])
+def test_a_frame_keeps_to_its_budget(
+    snapshot_with: Maker, stage_of: StageMaker, width: int, height: int, stages: int
+) -> None:
+    """A frame is at most 40 % of the height and one row less than it, and never wider than told; the head stays."""
+    snapshot = snapshot_with(stages=[stage_of(f"stage-{n}") for n in range(stages)])
+    for glyphs in (ASCII, UNICODE):
+        rows = frame(snapshot, width, height, glyphs)
+        assert 1 <= len(rows) <= max(1, min(height - 1, int(height * 0.4)))
+        assert all(row.cell_len <= width for row in rows)
+        assert all("\n" not in row.plain for row in rows)
+
+
+def test_sections_are_dropped_from_the_end() -> None:
+    """Short of rows, first failures go, then slow ones, gauges and throttling; stages collapse but stay."""
+    assert [budget(height, 2) for height in (24, 18, 15, 13, 10, 8, 5, 1)] == [
+        (2, 4),
+        (2, 4),
+        (2, 3),
+        (2, 2),
+        (2, 1),
+        (2, 0),
+        (1, 0),
+        (0, 0),
+    ]
+    assert budget(24, 40) == (4, 4)
+
+
+def test_stages_that_do_not_fit_are_counted(snapshot_with: Maker, stage_of: StageMaker) -> None:
+    """Those with work left are shown, in their order, and the last row says how many are not."""
+    stages = [stage_of(f"stage-{n}", running=0, queued=0) for n in range(10)]
+    stages[4], stages[8] = stage_of("busy-4"), stage_of("busy-8")
+    rows = drawn(snapshot_with(stages=stages))
+    assert [row.split()[0] for row in rows[1:5]] == ["stage-0", "busy-4", "busy-8", "+7"]
+    assert rows[4] == "+7 more"
+
+
+def test_a_narrow_head_keeps_what_matters(snapshot_with: Maker) -> None:
+    """On a narrow terminal the head loses the run's id first, and done and failed last."""
+    assert drawn(snapshot_with(), width=79)[0] == (
+        "longshore  3m12s  2,341/9,016 25%  eta 8m00s-12m00s  ok 2,318  FAILED 23"
+    )
+    assert drawn(snapshot_with(), width=40)[0] == "longshore  2,341/9,016 25%  FAILED 23"
+    assert drawn(snapshot_with(), width=18)[0] == "2,341/9,016 25%"
+
+
+def test_rows_that_do_not_fit_are_counted(snapshot_with: Maker) -> None:
+    """Kinds of failure beyond the width are counted, and the first is always there."""
+    groups = [FailureGroup(type=f"Error{n}", message="m" * 50, reason=None, count=n) for n in range(1, 30)]
+    row = drawn(snapshot_with(failures=groups), width=100)[6]
+    assert row.startswith("failures: 1x Error1 mmm")
+    assert row.endswith("+28 more")
+
+
+def test_a_run_without_a_total_counts(snapshot_with: Maker) -> None:
+    """Where nobody knows how many there will be, no share is made up."""
+    assert "2,341 done" in drawn(snapshot_with(total=None))[0]
+
+
+def test_a_gauge_without_a_bound_is_a_number(snapshot_with: Maker) -> None:
+    """A resource with no known capacity is shown without a bar; GPU memory reads as memory."""
+    usage = {"cpu": Usage(1.5), "gpu.0": Usage(91.0, 100.0), "gpu_memory.0": Usage(10_200.0, 24_000.0)}
+    assert drawn(snapshot_with(usage=usage))[4] == "cpu 1.5 | gpu.0 91% #####. | gpu_memory.0 10.2GB/24.0GB ##...."
+
+
+def test_hostile_names_are_only_text(snapshot_with: Maker, stage_of: StageMaker, hostile: list[str]) -> None:
+    """Whatever tasks, labels, messages and exceptions are called, a frame holds no control, and markup is text."""
+    for name in hostile:
+        snapshot = snapshot_with(
+            name=name,
+            run_id=name,
+            throttled=name,
+            stages=[stage_of(name)],
+            slowest=[RunningTask(task_id=name, name=name, executor="e", running_s=1, label=name, message=name)],
+            failures=[FailureGroup(type=name, message=name, reason=name, count=2, labels=[name])],
+            usage={name: Usage(1.0, 2.0)},
+        )
+        for row in drawn(snapshot, glyphs=UNICODE):
+            assert not any(ord(char) < 0x20 or 0x7F <= ord(char) <= 0x9F or char in "\u202e\u2066" for char in row)
+            row.encode("utf-8")
+    assert drawn(snapshot_with(stages=[stage_of("[/x][bold]")]))[1].startswith("[/x][bold]  ")

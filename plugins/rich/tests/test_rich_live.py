@@ -1,0 +1,259 @@
+"""The live view: drawn from snapshots on a thread of its own, on a string that says it is a terminal, and on a pty."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import select
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pluggy
+import pytest
+from longshore.events import Event
+from longshore.hookspecs import PROJECT, Sink
+from longshore.records import RunInfo, RunSnapshot, RunSummary, StageSnapshot
+from longshore_rich import RichSink
+from longshore_rich._live import LiveView, LogsAbove
+from longshore_rich._ticker import Ticker
+from rich.console import Console
+
+Maker = Callable[..., RunSnapshot]
+RunMaker = Callable[..., RunInfo]
+DEADLINE_S = 10.0
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.002)
+
+
+@pytest.fixture(autouse=True)
+def a_real_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """rich takes a terminal named dumb for one that cannot draw, whatever it is told."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+
+
+def console_on(terminal: io.StringIO, width: int = 100, height: int = 24) -> Console:
+    return Console(file=terminal, width=width, height=height, force_terminal=True, color_system=None)
+
+
+class Looks:
+    """Gives scripted snapshots and counts how often it was asked."""
+
+    def __init__(self, make: Maker, fail_at: int | None = None) -> None:
+        self.count = 0
+        self._make = make
+        self._fail_at = fail_at
+
+    def __call__(self) -> RunSnapshot:
+        self.count += 1
+        if self.count == self._fail_at:
+            raise RuntimeError("not now")
+        return self._make(completed=self.count)
+
+
+def test_it_meets_the_contract() -> None:
+    """Every method of the contract is there, marked, and takes what the spec gives it."""
+    sink: Sink = RichSink(RichSink.Settings())
+    manager = pluggy.PluginManager(PROJECT)
+    manager.add_hookspecs(Sink)
+    manager.register(sink)
+    manager.check_pending()
+    assert len(manager.get_hookcallers(sink) or []) == 3
+
+
+def test_frames_come_by_time_not_by_event(terminal: io.StringIO, snapshot_with: Maker, run_of: RunMaker) -> None:
+    """Ten thousand batches draw nothing; the clock does, and `close` ends the thread, shows the cursor, sums up."""
+    looks = Looks(snapshot_with)
+    sink = RichSink(RichSink.Settings(refresh_hz=0.01), stream=terminal, env={"TERM": "xterm"})
+    sink.open(run_of(looks))
+    for seq in range(10_000):
+        sink.on_events([Event("task_completed", {}, seq)])
+    assert looks.count == 1
+    sink.close(RunSummary(snapshot=snapshot_with(), state="completed"))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("longshore-rich")]
+    text = terminal.getvalue()
+    assert text.rindex(SHOW) > text.rindex(HIDE)
+    assert "completed in 3m12s: 2,341 tasks" in text.rsplit(SHOW, 1)[1]
+
+
+def test_it_goes_on_drawing_after_a_failed_look(terminal: io.StringIO, snapshot_with: Maker, run_of: RunMaker) -> None:
+    """A snapshot that raises once costs one frame."""
+    looks = Looks(snapshot_with, fail_at=2)
+    view = LiveView(console_on(terminal), refresh_hz=200)
+    view.start(run_of(looks))
+    wait_for(lambda: looks.count >= 5)
+    view.stop(RunSummary(snapshot=snapshot_with(), state="completed"))
+    assert view.error is None
+    assert "ok 4" in terminal.getvalue()
+
+
+def test_resizing_is_survived(terminal: io.StringIO, snapshot_with: Maker, run_of: RunMaker) -> None:
+    """Each frame fits the terminal as it is then, down to one row of one column."""
+    console = console_on(terminal)
+    view = LiveView(console, refresh_hz=0.01)
+    view.start(run_of(snapshot_with))
+    for width, height in [(40, 10), (200, 60), (5, 2), (1, 1), (80, 24)]:
+        console.size = (width, height)
+        before = len(terminal.getvalue())
+        view.draw()
+        rows = terminal.getvalue()[before:].split("\n")
+        assert len(rows) <= max(1, int(height * 0.4))
+    view.stop(RunSummary(snapshot=snapshot_with(), state="completed"))
+    assert "2,341 tasks" in terminal.getvalue()
+
+
+def test_many_stages_are_drawn_half_as_often(terminal: io.StringIO, snapshot_with: Maker, run_of: RunMaker) -> None:
+    """More than 24 stages halve the frames."""
+    stages = [StageSnapshot(name=f"s{n}", executor="e") for n in range(25)]
+    view = LiveView(console_on(terminal), refresh_hz=4)
+    view.start(run_of(lambda: snapshot_with(stages=stages)))
+    assert view._ticker.period_s == 0.5
+    view.stop(RunSummary(snapshot=snapshot_with(), state="completed"))
+
+
+def test_hostile_names_never_reach_the_terminal_raw(
+    terminal: io.StringIO, snapshot_with: Maker, run_of: RunMaker, hostile: list[str]
+) -> None:
+    """No name can clear the screen, set the title or break markup, in frames and in the summary (fault:E2)."""
+    snapshot = snapshot_with(name="".join(hostile[:7]), throttled="".join(hostile[:7]))
+    view = LiveView(console_on(terminal, width=400), refresh_hz=0.01)
+    view.start(run_of(lambda: snapshot))
+    view.stop(RunSummary(snapshot=snapshot, state="completed", notes=hostile))
+    text = terminal.getvalue()
+    for bad in ("\x1b[2J", "\x1b]", "\x07", "\x9b", "\x7f", "\x85", "\x00", "\u202e", "\udce9"):
+        assert bad not in text
+    assert "[/x][bold]" in text
+    assert "\\x1b[2J" in text
+
+
+def test_log_records_are_led_above_the_view() -> None:
+    """A handler that writes to our stream is led to the new one while the view stands; others stay as they are."""
+    ours, new, other = io.StringIO(), io.StringIO(), io.StringIO()
+    handlers = [logging.StreamHandler(ours), logging.StreamHandler(other)]
+    root = logging.getLogger()
+    for handler in handlers:
+        root.addHandler(handler)
+    try:
+        logs = LogsAbove()
+        logs.lead(ours, new)
+        root.warning("during")
+        logs.give_back()
+        root.warning("after")
+    finally:
+        for handler in handlers:
+            root.removeHandler(handler)
+    assert (ours.getvalue(), new.getvalue(), other.getvalue()) == ("after\n", "during\n", "during\nafter\n")
+
+
+def test_a_second_view_on_one_terminal_tells_in_lines(terminal: Any, snapshot_with: Maker, run_of: RunMaker) -> None:
+    """Where another live view is drawn already, ours does not draw into it."""
+    terminal.rich_proxied_file = terminal
+    sink = RichSink(RichSink.Settings(), stream=terminal, env={"TERM": "xterm"})
+    sink.open(run_of(snapshot_with))
+    sink.close(RunSummary(snapshot=snapshot_with(), state="completed"))
+    assert "\x1b" not in terminal.getvalue()
+
+
+def test_none_shows_nothing(terminal: io.StringIO, snapshot_with: Maker, run_of: RunMaker) -> None:
+    """With the view none not a byte is written."""
+    sink = RichSink(RichSink.Settings(), stream=terminal, env={"TERM": "xterm"})
+    sink.open(run_of(snapshot_with, view="none"))
+    sink.close(RunSummary(snapshot=snapshot_with(), state="completed"))
+    assert terminal.getvalue() == ""
+
+
+def test_a_terminal_that_takes_nothing_does_not_hang_the_end() -> None:
+    """A drawing that blocks for ever is given up after a time, by an exception the host records."""
+    blocked = threading.Event()
+    reached = threading.Event()
+
+    def draw() -> None:
+        reached.set()
+        blocked.wait(DEADLINE_S)
+
+    ticker = Ticker(draw, period_s=0.001, name="stuck")
+    ticker.start()
+    assert reached.wait(DEADLINE_S)
+    with pytest.raises(TimeoutError, match="no output"):
+        ticker.stop(patience_s=0.05)
+    blocked.set()
+
+
+ON_A_PTY = """
+import sys, threading, logging
+from datetime import UTC, datetime
+from longshore.records import RunInfo, RunSnapshot, RunSummary, StageSnapshot
+from longshore_rich import RichSink
+
+logging.basicConfig()
+now = datetime.now(UTC)
+looks, enough = [], threading.Event()
+
+def snapshot():
+    looks.append(1)
+    if len(looks) == 4:
+        enough.set()
+    stage = StageSnapshot(name="parse", executor="threads", submitted=100, completed=20 + len(looks))
+    counts = dict(total=100, completed=20 + len(looks), stages=[stage])
+    return RunSnapshot(run_id="01JC3K", name="demo", started=now, elapsed_s=1.0, **counts)
+
+sink = RichSink(RichSink.Settings(refresh_hz=30))
+sink.open(RunInfo(run_id="01JC3K", started=now, name="demo", snapshot=snapshot, interactive=True))
+print("data")
+print("printed above", file=sys.stderr)
+logging.warning("logged above")
+assert enough.wait(10)
+sink.close(RunSummary(snapshot=snapshot(), state="completed"))
+"""
+
+
+@pytest.fixture
+def on_a_pty() -> tuple[str, str]:
+    """Run a view with standard error on a terminal of 24 x 80 and standard output on a pipe; give what each got."""
+    pty = pytest.importorskip("pty")
+    termios = pytest.importorskip("termios")
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    env = {key: value for key, value in os.environ.items() if key not in ("CI", "NO_COLOR", "COLUMNS", "LINES")}
+    env |= {"TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    process = subprocess.Popen([sys.executable, "-c", ON_A_PTY], env=env, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    got = bytearray()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and select.select([ours], [], [], 30)[0]:
+        try:
+            chunk = os.read(ours, 65536)
+        except OSError:  # the other end is closed
+            break
+        got += chunk
+    os.close(ours)
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 0, got.decode()
+    return out.decode(), got.decode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pty")
+def test_on_a_real_terminal_it_draws_and_tidies_up(on_a_pty: tuple[str, str]) -> None:
+    """On a pty frames are redrawn in place, prints and log records stand above them, the cursor is back at the end,
+    the summary remains, and standard output got its data and nothing else."""
+    out, screen = on_a_pty
+    assert out == "data\n"
+    assert screen.count("22/100 22%") >= 1
+    assert screen.count("\x1b[1A") >= 3
+    assert "█" in screen
+    assert "\x1b[31m" in screen or "\x1b[1m" in screen
+    assert screen.count("printed above") == 1
+    assert screen.count("logged above") == 1
+    assert screen.index(HIDE) < screen.rindex(SHOW)
+    assert HIDE not in screen[screen.rindex(SHOW) :]
+    assert "longshore run 01JC3K completed in 1.0s" in screen[screen.rindex(SHOW) :]
