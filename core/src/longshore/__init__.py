@@ -83,7 +83,7 @@ _HOMES = {
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = sorted(_HOME)  # noqa: PLE0605 - names are listed once, above
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> object:

@@ -2,7 +2,7 @@
 
 The engine speaks in batches (one record for a thousand started tasks); `expand` turns a batch into the single, typed
 events that subscribers and sinks get. Every event has `.type`, `.seq` (rising by one within a run), `.at` (aware) and
-`.data` (a flat, JSON-safe dict). Per task: submitted < started < progress < exactly one of completed, failed, cancelled.
+`.data` (a flat, JSON-safe dict). Per task: submitted < started < progress < one of completed, failed, cancelled.
 """
 
 from __future__ import annotations

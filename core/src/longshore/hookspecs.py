@@ -1,9 +1,10 @@
 """The contracts of all plugin kinds: each a Protocol for the type checker and, marked, the spec pluggy checks against.
 
-Mark each method of a plugin that the contract names with `@hookimpl`. Every method of the directly called kinds takes one
-record or one batch, so that what is told can grow without breaking a plugin; only hooks may take fewer arguments. A
-plugin's class may carry `Settings` (a pydantic model for its own table; the class is then made as `cls(settings)`, else
-as `cls()`) and `api` (the contract's version, an integer).
+Mark each method of a plugin that the contract names with `@hookimpl`; argument names are part of the contract. Every
+method of the directly called kinds takes one record or one batch, so that what is told can grow without breaking a
+plugin; only hooks may take fewer arguments. A plugin's class may carry `Settings` (a pydantic model for its own table;
+the class is then made as `cls(settings)`, else as `cls()`) and `api` (the contract's version, an integer; 1 where it is
+left out). A constructor keeps its settings and does nothing else: checking a plugin makes one.
 """
 
 from __future__ import annotations

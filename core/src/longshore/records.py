@@ -20,8 +20,8 @@ class ReadRequest(Struct, frozen=True):
 class Usage(Struct, frozen=True):
     """How much of one resource is used, of how much; `own` is the part used by this process and its workers.
 
-    Units by key: `cpu` cores, `memory` MB, `disk_io.read`, `disk_io.write`, `network_io.sent`, `network_io.received` MB/s,
-    `gpu.N` percent, `gpu_memory.N` MB. MB is 10**6 bytes. `capacity` is None where there is no known bound.
+    Units by key: `cpu` cores, `memory` MB, `disk_io.read`, `disk_io.write`, `network_io.sent` and
+    `network_io.received` MB/s, `gpu.N` percent, `gpu_memory.N` MB. MB is 10**6 bytes. `capacity` is None where there is no known bound.
     """
 
     used: float

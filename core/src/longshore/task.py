@@ -6,7 +6,7 @@ All are frozen msgspec structs: 50 ns to make where a frozen dataclass takes 650
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from enum import Enum, IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any, Self
 
 from msgspec import Struct
@@ -27,7 +27,7 @@ class Priority(IntEnum):
 ProcessorPriority = Priority
 
 
-class TaskState(str, Enum):
+class TaskState(StrEnum):
     """Where a task is; the last four are ends, and no task leaves an end."""
 
     PENDING = "pending"
@@ -164,9 +164,7 @@ class Attempt(Task, frozen=True, eq=False, gc=False):
     @classmethod
     def of(cls, task: Task, number: int = 1, queued_at: float = 0.0, expires_at: float | None = None) -> Self:
         """Return a try at `task`."""
-        return cls(
-            task.task_id, task.spec, task.args, task.kwargs, task.index, task.key, number, queued_at, expires_at
-        )
+        return cls(task.task_id, task.spec, task.args, task.kwargs, task.index, task.key, number, queued_at, expires_at)
 
 
 class ErrorRecord(Struct, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ class Seat:
         self.state: dict[str, Any] = {}  # Any: the user's own objects
         self.prepared: set[object] = set()
         self.view: CurrentTask | None = None
-        """What `current_task` gave out for the attempt; None while nobody asked, and then `finish` has nothing to do."""
+        """What `current_task` gave out for the attempt; None while nobody asked: `finish` has nothing to do."""
 
     def task(self) -> CurrentTask | None:
         """Return the view of the attempt that runs here, made on first use; None between attempts."""

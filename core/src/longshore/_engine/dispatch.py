@@ -78,7 +78,19 @@ class Place:
 class Dispatch:
     """The places, the ledger, and what may start."""
 
-    __slots__ = ("_exact", "_gates", "_lanes", "_places", "_scarce", "cap", "held", "ledger", "opens_at", "queued")
+    __slots__ = (
+        "_exact",
+        "_gates",
+        "_lanes",
+        "_places",
+        "_scarce",
+        "_tidy_at",
+        "cap",
+        "held",
+        "ledger",
+        "opens_at",
+        "queued",
+    )
 
     def __init__(self, cap: int, capacity: Mapping[str, float]) -> None:
         """Let at most `cap` tasks run at once over all places, lending at most `capacity`."""
@@ -87,6 +99,7 @@ class Dispatch:
         self._places: dict[str, Place] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._gates: dict[tuple[object, ...], Gate] = {}
+        self._tidy_at = _GATES_MOST
         self._exact: dict[str, Lane] = {}  # by running task, of the lanes that count one by one
         self._scarce = False
         """Whether the executors have more workers together than may be used at once."""
@@ -148,11 +161,13 @@ class Dispatch:
             self._forget(lane)
 
     def _forget(self, lane: Lane) -> None:
-        """Drop an exact lane that has nothing left; its gate stays, for it remembers when the last one started."""
+        """Drop an exact lane that has nothing left; a gate with a rate stays, for it knows when the last one started."""
         if lane.exact and not lane.running and not lane.waits() and self._lanes.pop(lane.key, None) is lane:
             self._place(lane.key[0]).lanes.remove(lane)
-            if len(self._gates) > _GATES_MOST:
-                self._gates = {key: gate for key, gate in self._gates.items() if gate.running}
+            if len(self._gates) > self._tidy_at:
+                used = {each.gate for each in self._lanes.values()}
+                self._gates = {key: gate for key, gate in self._gates.items() if gate.rate or gate in used}
+                self._tidy_at = max(_GATES_MOST, 2 * len(self._gates))
 
     def start(self, now: float) -> Iterator[tuple[str, list[Attempt]]]:
         """Choose what starts; yield it by executor."""

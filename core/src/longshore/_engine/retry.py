@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
+
 from longshore import errors
 from longshore.task import Attempt, ErrorRecord, Outcome, RetryPolicy, TaskState
 
@@ -19,8 +21,9 @@ def _kind(outcome: Outcome) -> type[BaseException]:
     """Return the class that stands for a failure whose exception did not travel."""
     if outcome.state is TaskState.TIMED_OUT:
         return errors.TaskTimeout
-    name = outcome.error.type.rpartition(".")[2] if outcome.error is not None else ""
-    kind = getattr(errors, name, None)
+    module, _, name = outcome.error.type.rpartition(".") if outcome.error is not None else ("", "", "")
+    known = {"longshore.errors": errors, "builtins": builtins, "": builtins}.get(module)
+    kind = getattr(known, name, None)
     return kind if isinstance(kind, type) and issubclass(kind, BaseException) else Exception
 
 
