@@ -1,0 +1,90 @@
+"""What the sides that are ours have in common: a pool as a user has it, from submit to the last outcome.
+
+Everything is on: priority, time limit, retry, and three events a task. Without a sink nobody listens, as in a
+program that asks for no view; with one, events are delivered to it beside the work, as many as it keeps up with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+from longshore import RetryPolicy, Settings, WorkerConfig, WorkerPool
+from longshore.events import AnyEvent
+from longshore.hookspecs import hookimpl
+from longshore.records import RunInfo, RunSummary
+from work import CONCURRENCY, WORKERS, check, warm_up_size
+
+TIMEOUT_S = 300.0
+RETRY = RetryPolicy(attempts=3)
+EVENTS_A_TASK = 3
+"""Submitted, started, completed."""
+
+
+class CountingSink:
+    """A sink that only counts what it is told."""
+
+    def __init__(self) -> None:
+        """Start at none."""
+        self.events = 0
+
+    @hookimpl
+    def open(self, run: RunInfo) -> None:
+        """Nothing to get ready."""
+
+    @hookimpl
+    def on_events(self, batch: Sequence[AnyEvent]) -> None:
+        """Count."""
+        self.events += len(batch)
+
+    @hookimpl
+    def close(self, summary: RunSummary) -> None:
+        """Nothing to let go of."""
+
+
+def make_pool(sinks: Sequence[CountingSink] = ()) -> WorkerPool:
+    """Return a pool of the stated width, every other limit as it comes, no settings read from files."""
+    config = WorkerConfig(
+        async_workers=CONCURRENCY,
+        thread_workers=WORKERS,
+        process_workers=WORKERS,
+        max_concurrent_tasks=2 * CONCURRENCY,
+    )
+    return WorkerPool(config, settings=Settings(), sinks=list(sinks))
+
+
+async def values(pool: WorkerPool, function: Callable[[int], Any], n: int, executor: str, isolation: str) -> list[int]:
+    """Run the tasks 0 to n-1 and return their values. (Any: a coroutine function or a plain one.)"""
+    fast = pool.options(executor=executor, isolation=isolation, timeout=TIMEOUT_S, retry=RETRY)
+    results: list[int] = []
+    async for outcome in fast.outcomes(function, range(n)):
+        results.append(outcome.value)
+    return results
+
+
+def seconds(n: int, function: Callable[[int], Any], executor: str, *, isolation: str = "task") -> float:
+    """Return the seconds from submit to the last outcome of n tasks, after a warm-up in the same pool."""
+    return asyncio.run(_seconds(n, function, executor, isolation, []))
+
+
+def seconds_and_told(
+    n: int, function: Callable[[int], Any], executor: str, *, isolation: str = "task"
+) -> tuple[float, dict[str, float]]:
+    """Do the same with a sink attached; say also what part of the events it was told of in the end."""
+    sink = CountingSink()
+    took = asyncio.run(_seconds(n, function, executor, isolation, [sink]))
+    return took, {"told": sink.events / (EVENTS_A_TASK * (n + warm_up_size(n)))}
+
+
+async def _seconds(
+    n: int, function: Callable[[int], Any], executor: str, isolation: str, sinks: list[CountingSink]
+) -> float:
+    async with make_pool(sinks) as pool:
+        await values(pool, function, warm_up_size(n), executor, isolation)
+        began = perf_counter()
+        results = await values(pool, function, n, executor, isolation)
+        took = perf_counter() - began
+    check(results, n)
+    return took

@@ -1,0 +1,11 @@
+"""longshore: coroutines awaited in the worker (isolation shared); a sink counts the events it is told of."""
+
+from __future__ import annotations
+
+from ours import seconds_and_told
+from work import async_noop
+
+
+def measure(n: int) -> tuple[float, dict[str, float]]:
+    """Return the seconds for n tasks, and the part of the events that was told."""
+    return seconds_and_told(n, async_noop, "asyncio", isolation="shared")
