@@ -10,7 +10,8 @@ from longshore.hookspecs import hookimpl
 from longshore.processor import ProcessorContext, ProcessorMetadata, ProcessorResult
 from longshore.worker import track
 
-from longshore_documents.limits import SettingsOf, Sizes
+from longshore_documents.lazy import SettingsOf
+from longshore_documents.limits import Sizes
 from longshore_documents.split import split
 
 if TYPE_CHECKING:

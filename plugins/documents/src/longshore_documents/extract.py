@@ -10,7 +10,8 @@ from longshore.processor import ProcessorContext, ProcessorMetadata, ProcessorRe
 
 from longshore_documents.failures import Reason, refusal
 from longshore_documents.formats import SUFFIXES, recognise
-from longshore_documents.limits import Limits, SettingsOf
+from longshore_documents.lazy import SettingsOf
+from longshore_documents.limits import Limits
 from longshore_documents.readers import reader_of
 from longshore_documents.source import Source, load
 from longshore_documents.writer import Writer
