@@ -1,0 +1,142 @@
+"""The two models the specification fixes: how many workers, and what of the machine they may use."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from math import inf
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+
+def _no_flag(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "must be a number")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_no_flag)]
+Number = Annotated[float, BeforeValidator(_no_flag)]
+
+_WARN_AT = 0.8
+"""Where nothing is said, a warning comes at this part of the limit."""
+_LOWEST_PERCENT = 10.0
+
+
+class ResourceType(StrEnum):
+    """The system resources that have limits."""
+
+    CPU = "cpu"
+    MEMORY = "memory"
+    DISK_IO = "disk_io"
+    NETWORK_IO = "network_io"
+    GPU = "gpu"
+
+
+class WorkerConfig(BaseModel):
+    """How many workers there are, and how long queues and tasks may get; frozen, unknown keys are refused."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "example": {
+                "async_workers": 4,
+                "thread_workers": 2,
+                "process_workers": 0,
+                "max_queue_size": 1000,
+                "default_timeout": 300.0,
+            }
+        },
+    )
+
+    async_workers: Whole = Field(default=4, ge=1, description="Coroutine tasks that run at once")
+    thread_workers: Whole = Field(default=2, ge=0, description="Worker threads")
+    process_workers: Whole = Field(default=0, ge=0, description="Worker processes; 0 starts them on demand")
+    max_queue_size: Whole = Field(default=1000, ge=10, description="Tasks that may wait")
+    priority_queue_size: Whole = Field(default=100, ge=10, description="Critical tasks that may wait")
+    default_timeout: Number = Field(default=300.0, gt=0, description="Seconds a task may run that says nothing else")
+    worker_heartbeat_interval: Number = Field(default=10.0, gt=0, description="Seconds between two heartbeats")
+    max_concurrent_tasks: Whole = Field(default=50, ge=1, description="Tasks that run at once, over all executors")
+    task_memory_limit_mb: Whole = Field(default=1024, ge=64, description="MB a task in a process worker may use")
+
+
+class ResourceLimits(BaseModel):
+    """What of the machine may be used; frozen, unknown keys are refused.
+
+    A warning level that is not given follows a limit set below its default, at 80 % of it.
+    """
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={"example": {"max_cpu_percent": 80.0, "max_memory_percent": 75.0, "max_disk_io_mbps": 200.0}},
+    )
+
+    max_cpu_percent: Number = Field(default=80.0, ge=_LOWEST_PERCENT, le=100.0)
+    warning_cpu_percent: Number = Field(default=70.0, ge=_LOWEST_PERCENT, le=100.0)
+    max_memory_percent: Number = Field(default=75.0, ge=_LOWEST_PERCENT, le=100.0)
+    warning_memory_percent: Number = Field(default=65.0, ge=_LOWEST_PERCENT, le=100.0)
+    max_disk_io_mbps: Number | None = Field(default=None, ge=1.0, description="MB/s; none is no limit")
+    warning_disk_io_mbps: Number | None = Field(default=None, ge=1.0, description="MB/s; none is 80 % of the limit")
+    max_network_io_mbps: Number | None = Field(default=None, ge=1.0, description="MB/s; none is no limit")
+    max_gpu_percent: Number | None = Field(default=None, ge=_LOWEST_PERCENT, le=100.0)
+    max_gpu_memory_mb: Whole | None = Field(default=None, ge=100)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _follow(cls, data: Any) -> Any:  # Any: unchecked input
+        if not isinstance(data, dict):
+            return data
+        followed = dict(data)
+        for name in ("cpu", "memory"):
+            limit, warning = data.get(f"max_{name}_percent"), f"warning_{name}_percent"
+            default = cls.model_fields[warning].default
+            if warning not in data and isinstance(limit, int | float) and _LOWEST_PERCENT <= limit < default:
+                followed[warning] = max(_LOWEST_PERCENT, limit * _WARN_AT)
+        return followed
+
+    @field_validator("warning_cpu_percent", "warning_memory_percent", "warning_disk_io_mbps")
+    @classmethod
+    def _below_limit(cls, value: float | None, info: ValidationInfo) -> float | None:
+        name = str(info.field_name).replace("warning_", "max_")
+        limit = info.data.get(name)
+        if value is not None and limit is not None and value > limit:
+            raise PydanticCustomError(
+                "above_limit", "must not be above {name} ({limit})", {"name": name, "limit": limit}
+            )
+        return value
+
+    def get_limit(self, resource: ResourceType | str) -> float:
+        """Return the limit in percent (cpu, memory, gpu) or MB/s; infinity where there is none."""
+        limits = {
+            ResourceType.CPU: self.max_cpu_percent,
+            ResourceType.MEMORY: self.max_memory_percent,
+            ResourceType.DISK_IO: self.max_disk_io_mbps,
+            ResourceType.NETWORK_IO: self.max_network_io_mbps,
+            ResourceType.GPU: self.max_gpu_percent,
+        }
+        limit = limits[ResourceType(resource)]
+        return inf if limit is None else limit
+
+    def get_warning_threshold(self, resource: ResourceType | str) -> float:
+        """Return the level to warn at; 80 % of the limit where none is set."""
+        warnings = {
+            ResourceType.CPU: self.warning_cpu_percent,
+            ResourceType.MEMORY: self.warning_memory_percent,
+            ResourceType.DISK_IO: self.warning_disk_io_mbps,
+        }
+        warning = warnings.get(ResourceType(resource))
+        return self.get_limit(resource) * _WARN_AT if warning is None else warning
+
+
+__all__ = ["ResourceLimits", "ResourceType", "WorkerConfig"]

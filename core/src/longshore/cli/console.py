@@ -1,0 +1,74 @@
+"""What all commands share: exit codes, text that is safe to print, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from enum import IntEnum
+
+DASH = "\0-"
+"""Stands for the argument "-" while arguments are parsed; no file can have this name."""
+
+
+class ExitCode(IntEnum):
+    """What a command ends with."""
+
+    OK = 0
+    SOME_FAILED = 1
+    USAGE = 2
+    LIMIT = 3
+    FAULT = 4
+    NOTHING = 5
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+    TERMINATED = 143
+
+
+class UsageError(Exception):
+    """What was given cannot be used; the message says what to give instead."""
+
+
+def safe(text: str) -> str:
+    """Return the text with visible escapes for all that a terminal would act on or cannot show, but for line ends."""
+    return "".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text)
+
+
+def line(text: str) -> str:
+    """Return the text on one line, safe as above."""
+    return safe(" ".join(text.split("\n")))
+
+
+def _escaped(char: str) -> str:
+    if "\udc80" <= char <= "\udcff":  # a byte of a file name that is no UTF-8
+        return f"\\x{ord(char) - 0xDC00:02x}"
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def say(text: str) -> None:
+    """Print to stderr, whatever its encoding."""
+    _print(safe(text), sys.stderr)
+
+
+def show(text: str) -> None:
+    """Print data to stdout, whatever its encoding."""
+    _print(text, sys.stdout)
+
+
+def show_json(value: object) -> None:
+    """Print a value as JSON to stdout."""
+    show(json.dumps(value, indent=2, default=str))
+
+
+def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns to stdout."""
+    cells = [[line(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in (head, *cells)) for column in range(len(head))]
+    for row in (head, *cells):
+        show("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _print(text: str, stream: object) -> None:
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    told = text.encode(encoding, "backslashreplace").decode(encoding)
+    print(told, file=stream, flush=True)  # type: ignore[call-overload]  # sys.stdout and sys.stderr may be replaced

@@ -1,0 +1,173 @@
+"""`longshore doctor`: what this machine and this installation offer, found out without importing a plugin."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct, to_builtins
+
+from longshore.cli import console
+from longshore.cli.console import ExitCode
+from longshore.cli.options import Json
+from longshore.errors import SettingsError
+from longshore.plugins import PluginHost, PluginPolicy
+from longshore.settings import load_settings
+
+_CGROUPS = Path("/sys/fs/cgroup")
+_MB = 10**6
+
+T = TypeVar("T")
+
+
+class Finding(Struct, frozen=True):
+    """One thing found; `note` says what it means for a pool where that is not plain."""
+
+    name: str
+    value: str
+    note: str = ""
+
+
+def doctor(*, json: Json = False) -> int:
+    """Tell what a pool finds here: cores, memory and their limits, ways to start processes, plugins; imports no plugin.
+
+    For example: `longshore doctor --json`
+    """
+    findings = [*_interpreter(), *_cores(), *_memory(), *_processes(), *_terminal()]
+    policy, found = _settings()
+    findings.append(found)
+    plugins = PluginHost(policy).candidates()
+    if json:
+        told = [
+            {"kind": p.kind, "name": p.name, "version": p.version, "state": p.state.value, "reason": p.reason}
+            for p in plugins
+        ]
+        console.show_json({"findings": to_builtins(findings), "plugins": told})
+        return ExitCode.OK
+    for finding in findings:
+        note = f"  ({finding.note})" if finding.note else ""
+        console.show(console.line(f"{finding.name + ':':21}{finding.value}{note}"))
+    console.show("")
+    rows = [(f"{p.kind}.{p.name}", p.version, p.state.value, p.reason) for p in plugins]
+    console.show_table(("PLUGIN", "VERSION", "STATE", "REASON"), rows)
+    return ExitCode.OK
+
+
+def _interpreter() -> Iterator[Finding]:
+    yield Finding("longshore", version("longshore-core"))
+    lock = getattr(sys, "_is_gil_enabled", lambda: True)()
+    yield Finding(
+        "python", f"{platform.python_version()} {platform.python_implementation()}", "" if lock else "without GIL"
+    )
+    yield Finding("platform", platform.platform())
+
+
+def _cores() -> Iterator[Finding]:
+    cores = os.cpu_count() or 1
+    yield Finding("cores", str(cores))
+    if hasattr(os, "sched_getaffinity"):
+        usable = len(os.sched_getaffinity(0))
+        yield Finding("usable cores", str(usable), "fewer by affinity" if usable < cores else "")
+
+
+def _memory() -> Iterator[Finding]:
+    total = _try(lambda: os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MB)
+    yield Finding("memory", f"{total} MB" if total else "unknown")
+    available = next(
+        (int(line.split()[1]) * 1024 // _MB for line in _lines("/proc/meminfo") if "MemAvailable" in line), None
+    )
+    if available is not None:
+        yield Finding("available memory", f"{available} MB")
+    yield from _cgroup()
+    pressure = bool(_lines("/proc/pressure/memory"))
+    yield Finding("memory pressure", "readable" if pressure else "not available", "" if pressure else "PSI is not used")
+    place = "/dev/shm"  # noqa: S108 - looked at, not written to
+    shared = _try(lambda: shutil.disk_usage(place))
+    yield Finding(place, f"{shared.free // _MB} MB free of {shared.total // _MB}" if shared else "not available")
+
+
+def _cgroup() -> Iterator[Finding]:
+    if not _CGROUPS.is_dir():
+        yield Finding("cgroup", "not available", "limits of containers are not seen")
+        return
+    unified = (_CGROUPS / "cgroup.controllers").exists()
+    yield Finding("cgroup", "v2" if unified else "v1")
+    limit = _cgroup_limit("memory.max") if unified else _cgroup_limit_v1()
+    yield Finding("cgroup memory", f"{limit // _MB} MB" if limit is not None else "no limit")
+
+
+def _cgroup_limit(name: str) -> int | None:
+    """Return the tightest limit of our cgroup and all above it."""
+    own = next((line[3:].strip("/") for line in _lines("/proc/self/cgroup") if line.startswith("0::")), "")
+    folders = [_CGROUPS / own, *(_CGROUPS / own).parents]
+    texts = [_lines(folder / name) for folder in folders if folder.is_relative_to(_CGROUPS)]
+    return min((int(text[0]) for text in texts if text and text[0].isdigit()), default=None)
+
+
+def _cgroup_limit_v1() -> int | None:
+    text = _lines(_CGROUPS / "memory" / "memory.limit_in_bytes")
+    limit = int(text[0]) if text and text[0].isdigit() else None
+    return limit if limit is not None and limit < 2**60 else None
+
+
+def _processes() -> Iterator[Finding]:
+    yield Finding("start methods", ", ".join(multiprocessing.get_all_start_methods()))
+    pidfd = _try(_open_pidfd) if hasattr(os, "pidfd_open") else None
+    yield Finding(
+        "pidfd", "works" if pidfd else "not available", "" if pidfd else "dead workers are noticed by other means"
+    )
+    for name, label in (("RLIMIT_NOFILE", "open files"), ("RLIMIT_NPROC", "processes")):
+        yield Finding(f"limit of {label}", _ulimit(name))
+
+
+def _open_pidfd() -> bool:
+    os.close(os.pidfd_open(os.getpid()))
+    return True
+
+
+def _ulimit(name: str) -> str:
+    try:
+        import resource  # not on Windows
+    except ImportError:
+        return "unknown"
+    kind = getattr(resource, name, None)
+    if kind is None:
+        return "unknown"
+    soft, hard = resource.getrlimit(kind)
+    words = ["none" if value == resource.RLIM_INFINITY else str(value) for value in (soft, hard)]
+    return f"{words[0]} (at most {words[1]})"
+
+
+def _terminal() -> Iterator[Finding]:
+    term = os.environ.get("TERM", "")
+    live = sys.stderr.isatty() and term != "dumb" and not os.environ.get("CI")
+    size = shutil.get_terminal_size()
+    yield Finding("terminal", f"{term or 'none'}, {size.columns} x {size.lines}, {sys.stderr.encoding}")
+    yield Finding("progress", "live" if live else "lines", "stderr is no terminal" if not sys.stderr.isatty() else "")
+
+
+def _settings() -> tuple[PluginPolicy, Finding]:
+    try:
+        loaded = load_settings()
+    except SettingsError as error:
+        return PluginPolicy(), Finding("settings", "not usable", str(error))
+    files = sorted({str(origin.file) for origin in loaded.origins.values() if origin.file})
+    return loaded.settings.plugins, Finding("settings", ", ".join(files) or "defaults", "; ".join(loaded.warnings))
+
+
+def _lines(path: str | Path) -> list[str]:
+    return _try(lambda: Path(path).read_text(encoding="utf-8").splitlines()) or []
+
+
+def _try(ask: Callable[[], T]) -> T | None:
+    try:
+        return ask()
+    except (OSError, ValueError):
+        return None

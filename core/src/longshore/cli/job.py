@@ -1,0 +1,125 @@
+"""What one `longshore run` is to do: arguments and settings in, steps and settings for a pool out."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from msgspec.structs import replace
+
+from longshore.cli.console import UsageError, say
+from longshore.cli.options import Progress, RunOptions
+from longshore.pipeline import Step, load_function, load_pipeline, prepare
+from longshore.plugins import PluginHost, PluginState
+from longshore.processor import ProcessorContext
+from longshore.settings import LoadedSettings, Settings, WorkerConfig, load_settings
+from longshore.task import RetryPolicy
+
+_FIELDS = {"asyncio": "async_workers", "threads": "thread_workers", "processes": "process_workers"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many inputs may fail before the run stops."""
+
+    failures: float
+
+    @classmethod
+    def parse(cls, text: str, inputs: int) -> Self:
+        """Return the limit that "10" or "5%" of so many inputs means."""
+        number = text.strip().removesuffix("%")
+        try:
+            value = float(number) if text.strip().endswith("%") else int(number)
+        except ValueError:
+            value = 0
+        if not value > 0 or (text.strip().endswith("%") and value > 100):
+            raise UsageError(f"--max-failures {text}: give a number above 0, or a part such as 5%")
+        return cls(value * inputs / 100 if text.strip().endswith("%") else value)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that a run needs."""
+
+    name: str
+    paths: Sequence[str]
+    steps: Sequence[Step]
+    settings: Settings
+    progress: Progress
+    limit: Limit | None = None
+
+    def documents(self) -> Iterator[ProcessorContext]:
+        """Yield each input as a document."""
+        return (ProcessorContext(document_id=path, file_path=path) for path in self.paths)
+
+
+def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:
+    """Return the job; UsageError, SettingsError or PluginError say what cannot be meant or is not there."""
+    own = _own(options)
+    limit = None if options.max_failures is None else Limit.parse(options.max_failures, len(paths))
+    sys.path.insert(0, os.getcwd())  # where the user's own modules are
+    loaded = load_settings(overrides=options.set_)
+    for warning in loaded.warnings:
+        say(f"note: {warning}")
+    host = PluginHost(loaded.settings.plugins)
+    if ":" in target:
+        steps = [Step(name=target, function=load_function(target), takes="path")]
+    else:
+        steps = prepare(load_pipeline(target, loaded, host), loaded.settings, host)
+    steps = [replace(step, options={**step.options, **own}) for step in steps]
+    changed: dict[str, Any] = {  # Any: as the settings
+        "executor": loaded.settings.executor or "processes",
+        "sinks": _sinks(loaded, host, options.sink, options.progress),
+    }
+    executors = {executor_of(step, changed["executor"]) for step in steps}
+    for name in executors - {"inline"}:
+        host.load("executors", name)
+    if options.workers is not None:
+        changed["workers"] = _more(loaded.settings.workers, options.workers, executors)
+    settings = loaded.settings.model_copy(update=changed)
+    return Job(target, paths, steps, settings, options.progress, limit)
+
+
+def _own(options: RunOptions) -> dict[str, Any]:  # Any: the pool's options
+    """Return what the command line says of each task."""
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"--workers {options.workers}: at least one is needed")
+    if options.timeout is not None and not options.timeout > 0:
+        raise UsageError(f"--timeout {options.timeout:g}: it is seconds, and more than 0")
+    if options.retries is not None and options.retries < 0:
+        raise UsageError(f"--retries {options.retries}: it cannot be less than 0")
+    retry = None if options.retries is None else RetryPolicy(attempts=options.retries + 1)
+    given = {"executor": options.executor, "timeout": options.timeout, "retry": retry}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def executor_of(step: Step, default: str | None) -> str:
+    """Return where a step will run, hooks aside."""
+    named: str | None = step.options.get("executor")
+    return named or ("asyncio" if step.coroutine else str(default))
+
+
+def _sinks(loaded: LoadedSettings, host: PluginHost, more: Sequence[str], progress: Progress) -> tuple[str, ...]:
+    """Return which sinks are told: those of the settings, else the terminal; and those of the command line."""
+    names = dict.fromkeys(loaded.settings.sinks)
+    if loaded.origin("sinks").layer == "default" and progress != "none":
+        states = [c.state for c in host.candidates("sinks") if c.name == "rich"]
+        if any(state in (PluginState.AVAILABLE, PluginState.LOADED) for state in states):
+            names["rich"] = None
+        else:
+            say("note: no progress is shown: the sink rich is not installed or not usable: pip install longshore-rich")
+    if progress == "none":
+        names.pop("rich", None)
+    for name in (*names, *more):
+        host.load("sinks", name)
+    return tuple(dict.fromkeys((*names, *more)))
+
+
+def _more(config: WorkerConfig, workers: int, executors: set[str]) -> WorkerConfig:
+    """Return the configuration with so many workers in each executor that is used."""
+    counts = {_FIELDS[name]: workers for name in executors if name in _FIELDS}
+    at_once = max(config.max_concurrent_tasks, workers * len(executors))
+    return config.model_copy(update={**counts, "max_concurrent_tasks": at_once})

@@ -1,0 +1,121 @@
+"""`out.jsonl`: one line an input, holding only what the input determines."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from typing import Any
+
+from longshore.cli.console import UsageError
+from longshore.errors import LongshoreError, PayloadError
+from longshore.task import ErrorRecord, TaskState
+from longshore.worker import type_name
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_REASON_CAP = 500  # characters of a message that stands in for a reason
+
+
+@contextmanager
+def stdout_for_data() -> Iterator[int]:
+    """Give a descriptor for what is data; all else that prints to stdout, here or in a worker, goes to stderr."""
+    try:
+        sys.stdout.flush()
+        data, saved = os.dup(1), os.dup(1)
+    except (OSError, AttributeError) as error:
+        raise UsageError("stdout is closed: send it to a file, or to /dev/null") from error
+    os.dup2(2, 1)
+    try:
+        with redirect_stdout(sys.stderr):
+            yield data
+    finally:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os.dup2(saved, 1)
+        os.close(saved)
+        os.close(data)
+
+
+@contextmanager
+def output_file(path: str) -> Iterator[int]:
+    """Open the file of results, anew, and give its descriptor; UsageError if it cannot be."""
+    try:
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    try:
+        yield opened
+    finally:
+        os.close(opened)
+
+
+class Lines:
+    """Writes whole lines, each at once, to a descriptor that somebody else opened."""
+
+    def __init__(self, descriptor: int) -> None:
+        """Write there."""
+        self._descriptor = descriptor
+
+    def write(self, line: str) -> None:
+        """Write one line; BrokenPipeError if nobody reads, LongshoreError if it cannot be."""
+        self._put(_bytes(line))
+
+    def write_name(self, name: str) -> None:
+        """Write a file's name as it is, byte for byte."""
+        self._put(os.fsencode(name) + b"\n")
+
+    def _put(self, data: bytes) -> None:
+        try:
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise LongshoreError(f"the output cannot be written: {error.strerror}") from error
+
+
+def line(name: str, state: TaskState, result: str = "null", error: tuple[str, str] | None = None) -> str:
+    """Return the line of one input, given its result as JSON, and type and reason of its error."""
+    told = "null" if error is None else _json({"type": error[0], "reason": error[1]})
+    return f'{{"input": {_json(name)}, "status": "{state.value}", "result": {result}, "error": {told}}}\n'
+
+
+def result_json(result: Any) -> str:  # Any: the user's result
+    """Return the result as JSON, its keys sorted so that it is the same every time; PayloadError if it is none."""
+    try:
+        try:
+            return _json(result, sort_keys=True)
+        except TypeError:  # keys of several types have no order
+            return _json(result)
+    except Exception as error:
+        raise PayloadError(
+            f"the result is not JSON: {error}; return dicts, lists, text, numbers, True, False or None",
+            reason="not JSON",
+        ) from error
+
+
+def error_facts(error: ErrorRecord | None, state: TaskState) -> tuple[str, str] | None:
+    """Return type and reason as far as the input determines them: no ids, no addresses."""
+    if error is None:
+        return None if state is TaskState.COMPLETED else (state.value, state.value)
+    first = error.message.strip().split("\n")[0]
+    return error.type, error.reason or _ADDRESS.sub("", first)[:_REASON_CAP] or error.type
+
+
+def payload_facts(error: PayloadError) -> tuple[str, str]:
+    """Return type and reason of a result that is not JSON."""
+    return type_name(error), str(error)[:_REASON_CAP]
+
+
+def _json(value: Any, *, sort_keys: bool = False) -> str:  # Any: as above
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys)
+
+
+def _bytes(line: str) -> bytes:
+    try:
+        return line.encode("utf-8")
+    except UnicodeEncodeError:  # a name that is no UTF-8: its bytes survive as the escapes Python reads them back from
+        return "".join(f"\\u{ord(c):04x}" if "\ud800" <= c <= "\udfff" else c for c in line).encode("utf-8")

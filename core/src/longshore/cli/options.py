@@ -1,0 +1,68 @@
+"""The options of `longshore run`, each with the words and the example that its help shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+Order = Literal["given", "largest-first"]
+Progress = Literal["auto", "live", "lines", "json", "none"]
+
+Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="Print JSON instead of text.")]
+Set = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--set",
+        negative=(),
+        show_default=False,
+        help="Set one value for this call, such as `--set workers.thread_workers=4`.",
+    ),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a run goes."""
+
+    output: Annotated[
+        str | None,
+        Parameter(
+            name=["--output", "-o"],
+            help="Where the results go, one JSON line an input: `-o out.jsonl`; left out: stdout.",
+        ),
+    ] = None
+    executor: Annotated[
+        str | None,
+        Parameter(help="Where it all runs: asyncio, threads, processes, inline or a plugin's: `--executor threads`."),
+    ] = None
+    workers: Annotated[int | None, Parameter(help="How many run at once: `--workers 8`.")] = None
+    timeout: Annotated[float | None, Parameter(help="Seconds one try at a task may take: `--timeout 30`.")] = None
+    retries: Annotated[int | None, Parameter(help="How often a failed task is tried again: `--retries 2`.")] = None
+    order: Annotated[
+        Order,
+        Parameter(help="Which inputs begin first; `--order largest-first` ends sooner where sizes differ a lot."),
+    ] = "given"
+    max_failures: Annotated[
+        str | None,
+        Parameter(help="Stop once so many inputs have failed: `--max-failures 10`, or `5%` of all inputs."),
+    ] = None
+    set_: Set = ()
+    sink: Annotated[
+        tuple[str, ...],
+        Parameter(negative=(), show_default=False, help="Tell this sink plugin too, may be repeated: `--sink jsonl`."),
+    ] = ()
+    progress: Annotated[
+        Progress,
+        Parameter(help="How progress is shown on stderr: a live view, lines for a log, JSON: `--progress lines`."),
+    ] = "auto"
+    dry_run: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="Say what would be done, print the inputs on stdout, and run nothing: `--dry-run`.",
+        ),
+    ] = False

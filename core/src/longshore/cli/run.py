@@ -1,0 +1,78 @@
+"""`longshore run`: a pipeline or a function over many inputs."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Annotated, BinaryIO
+
+from cyclopts import Parameter
+
+from longshore.cli.console import DASH, ExitCode, UsageError, say
+from longshore.cli.inputs import expand, ordered
+from longshore.cli.job import Job, executor_of, make_job
+from longshore.cli.lines import Lines, output_file, stdout_for_data
+from longshore.cli.options import RunOptions
+
+_DEFAULTS = RunOptions()
+
+
+def run(
+    target: Annotated[str, Parameter(help="A pipeline, such as `documents`, or your own `module:function`.")],
+    /,
+    *inputs: Annotated[
+        str,
+        Parameter(help="Files, folders (every file below), patterns such as `'scans/*.pdf'`, or `-`: names on stdin."),
+    ],
+    options: RunOptions = _DEFAULTS,
+) -> int:
+    """Run a pipeline, or a function of yours, on each input, and write one JSON line for each.
+
+    A function is called with the input's path; what it returns is the result. It runs in worker processes, so that a
+    crash or a time-out costs one input; a coroutine function runs on asyncio.
+
+    Three ways to call it:
+
+    `longshore run documents papers/ -o out.jsonl`
+
+    `longshore run mymodule:count 'logs/*.txt' --timeout 30 --retries 2 --max-failures 5%`
+
+    `find . -name '*.pdf' | longshore run documents - --order largest-first -o out.jsonl`
+
+    Ends with 0 when all went well, 1 when some inputs failed, 2 for wrong arguments or settings, 3 when stopped by
+    `--max-failures`, 4 for a fault of longshore or a plugin, 5 when there is nothing to do, 130 or 143 after a signal.
+    Ctrl-C lets running tasks end and stops; a second one stops at once.
+    """
+    file = None if options.output in (None, DASH) else options.output
+    paths = ordered(expand(inputs, _stdin, file), options.order)
+    with stdout_for_data() as data:
+        job = make_job(target, paths, options)
+        if not paths:
+            say("longshore: there is nothing to do: no input is a file, or has one below it")
+            return ExitCode.NOTHING
+        return _plan(job, Lines(data)) if options.dry_run else _run(job, file, data)
+
+
+def _run(job: Job, file: str | None, data: int) -> int:
+    from longshore.cli.work import work  # only a run needs the pool
+
+    if file is None:
+        return asyncio.run(work(job, Lines(data)))
+    with output_file(file) as opened:
+        return asyncio.run(work(job, Lines(opened)))
+
+
+def _stdin() -> BinaryIO:
+    if sys.stdin is None or sys.stdin.closed:
+        raise UsageError("the names of inputs are to come from stdin, but it is closed")
+    return sys.stdin.buffer
+
+
+def _plan(job: Job, lines: Lines) -> int:
+    say(f"{job.name}: {len(job.paths)} inputs, nothing is run")
+    for step in job.steps:
+        options = {"executor": executor_of(step, job.settings.executor), **step.options}
+        say(f"  {step.name}: {', '.join(f'{name}={value}' for name, value in options.items())}")
+    for path in job.paths:
+        lines.write_name(path)
+    return ExitCode.OK

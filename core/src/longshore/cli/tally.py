@@ -1,0 +1,72 @@
+"""What became of a run's inputs, and how that is told at its end."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+
+from longshore.cli.console import line as one_line
+from longshore.cli.console import safe
+from longshore.task import TaskState
+
+_NAMES = 50
+"""Names listed of one group of failures; the output has them all."""
+
+
+class Tally:
+    """Counts of ends, and the failures grouped by type and reason with the names of their inputs."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.counts: Counter[TaskState] = Counter()
+        self._groups: dict[tuple[str, str], tuple[int, list[str]]] = {}
+
+    @property
+    def failed(self) -> int:
+        """How many inputs failed, timed out ones included."""
+        return self.counts[TaskState.FAILED] + self.counts[TaskState.TIMED_OUT]
+
+    @property
+    def ended(self) -> int:
+        """How many inputs have come to an end."""
+        return self.counts.total()
+
+    def add(self, name: str, state: TaskState, error: tuple[str, str] | None) -> None:
+        """Count one input."""
+        self.counts[state] += 1
+        if error is not None and state is not TaskState.CANCELLED:
+            count, names = self._groups.get(error, (0, []))
+            if len(names) < _NAMES:
+                names.append(name)
+            self._groups[error] = (count + 1, names)
+
+    def lines(self, elapsed_s: float) -> Iterator[str]:
+        """Yield the summary for people."""
+        ends = ", ".join(f"{count} {state.value.replace('_', ' ')}" for state, count in self._sorted())
+        yield f"{self.ended} input{'' if self.ended == 1 else 's'} in {elapsed_s:.1f} s: {ends}"
+        for (kind, reason), (count, names) in sorted(self._groups.items(), key=lambda group: -group[1][0]):
+            yield one_line(f"{count} x {kind}: {reason}")
+            yield from (f"    {one_line(name)}" for name in sorted(names))
+            if count > len(names):
+                yield f"    ... and {count - len(names)} more, see the output"
+
+    def json(self, elapsed_s: float) -> str:
+        """Return the summary for machines, on one line."""
+        groups = [
+            {"type": kind, "reason": reason, "count": count, "inputs": [safe(name) for name in sorted(names)]}
+            for (kind, reason), (count, names) in self._groups.items()
+        ]
+        counts = {state.value: count for state, count in self._sorted()}
+        told = {
+            "v": 1,
+            "type": "inputs_summary",
+            "inputs": self.ended,
+            "elapsed_s": round(elapsed_s, 3),
+            **counts,
+            "failures": groups,
+        }
+        return json.dumps(told)
+
+    def _sorted(self) -> list[tuple[TaskState, int]]:
+        return [(state, self.counts[state]) for state in TaskState if self.counts[state]]

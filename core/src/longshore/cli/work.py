@@ -1,0 +1,180 @@
+"""The work of one `longshore run`: feed a pool, write a line for each input, heed signals and limits, sum up."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from longshore._stream import DocumentStream
+from longshore.cli import lines as out
+from longshore.cli.console import ExitCode, UsageError, say
+from longshore.cli.job import Job
+from longshore.cli.lines import Lines
+from longshore.cli.tally import Tally
+from longshore.errors import LongshoreError, PayloadError
+from longshore.pipeline import PipelineResult
+from longshore.pool import WorkerPool
+from longshore.task import TaskState
+from longshore.worker import type_name
+
+_AT_ONCE_S = 3.0
+"""How long stopping at once may take before the process simply leaves; workers end when it is gone."""
+_CANCELLED = ("longshore.errors.TaskCancelled", "cancelled")
+_CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
+
+async def work(job: Job, lines: Lines) -> ExitCode:
+    """Run the job, and return the exit code; every input has its line, however the run ends."""
+    return await _Work(job, lines).run()
+
+
+class _Work:
+    def __init__(self, job: Job, lines: Lines) -> None:
+        self._job = job
+        self._lines = lines
+        self._tally = Tally()
+        self._left = dict.fromkeys(range(len(job.paths)))
+        self._signal: signal.Signals | None = None
+        self._limited = False
+        self._stream: DocumentStream | None = None
+        self._leaving: threading.Timer | None = None
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None, "made outside of a coroutine"
+        self._task = task
+
+    async def run(self) -> ExitCode:
+        began = time.monotonic()
+        notes: list[str] = []
+        failure: LongshoreError | None = None
+        with self._signals():
+            try:
+                notes = await self._through_pool()
+            except LongshoreError as error:  # the pool's own end, or a plugin it could not do without
+                failure = error
+                self._leave_out((type_name(error), "the run failed"))
+            except asyncio.CancelledError:
+                if self._leaving is None:
+                    raise
+        self._leave_out(_CANCELLED)
+        self._sum_up(time.monotonic() - began, notes)
+        if self._leaving is not None:
+            self._leaving.cancel()
+        if failure is not None:
+            raise failure
+        return self._code()
+
+    async def _through_pool(self) -> list[str]:
+        job = self._job
+        pool = WorkerPool(settings=job.settings, name=job.name, view=job.progress, interactive=True)
+        async with pool:
+            pool._expect(len(job.paths) * len(job.steps))
+            async with DocumentStream(pool, job.steps, job.documents()) as stream:
+                self._stream = stream
+                try:
+                    async for result in stream:
+                        self._record(result)
+                except asyncio.CancelledError:
+                    self._leave_out(_CANCELLED)  # now: what is left of the time may not suffice for more
+                    raise
+                except ValueError as error:  # an option that an executor cannot honour
+                    raise UsageError(str(error)) from error
+        return list(pool.summary.notes) if pool.summary is not None else []
+
+    def _record(self, result: PipelineResult) -> None:
+        """Write the line of a document that has ended, and stop if too many have failed."""
+        state, error, text = result.state, None, "null"
+        if result.failure is not None:
+            error = out.error_facts(result.failure.error, state)
+        elif state is TaskState.COMPLETED:
+            try:
+                text = out.result_json(result.value)
+            except PayloadError as refusal:
+                state, error = TaskState.FAILED, out.payload_facts(refusal)
+        self._write(result.index, state, text, error)
+        limit = self._job.limit
+        if limit is not None and not self._limited and self._tally.failed >= limit.failures:
+            self._limited = True
+            say(f"longshore: {self._tally.failed} failed: stopping, as --max-failures says")
+            self._stop()
+
+    def _write(self, index: int, state: TaskState, text: str, error: tuple[str, str] | None) -> None:
+        if self._left.pop(index, index) is not None:
+            return  # the thread that leaves was here before
+        name = self._job.paths[index]
+        self._tally.add(name, state, error)
+        self._lines.write(out.line(name, state, text, error))
+
+    def _leave_out(self, error: tuple[str, str]) -> None:
+        for index in list(self._left):
+            self._write(index, TaskState.CANCELLED, "null", error)
+
+    def _stop(self) -> None:
+        if self._stream is not None:
+            self._stream.stop()
+
+    # ---- signals
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Heed signals also while the loop is blocked by a task: hence handlers of the interpreter, not of the loop."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {name: signal.signal(name, self._signalled) for name in _CODES}
+        try:
+            yield
+        finally:
+            for name, handler in before.items():
+                signal.signal(name, handler)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        """Drain at the first signal, stop at the second, leave at the third."""
+        if self._signal is None:
+            self._signal = signal.Signals(number)
+            self._loop.call_soon_threadsafe(self._drain)
+        elif self._leaving is None:
+            self._leaving = threading.Timer(_AT_ONCE_S, self._leave)
+            self._leaving.daemon = True
+            self._leaving.start()
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        else:
+            os._exit(self._code())
+
+    def _drain(self) -> None:
+        name = self._signal.name if self._signal is not None else ""
+        say(f"longshore: {name}: what is running may end, nothing new is begun; once more stops at once")
+        self._stop()
+
+    def _leave(self) -> None:
+        """Leave without the loop, which did not come to it in time."""
+        with suppress(Exception):
+            self._leave_out(_CANCELLED)
+        os._exit(self._code())
+
+    # ---- the end
+
+    def _sum_up(self, elapsed_s: float, notes: list[str]) -> None:
+        if self._job.progress == "json":
+            say(self._tally.json(elapsed_s))
+            return
+        for note in notes:
+            say(f"note: {note}")
+        for text in self._tally.lines(elapsed_s):
+            say(text)
+        cancelled = self._tally.counts[TaskState.CANCELLED]
+        if cancelled and (self._signal or self._limited):
+            say(f"longshore: stopped with {cancelled} inputs left")
+
+    def _code(self) -> ExitCode:
+        if self._signal is not None:
+            return _CODES[self._signal]
+        if self._limited:
+            return ExitCode.LIMIT
+        return ExitCode.OK if self._tally.counts[TaskState.COMPLETED] == self._tally.ended else ExitCode.SOME_FAILED

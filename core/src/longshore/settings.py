@@ -1,0 +1,294 @@
+"""Settings: what may be set, where from, and what is wrong with it.
+
+`Settings` is the whole as one frozen model; `load_settings` reads it from files, environment and arguments,
+and knows where each value came from. docs/decisions/0004-settings.md tells of the two forms of `sinks`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+
+from longshore._limits import ResourceLimits, ResourceType, WorkerConfig
+from longshore._plugins.advice import nearest, unknown_plugin
+from longshore._sources import LISTED, Key, Merged, Origin, merge, read_layers
+from longshore.errors import SettingsError
+from longshore.hookspecs import KINDS
+from longshore.plugins import PluginHost, PluginPolicy
+
+Options = dict[str, Any]  # Any: TOML values, checked by the plugin's own model
+
+
+def _names(value: object) -> object:
+    """Return the enabled names of a list, or of a table of tables."""
+    if not isinstance(value, Mapping):
+        return tuple(value) if isinstance(value, list) else value
+    for name, table in value.items():
+        if not isinstance(table, Mapping):
+            raise ValueError(f"the entry {name!r} must be a table with the plugin's options")
+        if not isinstance(table.get("enabled", True), bool):
+            raise ValueError(f"enabled of {name!r} must be true or false")
+    return tuple(name for name, table in value.items() if table.get("enabled", True))
+
+
+def _journal(value: object) -> object:
+    if value is None or value is False or isinstance(value, str):
+        return value
+    raise ValueError('must be the name of a journal, such as "sqlite", or false')
+
+
+def _less_enabled(table: Mapping[str, Any]) -> Options:  # Any: TOML values
+    return {key: value for key, value in table.items() if key != "enabled"}
+
+
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_names),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}},
+                {"type": "object", "additionalProperties": {"type": "object"}},
+            ]
+        },
+        mode="validation",
+    ),
+]
+"""Plugin names: given as a list, or as a table with a table of options per plugin."""
+
+
+class Settings(BaseModel):
+    """All settings; frozen, and unknown keys are refused.
+
+    `sinks`, `probes` and `hooks` take a list of plugin names, or a table with each plugin's options under its
+    name, where `enabled = false` only configures. Read a plugin's own options with `table`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    executor: str | None = Field(default=None, description="Where work runs that names no executor")
+    sinks: Names = Field(default=(), description="Who is told of a run", examples=[["rich", "jsonl"]])
+    probes: Names = Field(default=("psutil",), description="What reads the machine's resources")
+    hooks: Names = Field(default=(), description="Hook plugins to load")
+    journal: Annotated[str | Literal[False] | None, BeforeValidator(_journal)] = Field(
+        default=None, description="Where outcomes are kept, or false"
+    )
+    submit_timeout: float = Field(default=30.0, gt=0, description="Seconds submit_task waits for room")
+    plugins: PluginPolicy = Field(default_factory=PluginPolicy, description="Which plugins may be loaded")
+    workers: WorkerConfig = Field(default_factory=WorkerConfig, description="Worker counts, queues and times")
+    limits: ResourceLimits = Field(default_factory=ResourceLimits, description="What of the machine may be used")
+    pipelines: dict[str, Options] = Field(default={}, description="Pipelines by name")
+    executors: dict[str, Options] = Field(default={}, description="Options of executors by name")
+    journals: dict[str, Options] = Field(default={}, description="Options of journals by name")
+    processors: dict[str, Options] = Field(default={}, description="Options of processors by name")
+
+    _tables: dict[str, dict[str, Options]] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _keep_tables(cls, data: Any, handler: Any) -> Settings:  # Any: unchecked input, pydantic's own handler
+        made: Settings = handler(data)
+        if isinstance(data, Mapping):
+            for kind in LISTED:
+                given = data.get(kind)
+                tables = given.items() if isinstance(given, Mapping) else ()
+                made._tables[kind] = {name: _less_enabled(table) for name, table in tables}
+        return made
+
+    @model_serializer(mode="wrap")
+    def _with_tables(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:  # Any: JSON-safe values
+        whole: dict[str, Any] = handler(self)  # Any: as above
+        for kind, tables in self._tables.items():
+            if any(tables.values()) or set(tables) - set(whole[kind]):
+                order = dict.fromkeys((*whole[kind], *tables))
+                whole[kind] = {n: {**tables.get(n, {}), "enabled": n in whole[kind]} for n in order}
+        return whole
+
+    def table(self, kind: str, name: str) -> Options:
+        """Return a copy of the options given to one plugin; empty where there are none."""
+        return dict(self.tables(kind).get(name, {}))
+
+    def tables(self, kind: str) -> Mapping[str, Options]:
+        """Return the options of all plugins of a kind that have any, by name."""
+        if kind in LISTED:
+            return self._tables.get(kind, {})
+        kept = {"executors": self.executors, "journals": self.journals, "processors": self.processors}
+        return kept.get(kind, {})
+
+
+class LoadedSettings:
+    """Settings, and where each came from."""
+
+    def __init__(self, settings: Settings, merged: Merged, warnings: Sequence[str] = ()) -> None:
+        """Keep what `load_settings` made."""
+        self.settings = settings
+        self.warnings = tuple(warnings)
+        self._merged = merged
+
+    @cached_property
+    def origins(self) -> Mapping[str, Origin]:
+        """The origin of each value by its dotted key, such as "workers.async_workers"."""
+        owners = self._merged.owners
+        keys = leaves(self.settings.model_dump(mode="json"))
+        return {".".join(key): owners[key].origin(key) if key in owners else Origin("default") for key in keys}
+
+    def origin(self, *key: str) -> Origin:
+        """Return where a key, or the nearest key around it, was set."""
+        owner = self._merged.owner(key)
+        return owner.origin(key) if owner else Origin("default")
+
+    def refusal(self, error: ValidationError, model: type[BaseModel], *around: str) -> SettingsError:
+        """Return the error that names all that `model` refused in the table at `around`."""
+        return _refusal(error, model, self._merged, around)
+
+
+def load_settings(
+    start: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    overrides: Sequence[str] = (),
+    user_file: Path | None = None,
+) -> LoadedSettings:
+    """Read all sources, the later ones winning, and check them together.
+
+    The sources: defaults; the user's file; from `start` (the current folder) upwards the first folder with a
+    `[tool.longshore]` in its pyproject.toml or with a longshore.toml, in this order; the environment,
+    `LONGSHORE_WORKERS__ASYNC_WORKERS=8`; `overrides`, "workers.async_workers=8". Values of the last two are
+    TOML, or else taken as text. Raises one SettingsError that names file, line and key of all that is wrong.
+    """
+    folder = (start or Path.cwd()).absolute()
+    layers = read_layers(folder, os.environ if environ is None else environ, overrides, user_file)
+    merged = merge(layers, {kind: Settings.model_fields[kind].default for kind in LISTED})
+    try:
+        settings = Settings.model_validate(merged.table)
+    except ValidationError as error:
+        raise _refusal(error, Settings, merged, ()) from error
+    return LoadedSettings(settings, merged, _warnings(settings))
+
+
+def settings_schema(models: Mapping[tuple[str, str], type[BaseModel]] | None = None) -> Options:
+    """Return the JSON Schema of `[tool.longshore]`; `models` are the plugins' own, by kind and name."""
+    schema = Settings.model_json_schema()
+    definitions = schema.setdefault("$defs", {})
+    for (kind, name), model in (models or {}).items():
+        own = model.model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
+        definitions.update({f"{kind}.{name}.{inner}": part for inner, part in own.pop("$defs", {}).items()})
+        if kind in LISTED:
+            own.setdefault("properties", {})["enabled"] = {"type": "boolean", "default": True}
+        _object_form(schema["properties"][kind]).setdefault("properties", {})[name] = own
+    return schema
+
+
+def leaves(table: Mapping[str, Any], around: Key = ()) -> Iterator[Key]:  # Any: JSON-safe values
+    """Yield the key of every value that is no table, and of every empty table."""
+    for name, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, (*around, name))
+        else:
+            yield (*around, name)
+
+
+def _object_form(schema: Options) -> Options:
+    forms = schema.get("anyOf", [schema])
+    found: Options = next(form for form in forms if form.get("type") == "object")
+    return found
+
+
+def _warnings(settings: Settings) -> list[str]:
+    named = [(kind, name) for kind in KINDS for name, table in settings.tables(kind).items() if table]
+    if not named:
+        return []
+    installed = {(candidate.kind, candidate.name) for candidate in PluginHost(settings.plugins).candidates()}
+    return [
+        f"the settings of {kind}.{name} are not used: {unknown_plugin(kind, name, installed)}"
+        for kind, name in named
+        if (kind, name) not in installed
+    ]
+
+
+def _refusal(error: ValidationError, model: type[BaseModel], merged: Merged, around: Key) -> SettingsError:
+    problems: dict[Key, str] = {}
+    for detail in error.errors():
+        key = _key(detail, merged.table, around)
+        problems.setdefault(key, _message(detail, model, key[len(around) :]))
+    told = [_problem(key, text, merged) for key, text in problems.items()]
+    lines = [f"{problem['origin']}: {problem['key']}: {problem['message']}" for problem in told]
+    title = "a setting is wrong" if len(lines) == 1 else f"{len(lines)} settings are wrong"
+    return SettingsError("\n  ".join([f"{title}:", *lines]), problems=told)
+
+
+def _problem(key: Key, message: str, merged: Merged) -> dict[str, Any]:  # Any: JSON-safe values
+    owner = merged.owner(key)
+    origin = owner.origin(key) if owner else Origin("default")
+    place = f"{origin} ({origin.layer})"
+    file = str(origin.file) if origin.file else None
+    return {"origin": place, "file": file, "line": origin.line, "key": ".".join(key), "message": message}
+
+
+def _key(detail: ErrorDetails, table: object, around: Key) -> Key:
+    """Return the key of an error: its place, less what pydantic adds to it for the forms of a union."""
+    for name in around:
+        table = table.get(name, {}) if isinstance(table, Mapping) else {}
+    key = around
+    for part in detail["loc"]:
+        known = part in table if isinstance(table, Mapping) else isinstance(table, list) and part in range(len(table))
+        if known:
+            table = table[part]  # type: ignore[index]  # shown in the line above to be there
+        elif detail["type"] != "missing":
+            break
+        key = (*key, str(part))
+    return key
+
+
+def _message(detail: ErrorDetails, model: type[BaseModel], key: Key) -> str:
+    if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
+        if key == ("tool",):
+            return "unknown key; in this file, keys stand without [tool.longshore]"
+        near = nearest(key[-1], _known(model, key[:-1]))
+        return "unknown key" + (f"; did you mean {near!r}?" if near else "")
+    text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if detail["type"] == "missing":
+        return text
+    given = repr(detail["input"])
+    return f"{text}, not {given if len(given) < 60 else given[:57] + '...'}"
+
+
+def _known(model: type[BaseModel], around: Key) -> list[str]:
+    for name in around:
+        if name.isdigit():  # an entry of a list, whose model was found with the list
+            continue
+        field = model.model_fields.get(name)
+        forms = (field.annotation, *get_args(field.annotation)) if field else ()
+        inner = next((form for form in forms if isinstance(form, type) and issubclass(form, BaseModel)), None)
+        if inner is None:
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+__all__ = [
+    "LoadedSettings",
+    "Origin",
+    "ResourceLimits",
+    "ResourceType",
+    "Settings",
+    "WorkerConfig",
+    "load_settings",
+    "settings_schema",
+]

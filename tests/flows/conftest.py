@@ -1,0 +1,188 @@
+"""Fixtures of the flows: the command as a user runs it, in a folder of the test's own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from longshore.__main__ import main
+
+DEADLINE_S = 30.0
+
+MODULE = '''
+import asyncio, os, pathlib, sys, time
+from longshore.errors import DocumentError
+
+print("this is printed while the module is imported")
+
+def size(path):
+    print("this is printed by a task")
+    return {"size": os.path.getsize(path), "name": os.path.basename(path)}
+
+async def wait(path):
+    await asyncio.sleep(0.01)
+    return path
+
+def picky(path):
+    what = pathlib.Path(path).read_text()
+    if what == "raise":
+        raise DocumentError("it is locked", reason="encrypted")
+    if what == "unjson":
+        return {1, 2, 3}
+    if what == "die":
+        os._exit(7)
+    if what == "hang":
+        time.sleep(60)
+    return what
+
+def always_fails(path):
+    raise ValueError("always")
+
+def fails_once(path):
+    mark = pathlib.Path(path + ".tried")
+    if mark.exists():
+        return "second try"
+    mark.touch()
+    raise ValueError("first try")
+
+def held(path):
+    """Run until the file `go` appears."""
+    pathlib.Path("started-" + os.path.basename(path)).touch()
+    deadline = time.monotonic() + 60
+    while not os.path.exists("go") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return "held"
+'''
+
+
+class Command:
+    """`longshore` in a folder of its own, with nothing of the user's settings."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._running: list[subprocess.Popen[bytes]] = []
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_")}
+        self.environ = {**kept, "XDG_CONFIG_HOME": str(folder / "config"), "TERM": "xterm", "PYTHONWARNINGS": "error"}
+        for name in ("CI", "GITHUB_ACTIONS", "FORCE_COLOR"):
+            self.environ.pop(name, None)
+
+    def __call__(
+        self, *arguments: str | bytes, stdin: bytes = b"", **environ: str
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run to the end."""
+        return subprocess.run(
+            [sys.executable, "-m", "longshore", *arguments],
+            cwd=self.folder,
+            env={**self.environ, **environ},
+            input=stdin,
+            capture_output=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Begin to run."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "longshore", *arguments],
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,
+        )
+        self._running.append(process)
+        return process
+
+    def inputs(self, contents: dict[str, str] | Sequence[str]) -> Path:
+        """Write the folder `in`."""
+        folder = self.folder / "in"
+        folder.mkdir(exist_ok=True)
+        named = contents if isinstance(contents, dict) else dict.fromkeys(contents, "text")
+        for name, text in named.items():
+            (folder / name).write_text(text)
+        return folder
+
+    def close(self) -> None:
+        """End what a test left running."""
+        for process in self._running:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def longshore(tmp_path: Path) -> Iterator[Command]:
+    """Return the command, in a folder that has the module `job`."""
+    (tmp_path / "job.py").write_text(MODULE)
+    command = Command(tmp_path)
+    yield command
+    command.close()
+
+
+class Inside:
+    """The same command in this process: quicker, where a process of its own is not the point."""
+
+    def __init__(self, command: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self.folder = command.folder
+        self.inputs = command.inputs
+        self._capfd = capfd
+        self._patch = monkeypatch
+        monkeypatch.chdir(command.folder)
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(command.folder / "config"))
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        for name in [name for name in os.environ if name.startswith("LONGSHORE_")]:
+            monkeypatch.delenv(name)
+
+    def __call__(self, *arguments: str, stdin: bytes = b"", **environ: str) -> tuple[int, str, str]:
+        """Return exit code, stdout and stderr."""
+        self._patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        for name, value in environ.items():
+            self._patch.setenv(name, value)
+        for module in ("job", "broken", "stages"):
+            sys.modules.pop(module, None)
+        self._capfd.readouterr()
+        code = main(arguments)
+        return code, *self._capfd.readouterr()
+
+
+@pytest.fixture
+def inside(longshore: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Inside:
+    """Return the command for this process."""
+    return Inside(longshore, monkeypatch, capfd)
+
+
+@pytest.fixture
+def lines() -> Callable[[bytes | str], dict[str, dict[str, Any]]]:  # Any: JSON
+    """Return a reader of output lines: each input's object, by the input's name without its folder."""
+
+    def read(data: bytes | str) -> dict[str, dict[str, Any]]:  # Any: JSON
+        text = data if isinstance(data, str) else data.decode("utf-8")
+        told = [json.loads(line) for line in text.splitlines()]
+        named = {os.path.basename(entry["input"]): entry for entry in told}
+        assert len(named) == len(told), "an input has two lines"
+        return named
+
+    return read
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], bool], str], None]:
+    """Return a way to wait for a condition, with a deadline."""
+
+    def wait(condition: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"waited too long for {what}"
+            time.sleep(0.005)
+
+    return wait

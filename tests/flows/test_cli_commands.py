@@ -1,0 +1,156 @@
+"""Promises of the commands that look at an installation: plugins, config, doctor, --version, --help."""
+
+import json
+import re
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Command = Any  # the fixture's class: test modules cannot import a conftest
+
+NO_PLUGIN = """
+import sys
+from longshore.__main__ import main
+code = main(sys.argv[1:])
+found = sorted(name for name in sys.modules if name.startswith("longshore_"))
+assert not found, found
+sys.exit(code)
+"""
+
+
+def _python(code: str, *arguments: str, cwd: Path) -> "subprocess.CompletedProcess[bytes]":
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--version",), ("--help",), ("plugins", "list"), ("doctor",), ("run", "--help")]
+)
+def test_looking_imports_no_plugin(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """--version, --help, plugins list and doctor import no plugin, so that a broken one locks nobody out."""
+    ran = _python(NO_PLUGIN, *arguments, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert ran.stdout
+
+
+def test_the_version_is_told_without_a_command_line_library(tmp_path: Path) -> None:
+    """--version imports neither cyclopts nor pydantic: it is at once there."""
+    code = (
+        "import sys; from longshore.__main__ import main; main(['--version']);"
+        "assert not {'cyclopts', 'pydantic', 'rich', 'longshore.cli'} & set(sys.modules)"
+    )
+    ran = _python(code, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr.decode()
+    assert ran.stdout.decode().split() == ["longshore", version("longshore-core")]
+
+
+def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None:
+    """Where cyclopts is not installed, a line names what to install: exit 2, no traceback."""
+    code = (
+        "import sys, importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'cyclopts' else find(name, *rest)\n"
+        "from longshore.__main__ import main\nsys.exit(main(['run', 'documents', '.']))"
+    )
+    ran = _python(code, cwd=tmp_path)
+    assert ran.returncode == 2
+    assert ran.stderr.decode().count("\n") == 1
+    assert "pip install longshore" in ran.stderr.decode()
+
+
+def test_plugins_are_listed_with_their_state(inside: Command) -> None:
+    """plugins list names each plugin with kind, distribution, version, state and reason; as JSON too."""
+    (inside.folder / "longshore.toml").write_text('[plugins]\ndisable = ["jsonl"]\n')
+    code, out, errors = inside("plugins", "list", "--json")
+    assert code == 0, errors
+    found = {(entry["kind"], entry["name"]): entry for entry in json.loads(out)}
+    assert found["executors", "threads"]["state"] == "available"
+    assert found["executors", "threads"]["distribution"] == "longshore-threads"
+    assert found["sinks", "jsonl"]["state"] == "disabled"
+    assert "jsonl" in found["sinks", "jsonl"]["reason"]
+    _, table, _ = inside("plugins", "list", "sinks")
+    assert re.search(r"^sinks +jsonl +longshore-jsonl .* disabled +disable lists", table, re.MULTILINE)
+    assert "threads" not in table
+
+
+def test_broken_settings_do_not_hide_the_plugins(inside: Command) -> None:
+    """plugins list and doctor work where the settings do not, and say so."""
+    (inside.folder / "longshore.toml").write_text("executer = 'threads'\n")
+    code, out, errors = inside("plugins", "list")
+    assert code == 0
+    assert "threads" in out
+    assert "did you mean 'executor'" in errors
+    told = json.loads(inside("doctor", "--json")[1])
+    assert any("did you mean 'executor'" in finding["note"] for finding in told["findings"])
+
+
+def test_a_plugin_is_checked_in_a_process_of_its_own(inside: Command) -> None:
+    """plugins check loads what is named and ends with 0; an unknown name ends with 2; info tells what is known."""
+    code, out, errors = inside("plugins", "check", "executors:threads", "--json")
+    assert code == 0, errors
+    (result,) = json.loads(out)
+    assert result["state"] == "loaded"
+    assert inside("plugins", "check", "nosuch")[0] == 2
+    assert "longshore-threads" in inside("plugins", "info", "threads")[1]
+
+
+def test_settings_are_shown_with_their_origin(inside: Command) -> None:
+    """config show names the place of each value, and hides what looks like a secret."""
+    (inside.folder / "longshore.toml").write_text(
+        '[workers]\nasync_workers = 7\n[executors.dask]\napi_token = "hush"\n'
+    )
+    code, text, errors = inside(
+        "config", "show", "--origin", "--set", "executor=threads", LONGSHORE_LIMITS__MAX_CPU_PERCENT="90"
+    )
+    assert code == 0, errors
+    assert re.search(r"^workers.async_workers = 7 +# .*longshore.toml:2$", text, re.MULTILINE)
+    assert re.search(r'^executor = "threads" +# --set executor=threads$', text, re.MULTILINE)
+    assert re.search(r"^limits.max_cpu_percent = 90.0 +# LONGSHORE_LIMITS__MAX_CPU_PERCENT$", text, re.MULTILINE)
+    assert "hush" not in text
+    assert "pip install longshore-dask" in errors
+    told = json.loads(inside("config", "show", "--origin", "--json")[1])
+    assert told["workers.async_workers"]["value"] == 7
+    assert told["workers.async_workers"]["origin"]["line"] == 2
+
+
+def test_settings_are_validated_with_those_of_plugins(inside: Command) -> None:
+    """config validate names what is wrong in the core's keys, in a plugin's table, and in a pipeline."""
+    assert inside("config", "validate")[0] == 0
+    (inside.folder / "longshore.toml").write_text(
+        "[processors.chunk]\nmax_chars = 3\n[pipelines.p]\nstages = [{ name = 'a', processor = 'x', after = ['b'] }]\n"
+    )
+    code, _, errors = inside("config", "validate")
+    assert code == 2
+    assert re.search(r"longshore.toml:2 \(project\): processors.chunk.max_chars: ", errors)
+    assert "pipeline p: a comes after 'b', which is no stage" in errors
+
+
+def test_the_schema_names_core_and_plugins(inside: Command) -> None:
+    """config schema is one JSON Schema with the core's keys and those of the installed plugins."""
+    code, out, errors = inside("config", "schema")
+    assert code == 0, errors
+    schema = json.loads(out)
+    assert "executor" in schema["properties"]
+    assert "max_chars" in schema["properties"]["processors"]["properties"]["chunk"]["properties"]
+
+
+def test_doctor_tells_what_a_pool_finds(inside: Command) -> None:
+    """doctor tells of cores, memory, cgroup, ways to start processes, limits, the terminal and every plugin."""
+    text = inside("doctor")[1]
+    for word in ("python", "cores", "memory", "cgroup", "start methods", "pidfd", "/dev/shm", "open files", "terminal"):
+        assert word in text
+    told = json.loads(inside("doctor", "--json")[1])
+    assert {plugin["name"] for plugin in told["plugins"]} >= {"asyncio", "threads", "processes", "rich"}
+
+
+def test_every_command_has_help_with_an_example(inside: Command) -> None:
+    """Each command's help shows how to call it."""
+    for command in (
+        *(("plugins", "list"), ("plugins", "info"), ("plugins", "check")),
+        *(("config", "show"), ("config", "schema"), ("config", "validate"), ("doctor",)),
+    ):
+        text = " ".join(inside(*command, "--help")[1].split())
+        assert f"longshore {' '.join(command)}" in text.split("For example", 1)[1], command

@@ -1,0 +1,84 @@
+"""Promises of `longshore run` when somebody wants it to end."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Command = Any  # the fixture's class: test modules cannot import a conftest
+Lines = Callable[[bytes], dict[str, dict[str, Any]]]  # Any: JSON
+Until = Callable[[Callable[[], bool], str], None]
+
+COUNT = 40
+
+
+def _begin(longshore: Command, until: Until, executor: str) -> Any:  # Any: a Popen
+    longshore.inputs([f"{number:03}" for number in range(COUNT)])
+    process = longshore.start(
+        *("run", "job:held", "in", "-o", "out.jsonl", "--executor", executor, "--workers", "2", "--progress", "none")
+    )
+    until(lambda: process.poll() is not None or len(list(longshore.folder.glob("started-*"))) >= 2, "two running tasks")
+    assert process.poll() is None, process.stderr.read().decode()
+    return process
+
+
+def _send(process: Any, name: signal.Signals) -> None:  # Any: as above
+    """Send as a terminal does: Ctrl-C goes to the workers too, SIGTERM to the command alone."""
+    if name is signal.SIGINT:
+        os.killpg(process.pid, name)
+    else:
+        process.send_signal(name)
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+@pytest.mark.parametrize(("name", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_signal_drains(
+    longshore: Command, lines: Lines, until: Until, executor: str, name: signal.Signals, code: int
+) -> None:
+    """What runs may end, nothing new is begun, and every input has its line (req:C17, fault:O6)."""
+    process = _begin(longshore, until, executor)
+    _send(process, name)
+    until(lambda: b"once more stops at once" in process.stderr.readline(), "the answer to the signal")
+    (longshore.folder / "go").touch()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code, errors.decode()
+    assert b"Traceback" not in errors
+    told = lines((longshore.folder / "out.jsonl").read_bytes())
+    count = Counter(entry["status"] for entry in told.values())
+    assert sum(count.values()) == COUNT
+    assert count["completed"] >= 2
+    assert count["cancelled"] > 0
+    assert count["completed"] + count["cancelled"] == COUNT
+    assert f"{count['cancelled']} inputs left" in errors.decode()
+
+
+def test_a_task_that_blocks_everything_can_be_left(longshore: Command, lines: Lines, until: Until) -> None:
+    """A task that blocks the loop itself, in `inline`, does not survive the second signal; no line is lost."""
+    longshore.inputs(["a", "b"])
+    process = longshore.start("run", "job:held", "in", "-o", "out.jsonl", "--executor", "inline", "--progress", "none")
+    until(lambda: bool(list(longshore.folder.glob("started-*"))), "the first task")
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode in (130, 143), errors.decode()
+    told = lines((longshore.folder / "out.jsonl").read_bytes())
+    assert {entry["status"] for entry in told.values()} == {"cancelled"}
+    assert len(told) == 2
+
+
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+def test_the_second_signal_stops_at_once(longshore: Command, lines: Lines, until: Until, executor: str) -> None:
+    """Tasks that would run on are not waited for, and every input still has its line (fault:O6)."""
+    process = _begin(longshore, until, executor)
+    _send(process, signal.SIGINT)
+    until(lambda: b"once more stops at once" in process.stderr.readline(), "the answer to the signal")
+    _send(process, signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130, errors.decode()
+    assert b"Traceback" not in errors
+    told = lines((longshore.folder / "out.jsonl").read_bytes())
+    assert len(told) == COUNT
+    assert {entry["status"] for entry in told.values()} == {"cancelled"}

@@ -1,0 +1,102 @@
+"""Promises of what a command line means by its inputs."""
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from longshore.cli.console import DASH, UsageError
+from longshore.cli.inputs import expand, ordered
+
+Expand = Callable[..., list[str]]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder the test works in, with a few files."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for name in ("in/b.txt", "in/a.txt", "in/sub/c.txt", "in/.hidden"):
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def _expand(*arguments: str, stdin: bytes = b"", output: str | None = None) -> list[str]:
+    return expand(arguments, lambda: io.BytesIO(stdin), output)
+
+
+def test_a_folder_means_every_file_below_it_sorted(here: Path) -> None:
+    """Every regular file below a folder is an input, in one sorted order, named by the folder as it was given."""
+    assert _expand("in") == ["in/.hidden", "in/a.txt", "in/b.txt", "in/sub/c.txt"]
+    assert _expand("./in/sub/") == ["./in/sub/c.txt"]
+
+
+def test_arguments_keep_their_order_and_count_once(here: Path) -> None:
+    """Inputs come in the order given; one that is named twice is one input."""
+    assert _expand("in/b.txt", "in/a.txt", "in/b.txt") == ["in/b.txt", "in/a.txt"]
+    assert _expand("in/b.txt", "in") == ["in/b.txt", "in/.hidden", "in/a.txt", "in/sub/c.txt"]
+
+
+def test_a_pattern_is_expanded_where_the_shell_did_not(here: Path) -> None:
+    """Patterns work, with ** too; a file whose very name looks like one is itself."""
+    assert _expand("in/*.txt") == ["in/a.txt", "in/b.txt"]
+    assert _expand("in/**/*.txt") == ["in/a.txt", "in/b.txt", "in/sub/c.txt"]
+    (here / "[x].txt").touch()
+    assert _expand("[x].txt") == ["[x].txt"]
+
+
+def test_names_come_from_stdin(here: Path) -> None:
+    """A dash reads names from stdin, one a line: files and folders, empty lines aside."""
+    assert _expand(DASH, stdin=b"in/b.txt\n\nin/sub\r\n") == ["in/b.txt", "in/sub/c.txt"]
+    assert _expand(DASH) == []
+
+
+def test_names_that_are_no_utf8_survive(here: Path) -> None:
+    """A name of odd bytes is found in a folder and from stdin, and leads back to its file."""
+    raw = b"in/odd-\xff\n.txt"
+    Path(os.fsdecode(raw)).touch()
+    assert os.fsencode(next(path for path in _expand("in") if "odd" in path)) == raw
+    plain = b"in/odd-\xfe.txt"
+    Path(os.fsdecode(plain)).touch()
+    assert [os.fsencode(path) for path in _expand(DASH, stdin=plain + b"\n")] == [plain]
+
+
+def test_a_circle_of_links_does_no_harm(here: Path) -> None:
+    """A link to a folder above is not followed; a link to a file is an input; a dangling one and a pipe are not."""
+    (here / "in" / "loop").symlink_to(here / "in")
+    (here / "in" / "link.txt").symlink_to(here / "in" / "a.txt")
+    (here / "in" / "dangling").symlink_to(here / "nowhere")
+    os.mkfifo(here / "in" / "pipe")
+    assert _expand("in") == ["in/.hidden", "in/a.txt", "in/b.txt", "in/link.txt", "in/sub/c.txt"]
+    assert _expand("in/loop/sub") == ["in/loop/sub/c.txt"]
+
+
+def test_all_that_is_missing_is_named(here: Path) -> None:
+    """What is not there is an error that names each one; nothing is left out in silence."""
+    with pytest.raises(UsageError) as caught:
+        _expand("nowhere", "in", "*.pdf", DASH, stdin=b"gone.txt\n")
+    text = str(caught.value)
+    assert "no such file or folder: nowhere" in text
+    assert "nothing matches: *.pdf" in text
+    assert "no such file or folder: gone.txt" in text
+    os.mkfifo(here / "pipe")
+    with pytest.raises(UsageError, match="no regular file or folder: pipe"):
+        _expand("pipe")
+
+
+def test_the_output_is_no_input(here: Path) -> None:
+    """Results written into the folder of inputs are not read as an input the next time."""
+    (here / "in" / "out.jsonl").touch()
+    assert "in/out.jsonl" not in _expand("in", output="in/out.jsonl")
+    assert _expand("in/*.jsonl", "in/a.txt", output="in/../in/out.jsonl") == ["in/a.txt"]
+    with pytest.raises(UsageError, match="written over this input"):
+        _expand("in/a.txt", output="./in/a.txt")
+
+
+def test_largest_first(here: Path) -> None:
+    """The largest inputs can be begun first; equal ones keep their order."""
+    (here / "in" / "b.txt").write_text("x" * 100)
+    assert ordered(_expand("in/a.txt", "in/b.txt", "in/sub"), "largest-first")[0] == "in/b.txt"
+    assert ordered(["z", "in/a.txt", "y"], "largest-first") == ["in/a.txt", "z", "y"]
+    assert ordered(["z", "a"], "given") == ["z", "a"]
