@@ -1,0 +1,71 @@
+"""What becomes of the attempts of a worker that ended: one is to blame at most, the others are run elsewhere.
+
+Used on the supervisor's thread only; called when everything the worker had sent is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from longshore.hookspecs import WorkerNotice
+from longshore.task import Attempt, Outcome
+from longshore.worker import cancelled, timed_out
+
+from longshore_processes.backlog import Kind
+from longshore_processes.handle import Doom, Handle
+from longshore_processes.outcomes import describe_end, worker_died
+
+
+class Verdict(NamedTuple):
+    """The outcomes to report, and the attempts to run again, last batch first."""
+
+    outcomes: list[Outcome]
+    back: list[tuple[Kind, list[Attempt]]]
+    culprit: Attempt | None
+    again: int
+    """How many of those to run again had ended already, their results unsent."""
+
+
+def autopsy(handle: Handle, now: float, cancels: Mapping[str, str]) -> Verdict:
+    """Judge by the progress word and by why it was killed, if it was us.
+
+    The item it was killed for is timed out or cancelled, even if the next had begun when the signal came. Where it was
+    not us, the item it was at is to blame. Every other item is run elsewhere; the few that had ended without being
+    reported run twice.
+    """
+    running, started = handle.words.running()
+    blamed = handle.doomed_serial if handle.doomed is not None else running
+    found = handle.find(blamed)
+    culprit = found[1] if found is not None else None
+    began = started if blamed == running else handle.given_at
+    outcomes = [_sentence(handle, culprit, began, now, cancels)] if culprit is not None else []
+    again = sum(1 for serial, _ in handle.attempts() if serial < running and serial != blamed)
+    back = [(kind, [a for a in attempts if a is not culprit]) for kind, attempts in handle.cut(0)]
+    return Verdict(outcomes, back, culprit, again)
+
+
+def _sentence(handle: Handle, attempt: Attempt, began: float, now: float, cancels: Mapping[str, str]) -> Outcome:
+    if handle.doomed is Doom.TIMEOUT:
+        note = "its worker process could not be killed" if handle.written_off else "its worker process was killed"
+        return timed_out(attempt, began, now, handle.worker_id, note)
+    if handle.doomed is not None:
+        message = cancels.get(attempt.task_id, "cancelled")
+        return cancelled(attempt, began, now, handle.worker_id, message)
+    handle.failed += 1
+    return worker_died(handle, attempt, began)
+
+
+def end_notice(handle: Handle, verdict: Verdict) -> WorkerNotice:
+    """Return what to tell about the end of a worker."""
+    culprit = verdict.culprit
+    why = handle.doomed.value if handle.doomed is not None else None
+    data = {
+        "worker_id": handle.worker_id,
+        "pid": handle.pid,
+        "task_id": culprit.task_id if culprit is not None else None,
+        "killed_for": why,
+        "run_again": verdict.again,
+        **describe_end(handle.status)[1],
+    }
+    return WorkerNotice("worker_error", data)

@@ -1,0 +1,235 @@
+"""What waits for a worker, grouped into runs of one kind, and how much of it is sent at once.
+
+Used on the supervisor's thread only; no clock, no descriptors.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final
+
+from longshore.errors import PayloadError
+from longshore.task import Attempt, TaskSpec
+
+from longshore_processes.codec import Carrier
+
+BATCH_S: Final = 0.004
+"""Work sent at once: long enough to hide a message's 50 us, short enough to share fairly and to lose little."""
+BATCH_ITEMS: Final = 2000
+BATCH_BYTES: Final = 1 << 20
+AHEAD_S: Final = 0.02
+"""Tasks longer than this are not sent ahead to a busy worker: the gain is below 1 %, the wait behind one is not."""
+_GROWTH: Final = 4
+_KINDS: Final = 512
+_WORTH_S: Final = 0.0002  # less work than this is not worth a message of its own
+_COMPACT: Final = 4096
+_SLOW_S: Final = 0.01
+
+_spec_of = attrgetter("spec")
+
+
+class Kind:
+    """Tasks that a worker runs in the same way: one function, initializer, name and timeout; and what they cost."""
+
+    __slots__ = (
+        "cap",
+        "data",
+        "error",
+        "function",
+        "initializer",
+        "item_bytes",
+        "name",
+        "number",
+        "ran_s",
+        "timeout_s",
+    )
+
+    def __init__(self, number: int, spec: TaskSpec) -> None:
+        """Begin to know the kind of this spec."""
+        self.number = number
+        self.function: Callable[..., Any] = spec.function  # Any: the user's function
+        self.initializer = spec.initializer
+        self.name = spec.name
+        self.timeout_s = spec.timeout_s
+        self.data: bytes | None = None
+        self.error: PayloadError | None = None
+        self.ran_s: float | None = None
+        self.item_bytes = 0.0
+        self.cap = 1
+
+    def learn(self, mean_s: float) -> None:
+        """Take the mean run time of some items that ended."""
+        known = self.ran_s
+        sudden = known is None or mean_s > 4 * known
+        self.ran_s = mean_s if sudden or known is None else 0.7 * known + 0.3 * mean_s
+        self.cap = min(self.cap * _GROWTH, BATCH_ITEMS)
+
+    def batch_size(self, share: int) -> int:
+        """Return how many items make one batch, on what is known by now, where `share` would be fair."""
+        if not self.ran_s:
+            return 1
+        size = min(self.cap, int(BATCH_S / self.ran_s), max(share, int(_WORTH_S / self.ran_s)))
+        if self.item_bytes > 1:
+            size = min(size, int(BATCH_BYTES / self.item_bytes))
+        return max(1, size)
+
+    def slow_s(self) -> float:
+        """Return after how long an item is slow for its kind, so that nothing should wait behind it."""
+        return max(_SLOW_S, 4 * (self.ran_s or 0.0))
+
+
+class Kinds:
+    """The kinds in use, at most a fixed number of them; the rest is forgotten, oldest first."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._by_key: dict[tuple[object, ...], Kind] = {}
+        self._carrier = Carrier()
+        self._count = 0
+        self._last: tuple[TaskSpec | None, Kind | None] = (None, None)
+
+    def of(self, spec: TaskSpec) -> tuple[Kind, Kind | None]:
+        """Return the kind of a spec, and a kind that was forgotten for it."""
+        last_spec, last = self._last
+        if spec is last_spec and last is not None:
+            return last, None
+        key = (id(spec.function), id(spec.initializer), spec.name, spec.timeout_s)
+        kind = self._by_key.pop(key, None)
+        if kind is None:
+            self._count += 1
+            kind = Kind(self._count, spec)
+            self._pickle(kind)
+        self._by_key[key] = kind
+        self._last = spec, kind
+        forgotten = self._by_key.pop(next(iter(self._by_key))) if len(self._by_key) > _KINDS else None
+        return kind, forgotten
+
+    def arguments(self, attempt: Attempt) -> bytes:
+        """Return a pickle of one attempt's `(args, kwargs)`; PayloadError if they can't be carried."""
+        return self._carrier.arguments(
+            attempt.args,
+            dict(attempt.kwargs) if attempt.kwargs else None,
+            f"task {attempt.task_id} ({attempt.spec.name})",
+        )
+
+    def _pickle(self, kind: Kind) -> None:
+        try:
+            kind.data = self._carrier.code(kind.function, kind.initializer)
+        except PayloadError as error:
+            kind.error = error
+
+
+class Run:
+    """Attempts of one kind that came one after the other."""
+
+    __slots__ = ("at", "attempts", "kind")
+
+    def __init__(self, kind: Kind, attempts: list[Attempt]) -> None:
+        """Hold them."""
+        self.kind = kind
+        self.attempts = attempts
+        self.at = 0  # what is before it was taken; dropping it each time would move the rest each time
+
+    def take(self, size: int) -> list[Attempt]:
+        """Remove and return up to `size` attempts."""
+        taken = self.attempts[self.at : self.at + size]
+        self.at += len(taken)
+        if self.at >= _COMPACT and self.at * 2 >= len(self.attempts):
+            self.drop_taken()
+        return taken
+
+    def drop_taken(self) -> list[Attempt]:
+        """Forget what was taken and return the rest."""
+        del self.attempts[: self.at]
+        self.at = 0
+        return self.attempts
+
+
+class Backlog:
+    """Attempts that no worker has, in the order they came."""
+
+    def __init__(self) -> None:
+        """Be empty."""
+        self._runs: deque[Run] = deque()
+        self._count = 0
+        self.next_expiry: float | None = None
+        """No attempt here expires before this."""
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return self._count
+
+    def append(self, kind: Kind, attempts: list[Attempt]) -> None:
+        """Add attempts of one kind at the end."""
+        runs = self._runs
+        if runs and runs[-1].kind is kind:
+            runs[-1].attempts += attempts
+        else:
+            runs.append(Run(kind, attempts))
+        self._count += len(attempts)
+        self._mind(attempts)
+
+    def put_back(self, kind: Kind, attempts: list[Attempt]) -> None:
+        """Add attempts at the front: they waited before."""
+        if attempts:
+            self._runs.appendleft(Run(kind, attempts))
+            self._count += len(attempts)
+            self._mind(attempts)
+
+    def head(self) -> Kind:
+        """Return the kind of the first attempt; there must be one."""
+        return self._runs[0].kind
+
+    def take(self, size: int) -> list[Attempt]:
+        """Remove and return up to `size` attempts of the first kind; one that expires goes alone."""
+        run = self._runs[0]
+        if self.next_expiry is not None:
+            coming = run.attempts[run.at : run.at + size]
+            size = next((i for i, a in enumerate(coming) if a.expires_at is not None), size) or 1
+        taken = run.take(size)
+        if run.at == len(run.attempts):
+            self._runs.popleft()
+        self._count -= len(taken)
+        if not self._count:
+            self.next_expiry = None
+        return taken
+
+    def remove(self, task_ids: Collection[str]) -> list[Attempt]:
+        """Remove and return the attempts of these tasks."""
+        return self._filter(lambda attempt: attempt.task_id in task_ids)
+
+    def expired(self, now: float) -> list[Attempt]:
+        """Remove and return the attempts whose deadline over all attempts has passed."""
+        gone = self._filter(lambda attempt: attempt.expires_at is not None and attempt.expires_at <= now)
+        self.next_expiry = None
+        for run in self._runs:
+            self._mind(run.attempts)
+        return gone
+
+    def clear(self) -> list[Attempt]:
+        """Remove and return everything."""
+        return self._filter(lambda attempt: True)
+
+    def _filter(self, wanted: Callable[[Attempt], bool]) -> list[Attempt]:
+        gone: list[Attempt] = []
+        for run in self._runs:
+            found = [attempt for attempt in run.drop_taken() if wanted(attempt)]
+            if found:
+                gone += found
+                run.attempts = [attempt for attempt in run.attempts if not wanted(attempt)]
+        self._runs = deque(run for run in self._runs if run.attempts)
+        self._count -= len(gone)
+        return gone
+
+    def _mind(self, attempts: Iterable[Attempt]) -> None:
+        soonest = min((a.expires_at for a in attempts if a.expires_at is not None), default=None)
+        if soonest is not None and (self.next_expiry is None or soonest < self.next_expiry):
+            self.next_expiry = soonest
+
+
+def by_spec(attempts: Sequence[Attempt]) -> Iterable[tuple[TaskSpec, list[Attempt]]]:
+    """Return the attempts in groups of neighbours with the same spec."""
+    return [(spec, list(group)) for spec, group in groupby(attempts, key=_spec_of)]

@@ -1,0 +1,253 @@
+"""One worker process: takes batches off its socket, runs item after item, and sends what came of them.
+
+Called by the zygote in a freshly forked process, or as a fresh interpreter where there is no zygote. Nothing here
+imports what only the controller needs.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import pickle
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import monotonic, process_time
+from typing import Any, Final, NamedTuple
+
+from longshore.errors import PayloadError, TaskCancelled
+from longshore.task import ErrorRecord
+from longshore.worker import bind, pack_error
+from msgspec.structs import replace
+
+from longshore_processes import frames
+from longshore_processes.codec import PROTOCOL, SCALARS, dump, dump_exception, load
+from longshore_processes.frames import FrameReader, Words
+from longshore_processes.seat import Batch, Link, ProcessSeat, RecordHandler
+
+FLUSH_S: Final = 0.004
+"""Before an item begins, results are sent if the last sending is longer ago than this."""
+_LONG_S: Final = 0.001  # from here on an item's processor time is measured; below, its wall time stands for it
+PACKED: Final = "packed"
+FAILED: Final = "failed"
+LONG: Final = "long"
+
+AnyFunction = Callable[..., Any]  # Any: the user's function
+
+
+class Place(NamedTuple):
+    """What a worker is given: its name, its descriptors, and the level of its log."""
+
+    worker_id: str
+    sock: int
+    nudge: int
+    page: int
+    log_level: int
+
+
+class Worker:
+    """Runs batches. Results wait in three lists of equal length until they are sent, by this thread or the watch's."""
+
+    def __init__(self, place: Place) -> None:
+        """Open what the controller gave."""
+        self._sock = socket.socket(fileno=place.sock)
+        self._reader = FrameReader(self._sock)
+        self._words = Words(place.page)
+        os.close(place.page)
+        self._link = Link(self._sock)
+        self._seat = ProcessSeat(place.worker_id, self._words, self._link)
+        self._codes: dict[int, bytes] = {}
+        self._ready: dict[int, AnyFunction] = {}
+        self._flushing = threading.Lock()
+        self._unsent = 0  # serial of the first result in the lists
+        self._values: list[Any] = []  # Any: scalars, or tuples that begin with PACKED, FAILED or LONG
+        self._starts: list[float] = []
+        self._ends: list[float] = []  # appended last: an entry here has its fellows in the other lists
+        self._flushed_at = 0.0
+        self._cpu_mark = 0.0
+        bind(self._seat)
+        root = logging.getLogger()
+        root.addHandler(RecordHandler(self._seat, self._link))
+        root.setLevel(place.log_level)
+
+    def serve(self) -> None:
+        """Work until the controller closes its side."""
+        self._link.send(frames.HELLO, 0)
+        while not self._reader.closed:
+            for kind, number, payload in self._reader.read():
+                if kind == frames.BATCH:
+                    self._run(number, Batch(*load(payload)))
+                elif kind == frames.CODE:
+                    self._codes[number] = payload
+                else:
+                    self._codes.pop(number, None)
+                    self._ready.pop(number, None)
+
+    def flush(self) -> None:
+        """Send what has ended; from any thread."""
+        with self._flushing:
+            count = len(self._ends)
+            if count:
+                results = self._values[:count], self._starts[:count], self._ends[:count]
+                payload = pickle.dumps(results, PROTOCOL)
+                del self._values[:count], self._starts[:count], self._ends[:count]
+                self._link.send(frames.RESULTS, self._unsent, payload)
+                self._unsent += count
+
+    def _run(self, first: int, batch: Batch) -> None:
+        self._seat.batch, self._seat.first, self._unsent = batch, first, first
+        self._flushed_at = monotonic()
+        stopped = self._run_items(first, batch.items, self._callable(first, batch))
+        self.flush()
+        self._seat.batch = None
+        if stopped is not None:
+            self._link.send(frames.SKIPPED, stopped)
+        self._words.rest()
+
+    def _run_items(self, serial: int, items: Sequence[Any], call: AnyFunction) -> int | None:  # Any: arguments
+        """Run the items; return the serial at which they turned out to be withdrawn."""
+        begin, seat = self._words.begin, self._seat
+        values, starts, ends = self._values, self._starts, self._ends
+        start = monotonic()
+        self._cpu_mark = process_time()
+        for args in items:
+            if start - self._flushed_at >= FLUSH_S and ends:
+                self.flush()
+                start = self._flushed_at = monotonic()
+            if not begin(serial, start):
+                return serial
+            try:
+                value = call(*args)
+            except BaseException as error:  # noqa: BLE001 - user code: whatever it raises costs this item only
+                value = self._failure(error, serial, start)
+            end = monotonic()
+            if end - start >= _LONG_S or type(value) not in SCALARS:
+                value = self._pack(value, serial, start, end)
+            values.append(value)
+            starts.append(start)
+            ends.append(end)
+            if seat.attempt is not None:
+                seat.leave()
+            start = end if type(value) in SCALARS else monotonic()
+            serial += 1
+        return None
+
+    def _pack(self, value: Any, serial: int, start: float, end: float) -> object:  # Any: the user's result
+        cpu_s: float | None = None
+        if end - start >= _LONG_S:
+            # Short items since the mark are in it too; their share is small beside a long item's.
+            now = process_time()
+            cpu_s, self._cpu_mark = now - self._cpu_mark, now
+        if type(value) is _Failure:
+            return (FAILED, cpu_s, *value.facts)
+        if type(value) in SCALARS:
+            return LONG, cpu_s, value
+        try:
+            return PACKED, cpu_s, dump(value)
+        except BaseException as error:  # noqa: BLE001 - reducers are user code
+            return (FAILED, cpu_s, *self._failure(_unfit("result", error), serial, start).facts)
+
+    def _failure(self, error: BaseException, serial: int, start: float) -> _Failure:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next  # the reader wants the user's frames, not ours
+        error.__traceback__ = trace
+        batch = self._seat.batch
+        numbers = batch.numbers if batch is not None else None
+        number = numbers[serial - self._seat.first] if numbers is not None else 1
+        record = _plain(pack_error(error, number, self._seat.worker_id))
+        return _Failure(
+            (isinstance(error, TaskCancelled), record, dump_exception(error), dump_exception(error.__cause__))
+        )
+
+    def _callable(self, first: int, batch: Batch) -> AnyFunction:
+        function = self._ready.get(batch.code) or self._first_call(first, batch.code)
+        if batch.form == "args":
+            return function
+        if batch.form == "kwargs":
+            return lambda args, kwargs: function(*args, **kwargs)
+        return lambda data: _call_packed(function, data)
+
+    def _first_call(self, first: int, number: int) -> AnyFunction:
+        """Get ready for this code, under the first item; what goes wrong is raised by it, and tried again by others."""
+        self._words.prepare(first, monotonic())
+        try:
+            return self._prepare(number)
+        except BaseException as error:  # noqa: BLE001 - imports and initializers are user code
+            failures = [error]
+        finally:
+            self._words.prepared(monotonic())
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return (self._ready.get(number) or self._prepare(number))(*args, **kwargs)
+
+        return call
+
+    def _prepare(self, number: int) -> AnyFunction:
+        try:
+            function, initializer = load(self._codes[number])
+        except BaseException as error:
+            raise _unfit("function", error) from error
+        self._seat.prepare(initializer)
+        self._ready[number] = function
+        return function  # type: ignore[no-any-return]
+
+
+class _Failure(NamedTuple):
+    facts: tuple[Any, ...]  # Any: whether cancelled, the error record, pickles of the exception and its cause
+
+
+def _plain(record: ErrorRecord) -> ErrorRecord:
+    """Return the record without facts of the user's that are not what they should be: they might not travel."""
+    numbers = {name: getattr(record, name) for name in ("exit_code", "signal", "peak_memory_mb")}
+    return replace(record, **{name: value if type(value) in (int, float) else None for name, value in numbers.items()})
+
+
+def _call_packed(function: AnyFunction, data: bytes) -> Any:  # Any: the user's result
+    try:
+        args, kwargs = load(data)
+    except BaseException as error:
+        raise _unfit("arguments", error) from error
+    return function(*args, **(kwargs or {}))
+
+
+def _unfit(what: str, error: BaseException) -> PayloadError:
+    verb = "cannot be carried back from" if what == "result" else "could not be read in"
+    return PayloadError(f"the {what} {verb} the worker process: {type(error).__name__}: {error}")
+
+
+def _watch(worker: Worker, nudge: int) -> None:
+    """Flush when nudged; end the whole group when the controller is gone, however busy the task is."""
+    while os.read(nudge, 1):
+        with suppress(OSError):
+            worker.flush()
+    os.killpg(0, signal.SIGKILL)
+
+
+def run(place: Place) -> int:
+    """Be a worker until told to end; return the exit code. Standard streams are set already."""
+    os.environ["LONGSHORE_WORKER"] = place.worker_id
+    faulthandler.enable()
+    with suppress(AttributeError, ValueError):
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    worker = Worker(place)
+    threading.Thread(target=_watch, args=(worker, place.nudge), name="longshore-watch", daemon=True).start()
+    try:
+        worker.serve()
+    except (BrokenPipeError, ConnectionResetError):
+        return 1
+    finally:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+    return 0
+
+
+def main(worker_id: str, sock: int, nudge: int, page: int, log_level: int) -> None:
+    """Be a worker in an interpreter of its own, which leads a session."""
+    sys.exit(run(Place(worker_id, sock, nudge, page, log_level)))

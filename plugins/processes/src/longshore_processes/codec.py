@@ -1,0 +1,184 @@
+"""How functions, arguments, results and exceptions are carried; used by the controller and by workers.
+
+Three ways, by what is in them: plain values (numbers, texts, and lists, dicts, tuples of them) go as one pickle for a
+whole batch, because reading it back runs no code of anybody's; everything else as a pickle of its own, so that what
+fails to be written or read belongs to one task; and what only the controller's process can import, by value.
+"""
+
+from __future__ import annotations
+
+import importlib.machinery
+import io
+import pickle
+import pickletools
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import cloudpickle
+from longshore.errors import PayloadError
+from longshore.worker import portable
+
+PROTOCOL: Final = 5
+load: Final = pickle.loads
+"""Reads only what processes we started wrote, over descriptors they inherited."""
+SCALARS: Final = frozenset({int, float, str, bytes, bool, type(None)})
+"""Types that are immutable and plain: they may be pickled later, together with others."""
+
+
+class RemoteTraceback(Exception):
+    """The cause of an exception that was raised in a worker process: its traceback there, as text."""
+
+    def __init__(self, text: str) -> None:
+        """Carry `text`."""
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        """Return the text as a traceback is shown."""
+        return f"\n\n{self.text.rstrip()}\n"
+
+
+class _NotPlain(Exception):
+    pass
+
+
+class _PlainPickler(pickle.Pickler):
+    def reducer_override(self, obj: object) -> Any:  # Any: never returns; the base class says Any
+        raise _NotPlain
+
+
+def dump_plain(value: object) -> bytes | None:
+    """Return a pickle that runs no code when it is read, or None if `value` holds anything but plain values."""
+    file = io.BytesIO()
+    try:
+        _PlainPickler(file, PROTOCOL).dump(value)
+    except (_NotPlain, RecursionError):
+        return None
+    return file.getvalue()
+
+
+def dump(value: object, by_value: Sequence[bytes] = (b"__main__",)) -> bytes:
+    """Return a pickle of anything, what is named in `by_value` or can't be imported by value; raises what it raises."""
+    try:
+        data = pickle.dumps(value, PROTOCOL)
+    except Exception:  # noqa: BLE001 - reducers are user code; the second way decides
+        return _dump_by_value(value)
+    # A name inside the bytes may be a mere text: then the slower way was taken for nothing, and is right all the same.
+    return _dump_by_value(value) if any(name in data for name in by_value) else data
+
+
+def _dump_by_value(value: object) -> bytes:
+    data: bytes = cloudpickle.dumps(value, PROTOCOL)
+    return data
+
+
+def dump_exception(exception: BaseException | None) -> bytes | None:
+    """Return a pickle of the exception that was shown to come back as the same type, else None."""
+    if exception is None:
+        return None
+    data = portable(exception)
+    if data is not None and b"__main__" not in data:
+        return data
+    try:
+        data = _dump_by_value(exception)
+        same = type(load(data)) is type(exception)
+    except BaseException:  # noqa: BLE001 - a reducer is user code and may raise anything
+        return None
+    return data if same else None
+
+
+def load_exception(data: bytes | None) -> BaseException | None:
+    """Return the exception in `data`; None where there is none or it can't be read here."""
+    if data is None:
+        return None
+    try:
+        value = load(data)
+    except BaseException:  # noqa: BLE001 - an exception's own __init__ runs here and may raise anything
+        return None
+    return value if isinstance(value, BaseException) else None
+
+
+def _importable(name: str) -> bool:
+    """Tell whether another process with our sys.path would import this module from the same place."""
+    module = sys.modules.get(name)
+    spec = None
+    path: Any = None  # Any: a package's path as finders take it
+    try:
+        for depth in range(name.count(".") + 1):
+            part = ".".join(name.split(".")[: depth + 1])
+            spec = _find(part, path)
+            if spec is None:
+                return False
+            path = spec.submodule_search_locations
+    except Exception:  # noqa: BLE001 - finders are anybody's code
+        return False
+    origin = getattr(module, "__file__", None)
+    return origin is None or spec is None or spec.origin in (None, origin) or not spec.has_location
+
+
+def _find(name: str, path: Any) -> importlib.machinery.ModuleSpec | None:  # Any: a package's path as finders take it
+    for finder in sys.meta_path:
+        spec = finder.find_spec(name, path)
+        if spec is not None:
+            return spec
+    return None
+
+
+class Carrier:
+    """The controller's side: pickles code and arguments, and knows which modules have to travel by value."""
+
+    __slots__ = ("_by_value", "_seen")
+
+    def __init__(self) -> None:
+        """Know of `__main__` only."""
+        self._by_value: list[bytes] = [b"__main__"]
+        self._seen: set[str] = {"__main__"}
+
+    def code(self, function: Callable[..., Any], initializer: Callable[[], object] | None) -> bytes:
+        """Return a pickle of the two; PayloadError if they can't be carried. Any: the user's function."""
+        try:
+            try:
+                self._look(pickle.dumps((function, initializer), PROTOCOL))
+            except Exception:  # noqa: BLE001 - nested functions and lambdas: their own module may be ours alone too
+                self._note(getattr(function, "__module__", None))
+            return dump((function, initializer), self._by_value)
+        except Exception as error:
+            raise PayloadError(
+                f"{_name(function)} cannot be carried to a worker process: {type(error).__name__}: {error}; "
+                "define it in a module, and keep locks, files and sockets out of what it refers to",
+                function=_name(function),
+            ) from error
+
+    def arguments(self, args: tuple[Any, ...], kwargs: Any, function: str) -> bytes:
+        """Return a pickle of `(args, kwargs)`; PayloadError if they can't be carried. Any: the user's arguments."""
+        try:
+            return dump((args, kwargs), self._by_value)
+        except Exception as error:
+            raise PayloadError(
+                f"the arguments of {function} cannot be carried to a worker process: {type(error).__name__}: {error}",
+                function=function,
+            ) from error
+
+    def _look(self, data: bytes) -> None:
+        for _, argument, _ in pickletools.genops(data):
+            if isinstance(argument, str):
+                self._note(argument)
+
+    def _note(self, name: str | None) -> None:
+        if name is None or name in self._seen or name not in sys.modules:
+            return
+        self._seen.add(name)
+        if not _importable(name):
+            # Left registered: no other process can import this module, so by value is the only way for anybody.
+            cloudpickle.register_pickle_by_value(sys.modules[name])
+            self._by_value.append(name.encode())
+
+
+def _name(function: object) -> str:
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+
+
+def check_payload(function: Callable[..., Any], initializer: Callable[[], object] | None = None) -> None:
+    """Raise PayloadError if the function or the initializer can't be carried to a process. Any: the user's function."""
+    Carrier().code(function, initializer)

@@ -1,0 +1,234 @@
+"""The workers there are: hired up to a target, let go, and buried when they end.
+
+Used on the supervisor's thread only, save for `handles`, which statistics read from any thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from time import monotonic
+from typing import Final, Literal
+
+from longshore.errors import WorkerDied
+
+from longshore_processes.handle import Handle
+from longshore_processes.relay import Lines, LogRelay
+from longshore_processes.spawner import Exited, Lost, News, Refused, Spawner, Started, make_spawner
+
+StartMethod = Literal["auto", "zygote", "interpreter"]
+_READ: Final = 1 << 16
+_BUDGET_S: Final = 60.0
+_BUDGET_BASE: Final = 10
+_BUDGET_PER_WORKER: Final = 3
+_BACKOFF_S: Final = 0.02
+_BACKOFF_MAX_S: Final = 0.1
+
+
+class Crew:
+    """Hires, watches and buries workers; what they say and how they end is told by the three callbacks."""
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        *,
+        target: int,
+        start_method: StartMethod,
+        post: Callable[[News], None],
+        on_frames: Callable[[Handle], None],
+        on_end: Callable[[Handle], None],
+    ) -> None:
+        """Have nobody yet."""
+        self.handles: dict[int, Handle] = {}
+        self.target = target
+        self.relay = LogRelay()
+        self._selector = selector
+        self._start_method: StartMethod = start_method
+        self._post = post
+        self._on_frames = on_frames
+        self._on_end = on_end
+        self._spawner: Spawner | None = None
+        self._count = 0
+        self._failures: deque[float] = deque()
+        self._reason = ""
+        self.next_hire_at = 0.0
+        self._lines: dict[int, Lines] = {}
+
+    def staff(self) -> int:
+        """Return how many workers are here to stay."""
+        return sum(1 for handle in self.handles.values() if not (handle.retiring or handle.gone or handle.doomed))
+
+    def hire(self, now: float) -> Handle | None:
+        """Begin to start a worker, which may be given work at once; None when none may be or can be started now."""
+        if self.staff() >= self.target or now < self.next_hire_at:
+            return None
+        handle = None
+        try:
+            if self._spawner is None:
+                self._spawner = make_spawner(self._start_method, self.target, logging.getLogger().level, self._post)
+                for fd in self._spawner.fds():
+                    self._selector.register(fd, selectors.EVENT_READ, lambda _: self._ask_spawner())
+            handle = Handle(self._count)
+            self._spawner.start(handle.number, handle.worker_id, handle.far)
+        except OSError as error:
+            if handle is not None:
+                handle.close()
+            self.start_failed(str(error))
+            return None
+        self._count += 1
+        self.handles[handle.number] = handle
+        self._lines[handle.number] = Lines(lambda line: self.relay.line(handle.worker_id, line))
+        self._selector.register(handle.sock, selectors.EVENT_READ, lambda mask: self._on_socket(handle, mask))
+        self._selector.register(handle.log, selectors.EVENT_READ, lambda _: self._on_output(handle))
+        self.take_news(self._spawner.news() if not self._spawner.fds() else [])
+        return handle
+
+    def want_writing(self, handle: Handle) -> None:
+        """Watch for room to send, exactly while something waits to be sent."""
+        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if handle.outgoing else 0)
+        with suppress(KeyError):
+            key = self._selector.get_key(handle.sock)
+            if key.events != events:
+                self._selector.modify(handle.sock, events, key.data)
+
+    def take_news(self, news: Iterable[News]) -> None:
+        """Take note of starts and ends."""
+        for item in news:
+            match item:
+                case Lost():
+                    self._spawner_lost(item.reason)
+                case Started():
+                    self._started(item)
+                case Refused():
+                    self.start_failed(item.reason)
+                    self._end(self.handles.get(item.number), None)
+                case Exited():
+                    self._end(self.handles.get(item.number), item.status)
+
+    def succeeded(self) -> None:
+        """Take note that a worker gave a result: starting workers works."""
+        self._failures.clear()
+        self.next_hire_at = 0.0
+
+    def start_failed(self, reason: str) -> None:
+        """Take note of a start that came to nothing; the next waits, longer each time."""
+        now = monotonic()
+        self._failures.append(now)
+        self._reason = reason
+        while self._failures and self._failures[0] < now - _BUDGET_S:
+            self._failures.popleft()
+        self.next_hire_at = now + min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** min(len(self._failures), 10))
+
+    def exhausted(self) -> WorkerDied | None:
+        """Return the error to fail with when starting workers has failed too often in a row."""
+        if len(self._failures) <= _BUDGET_PER_WORKER * self.target + _BUDGET_BASE:
+            return None
+        return WorkerDied(
+            f"process workers cannot be started: {len(self._failures)} starts failed within {_BUDGET_S:g} s "
+            f"without a result; the last: {self._reason}; try another executor, or look at the limits on "
+            "processes, memory and open files",
+            reason="start_failed",
+        )
+
+    def bury(self, handle: Handle) -> None:
+        """Close what belonged to a worker that ended."""
+        self._on_output(handle)
+        lines = self._lines.pop(handle.number, None)
+        if lines is not None:
+            lines.finish()
+        for fd in (handle.sock, handle.log, handle.pidfd):
+            if fd is not None:
+                with suppress(KeyError):
+                    self._selector.unregister(fd)
+        self.handles.pop(handle.number, None)
+        handle.close()
+
+    def close(self, timeout_s: float) -> None:
+        """End every worker and whatever starts them."""
+        if self._spawner is not None:
+            self._drop_spawner(timeout_s)
+        for handle in list(self.handles.values()):
+            handle.gone = True
+            self.bury(handle)
+        self.relay.close(max(0.2, timeout_s))
+
+    def _started(self, news: Started) -> None:
+        handle = self.handles.get(news.number)
+        if handle is None:  # given up meanwhile
+            if news.pidfd is not None:
+                os.close(news.pidfd)
+            return
+        handle.started(news.pid, news.pidfd)
+        if news.pidfd is not None:
+            self._selector.register(news.pidfd, selectors.EVENT_READ, lambda _: self._on_pidfd(handle))
+        if handle.doomed:
+            handle.kill()
+
+    def _on_pidfd(self, handle: Handle) -> None:
+        if handle.number not in self.handles:  # buried earlier in the same round
+            return
+        handle.gone = True
+        if handle.pidfd is not None:
+            self._selector.unregister(handle.pidfd)
+        # How it ended is the zygote's to say, in a moment; if we killed it, or nobody is left to ask, we know enough.
+        if handle.doomed or handle.orphan or handle.status is not None:
+            self._on_end(handle)
+
+    def _end(self, handle: Handle | None, status: int | None) -> None:
+        """Take note of the wait status; a worker with a pidfd is buried when that has been seen as well."""
+        if handle is None:
+            return
+        handle.status = status
+        if handle.pidfd is None or handle.gone:
+            handle.gone = True
+            self._on_end(handle)
+
+    def _on_socket(self, handle: Handle, mask: int) -> None:
+        if handle.number not in self.handles:
+            return
+        if mask & selectors.EVENT_WRITE:
+            handle.push()
+            self.want_writing(handle)
+        if mask & selectors.EVENT_READ:
+            self._on_frames(handle)
+            if handle.reader.closed:
+                with suppress(KeyError):
+                    self._selector.unregister(handle.sock)
+
+    def _on_output(self, handle: Handle) -> None:
+        if handle.number not in self.handles:
+            return
+        try:
+            data = os.read(handle.log, _READ)
+        except BlockingIOError:
+            return
+        lines = self._lines.get(handle.number)
+        if not data:
+            with suppress(KeyError):
+                self._selector.unregister(handle.log)
+        elif lines is not None:
+            lines.feed(data)
+
+    def _ask_spawner(self) -> None:
+        if self._spawner is not None:
+            self.take_news(self._spawner.news())
+
+    def _spawner_lost(self, reason: str) -> None:
+        self._drop_spawner(0.1)
+        self.start_failed(reason)
+        for handle in list(self.handles.values()):
+            handle.orphan = True
+            if handle.pid is None or handle.gone:
+                handle.gone = True
+                self._on_end(handle)
+
+    def _drop_spawner(self, timeout_s: float) -> None:
+        spawner, self._spawner = self._spawner, None
+        if spawner is not None:
+            for fd in spawner.fds():
+                self._selector.unregister(fd)
+            spawner.close(timeout_s)

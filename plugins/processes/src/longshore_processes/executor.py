@@ -1,0 +1,127 @@
+"""The executor `processes`: the contract's face of the supervisor.
+
+Everything it is asked goes to the supervisor's thread by its inbox; everything comes back from that thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import Final
+
+from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
+from longshore.records import WorkerStats
+from longshore.task import Attempt
+from pydantic import BaseModel, ConfigDict
+
+from longshore_processes.crew import StartMethod
+from longshore_processes.supervisor import Stop, Supervisor
+
+_CAPABILITIES: Final = Capabilities(
+    worker_type="process",
+    runs=frozenset({"function"}),
+    timeout="kill",
+    cancel_running=True,
+    pickles=True,
+)
+
+_GRACE_S: Final = 3.0  # past the deadline, to kill and reap what would not end
+
+
+class ProcessesSettings(BaseModel):
+    """The table `[tool.longshore.executors.processes]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    start_method: StartMethod = "auto"
+    """How workers are started: "zygote" (Linux), "interpreter" (a fresh one each), or whichever the system allows."""
+
+
+class ProcessesExecutor:
+    """Runs functions in supervised worker processes, started on demand and replaced when they end."""
+
+    Settings = ProcessesSettings
+    api: int = 1
+
+    def __init__(self, settings: ProcessesSettings | None = None) -> None:
+        """Start nothing yet."""
+        self._settings = settings or ProcessesSettings()
+        self._supervisor: Supervisor | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Functions only; an attempt past its time limit, or cancelled, is killed."""
+        return _CAPABILITIES
+
+    @hookimpl
+    async def start(self, host: ExecutorHost) -> None:
+        """Start the supervisor's thread; worker processes come with the first work, up to `host.workers` of them.
+
+        With 0, up to as many as there are usable CPUs. RuntimeError where a process can't be handed a pipe.
+        """
+        if os.name != "posix" or not hasattr(socket, "AF_UNIX"):
+            raise RuntimeError("process workers need a POSIX system: use executor 'threads' here")
+        workers = host.workers or usable_cpus()
+        self._supervisor = Supervisor(host, workers=workers, start_method=self._settings.start_method)
+        self._supervisor.start()
+        host.resized(workers)
+
+    @hookimpl
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        """Take attempts in this order; returns at once."""
+        self._running().post(attempts)
+
+    @hookimpl
+    def cancel(self, request: CancelRequest) -> None:
+        """End these attempts: waiting ones are taken back, running ones killed with their worker."""
+        if self._supervisor is not None:
+            self._supervisor.post(request)
+
+    @hookimpl
+    def resize(self, request: ResizeRequest) -> None:
+        """Change the number of workers; idle ones go first, busy ones when what they run has ended."""
+        if self._supervisor is not None:
+            self._supervisor.post(request)
+
+    @hookimpl
+    def workers(self) -> Sequence[WorkerStats]:
+        """Return what each worker that runs is doing."""
+        handles = list(self._supervisor.crew.handles.values()) if self._supervisor is not None else []
+        return [handle.stats() for handle in handles if handle.pid is not None]
+
+    @hookimpl
+    def pids(self) -> Sequence[int]:
+        """Return the pids of the workers that run."""
+        handles = list(self._supervisor.crew.handles.values()) if self._supervisor is not None else []
+        return [handle.pid for handle in handles if handle.pid is not None and not handle.gone]
+
+    @hookimpl
+    async def stop(self, deadline: float) -> None:
+        """End everything by `deadline`; what is still held is reported as cancelled, what runs is killed."""
+        supervisor, self._supervisor = self._supervisor, None
+        if supervisor is None:
+            return
+        loop = asyncio.get_running_loop()
+        over = asyncio.Event()
+        supervisor.when_over(lambda: loop.call_soon_threadsafe(over.set))
+        supervisor.post(Stop(deadline))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, deadline - monotonic()) + _GRACE_S):
+                await over.wait()
+        supervisor.join(_GRACE_S)
+
+    def _running(self) -> Supervisor:
+        if self._supervisor is None:
+            raise RuntimeError("the executor 'processes' is not running: start it first")
+        return self._supervisor
+
+
+def usable_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

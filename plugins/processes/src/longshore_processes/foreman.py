@@ -1,0 +1,100 @@
+"""Gives what waits to the workers there are: who gets how much, and what comes back to be given again.
+
+Used on the supervisor's thread only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from longshore.task import Attempt, Outcome
+from longshore.worker import cancelled, timed_out
+
+from longshore_processes import frames
+from longshore_processes.backlog import AHEAD_S, Backlog, Kind, Kinds, by_spec
+from longshore_processes.crew import Crew
+from longshore_processes.handle import IN_FLIGHT, Handle
+from longshore_processes.outcomes import pack
+from longshore_processes.timing import next_look
+
+
+class Foreman:
+    """Holds the backlog; what ends without ever being run is added to `reports`."""
+
+    def __init__(self, crew: Crew, reports: list[Outcome]) -> None:
+        """Have nothing waiting for `crew`."""
+        self.backlog = Backlog()
+        self.cancels: dict[str, str] = {}
+        """Tasks that are to be reported as cancelled when they come back, and with which message."""
+        self._crew = crew
+        self._kinds = Kinds()
+        self._reports = reports
+
+    def take(self, attempts: Sequence[Attempt]) -> None:
+        """Add attempts at the end of what waits."""
+        for spec, group in by_spec(attempts):
+            kind, forgotten = self._kinds.of(spec)
+            if forgotten is not None:
+                self._forget(forgotten)
+            self.backlog.append(kind, group)
+
+    def put_back(self, kind: Kind, attempts: list[Attempt], now: float) -> None:
+        """Add attempts that a worker did not run at the front, less those that were cancelled meanwhile."""
+        if self.cancels:
+            gone = [attempt for attempt in attempts if attempt.task_id in self.cancels]
+            self._reports += [cancelled(a, now, now, None, self.cancels[a.task_id]) for a in gone]
+            attempts = [attempt for attempt in attempts if attempt.task_id not in self.cancels]
+        self.backlog.put_back(kind, attempts)
+
+    def expire(self, now: float) -> None:
+        """Report what waited past its deadline."""
+        if self.backlog.next_expiry is not None and now >= self.backlog.next_expiry:
+            self._reports += [timed_out(attempt, now, now, None) for attempt in self.backlog.expired(now)]
+
+    def dispatch(self, now: float) -> None:
+        """Give away as much as workers have room for."""
+        while self.backlog:
+            kind = self.backlog.head()
+            handle = self._choose(kind, now)
+            if handle is None:
+                return
+            share = -(-len(self.backlog) // (max(1, self._crew.target) * IN_FLIGHT))
+            load = pack(self._kinds, kind, self.backlog.take(kind.batch_size(share)))
+            self._reports += load.refused
+            if load.attempts:
+                handle.give(kind, load.attempts, load.payload)
+                if handle.outgoing:
+                    self._crew.want_writing(handle)
+                handle.given_at = now
+                next_look(handle, now)
+
+    def next_timer(self) -> float | None:
+        """Return when something is to be done about what waits, though no worker has anything to say."""
+        timers: list[float] = []
+        if self.backlog:
+            if self.backlog.next_expiry is not None:
+                timers.append(self.backlog.next_expiry)
+            if self._crew.next_hire_at and self._crew.staff() < self._crew.target:
+                timers.append(self._crew.next_hire_at)
+        return min(timers, default=None)
+
+    def _choose(self, kind: Kind, now: float) -> Handle | None:
+        """Return an idle worker, else a new one, else one that will soon want more."""
+        spare = None
+        for handle in self._crew.handles.values():
+            if handle.has_room():
+                if handle.idle():
+                    return handle
+                spare = handle
+        hired = self._crew.hire(now)
+        if hired is not None:
+            return hired
+        known = kind.ran_s is not None and kind.ran_s <= AHEAD_S
+        return spare if known else None
+
+    def _forget(self, kind: Kind) -> None:
+        for handle in self._crew.handles.values():
+            if kind.number in handle.known and not any(held.kind is kind for held in handle.held):
+                handle.known.discard(kind.number)
+                handle.send(frames.FORGET, kind.number, b"")
+                self._crew.want_writing(handle)

@@ -1,0 +1,182 @@
+"""What travels between the controller and one worker: frames over a socket pair, and some words in a shared page.
+
+Both sides use it. A frame is a header (kind, number, length) and opaque bytes, so nothing has to be understood to know
+where the next one begins, and a payload that can't be unpickled costs its own task only.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import socket
+import struct
+import tempfile
+from collections.abc import Iterator
+from typing import Final
+
+HEADER: Final = struct.Struct("<QQQ")  # kind, number, length
+_CHUNK: Final = 1 << 18  # read at once; the kernel's socket buffer is rarely larger
+
+# controller to worker
+CODE: Final = 1  # number: the code's; payload: pickled (function, initializer)
+FORGET: Final = 2  # number: the code's
+BATCH: Final = 3  # number: serial of the first item; payload: a plain pickle, see dispatch.py
+# worker to controller
+HELLO: Final = 10  # the worker is ready
+RESULTS: Final = 11  # number: serial of the first result; payload: pickled (values, starts, ends)
+SKIPPED: Final = 12  # number: serial of the first item of its batch that was withdrawn in time
+PROGRESS: Final = 13  # payload: pickled ProgressUpdate
+LOG: Final = 14  # payload: pickled dict of a log record
+
+Frame = tuple[int, int, bytes]
+
+IDLE: Final = -1
+_PAGE: Final = 4096
+_RUNNING, _STARTED, _PREPARING = 0, 1, 2  # written by the worker
+_SKIP_FROM, _SKIP_TO = 16, 17  # written by the controller, on another cache line
+
+
+def make_page() -> int:
+    """Return the descriptor of a new, empty shared page that has no name anywhere."""
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("longshore-words", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+    os.ftruncate(fd, _PAGE)
+    return fd
+
+
+class Words:
+    """The shared page of one worker: what it runs, since when, and which serials it is to skip.
+
+    Each word is written by one side only, in one aligned store. The start is written before the serial, so who reads
+    the serial first never takes an old start for a new item's.
+    """
+
+    __slots__ = ("_page", "floats", "ints")
+
+    def __init__(self, fd: int) -> None:
+        """Map the page behind `fd`, which stays the caller's to close."""
+        self._page = mmap.mmap(fd, _PAGE)
+        self.ints = memoryview(self._page).cast("q")
+        self.floats = memoryview(self._page).cast("d")
+
+    def clear(self) -> None:
+        """Say that nothing runs and nothing is to be skipped."""
+        self.ints[_RUNNING] = IDLE
+        self.ints[_SKIP_FROM] = self.ints[_SKIP_TO] = 0
+
+    def begin(self, serial: int, started: float) -> bool:
+        """Say that `serial` begins; False if it was withdrawn. The claim comes before the look, on purpose."""
+        self.floats[_STARTED] = started
+        self.ints[_RUNNING] = serial
+        return not self.ints[_SKIP_FROM] <= serial < self.ints[_SKIP_TO]
+
+    def prepare(self, serial: int, now: float) -> None:
+        """Say that the worker gets ready for the kind of `serial`: that takes time, which is not the item's."""
+        self.ints[_PREPARING] = 1
+        self.begin(serial, now)
+
+    def prepared(self, now: float) -> None:
+        """Say that the worker is ready. The start comes first: who sees the worker ready sees the new start."""
+        self.floats[_STARTED] = now
+        self.ints[_PREPARING] = 0
+
+    def preparing(self) -> bool:
+        """Tell whether the worker gets ready; to be read before the start."""
+        return self.ints[_PREPARING] == 1
+
+    def rest(self) -> None:
+        """Say that nothing runs."""
+        self.ints[_RUNNING] = IDLE
+
+    def running(self) -> tuple[int, float]:
+        """Return the serial that runs, or IDLE, and since when."""
+        serial = self.ints[_RUNNING]
+        return serial, self.floats[_STARTED]
+
+    def skip(self, start: int, stop: int) -> None:
+        """Ask the worker not to begin serials from `start` up to, not including, `stop`."""
+        self.ints[_SKIP_TO] = stop
+        self.ints[_SKIP_FROM] = start
+
+    def close(self) -> None:
+        """Unmap the page."""
+        self.ints.release()
+        self.floats.release()
+        self._page.close()
+
+
+class FrameReader:
+    """Takes frames off a socket, blocking or not."""
+
+    __slots__ = ("_buffer", "_have", "_head", "_large", "_sock", "closed", "dry")
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Read from `sock`."""
+        self._sock = sock
+        self._buffer = bytearray()
+        self._head = (0, 0)
+        self._large: bytearray | None = None  # a payload beyond one read is received where it will stay
+        self._have = 0
+        self.closed = False
+        self.dry = False
+        """Whether the last read found nothing more to take."""
+
+    def read(self) -> list[Frame]:
+        """Return the frames that one receive completed; empty when there was nothing, or at the end (`closed`)."""
+        self.dry = False
+        try:
+            if self._large is not None:
+                return self._read_large(self._large)
+            data = self._sock.recv(_CHUNK)
+        except BlockingIOError:
+            self.dry = True
+            return []
+        except OSError:  # reset: the other side died with something unread
+            data = b""
+        if not data:
+            self.closed = self.dry = True
+            return []
+        self._buffer += data
+        return list(self._parse())
+
+    def _parse(self) -> Iterator[Frame]:
+        buffer, at = self._buffer, 0
+        while len(buffer) - at >= HEADER.size:
+            kind, number, length = HEADER.unpack_from(buffer, at)
+            end = at + HEADER.size + length
+            if end > len(buffer):
+                if length > _CHUNK:
+                    self._begin_large(kind, number, length, at + HEADER.size)
+                    return
+                break
+            yield kind, number, bytes(buffer[at + HEADER.size : end])
+            at = end
+        del buffer[:at]
+
+    def _begin_large(self, kind: int, number: int, length: int, at: int) -> None:
+        self._head = kind, number
+        self._have = len(self._buffer) - at
+        self._large = bytearray(length)
+        self._large[: self._have] = self._buffer[at:]
+        self._buffer.clear()
+
+    def _read_large(self, large: bytearray) -> list[Frame]:
+        with memoryview(large) as view:
+            got = self._sock.recv_into(view[self._have :])
+        if not got:
+            self.closed = self.dry = True
+            return []
+        self._have += got
+        if self._have < len(large):
+            return []
+        self._large = None
+        return [(*self._head, bytes(large))]
+
+
+def frame(kind: int, number: int, payload: bytes | bytearray = b"") -> list[memoryview]:
+    """Return the pieces of one frame, ready to be sent one after the other."""
+    view = memoryview(payload)
+    return [memoryview(HEADER.pack(kind, number, view.nbytes)), view]

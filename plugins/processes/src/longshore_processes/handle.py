@@ -1,0 +1,271 @@
+"""One worker as the controller sees it: its descriptors, what it was sent, and when to look at it again.
+
+Used on the supervisor's thread only, save for the statistics, which any thread may read.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from time import monotonic
+from typing import Final
+
+from longshore.records import WorkerStats
+from longshore.task import Attempt
+
+from longshore_processes import frames
+from longshore_processes.backlog import Kind
+from longshore_processes.frames import IDLE, Frame, FrameReader, Words
+from longshore_processes.spawner import WorkerFds
+
+IN_FLIGHT: Final = 2
+"""Batches a worker has at once: one to run, one so that it never waits for the next."""
+
+
+class Doom(Enum):
+    """Why a worker was killed by us."""
+
+    TIMEOUT = "timeout"
+    CANCEL = "cancel"
+    STUCK = "stuck"
+    STOP = "stop"
+
+
+class Held:
+    """A batch that was sent; `done` of its attempts are reported. Serials are the worker's own numbering."""
+
+    __slots__ = ("attempts", "done", "first", "kind")
+
+    def __init__(self, kind: Kind, first: int, attempts: list[Attempt]) -> None:
+        """Hold attempts numbered from `first`."""
+        self.kind = kind
+        self.first = first
+        self.attempts = attempts
+        self.done = 0
+
+    def cut(self, serial: int) -> list[Attempt]:
+        """Remove and return what is not reported from `serial` on."""
+        at = max(self.done, serial - self.first)
+        tail = self.attempts[at:]
+        del self.attempts[at:]
+        return tail
+
+    def rest(self) -> list[tuple[int, Attempt]]:
+        """Return what is not reported yet, with serials."""
+        return list(enumerate(self.attempts[self.done :], self.first + self.done))
+
+
+class Handle:
+    """The controller's ends of one worker, and the record of what it holds, made before anything is sent."""
+
+    def __init__(self, number: int) -> None:
+        """Open the descriptors of a worker that is yet to be started."""
+        self.number = number
+        self.worker_id = f"process-{number}"
+        self._open()
+        self.reader = FrameReader(self.sock)
+        self.outgoing: deque[memoryview] = deque()
+        self.pid: int | None = None
+        self.pidfd: int | None = None
+        self.held: deque[Held] = deque()
+        self.known: set[int] = set()
+        self.next_serial = 0
+        self.proved = False  # it has given a result, so starting it was no mistake
+        self.slow = False  # its running item is slow for its kind: nothing is sent after it
+        self.retiring = False
+        self.doomed: Doom | None = None
+        self.doomed_serial = IDLE
+        self.gone = False
+        self.orphan = False  # whoever would tell how it ended is gone
+        self.status: int | None = None
+        self.due_at: float | None = None
+        self.check_at: float | None = None
+        self.given_at = 0.0
+        self.withdraw_at: float | None = None
+        self.withdraw_from = 0
+        self.give_up_at: float | None = None
+        self.written_off = False  # it was killed and did not end
+        self.completed = 0
+        self.failed = 0
+        self.busy_s = 0.0
+        self.seen_at = monotonic()
+
+    def _open(self) -> None:
+        with ExitStack() as undo:  # where descriptors run out half-way, none may be lost
+            self.sock, self._far = socket.socketpair()
+            undo.callback(self.sock.close)
+            undo.callback(self._far.close)
+            nudge, self._nudge = _pipe(undo)
+            self.log, log = _pipe(undo)
+            page = frames.make_page()
+            undo.callback(os.close, page)
+            self.words = Words(page)
+            undo.pop_all()
+        self.sock.setblocking(False)
+        os.set_blocking(self.log, False)
+        os.set_blocking(self._nudge, False)
+        self.words.clear()
+        self.far = WorkerFds(self._far.fileno(), nudge, page, log)
+
+    # -- sending
+
+    def idle(self) -> bool:
+        """Tell whether it holds nothing."""
+        return not self.held
+
+    def has_room(self) -> bool:
+        """Tell whether it may be given a batch."""
+        if self.retiring or self.doomed or self.gone or self.withdraw_at is not None:
+            return False
+        return not self.held or (len(self.held) < IN_FLIGHT and not self.slow and not self.outgoing)
+
+    def send(self, kind: int, number: int, payload: bytes) -> None:
+        """Queue one frame and send what goes without waiting."""
+        self.outgoing += frames.frame(kind, number, payload)
+        self.push()
+
+    def push(self) -> None:
+        """Send what goes without waiting; the rest stays in `outgoing`."""
+        outgoing = self.outgoing
+        try:
+            while outgoing:
+                sent = self.sock.sendmsg([*outgoing][:16])
+                while outgoing and sent >= outgoing[0].nbytes:
+                    sent -= outgoing.popleft().nbytes
+                if sent:
+                    outgoing[0] = outgoing[0][sent:]
+        except BlockingIOError:
+            return
+        except OSError:  # it died; whoever watches for its end says so next
+            outgoing.clear()
+
+    def give(self, kind: Kind, attempts: list[Attempt], payload: bytes) -> None:
+        """Record that these attempts are its own now, then send them."""
+        first = self.next_serial
+        self.next_serial += len(attempts)
+        self.held.append(Held(kind, first, attempts))
+        if kind.number not in self.known:
+            self.known.add(kind.number)
+            self.outgoing += frames.frame(frames.CODE, kind.number, kind.data or b"")
+        self.send(frames.BATCH, first, payload)
+
+    # -- looking
+
+    def reported(self) -> int:
+        """Return the first serial that is not reported yet."""
+        return self.held[0].first + self.held[0].done if self.held else self.next_serial
+
+    def waiting(self) -> int:
+        """Return how many attempts it holds."""
+        return sum(len(held.attempts) - held.done for held in self.held)
+
+    def find(self, serial: int) -> tuple[Held, Attempt] | None:
+        """Return the unreported attempt with this serial."""
+        for held in self.held:
+            index = serial - held.first
+            if held.done <= index < len(held.attempts):
+                return held, held.attempts[index]
+        return None
+
+    def cut(self, serial: int) -> list[tuple[Kind, list[Attempt]]]:
+        """Take away what is not reported from `serial` on, last batch first."""
+        tails = [(held.kind, held.cut(serial)) for held in reversed(self.held)]
+        self.held = deque(held for held in self.held if held.done < len(held.attempts))
+        return tails
+
+    def timers(self) -> list[float]:
+        """Return the times at which to look at it again."""
+        if self.doomed is not None:
+            return [self.give_up_at] if self.give_up_at is not None else []
+        return [at for at in (self.due_at, self.check_at, self.withdraw_at) if at is not None]
+
+    def attempts(self) -> Iterator[tuple[int, Attempt]]:
+        """Go through what it holds, with serials."""
+        for held in self.held:
+            yield from held.rest()
+
+    def stats(self) -> WorkerStats:
+        """Return its statistics; from any thread."""
+        status = (
+            "stopped" if self.gone else "stopping" if self.retiring or self.doomed else "busy" if self.held else "idle"
+        )
+        ago = timedelta(seconds=monotonic() - self.seen_at)
+        return WorkerStats(
+            worker_id=self.worker_id,
+            worker_type="process",
+            status=status,
+            tasks_completed=self.completed,
+            tasks_failed=self.failed,
+            total_processing_time=self.busy_s,
+            current_task=self._current(),
+            last_heartbeat=datetime.now(UTC) - ago,
+        )
+
+    def _current(self) -> str | None:
+        try:
+            found = self.find(self.words.running()[0])
+        except (RuntimeError, ValueError):  # the supervisor changed or closed it meanwhile
+            return None
+        return found[1].task_id if found else None
+
+    # -- ending
+
+    def nudge(self) -> None:
+        """Ask it to send what it has finished, even while it is in the middle of an item."""
+        with suppress(OSError):
+            os.write(self._nudge, b"\0")
+
+    def kill(self) -> None:
+        """Kill it and its group at once."""
+        if self.pid is None or self.gone:
+            return
+        with suppress(OSError):
+            if self.pidfd is not None:
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)  # the zygote ends its group when reaping it
+            else:
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def retire(self) -> None:
+        """Let it end when it has read what it was sent."""
+        self.retiring = True
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+
+    def started(self, pid: int, pidfd: int | None) -> None:
+        """Take note of the process; the worker's ends are its own now."""
+        self.pid, self.pidfd = pid, pidfd
+        self.close_far()
+
+    def close_far(self) -> None:
+        """Close the worker's ends here."""
+        if self._far.fileno() >= 0:
+            self._far.close()
+            for fd in self.far[1:]:
+                os.close(fd)
+
+    def close(self) -> None:
+        """Close everything."""
+        self.close_far()
+        self.sock.close()
+        for fd in (self._nudge, self.log, self.pidfd):
+            if fd is not None:
+                os.close(fd)
+        self.pidfd = None
+        self.words.close()
+
+    def read(self) -> list[Frame]:
+        """Return the frames that have come."""
+        return self.reader.read()
+
+
+def _pipe(undo: ExitStack) -> tuple[int, int]:
+    ends = os.pipe()
+    for fd in ends:
+        undo.callback(os.close, fd)
+    return ends

@@ -1,0 +1,116 @@
+"""Looks after workers that hold something: time limits, what waits behind a slow item, workers that do not begin.
+
+Used on the supervisor's thread only; it looks when a handle's timers say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Final
+
+from longshore_processes.foreman import Foreman
+from longshore_processes.frames import IDLE
+from longshore_processes.handle import Doom, Handle
+from longshore_processes.timing import STUCK_S, limit_of, next_look
+
+GIVE_UP_S: Final = 5.0
+"""A killed worker that has not ended after this is written off (it hangs in the kernel)."""
+WITHDRAW_S: Final = 0.001
+"""From asking a worker to skip to looking what it had begun: a store is seen by the other side long before."""
+
+
+class Overseer:
+    """Kills, withdraws and lets go; what comes back goes to the foreman."""
+
+    def __init__(
+        self, foreman: Foreman, *, drain: Callable[[Handle], None], write_off: Callable[[Handle], None]
+    ) -> None:
+        """Have `drain` take in all that a worker has sent, and `write_off` go on without one that can't be killed."""
+        self._foreman = foreman
+        self._drain = drain
+        self._write_off = write_off
+
+    def look(self, handle: Handle, now: float) -> None:
+        """See to what is due for one worker."""
+        if handle.give_up_at is not None and now >= handle.give_up_at:
+            self._write_off(handle)
+            return
+        if handle.doomed or handle.gone:
+            return
+        if handle.withdraw_at is not None and now >= handle.withdraw_at:
+            self._finish_withdrawal(handle, now)
+        if handle.due_at is not None and now >= handle.due_at:
+            self._check_deadline(handle, now)
+        if handle.check_at is not None and now >= handle.check_at:
+            self._check_pace(handle, now)
+
+    def _check_deadline(self, handle: Handle, now: float) -> None:
+        serial = handle.words.running()[0]
+        limit = limit_of(handle, serial)
+        if limit is not None and now >= limit and handle.words.running()[0] == serial:
+            self.kill(handle, Doom.TIMEOUT, serial)
+            return
+        if any(a.expires_at is not None and a.expires_at <= now for s, a in handle.attempts() if s != serial):
+            self.withdraw(handle, now)
+        next_look(handle, now)
+
+    def _check_pace(self, handle: Handle, now: float) -> None:
+        """Let nothing wait, for its turn or for being reported, behind an item that is slow for its kind."""
+        handle.check_at = None
+        serial, started = handle.words.running()
+        found = handle.find(serial)
+        if found is None:
+            if not handle.idle():
+                self._check_stuck(handle, now)
+            return
+        slow_at = started + found[0].kind.slow_s()
+        if now < slow_at:
+            handle.check_at = slow_at
+            return
+        handle.slow = True
+        if serial > handle.reported():
+            handle.nudge()
+        if handle.held[-1].first + len(handle.held[-1].attempts) - 1 > serial:
+            self.withdraw(handle, now)
+
+    def _check_stuck(self, handle: Handle, now: float) -> None:
+        """Kill a worker that does not begin what it was given: stopped, or its interpreter held by a thread."""
+        idle_s = now - max(handle.seen_at, handle.given_at)
+        if handle.pid is not None and not handle.outgoing and idle_s >= STUCK_S:
+            self.kill(handle, Doom.STUCK, IDLE)
+        else:
+            handle.check_at = now + min(STUCK_S, max(0.005, idle_s))
+
+    def withdraw(self, handle: Handle, now: float) -> None:
+        """Ask a worker not to begin what it has not begun; see `_finish_withdrawal`."""
+        if handle.withdraw_at is None and not handle.idle():
+            handle.withdraw_from = max(handle.words.running()[0] + 1, handle.reported())
+            handle.words.skip(handle.withdraw_from, handle.next_serial)
+            handle.withdraw_at = now + WITHDRAW_S
+
+    def _finish_withdrawal(self, handle: Handle, now: float) -> None:
+        """Take back what a worker will not begin. What it claimed just then comes back by a SKIPPED frame."""
+        handle.withdraw_at = None
+        running = handle.words.running()[0]
+        self._drain(handle)  # what ended before it came to rest is told by now
+        for kind, attempts in handle.cut(max(handle.withdraw_from, running + 1)):
+            self._foreman.put_back(kind, attempts, now)
+        found = handle.find(running)
+        if found is not None and found[1].task_id in self._foreman.cancels:
+            self.kill(handle, Doom.CANCEL, running)
+        next_look(handle, now)
+        self.let_go(handle)
+
+    def kill(self, handle: Handle, why: Doom, serial: int) -> None:
+        """Kill a worker for the item `serial`, or IDLE for none; the first reason stands."""
+        if handle.doomed is not None:
+            return
+        handle.doomed, handle.doomed_serial = why, serial
+        handle.give_up_at = monotonic() + GIVE_UP_S
+        handle.kill()
+
+    def let_go(self, handle: Handle) -> None:
+        """Let a worker that is to leave end, once it holds nothing."""
+        if handle.retiring and handle.idle() and not handle.outgoing:
+            handle.retire()

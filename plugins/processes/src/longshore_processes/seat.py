@@ -1,0 +1,156 @@
+"""A worker's voice: sends frames, gives the running task its seat, and forwards its log records.
+
+Used by `child.py` only, inside a worker process.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import socket
+import threading
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from longshore.events import ProgressUpdate
+from longshore.task import Attempt, Task, TaskSpec
+from longshore.worker import Seat
+
+from longshore_processes import frames
+from longshore_processes.codec import PROTOCOL
+from longshore_processes.frames import Words
+
+ID_SEPARATOR: Final = "\n"
+_SMALL: Final = 1 << 16
+_TEXT_CAP: Final = 16_384  # characters kept of a log message or its traceback
+
+
+class Batch(NamedTuple):
+    """Items of one code, as they travel: a plain pickle of these fields."""
+
+    code: int
+    form: str
+    """"args": `items` are argument tuples; "kwargs": pairs with a dict; "packed": one-tuples of one pickle each."""
+    name: str
+    timeout_s: float | None
+    task_ids: str
+    numbers: Sequence[int] | None
+    expires_at: float | None
+    """Only batches of one item have one."""
+    items: Sequence[Any]  # Any: the user's arguments
+
+
+class Link:
+    """Sends frames; safe from any thread, and from within itself (a log record made while one is being sent)."""
+
+    __slots__ = ("_late", "_lock", "_owner", "_sock")
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Send over `sock`."""
+        self._sock = sock
+        self._lock = threading.Lock()
+        self._owner = 0
+        self._late: list[tuple[int, int, bytes]] = []
+
+    def send(self, kind: int, number: int, payload: bytes = b"") -> None:
+        """Send one frame, whole, before any other."""
+        if self._owner == threading.get_ident():  # a destructor ran in the middle of a frame, and logs
+            self._late.append((kind, number, payload))
+            return
+        with self._lock:
+            self._owner = threading.get_ident()
+            try:
+                self._put(kind, number, payload)
+                while self._late:
+                    self._put(*self._late.pop(0))
+            finally:
+                self._owner = 0
+
+    def _put(self, kind: int, number: int, payload: bytes) -> None:
+        head = frames.HEADER.pack(kind, number, len(payload))
+        if len(payload) < _SMALL:
+            self._sock.sendall(head + payload)
+        else:
+            self._sock.sendall(head)
+            self._sock.sendall(payload)
+
+
+class ProcessSeat(Seat):
+    """A seat that makes the record of the running attempt only when the task asks for it."""
+
+    __slots__ = ("_link", "_words", "batch", "first")
+
+    def __init__(self, worker_id: str, words: Words, link: Link) -> None:
+        """Make the seat of the worker that writes `words`."""
+        super().__init__(worker_id, self._send)
+        self._words = words
+        self._link = link
+        self.batch: Batch | None = None
+        self.first = 0
+
+    def task(self) -> Any:  # Any: CurrentTask | None, which the base class keeps to itself
+        """Return the view of the attempt that runs here, made on first use; None between attempts."""
+        if self.attempt is None and self.batch is not None:
+            serial, self.started = self._words.running()
+            if serial >= self.first:
+                self.attempt = self._attempt(self.batch, serial - self.first)
+        return super().task()
+
+    def task_id(self) -> str | None:
+        """Return the id of the task that runs here."""
+        task = self.task()
+        return task.task_id if task is not None else None
+
+    def leave(self) -> None:
+        """Send the last progress of the attempt that ended and forget it."""
+        self.finish()
+        self.attempt = None
+
+    def _attempt(self, batch: Batch, index: int) -> Attempt:
+        spec = TaskSpec(function=_nothing, name=batch.name, executor="processes", timeout_s=batch.timeout_s)
+        task = Task(batch.task_ids.split(ID_SEPARATOR)[index], spec)
+        number = batch.numbers[index] if batch.numbers is not None else 1
+        return Attempt.of(task, number, self.started, batch.expires_at)
+
+    def _send(self, update: ProgressUpdate) -> None:
+        try:
+            payload = pickle.dumps(update, PROTOCOL)
+        except Exception:  # noqa: BLE001 - a step that isn't text is the user's own object; then it is not told
+            return
+        self._link.send(frames.PROGRESS, 0, payload)
+
+
+def _nothing() -> None:
+    """Stand in for the function of a task, which its view never calls."""
+
+
+class RecordHandler(logging.Handler):
+    """Sends log records to the controller, with the id of the task that made them."""
+
+    def __init__(self, seat: ProcessSeat, link: Link) -> None:
+        """Send over `link`."""
+        super().__init__()
+        self._seat = seat
+        self._link = link
+        self._formatter = logging.Formatter()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send one record; what can't be formatted or sent is the logging module's to report."""
+        try:
+            fields = {
+                "name": record.name,
+                "levelno": record.levelno,
+                "levelname": record.levelname,
+                "pathname": record.pathname,
+                "lineno": record.lineno,
+                "funcName": record.funcName,
+                "created": record.created,
+                "msg": record.getMessage()[:_TEXT_CAP],
+                "exc_text": self._formatter.formatException(record.exc_info)[-_TEXT_CAP:] if record.exc_info else None,
+                "process": record.process,
+                "task_id": self._seat.task_id(),
+                "worker_id": self._seat.worker_id,
+            }
+            self._link.send(frames.LOG, 0, pickle.dumps(fields, PROTOCOL))
+        except Exception:  # noqa: BLE001 - a record's arguments are user code; logging says what to do
+            self.handleError(record)

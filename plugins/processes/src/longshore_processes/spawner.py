@@ -1,0 +1,243 @@
+"""How the supervisor gets worker processes: through the zygote on Linux, as interpreters of their own elsewhere.
+
+Used on the supervisor's thread only. Both spawners take a number, a name and the worker's descriptors, return at once,
+and tell later what came of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final, Literal, NamedTuple, Protocol
+
+from longshore_processes.codec import load
+
+_MESSAGE: Final = 4096
+_BOOT: Final = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from longshore_processes.{module} import main; main({arguments})"
+)
+_THREAD_VARIABLES: Final = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+
+
+class WorkerFds(NamedTuple):
+    """The worker's ends; the spawner copies them, and its caller closes them."""
+
+    sock: int
+    nudge: int
+    page: int
+    log: int
+
+
+class Started(NamedTuple):
+    """A worker runs; `pidfd` is now the receiver's, None where there is no such thing."""
+
+    number: int
+    pid: int
+    pidfd: int | None
+
+
+class Refused(NamedTuple):
+    """A worker could not be started."""
+
+    number: int
+    reason: str
+
+
+class Exited(NamedTuple):
+    """A worker ended and was reaped; `status` is as `os.waitpid` gives it."""
+
+    number: int
+    status: int
+
+
+class Lost(NamedTuple):
+    """The spawner itself ended, and with it every worker it started."""
+
+    reason: str
+
+
+News = Started | Refused | Exited | Lost
+
+
+class Spawner(Protocol):
+    """Starts worker processes."""
+
+    def fds(self) -> list[int]:
+        """Return what to watch for reading: `news` is called when any is ready."""
+
+    def start(self, number: int, worker_id: str, fds: WorkerFds) -> None:
+        """Ask for a worker; OSError when it can't even be asked for."""
+
+    def news(self) -> list[News]:
+        """Return what became known."""
+
+    def close(self, timeout_s: float) -> None:
+        """End every process it started and itself."""
+
+
+def worker_environment(workers: int) -> dict[str, str]:
+    """Return the environment for workers: numeric libraries get their share of the cores unless told otherwise."""
+    share = str(max(1, (os.cpu_count() or 1) // max(1, workers)))
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_WORKER")}
+    return {**dict.fromkeys(_THREAD_VARIABLES, share), **ours}
+
+
+def _command(module: str, *arguments: object) -> list[str]:
+    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    code = _BOOT.format(module=module, arguments=", ".join(repr(argument) for argument in arguments))
+    path = json.dumps(sys.path)
+    return [sys.executable, *flags, "-c", code, path]
+
+
+class ZygoteSpawner:
+    """Asks the zygote; see `zygote.py` for what it does."""
+
+    def __init__(self, environment: Mapping[str, str], log_level: int) -> None:
+        """Start the zygote; OSError if that can't be done."""
+        self._log_level = log_level
+        self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.setblocking(False)
+        self._log, log = os.pipe()
+        os.set_blocking(self._log, False)
+        self._said = b""
+        try:
+            self._process = subprocess.Popen(
+                _command("zygote", far.fileno(), os.getpid()),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(far.fileno(),),
+                env=environment,
+                start_new_session=True,  # a Ctrl-C at the terminal is the controller's to handle
+            )
+        except OSError:
+            self._control.close()
+            os.close(self._log)
+            raise
+        finally:
+            far.close()
+            os.close(log)
+
+    def fds(self) -> list[int]:
+        """Return the socket and the zygote's own output."""
+        return [self._control.fileno(), self._log]
+
+    def start(self, number: int, worker_id: str, fds: WorkerFds) -> None:
+        """Ask for a worker."""
+        socket.send_fds(self._control, [pickle.dumps((number, worker_id, self._log_level))], list(fds))
+
+    def news(self) -> list[News]:
+        """Return what the zygote told; `Lost` when it is no more."""
+        self._listen()
+        found: list[News] = []
+        while True:
+            try:
+                message, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, 1)
+            except BlockingIOError:
+                return found
+            except OSError:
+                message, fds = b"", []
+            if not message:
+                found.append(Lost(self._last_words()))
+                return found
+            kind, number, fact = load(message)
+            if kind == "started":
+                found.append(Started(number, fact, fds[0] if fds else None))  # none: out of descriptors
+            else:
+                found.append(Refused(number, fact) if kind == "refused" else Exited(number, fact))
+
+    def close(self, timeout_s: float) -> None:
+        """Close the socket, upon which the zygote ends all it started; kill it if it does not end by itself."""
+        self._control.close()
+        try:
+            self._process.wait(max(0.0, timeout_s))
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        os.close(self._log)
+
+    def _listen(self) -> None:
+        with suppress(BlockingIOError):
+            self._said = (self._said + os.read(self._log, _MESSAGE))[-_MESSAGE:]
+
+    def _last_words(self) -> str:
+        self._listen()
+        lines = self._said.decode(errors="replace").strip().splitlines()
+        return f"the process that starts workers ended: {lines[-1] if lines else 'it said nothing'}"
+
+
+class InterpreterSpawner:
+    """Starts each worker as a fresh interpreter: slower, and where the system has no subreaper or pidfd."""
+
+    def __init__(self, environment: Mapping[str, str], log_level: int, post: Callable[[News], None]) -> None:
+        """Start nothing yet; `post` is told of ends from a thread per worker."""
+        self._environment = dict(environment)
+        self._log_level = log_level
+        self._post = post
+        self._news: list[News] = []
+        self._running: dict[int, tuple[subprocess.Popen[bytes], threading.Thread]] = {}
+
+    def fds(self) -> list[int]:
+        """Return nothing: ends are posted."""
+        return []
+
+    def start(self, number: int, worker_id: str, fds: WorkerFds) -> None:
+        """Start a worker."""
+        process = subprocess.Popen(
+            _command("child", worker_id, fds.sock, fds.nudge, fds.page, self._log_level),
+            stdin=subprocess.DEVNULL,
+            stdout=fds.log,
+            stderr=fds.log,
+            pass_fds=fds[:3],
+            env=self._environment,
+            start_new_session=True,
+        )
+        thread = threading.Thread(target=self._wait, args=(number, process), name=f"longshore-{worker_id}", daemon=True)
+        self._running[number] = process, thread
+        self._news.append(Started(number, process.pid, None))
+        thread.start()
+
+    def news(self) -> list[News]:
+        """Return the starts since the last call."""
+        found, self._news = self._news, []
+        return found
+
+    def close(self, timeout_s: float) -> None:
+        """Kill what still runs and join its threads."""
+        for process, thread in list(self._running.values()):
+            if process.returncode is None:
+                with suppress(OSError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            thread.join(max(0.1, timeout_s))
+
+    def _wait(self, number: int, process: subprocess.Popen[bytes]) -> None:
+        code = process.wait()
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        self._post(Exited(number, -code if code < 0 else code << 8))
+
+
+def make_spawner(
+    start_method: Literal["auto", "zygote", "interpreter"], workers: int, log_level: int, post: Callable[[News], None]
+) -> Spawner:
+    """Return the spawner this system can have."""
+    environment = worker_environment(workers)
+    zygote = sys.platform == "linux" and hasattr(os, "pidfd_open")
+    if start_method == "zygote" or (start_method == "auto" and zygote):
+        return ZygoteSpawner(environment, log_level)
+    return InterpreterSpawner(environment, log_level, post)

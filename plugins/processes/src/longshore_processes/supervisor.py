@@ -1,0 +1,332 @@
+"""The supervisor: one thread in the controller that feeds the workers, sees them end, and keeps the time limits.
+
+In: batches of attempts, cancellations, sizes, the end, by `post` from any thread. Out: outcomes, progress and notices
+to the host, in batches. One selector over a wake-up pipe, every worker's socket, output and pidfd; it sleeps until one
+of them or the nearest deadline is due, and never polls.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import monotonic
+
+from longshore.events import ProgressUpdate
+from longshore.hookspecs import CancelRequest, ExecutorHost, ResizeRequest, WorkerNotice
+from longshore.task import Attempt, Outcome
+from longshore.worker import cancelled, failed
+
+from longshore_processes import frames
+from longshore_processes.autopsy import autopsy, end_notice
+from longshore_processes.codec import load
+from longshore_processes.crew import Crew, StartMethod
+from longshore_processes.foreman import Foreman
+from longshore_processes.frames import IDLE
+from longshore_processes.handle import Doom, Handle
+from longshore_processes.outcomes import describe_end, settle
+from longshore_processes.overseer import Overseer
+from longshore_processes.spawner import Exited, Lost, News, Refused, Started
+from longshore_processes.timing import next_look
+
+
+class Stop:
+    """The command to end everything by `deadline` (monotonic seconds)."""
+
+    __slots__ = ("deadline",)
+
+    def __init__(self, deadline: float) -> None:
+        """Say when."""
+        self.deadline = deadline
+
+
+Command = Sequence[Attempt] | CancelRequest | ResizeRequest | News | Stop
+
+
+class Supervisor:
+    """Runs on its own thread; only `post`, `join` and `crew.handles` are for others."""
+
+    def __init__(self, host: ExecutorHost, *, workers: int, start_method: StartMethod) -> None:
+        """Get ready to keep up to `workers` workers."""
+        self._host = host
+        self._inbox: deque[Command] = deque()
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
+        self._woken = False
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake, selectors.EVENT_READ, lambda _: self._drain_wake())
+        self.crew = Crew(
+            self._selector,
+            target=workers,
+            start_method=start_method,
+            post=self.post,
+            on_frames=self._on_frames,
+            on_end=self._on_end,
+        )
+        self._reports: list[Outcome] = []
+        self._foreman = Foreman(self.crew, self._reports)
+        self._overseer = Overseer(self._foreman, drain=self._drain, write_off=self._write_off)
+        self._updates: list[ProgressUpdate] = []
+        self._notices: list[WorkerNotice] = []
+        self._stop: Stop | None = None
+        self._broken: BaseException | None = None
+        self._ending = threading.Lock()
+        self._when_over: list[Callable[[], object]] | None = []
+        self._thread = threading.Thread(target=self._run, name="longshore-processes", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; no worker before there is work."""
+        self._thread.start()
+
+    def post(self, command: Command) -> None:
+        """Hand over a command; from any thread, never blocks."""
+        self._inbox.append(command)
+        if not self._woken:
+            self._woken = True
+            with suppress(OSError):  # full: it is awake; closed: it is over
+                os.write(self._waker, b"\0")
+
+    def when_over(self, call: Callable[[], object]) -> None:
+        """Have `call` called when everything has ended: from the thread, or at once."""
+        with self._ending:
+            if self._when_over is not None:
+                self._when_over.append(call)
+                return
+        call()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread's end; tell whether it came."""
+        self._thread.join(max(0.0, timeout_s))
+        return not self._thread.is_alive()
+
+    # -- the loop
+
+    def _run(self) -> None:
+        try:
+            while not self._over():
+                self._turn()
+            self._tell()
+        except BaseException as error:  # noqa: BLE001 - a fault of ours must fail the pool, not leave it waiting
+            self._break(error)
+            self._tell()
+        finally:
+            left = self._stop.deadline - monotonic() if self._stop else 0.0
+            self.crew.close(min(1.0, max(0.1, left)))
+            self._selector.close()
+            os.close(self._wake)
+            waker, self._waker = self._waker, -1
+            os.close(waker)
+            with self._ending:
+                calls, self._when_over = self._when_over or [], None
+            for call in calls:
+                with suppress(RuntimeError):  # the loop that waited is closed
+                    call()
+
+    def _over(self) -> bool:
+        return self._stop is not None and (not self.crew.handles or monotonic() >= self._stop.deadline)
+
+    def _turn(self) -> None:
+        at = self._next_timer()
+        ready = self._selector.select(None if at is None else max(0.0, at - monotonic()))
+        for key, mask in ready:
+            key.data(mask)
+        while self._inbox:
+            self._obey(self._inbox.popleft())
+        now = monotonic()
+        for handle in list(self.crew.handles.values()):
+            self._overseer.look(handle, now)
+        self._foreman.expire(now)
+        if self._broken is None:
+            self._foreman.dispatch(now)
+            if (error := self.crew.exhausted()) is not None:
+                self._break(error)
+        self._tell()
+
+    def _next_timer(self) -> float | None:
+        timers = [at for handle in self.crew.handles.values() for at in handle.timers()]
+        waiting = self._foreman.next_timer()
+        if waiting is not None:
+            timers.append(waiting)
+        if self._stop is not None:
+            timers.append(self._stop.deadline)
+        return min(timers, default=None)
+
+    def _drain_wake(self) -> None:
+        with suppress(BlockingIOError):
+            os.read(self._wake, 4096)
+        self._woken = False  # before the inbox is emptied: what comes later wakes again
+
+    def _tell(self) -> None:
+        """Pass on what came of this turn, each kind in one batch."""
+        if self._updates:
+            updates, self._updates = self._updates, []
+            self._host.progress(updates)
+        if self._reports:
+            reports = self._reports[:]
+            self._reports.clear()  # the foreman adds to the same list
+            if self._foreman.cancels:
+                for outcome in reports:
+                    self._foreman.cancels.pop(outcome.task_id, None)
+            self._host.report(reports)
+        if self._notices:
+            notices, self._notices = self._notices, []
+            self._host.notice(notices)
+
+    # -- commands
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case CancelRequest():
+                self._cancel(command)
+            case ResizeRequest():
+                self.crew.target = command.workers
+                self._shrink()
+                self._host.resized(command.workers)
+            case Stop():
+                self._begin_stop(command)
+            case Started() | Refused() | Exited() | Lost():
+                self.crew.take_news([command])
+            case _:
+                self._take(command)
+
+    def _take(self, attempts: Sequence[Attempt]) -> None:
+        if self._stop is not None or self._broken is not None:
+            now = monotonic()
+            error = self._broken
+            self._reports += [
+                failed(a, error, now, now, None)
+                if error is not None
+                else cancelled(a, now, now, None, "the pool has stopped")
+                for a in attempts
+            ]
+            return
+        self._foreman.take(attempts)
+
+    def _cancel(self, request: CancelRequest) -> None:
+        wanted = set(request.task_ids)
+        now = monotonic()
+        for attempt in self._foreman.backlog.remove(wanted):
+            wanted.discard(attempt.task_id)
+            self._reports.append(cancelled(attempt, now, now, None, request.message))
+        for handle in list(self.crew.handles.values()) if wanted else ():
+            running = handle.words.running()[0]
+            found = [(serial, a) for serial, a in handle.attempts() if a.task_id in wanted]
+            self._foreman.cancels.update({attempt.task_id: request.message for _, attempt in found})
+            if any(serial == running for serial, _ in found):
+                self._overseer.kill(handle, Doom.CANCEL, running)
+            elif found:
+                self._overseer.withdraw(handle, now)
+
+    def _shrink(self) -> None:
+        """Let workers go that are too many: idle ones first, the others when their running item has ended."""
+        now = monotonic()
+        extra = self.crew.staff() - self.crew.target
+        staff = [h for h in self.crew.handles.values() if not (h.retiring or h.doomed or h.gone)]
+        for handle in sorted(staff, key=Handle.waiting)[: max(0, extra)]:
+            handle.retiring = True
+            self._overseer.withdraw(handle, now)
+            self._overseer.let_go(handle)
+
+    def _begin_stop(self, stop: Stop) -> None:
+        self._stop = stop
+        now = monotonic()
+        self._reports += [cancelled(a, now, now, None, "the pool stopped") for a in self._foreman.backlog.clear()]
+        for handle in list(self.crew.handles.values()):
+            busy = not handle.idle()
+            self._reports += [
+                cancelled(a, handle.given_at, now, handle.worker_id, "the pool stopped") for _, a in handle.attempts()
+            ]
+            handle.held.clear()
+            if busy:
+                self._overseer.kill(handle, Doom.STOP, IDLE)
+            else:
+                handle.retire()
+
+    # -- what workers say
+
+    def _on_frames(self, handle: Handle) -> None:
+        for kind, number, payload in handle.read():
+            if kind == frames.RESULTS:
+                self._on_results(handle, number, payload)
+            elif kind == frames.PROGRESS:
+                self._on_progress(payload)
+            elif kind == frames.LOG:
+                self.crew.relay.record(payload)
+            elif kind == frames.SKIPPED:
+                self._on_skipped(handle, number)
+
+    def _on_progress(self, payload: bytes) -> None:
+        with suppress(Exception):  # a step that isn't text is an object of the user's: what can't be read is not told
+            self._updates.append(load(payload))
+
+    def _on_results(self, handle: Handle, serial: int, payload: bytes) -> None:
+        if not handle.held or handle.held[0].first + handle.held[0].done != serial:
+            return  # cancelled by a stop meanwhile
+        held = handle.held[0]
+        self._reports += settle(handle, held, payload)
+        if held.done >= len(held.attempts):
+            handle.held.popleft()
+        handle.seen_at = now = monotonic()
+        handle.slow = False
+        if not handle.proved:
+            handle.proved = True
+            self.crew.succeeded()
+        next_look(handle, now)
+        self._overseer.let_go(handle)
+
+    def _on_skipped(self, handle: Handle, serial: int) -> None:
+        """Take back what a worker had claimed when it saw that it was withdrawn."""
+        if handle.held and handle.held[0].first <= serial < handle.held[0].first + len(handle.held[0].attempts):
+            now = monotonic()
+            held = handle.held[0]
+            self._foreman.put_back(held.kind, held.cut(serial), now)
+            if held.done >= len(held.attempts):
+                handle.held.popleft()
+            handle.slow = False
+            next_look(handle, now)
+        self._overseer.let_go(handle)
+
+    def _drain(self, handle: Handle) -> None:
+        """Take everything a worker has sent so far."""
+        handle.reader.dry = False
+        while not handle.reader.dry:
+            self._on_frames(handle)
+
+    # -- ends
+
+    def _on_end(self, handle: Handle) -> None:
+        """A worker is no more: settle what it ran, take back the rest, and have another in its place."""
+        now = monotonic()
+        self._drain(handle)
+        verdict = autopsy(handle, now, self._foreman.cancels)
+        self._reports += verdict.outcomes
+        for kind, attempts in verdict.back:
+            self._foreman.put_back(kind, attempts, now)
+        expected = handle.retiring or handle.doomed is not None
+        if not expected and not handle.proved and verdict.culprit is None:
+            self.crew.start_failed(describe_end(handle.status)[0])
+        if handle.doomed is not Doom.STOP and not handle.retiring:
+            self._notices.append(end_notice(handle, verdict))
+        self.crew.bury(handle)
+        if self._stop is None and self._broken is None and not handle.retiring:
+            self.crew.hire(now)  # so that whoever comes next finds one ready
+
+    def _write_off(self, handle: Handle) -> None:
+        """Go on without a worker that was killed and does not end."""
+        handle.gone = handle.written_off = True
+        self._on_end(handle)
+
+    def _break(self, error: BaseException) -> None:
+        """Fail for good: everything held fails with the cause, and so does the pool."""
+        self._broken = error
+        now = monotonic()
+        held = self._foreman.backlog.clear() + [a for h in self.crew.handles.values() for _, a in h.attempts()]
+        self._reports += [failed(attempt, error, now, now, None) for attempt in held]
+        for handle in self.crew.handles.values():
+            handle.held.clear()
+            self._overseer.kill(handle, Doom.STOP, IDLE)
+        self._host.failed(error)

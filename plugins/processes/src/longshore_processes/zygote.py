@@ -1,0 +1,211 @@
+"""The zygote: one small, single-threaded process that forks workers on request, reaps them, and outlives nobody.
+
+It runs `main` in a fresh interpreter with everything a worker needs already imported, so a worker costs a fork of a
+small process. It talks with the controller over one socket of messages (`spawner.py` is the other end):
+
+    in:  (worker number, Place without descriptors) with the worker's descriptors attached
+    out: ("started", number, pid) with a pidfd attached | ("refused", number, reason) | ("exited", number, wait status)
+
+It is a subreaper: what a dead worker leaves behind becomes its child, and is killed. When the controller's end closes
+or the controller dies, it kills everything below it and exits. Linux only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import pickle
+import resource
+import select
+import signal
+import socket
+import time
+from contextlib import suppress
+from typing import Any, Final
+
+from longshore_processes.child import Place, run
+from longshore_processes.codec import load
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_MESSAGE: Final = 4096
+_END_ALL_S: Final = 2.0
+WORKER_FDS: Final = 4  # socket, nudge, page, log
+
+
+def _prctl(option: int, value: int) -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+
+
+class Zygote:
+    """Forks, reaps and kills; everything happens in `serve`."""
+
+    def __init__(self, control: socket.socket, controller_pid: int) -> None:
+        """Serve the controller at the other end of `control`."""
+        self._control = control
+        self._controller = os.pidfd_open(controller_pid)
+        self._workers: dict[int, int] = {}  # pid -> number
+        self._wake, self._waker = os.pipe()
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        """Work until the controller is gone, then leave nothing behind."""
+        poll = select.poll()
+        for fd in (self._control.fileno(), self._controller, self._wake):
+            poll.register(fd, select.POLLIN)
+        while True:
+            ready = {fd for fd, _ in poll.poll()}
+            if self._wake in ready:
+                with suppress(BlockingIOError):
+                    os.read(self._wake, _MESSAGE)
+                self._reap()
+            if self._controller in ready or (self._control.fileno() in ready and not self._take()):
+                return self._end_all()
+
+    def _take(self) -> bool:
+        """Answer one request; False when the controller closed its end."""
+        message, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, WORKER_FDS)
+        if not message:
+            return False
+        number, worker_id, log_level = load(message)
+        try:
+            pid = os.fork()
+        except OSError as error:
+            self._close(fds)
+            self._tell(("refused", number, str(error)))
+            return True
+        if pid == 0:
+            self._become(fds, worker_id, log_level)
+        self._workers[pid] = number
+        self._close(fds)
+        pidfd = os.pidfd_open(pid)
+        self._tell(("started", number, pid), [pidfd])
+        os.close(pidfd)
+        return True
+
+    def _become(self, fds: list[int], worker_id: str, log_level: int) -> None:
+        """Be the worker, in the forked process; never returns."""
+        code = 1
+        try:
+            os.setsid()
+            parent = self._settle_in(fds[3])
+            if os.getppid() == parent:  # else the zygote died before the signal for that was armed
+                code = run(Place(worker_id, fds[0], fds[1], fds[2], log_level))
+        except SystemExit as error:
+            code = error.code if isinstance(error.code, int) else 1
+        except BaseException:  # noqa: BLE001 - the last frame of this process: tell the log and go
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _settle_in(self, log: int) -> int:
+        parent = int(os.environ["LONGSHORE_ZYGOTE"])
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for fd in (self._wake, self._waker, self._controller):
+            os.close(fd)
+        self._control.close()
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.close(log)
+        with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")  # if the kernel must kill, a worker and not the controller
+        gc.enable()
+        return parent
+
+    def _tell(self, message: tuple[str, int, Any], fds: list[int] | None = None) -> None:  # Any: see the module
+        with suppress(OSError):  # the controller is gone: `serve` sees that next
+            socket.send_fds(self._control, [pickle.dumps(message)], fds or [])
+
+    @staticmethod
+    def _close(fds: list[int]) -> None:
+        for fd in fds:
+            os.close(fd)
+
+    def _reap(self) -> None:
+        """Reap what ended; a worker's group and strays are killed while its pid cannot be anybody else's."""
+        while True:
+            try:
+                info = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                return
+            if info is None:
+                return
+            number = self._workers.pop(info.si_pid, None)
+            if number is not None:
+                with suppress(OSError):
+                    os.killpg(info.si_pid, signal.SIGKILL)
+            self._kill_strays(info.si_pid)
+            _, status = os.waitpid(info.si_pid, 0)
+            if number is not None:
+                self._tell(("exited", number, status))
+
+    def _kill_strays(self, dead: int) -> None:
+        live = {f"process-{number}" for number in self._workers.values()}
+        for pid in _children():
+            if pid in self._workers or pid == dead:
+                continue
+            with suppress(OSError):
+                if os.getsid(pid) == dead or _owner(pid) not in (None, *live):
+                    os.kill(pid, signal.SIGKILL)
+
+    def _end_all(self) -> None:
+        until = time.monotonic() + _END_ALL_S
+        while time.monotonic() < until and (pids := _children()):
+            for pid in pids:
+                with suppress(OSError):
+                    if pid in self._workers:
+                        os.killpg(pid, signal.SIGKILL)
+                    os.kill(pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+            time.sleep(0.001)  # what a killed child leaves behind becomes ours in a moment: look again
+
+
+def _children() -> list[int]:
+    """Return the pids of our children, workers and what they left behind."""
+    me = os.getpid()
+    try:
+        with open(f"/proc/self/task/{me}/children") as file:
+            return [int(pid) for pid in file.read().split()]
+    except OSError:  # a kernel without it
+        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(name) == me]
+
+
+def _parent(pid: str) -> int:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def _owner(pid: int) -> str | None:
+    """Return the id of the worker below which this program was started, by its environment."""
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        for entry in file.read().split(b"\0"):
+            if entry.startswith(b"LONGSHORE_WORKER="):
+                return entry.partition(b"=")[2].decode(errors="replace")
+    return None
+
+
+def main(control: int, controller_pid: int) -> None:
+    """Be the zygote over the inherited socket `control`, for the controller with this pid."""
+    os.environ["LONGSHORE_ZYGOTE"] = str(os.getpid())
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    if os.getppid() != controller_pid:
+        return
+    zygote = Zygote(socket.socket(fileno=control), controller_pid)
+    gc.disable()
+    gc.collect()
+    gc.freeze()
+    zygote.serve()
