@@ -9,6 +9,7 @@ never handed out ahead.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from heapq import heapify, heappop, heapreplace
 
 from longshore._engine.lanes import AGING_S, Gate, Lane, LaneKey, lane_key
 from longshore._engine.ledger import Ledger
@@ -161,7 +162,7 @@ class Dispatch:
             self._forget(lane)
 
     def _forget(self, lane: Lane) -> None:
-        """Drop an exact lane that has nothing left; a gate with a rate stays, for it knows when the last one started."""
+        """Drop an exact lane that has nothing left; a gate with a rate stays: it knows when the last one started."""
         if lane.exact and not lane.running and not lane.waits() and self._lanes.pop(lane.key, None) is lane:
             self._place(lane.key[0]).lanes.remove(lane)
             if len(self._gates) > self._tidy_at:
@@ -219,25 +220,25 @@ class Dispatch:
                 attempts.extend(lanes[0].take(priority, free))
                 self.queued[priority == Priority.CRITICAL] -= len(attempts)
                 return
-        shut: set[int] = set()
         kept: set[str] = set()
-        while len(attempts) < free:
-            best: tuple[int, float, int, int] | None = None
-            for index, lane in enumerate(lanes):
-                rank = lane.best(now) if index not in shut else None
-                if rank is not None and (best is None or (*rank, index) < best):
-                    best = (*rank, index)
-            if best is None:
-                return
-            lane = lanes[best[3]]
+        ranked = [(*rank, index) for index, lane in enumerate(lanes) if (rank := lane.best(now)) is not None]
+        heapify(ranked)
+        while ranked and len(attempts) < free:
+            _, queued_at, priority, index = ranked[0]
+            lane = lanes[index]
             if lane.exact:
-                if not self._opens(lane, now, kept, waited_s=now - best[1]):
-                    shut.add(best[3])
+                if not self._opens(lane, now, kept, waited_s=now - queued_at):
+                    heappop(ranked)
                     continue
                 if len(attempts) >= unused:
                     return  # nothing goes ahead of it, or the worker it needs would never be free
-            attempts += lane.take(best[2], 1)
-            self.queued[best[2] == Priority.CRITICAL] -= 1
+            attempts += lane.take(priority, 1)
+            self.queued[priority == Priority.CRITICAL] -= 1
+            rank = lane.best(now)
+            if rank is not None:
+                heapreplace(ranked, (*rank, index))
+            else:
+                heappop(ranked)
             if lane.exact:
                 lane.running += 1
                 lane.gate.started(now)

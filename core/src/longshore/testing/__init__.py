@@ -1,0 +1,13 @@
+"""For the tests of plugins and of programs that use longshore: fakes that keep the contracts.
+
+`FakeClock`, `ManualExecutor`, `MemoryJournal`, `RecordingSink` and `ScriptedProbe` stand in for the real things. They
+wait on conditions with a deadline, and never sleep.
+"""
+
+from longshore.testing.clock import FakeClock
+from longshore.testing.executor import ManualExecutor
+from longshore.testing.journal import MemoryJournal
+from longshore.testing.probe import ScriptedProbe
+from longshore.testing.sink import RecordingSink
+
+__all__ = ["FakeClock", "ManualExecutor", "MemoryJournal", "RecordingSink", "ScriptedProbe"]

@@ -1,0 +1,329 @@
+"""The engine's laws: a plain model that stands beside an engine and raises `LawBroken` when a command breaks one.
+
+Stimuli go in through `EngineLaws.handle`, in place of `Engine.handle`; the same commands come out, checked. Slow, and
+meant for tests and simulation only.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+from longshore._engine.engine import Engine, EngineSnapshot
+from longshore._engine.messages import (
+    Abort,
+    Cancel,
+    CancelAttempts,
+    Command,
+    Drain,
+    ExecutorUp,
+    Grant,
+    Pause,
+    Refuse,
+    Reported,
+    Settle,
+    Start,
+    Stimulus,
+    Submit,
+    Tell,
+    Tick,
+    Unpause,
+)
+from longshore._engine.states import MOVES
+from longshore._tracking.fold import RunFold
+from longshore.events import EventBatch, TaskRetrying, TasksSettled, TasksStarted, TasksSubmitted
+from longshore.task import Attempt, Outcome, Priority, TaskSpec, TaskState
+from longshore.testing._model import ROUNDING, EngineModel, GateKey, Known
+
+RATE_SLACK_S = 0.01
+
+
+class LawBroken(AssertionError):
+    """The engine did what it never may; the message says which law and for which task."""
+
+
+class EngineLaws:
+    """An engine under watch, and the model that it is held against."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Watch an engine that has accepted nothing yet."""
+        self.engine = engine
+        self.now = 0.0
+        self.model = EngineModel(engine.config)
+        self.outcomes: dict[str, Outcome] = {}
+        self.refused: set[str] = set()
+        self._capacity_before = self.model.capacity
+        self._reported: dict[str, Outcome] = {}
+        self._cancelling: set[str] = set()
+        self._late = self._order = 0
+        self._paused = self._closed = self._excused = False
+        self._starts: dict[GateKey, list[float]] = defaultdict(list)
+        self._fold = RunFold(0.0)
+
+    # ---- driving
+
+    def handle(self, stimuli: Sequence[Stimulus], now: float) -> list[Command]:
+        """Let the engine handle the stimuli, check what it does, and return it."""
+        self._law(now >= self.now, "time never falls", f"{self.now} > {now}")
+        self.now = now
+        self._capacity_before = self.model.capacity
+        room = {priority: self._room(priority) for priority in Priority}
+        for stimulus in stimuli:
+            self._told(stimulus)
+        commands = self.engine.handle(stimuli, now)
+        for command in commands:
+            self._done(command)
+        self._fall_due()
+        self._check_now()
+        if len(stimuli) == 1:
+            self._check_answered(stimuli[0], room)
+        return commands
+
+    def check_end(self) -> None:
+        """Check what holds when nothing is left to do."""
+        left = [known.task.task_id for known in self.model.live()]
+        self._law(not left and self.engine.idle, "every accepted task ends", f"left: {left}")
+        self._law(not self.engine.lent(), "what is lent out sums to zero at the end", str(self.engine.lent()))
+
+    # ---- what goes in
+
+    def _told(self, stimulus: Stimulus) -> None:
+        match stimulus:
+            case Reported():
+                for outcome in stimulus.outcomes:
+                    self._report(outcome)
+            case ExecutorUp():
+                self.model.slots[stimulus.executor] = stimulus.slots
+                self._excused = self._excused or self.model.in_use() > self.engine.config.max_concurrent_tasks
+            case Grant():
+                self.model.capacity = dict(stimulus.capacity)
+            case Pause() | Unpause():
+                self._paused = isinstance(stimulus, Pause)
+            case Drain() | Abort():
+                self._closed = True
+            case Submit() | Cancel() | Tick():
+                pass
+            case _:
+                assert_never(stimulus)
+
+    def _report(self, outcome: Outcome) -> None:
+        known = self.model.known.get(outcome.task_id)
+        current = known is not None and known.state is TaskState.PROCESSING and known.number == outcome.attempts
+        if known is None or not current or outcome.task_id in self._reported:
+            self._late += 1
+            return
+        self._reported[outcome.task_id] = outcome
+        del self.model.held[known.spec.executor][outcome.task_id]
+
+    # ---- what comes out
+
+    def _done(self, command: Command) -> None:
+        match command:
+            case Tell():
+                self._tell(command.batch)
+            case Start():
+                for attempt in command.attempts:
+                    self._start(command.executor, attempt)
+            case Settle():
+                self._fold.fold(TasksSettled(command.spec, command.outcomes), self.now)
+                for outcome in command.outcomes:
+                    self._settle(command.spec, outcome)
+            case Refuse():
+                self._refuse(command)
+            case CancelAttempts():
+                self._cancel(command)
+            case _:
+                assert_never(command)
+
+    def _tell(self, batch: EventBatch) -> None:
+        if isinstance(batch, TasksStarted):
+            self._fall_due()  # the engine queues what is due before it starts anything
+        self._fold.fold(batch, self.now)
+        if isinstance(batch, TasksSubmitted):
+            for task in batch.tasks:
+                fresh = task.task_id not in self.model.known and task.task_id not in self.refused
+                self._law(fresh, "a task is accepted or refused, once", task.task_id)
+                self._order += 1
+                self.model.accept(task, self.now, self._order)
+        elif isinstance(batch, TaskRetrying):
+            self._retry(batch)
+
+    def _retry(self, batch: TaskRetrying) -> None:
+        known = self.model.known[batch.outcome.task_id]
+        name = known.task.task_id
+        self._law(self._reported.pop(name, None) is batch.outcome, "only a reported attempt is tried again", name)
+        self._law(known.number < known.spec.retry.attempts, "no attempt more than the policy allows", name)
+        self._law(name not in self._cancelling, "a cancelled task is not tried again", name)
+        self._move(known, TaskState.PENDING)
+        known.due = self.now + batch.delay_s
+        self._order += 1
+        known.order = self._order
+        in_time = known.expires_at is None or known.due < known.expires_at
+        self._law(in_time, "no retry past the deadline over all attempts", name)
+
+    def _fall_due(self) -> None:
+        """Queue the retries whose time has come, in the order they fell due."""
+        due = [known for known in self.model.live() if known.due is not None and known.due <= self.now]
+        for known in sorted(due, key=lambda known: (known.due, known.order)):
+            self._move(known, TaskState.QUEUED)
+            known.queued_at, known.due = self.now, None
+            self._order += 1
+            known.order = self._order
+
+    def _start(self, executor: str, attempt: Attempt) -> None:
+        name = attempt.task_id
+        known = self.model.known[name]
+        self._law(not self._paused, "nothing starts while paused", name)
+        self._law(known.state is TaskState.QUEUED, "never two attempts of one task at once", name)
+        self._law(attempt.number == known.number + 1, "attempts of a task rise by one", name)
+        self._law(executor == known.spec.executor, "a task runs where its spec says", name)
+        alive = known.expires_at is None or known.expires_at > self.now
+        self._law(alive and attempt.expires_at == known.expires_at, "a deadline ends a waiting task", name)
+        self._check_order(known)
+        if not known.plain:
+            self._check_bounds(known)
+        self._move(known, TaskState.PROCESSING)
+        known.number = attempt.number
+        self.model.held[executor][name] = attempt
+
+    def _settle(self, spec: TaskSpec, outcome: Outcome) -> None:
+        name = outcome.task_id
+        known = self.model.known[name]
+        self._law(name not in self.outcomes, "a task ends exactly once", name)
+        self._law(spec is known.spec, "a task settles under its own spec", name)
+        if known.state is TaskState.PROCESSING:
+            self._law(self._reported.pop(name, None) is outcome, "a running task ends as it was reported", name)
+        elif outcome.state is TaskState.TIMED_OUT:
+            expired = known.expires_at is not None and known.expires_at <= self.now
+            self._law(expired, "only a passed deadline times out what waits", name)
+        self._move(known, outcome.state)
+        known.due = None
+        self.outcomes[name] = outcome
+
+    def _refuse(self, command: Refuse) -> None:
+        ids = {task.task_id for task in command.tasks}
+        never = self._never(command.tasks[0].spec)
+        self._law(not ids & (self.refused | self.model.known.keys()), "a task is accepted or refused, once", str(ids))
+        self._law((command.cause == "closed") <= self._closed, "only a closed pool refuses as closed", str(ids))
+        self._law((command.cause == "never") <= never, "only what can never fit is refused as such", str(ids))
+        self.refused |= ids
+
+    def _cancel(self, command: CancelAttempts) -> None:
+        for name in command.task_ids:
+            held = name in self.model.held[command.executor] or name in self._reported
+            self._law(held and name not in self._cancelling, "only what runs is asked to end, once", name)
+            self._cancelling.add(name)
+
+    # ---- the laws
+
+    def _check_order(self, known: Known) -> None:
+        """First in first out among equals; what outranks it and could start goes first."""
+        name, mine = known.task.task_id, known.rank(self.now)
+        for other in self.model.live():
+            if other is known or other.state is not TaskState.QUEUED or other.spec.executor != known.spec.executor:
+                continue
+            alike = other.gate == known.gate and other.amounts == known.amounts
+            if alike and other.spec.priority is known.spec.priority:
+                self._law(known.order < other.order, "first in, first out", f"{name} before {other.task.task_id}")
+            elif other.plain or (alike and not known.plain):
+                self._law(mine <= other.rank(self.now), "the urgent go first", f"{name} before {other.task.task_id}")
+
+    def _check_bounds(self, known: Known) -> None:
+        """A task that is counted: a free worker, its number, its rate, and what it reserves."""
+        name, spec = known.task.task_id, known.spec
+        self._law(self.model.free(spec.executor) > 0, "what is counted is not handed out ahead", name)
+        self._law(self.model.gate_is_open(known), "the concurrency limit holds", name)
+        if spec.max_per_second is not None and known.gate is not None:
+            starts = self._starts[known.gate]
+            starts.append(self.now)
+            for index, earlier in enumerate(starts):
+                most = spec.max_per_second * (self.now - earlier + RATE_SLACK_S) + 1.0 + ROUNDING
+                self._law(len(starts) - index <= most, "max_per_second holds over any window", name)
+        self._law(self.model.fits(known), "what is lent out never passes the capacity", name)
+
+    def _check_now(self) -> None:
+        """What holds between two calls."""
+        self._law(not self._reported, "what is reported is tried again or settled", str(list(self._reported)))
+        lent = self.engine.lent()
+        mine = {name: amount for name, amount in self.model.lent().items() if amount}
+        same = lent.keys() == mine.keys() and all(abs(lent[name] - mine[name]) < ROUNDING for name in lent)
+        self._law(same, "what runs is what is lent", f"{lent} / {mine}")
+        over = self.model.in_use() > self.engine.config.max_concurrent_tasks
+        self._law(not over or self._excused, "max_concurrent_tasks holds over all executors")
+        self._excused = over
+        live = self.model.live()
+        self._law(
+            sorted(attempt.task_id for attempt in self.engine.live()) == sorted(known.task.task_id for known in live),
+            "what has not ended is known to the engine, and nothing else",
+        )
+        for known in live:
+            name, running = known.task.task_id, known.state is TaskState.PROCESSING
+            same = running if self.engine.is_running(name) else self.engine.state(name) is known.state
+            self._law(same, "the states agree", name)
+            passed = known.expires_at is not None and known.expires_at <= self.now
+            self._law(running or not passed, "a deadline ends a waiting task", name)
+        due = self.engine.next_due(self.now)
+        self._law(due is None or due > self.now, "the engine wants to be called later, not now")
+        self._check_counts()
+        if not self._paused:
+            self._check_no_idling()
+
+    def _check_counts(self) -> None:
+        counts, snapshot = self._fold.counts(), self.engine.snapshot()
+        folded = EngineSnapshot(
+            **{name: getattr(counts, name) for name in counts.__struct_fields__},
+            retried=self._fold.retried,
+            late=self._late,
+        )
+        self._law(folded == snapshot, "folding the events gives the same numbers", f"{folded} / {snapshot}")
+
+    def _check_no_idling(self) -> None:
+        """A free worker and a task that could use it are never left together."""
+        waiting = [known for known in self.model.live() if known.state is TaskState.QUEUED]
+        for known in waiting:
+            if self.model.free(known.spec.executor) <= 0:
+                continue
+            wanted_too = any(other is not known and self._vies(other, known) for other in waiting)
+            if known.plain or (self.model.gate_is_open(known) and self.model.fits(known) and not wanted_too):
+                timed = known.spec.max_per_second is not None and self.engine.next_due(self.now) is not None
+                self._law(timed, "no lost wake-up: a worker is free", known.task.task_id)
+
+    def _vies(self, other: Known, known: Known) -> bool:
+        return other.amounts != known.amounts and not other.amounts.keys().isdisjoint(known.amounts)
+
+    def _check_answered(self, stimulus: Stimulus, room: Mapping[Priority, int]) -> None:
+        """The answer to a lone Submit is exact: as many as there was room for, in order, or none at all."""
+        if not isinstance(stimulus, Submit):
+            return
+        spec, ids = stimulus.spec, [task.task_id for task in stimulus.attempts]
+        taken = [name for name in ids if name in self.model.known]
+        answered = all((name in self.model.known) != (name in self.refused) for name in ids)
+        self._law(answered, "a task is accepted or refused, once", str(ids))
+        most = 0 if self._closed or self._never(spec) else min(len(ids), room[spec.priority])
+        self._law(taken == ids[:most], "the queue takes what it has room for, in order", f"{taken} of {ids}")
+
+    def _room(self, priority: Priority) -> int:
+        """Return how many more tasks the queue takes, by our own count; the engine says the same."""
+        urgent, config = priority is Priority.CRITICAL, self.model.config
+        bound = config.priority_queue_size if urgent else config.max_queue_size
+        room = max(0, bound - self.model.waiting(urgent))
+        self._law(room == self.engine.room(priority), "the queue's bound holds", priority.name)
+        return room
+
+    def _never(self, spec: TaskSpec) -> bool:
+        """Tell whether a task of this spec wants more than there is, or was when this batch began."""
+        wanted = spec.resources.amounts() if spec.resources is not None else {}
+        return any(
+            amount > capacity.get(name, amount)
+            for name, amount in wanted.items()
+            for capacity in (self._capacity_before, self.model.capacity)
+        )
+
+    def _move(self, known: Known, to: TaskState) -> None:
+        self._law(to in MOVES[known.state], "only legal moves", f"{known.task.task_id}: {known.state} to {to}")
+        self.model.move(known, to)
+
+    def _law(self, holds: bool, law: str, which: str = "") -> None:
+        if not holds:
+            raise LawBroken(f"{law}: {which} at {self.now:g}" if which else f"{law} at {self.now:g}")

@@ -1,0 +1,120 @@
+"""A plain model of what an engine holds, slow and simple on purpose; `_laws` checks the engine by it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from longshore._engine.engine import EngineConfig
+from longshore._engine.states import ENDS
+from longshore.task import Attempt, Priority, Task, TaskState
+
+AGING_S = 2.0
+ROUNDING = 1e-6
+
+GateKey = tuple[str, float | None, int | None]
+
+
+class Known:
+    """What the model knows of one accepted task."""
+
+    __slots__ = ("due", "executor", "expires_at", "gate", "number", "order", "queued_at", "spec", "state", "task")
+
+    def __init__(self, task: Task, now: float, order: int) -> None:
+        """Know a task that was accepted `now`, as number `order`."""
+        spec = task.spec
+        self.task = task
+        self.spec = spec
+        self.state = TaskState.QUEUED
+        self.number = 0
+        self.queued_at = now
+        self.order = order
+        self.due: float | None = None
+        self.expires_at = None if spec.deadline_s is None else now + spec.deadline_s
+        limited = spec.max_per_second is not None or spec.concurrent_limit is not None
+        self.gate: GateKey | None = (spec.name, spec.max_per_second, spec.concurrent_limit) if limited else None
+
+    @property
+    def amounts(self) -> Mapping[str, float]:
+        """What it reserves while it runs."""
+        return self.spec.resources.amounts() if self.spec.resources is not None else {}
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but a free worker is needed for it to start."""
+        return self.gate is None and not self.amounts
+
+    def rank(self, now: float) -> tuple[int, float]:
+        """Return its place in the order of starting: level after aging, then age."""
+        priority = int(self.spec.priority)
+        aged = priority if priority <= 1 else max(1, priority - int((now - self.queued_at) / AGING_S))
+        return aged, self.queued_at
+
+
+class EngineModel:
+    """All tasks ever accepted, what the executors hold, and how much of everything there is."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        """Start with nothing accepted."""
+        self.config = config
+        self.known: dict[str, Known] = {}
+        self._live: dict[str, Known] = {}
+        self.held: dict[str, dict[str, Attempt]] = defaultdict(dict)
+        self.slots: dict[str, int] = {}
+        self.capacity: Mapping[str, float] = dict(config.capacity)
+
+    def running(self) -> list[Attempt]:
+        """Return the attempts that executors hold, oldest first in each."""
+        return [attempt for held in self.held.values() for attempt in held.values()]
+
+    def live(self) -> list[Known]:
+        """Return the tasks that have not ended."""
+        return list(self._live.values())
+
+    def accept(self, task: Task, now: float, order: int) -> None:
+        """Know one more task."""
+        self.known[task.task_id] = self._live[task.task_id] = Known(task, now, order)
+
+    def move(self, known: Known, to: TaskState) -> None:
+        """Have a task in another state."""
+        known.state = to
+        if to in ENDS:
+            del self._live[known.task.task_id]
+
+    def waiting(self, urgent: bool) -> int:
+        """Return how many tasks wait, those for a retry as well, in the urgent queue or in the ordinary one."""
+        waits = (TaskState.QUEUED, TaskState.PENDING)
+        return sum(
+            known.state in waits and (known.spec.priority is Priority.CRITICAL) is urgent
+            for known in self._live.values()
+        )
+
+    def in_use(self) -> int:
+        return sum(min(len(held), self.slots.get(executor, 0)) for executor, held in self.held.items())
+
+    def free(self, executor: str) -> int:
+        slots, held = self.slots.get(executor, 0), len(self.held[executor])
+        others = self.in_use() - min(held, slots)
+        return min(slots, self.config.max_concurrent_tasks - others) - held
+
+    def gate_is_open(self, known: Known) -> bool:
+        limit = known.spec.concurrent_limit
+        if limit is None:
+            return True
+        alike = sum(self.known[attempt.task_id].gate == known.gate for attempt in self.running())
+        return alike < limit
+
+    def lent(self) -> dict[str, float]:
+        lent: dict[str, float] = defaultdict(float)
+        for attempt in self.running():
+            for name, amount in self.known[attempt.task_id].amounts.items():
+                lent[name] += amount
+        return lent
+
+    def fits(self, known: Known) -> bool:
+        lent = self.lent()
+        return all(
+            lent[name] + amount <= self.capacity[name] + ROUNDING
+            for name, amount in known.amounts.items()
+            if name in self.capacity
+        )
