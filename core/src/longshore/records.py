@@ -21,7 +21,8 @@ class Usage(Struct, frozen=True):
     """How much of one resource is used, of how much; `own` is the part used by this process and its workers.
 
     Units by key: `cpu` cores, `memory` MB, `disk_io.read`, `disk_io.write`, `network_io.sent` and
-    `network_io.received` MB/s, `gpu.N` percent, `gpu_memory.N` MB. MB is 10**6 bytes. `capacity` is None where there is no known bound.
+    `network_io.received` MB/s, `gpu.N` percent, `gpu_memory.N` MB. MB is 10**6 bytes. `capacity` is None where there
+    is no known bound.
     """
 
     used: float
@@ -59,20 +60,31 @@ class ResourceSnapshot(Struct, frozen=True, kw_only=True):
     queued_tasks: int = 0
 
 
-class StageSnapshot(Struct, frozen=True, kw_only=True):
-    """The tasks of one name (a function, a processor or a pipeline stage)."""
+class TaskCounts(Struct, frozen=True, kw_only=True):
+    """Where tasks are: submitted = queued + running + retrying + completed + failed + cancelled."""
 
-    name: str
-    executor: str
     submitted: int = 0
     queued: int = 0
     running: int = 0
     retrying: int = 0
+    """Those with a failed attempt that wait for their next one, until it starts."""
     completed: int = 0
     failed: int = 0
     """Timed out ones included."""
     timed_out: int = 0
     cancelled: int = 0
+
+    @property
+    def ended(self) -> int:
+        """How many tasks have reached an end."""
+        return self.completed + self.failed + self.cancelled
+
+
+class StageSnapshot(TaskCounts, frozen=True, kw_only=True):
+    """The tasks of one name (a function, a processor or a pipeline stage)."""
+
+    name: str
+    executor: str
     mean_s: float | None = None
     """Mean run time of completed tasks."""
 
@@ -115,7 +127,7 @@ class SinkHealth(Struct, frozen=True, kw_only=True):
     """"ok", "slow" (events were dropped), "failing", "quarantined" or "stuck" (did not close in time)."""
 
 
-class RunSnapshot(Struct, frozen=True, kw_only=True):
+class RunSnapshot(TaskCounts, frozen=True, kw_only=True):
     """A run at one moment: all a live view needs. Folding the run's events again gives the same counts."""
 
     run_id: str
@@ -124,15 +136,6 @@ class RunSnapshot(Struct, frozen=True, kw_only=True):
     elapsed_s: float
     total: int | None = None
     """How many tasks there will be in all, where that is known."""
-    submitted: int = 0
-    queued: int = 0
-    running: int = 0
-    retrying: int = 0
-    completed: int = 0
-    failed: int = 0
-    """Timed out ones included."""
-    timed_out: int = 0
-    cancelled: int = 0
     retried: int = 0
     mean_wait_s: float = 0.0
     mean_run_s: float = 0.0
@@ -149,11 +152,6 @@ class RunSnapshot(Struct, frozen=True, kw_only=True):
     """Why nothing more is started, in plain words; None when it is."""
     usage: Mapping[str, Usage] = {}
     sinks: Sequence[SinkHealth] = ()
-
-    @property
-    def ended(self) -> int:
-        """Return how many tasks have reached an end."""
-        return self.completed + self.failed + self.cancelled
 
 
 class RunSummary(Struct, frozen=True, kw_only=True):

@@ -45,6 +45,7 @@ from longshore._engine.states import (
     check_reported,
 )
 from longshore.events import TaskRetrying, TasksStarted, TasksSubmitted
+from longshore.records import TaskCounts
 from longshore.task import Attempt, Outcome, Priority, Resources, TaskSpec, TaskState
 
 
@@ -58,19 +59,9 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     capacity: Mapping[str, float] = {}
 
 
-class EngineSnapshot(Struct, frozen=True, kw_only=True):
+class EngineSnapshot(TaskCounts, frozen=True, kw_only=True):
     """Where all accepted tasks are. Folding the engine's events gives the same numbers."""
 
-    submitted: int = 0
-    queued: int = 0
-    running: int = 0
-    retrying: int = 0
-    """Those with a failed attempt that wait for their next one, until it starts."""
-    completed: int = 0
-    failed: int = 0
-    """Timed out ones included."""
-    timed_out: int = 0
-    cancelled: int = 0
     retried: int = 0
     late: int = 0
     """Reports of attempts that no longer counted."""

@@ -1,6 +1,6 @@
 """The room that watches: pure folds of event batches into counts, rates, the slowest tasks and an ETA."""
 
-from longshore._tracking.fold import RunCounts, RunFold
+from longshore._tracking.fold import RunFold
 from longshore._tracking.sketch import Sketch
 
-__all__ = ["RunCounts", "RunFold", "Sketch"]
+__all__ = ["RunFold", "Sketch"]

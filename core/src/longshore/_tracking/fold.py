@@ -10,8 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from msgspec import Struct
-
 from longshore._tracking.eta import remaining_s
 from longshore._tracking.rate import RateRing
 from longshore._tracking.running import RunningTasks
@@ -27,7 +25,7 @@ from longshore.events import (
     TasksStarted,
     TasksSubmitted,
 )
-from longshore.records import RunInfo, RunningTask, RunSnapshot, SinkHealth, StageSnapshot, Usage
+from longshore.records import RunInfo, RunningTask, RunSnapshot, SinkHealth, StageSnapshot, TaskCounts, Usage
 from longshore.task import Attempt, Outcome, TaskSpec, TaskState
 
 SLOWEST = 10
@@ -39,24 +37,6 @@ _SAMPLED_ALL = 1000
 _SAMPLE_EVERY = 8
 _SAMPLES_PER_BATCH = 16
 _COMPLETED = TaskState.COMPLETED  # looked up on the class it would cost 70 ns a task
-
-
-class RunCounts(Struct, frozen=True, kw_only=True):
-    """Where a run's tasks are: submitted = queued + running + retrying + completed + failed + cancelled."""
-
-    submitted: int = 0
-    queued: int = 0
-    running: int = 0
-    retrying: int = 0
-    completed: int = 0
-    failed: int = 0
-    timed_out: int = 0
-    cancelled: int = 0
-
-    @property
-    def ended(self) -> int:
-        """How many tasks have reached an end."""
-        return self.completed + self.failed + self.cancelled
 
 
 class RunFold:
@@ -199,7 +179,7 @@ class RunFold:
         """How many attempts were followed by another."""
         return self._retried
 
-    def counts(self) -> RunCounts:
+    def counts(self) -> TaskCounts:
         """Return where the tasks are now."""
         return _total(self._read_stages())
 
@@ -225,7 +205,7 @@ class RunFold:
             started=run.started,
             elapsed_s=max(0.0, now - self._began),
             total=total,
-            **{name: getattr(counts, name) for name in RunCounts.__struct_fields__},
+            **{name: getattr(counts, name) for name in TaskCounts.__struct_fields__},
             retried=self._retried,
             mean_wait_s=self.mean_wait_s,
             mean_run_s=self.mean_run_s,
@@ -263,7 +243,7 @@ class RunFold:
         retrying = Counter(map(self._stages.find, list(self._retrying.values())))
         return [stage.snapshot(running[stage], retrying[stage]) for stage in stages]
 
-    def _eta(self, counts: RunCounts, total: int | None, rate_per_s: float, now: float) -> tuple[float, float] | None:
+    def _eta(self, counts: TaskCounts, total: int | None, rate_per_s: float, now: float) -> tuple[float, float] | None:
         if total is None or self._started_at is None:
             return None
         return remaining_s(
@@ -298,6 +278,6 @@ class RunFold:
         )
 
 
-def _total(stages: Sequence[StageSnapshot]) -> RunCounts:
-    names = RunCounts.__struct_fields__
-    return RunCounts(**{name: sum(getattr(stage, name) for stage in stages) for name in names})
+def _total(stages: Sequence[StageSnapshot]) -> TaskCounts:
+    names = TaskCounts.__struct_fields__
+    return TaskCounts(**{name: sum(getattr(stage, name) for stage in stages) for name in names})
