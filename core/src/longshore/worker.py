@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from types import CoroutineType
 from typing import IO, Any, TypeVar
 
 from longshore.errors import LongshoreError, TaskCancelled, TaskFailed
@@ -368,7 +369,12 @@ class ProcessorCall:
 
     def __call__(self, context: ProcessorContext) -> Any:  # Any: the result's data, JSON-safe values
         """Process one document; a result with status "failed" is raised as TaskFailed, with its first error's text."""
-        return self.unpack(self.instance().process(context))
+        result = self.instance().process(context)
+        if isinstance(result, CoroutineType):
+            import asyncio  # a worker that runs plain functions only has no other use for it
+
+            result = asyncio.run(result)
+        return self.unpack(result)
 
     def unpack(self, result: ProcessorResult) -> ProcessorResult:
         """Return a completed result; raise for a failed one."""

@@ -74,7 +74,7 @@ class _Work:
         job = self._job
         pool = WorkerPool(settings=job.settings, name=job.name, view=job.progress, interactive=True)
         async with pool:
-            pool._expect(len(job.paths) * len(job.steps))
+            pool.expect(len(job.paths) * len(job.steps))
             async with DocumentStream(pool, job.steps, job.documents()) as stream:
                 self._stream = stream
                 try:

@@ -1,0 +1,118 @@
+"""The way in: from a call and its options to a task in the queue. Made by the pool with each start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from longshore._runtime.driver import Driver
+from longshore._runtime.executors import Executors
+from longshore._runtime.handles import Handle, HandleTable
+from longshore._runtime.specs import is_coroutine_function, make_spec, task_ids
+from longshore.errors import PluginError, ResourceUnavailable
+from longshore.plugins import HookCaller
+from longshore.records import RunSnapshot
+from longshore.task import Attempt, Outcome, Task, TaskOptions, TaskSpec
+
+_SPECS_MOST = 256  # specs of single submissions that are kept for their next use
+
+
+class Intake:
+    """Routes, checks and accepts what is submitted to one started pool; for its loop's thread."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        executors: Executors,
+        hooks: HookCaller,
+        snapshot: Callable[[], RunSnapshot],
+        *,
+        token: str,
+        default_executor: str | None,
+        default_timeout_s: float,
+    ) -> None:
+        """Take what the pool is made of; `token` begins the ids of its tasks."""
+        self.driver = driver
+        self.loop = asyncio.get_running_loop()
+        self.ids: Iterator[str] = task_ids(token)
+        self._executors = executors
+        self._hooks = hooks
+        self._snapshot = snapshot
+        self._default_executor = default_executor
+        self._default_timeout_s = default_timeout_s
+        self._specs: dict[tuple[object, TaskOptions], TaskSpec] = {}
+        self._handles = HandleTable()
+        self._tasks: dict[str, Task] = {}  # kept only while a hook wants to be told of settled tasks
+
+    def shared_spec(self, function: Any, options: TaskOptions) -> TaskSpec:  # Any: the user's function
+        """Return the spec for single submissions, the same for the same function and options."""
+        memo = (function, options)
+        try:
+            spec = self._specs.get(memo)
+        except TypeError:  # a function or an option that has no hash
+            return self.new_spec(function, options)
+        if spec is None:
+            spec = self.new_spec(function, options)
+            if len(self._specs) >= _SPECS_MOST:
+                self._specs.clear()
+            self._specs[memo] = spec
+        return spec
+
+    def new_spec(self, function: Any, options: TaskOptions) -> TaskSpec:  # Any: the user's function
+        """Return a spec; what can never work is refused: ValueError, PayloadError, PluginError, ResourceUnavailable."""
+        self.driver.check()
+        name = self._route(function, options)
+        capabilities = self._executors.get(name).capabilities
+        spec = make_spec(function, options, name, capabilities, default_timeout_s=self._default_timeout_s)
+        never = self.driver.engine.never_fits(spec.resources)
+        if never is not None:
+            raise ResourceUnavailable(f"{spec.name} asks for more than there can ever be: {never}", reason=never)
+        return spec
+
+    def accept(self, task: Attempt) -> Handle[Any]:  # Any: the user's result
+        """Queue a task for which there is room; PluginError if a hook refuses it."""
+        reason = self._admit(task)
+        if reason is not None:
+            raise PluginError(f"a hook refused {task.spec.name}: {reason}", reason="vetoed", why=reason)
+        handle: Handle[Any] = Handle(task.task_id, self.driver)
+        self._handles.add(handle)
+        self.driver.own(task.spec, self._handles)
+        self.driver.submit(task.spec, (task,))
+        return handle
+
+    @property
+    def admit(self) -> Callable[[Task], str | None] | None:
+        """How a stream asks the hooks about a task; None where none wants to be asked or told."""
+        return self._admit if self._hooks.admit_wanted or self._hooks.settled_wanted else None
+
+    def settled(self, outcomes: Sequence[Outcome]) -> None:
+        """Tell the hooks that want to know of tasks that reached their end."""
+        for outcome in outcomes if self._tasks else ():
+            task = self._tasks.pop(outcome.task_id, None)
+            if task is not None:
+                self._hooks.task_settled(task, outcome)
+
+    def _admit(self, task: Task) -> str | None:
+        if self._hooks.admit_wanted:
+            reason = self._hooks.admit(task, self._snapshot())
+            if reason is not None:
+                return reason
+        if self._hooks.settled_wanted:
+            self._tasks[task.task_id] = task
+        return None
+
+    def _route(self, function: Any, options: TaskOptions) -> str:  # Any: the user's function
+        """Return the executor: the one named, else a hook's choice, settings', or what suits the function."""
+        if options.executor is not None:
+            return options.executor
+        suits = "asyncio" if is_coroutine_function(function) else "threads"
+        if self._hooks.route_wanted:
+            spec = TaskSpec(function=function, name=options.name or "", executor=suits, priority=options.priority)
+            chosen = self._hooks.route(Task("", spec, key=options.key))
+            if chosen is not None:
+                return chosen
+        named = self._default_executor
+        if named is not None and (suits == "threads" or "coroutine" in self._executors.get(named).capabilities.runs):
+            return named
+        return suits

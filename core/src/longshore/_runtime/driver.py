@@ -1,0 +1,333 @@
+"""The driver: carries stimuli to the engine and its commands out, on the pool's loop, one step per batch.
+
+Reports and submissions only queue a stimulus and ask for a step; the step pulls from hungry streams, lets the engine
+decide, and carries out. Nothing here polls: a step follows from a stimulus or from the engine's own next due time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from longshore._engine.engine import Engine
+from longshore._engine.messages import (
+    CancelAttempts,
+    Command,
+    Refuse,
+    Reported,
+    Settle,
+    Start,
+    Stimulus,
+    Submit,
+    Tell,
+    Tick,
+)
+from longshore._runtime.commit import Committer
+from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable
+from longshore.events import EventBatch, ProgressUpdate, TasksProgressed, TasksSettled
+from longshore.hookspecs import CancelRequest, Executor, WorkerNotice
+from longshore.task import Attempt, Outcome, Priority, Task, TaskSpec
+
+
+class Owner(Protocol):
+    """Who waits for the outcomes of a spec's tasks."""
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Take outcomes that are committed."""
+
+    def refuse(self, tasks: Sequence[Task], error: LongshoreError) -> None:
+        """Take back tasks that were not accepted."""
+
+
+class Feeder(Protocol):
+    """Who has more tasks to submit as soon as there is room."""
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The spec of its tasks."""
+
+    def pull(self, room: int) -> list[Attempt]:
+        """Return up to `room` tasks, none when there are none just now."""
+
+    @property
+    def hungry(self) -> bool:
+        """Whether `pull` may give something now."""
+
+
+class Driver:
+    """One pool's engine at work. Made and used on the loop's thread; `inject` and the reports may come from any."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        publish: Callable[[EventBatch], None],
+        notice: Callable[[WorkerNotice], None],
+        committer: Committer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take an engine; `publish` gets each batch of events in order."""
+        self.engine = engine
+        self.executors: dict[str, Executor] = {}
+        self.failure: BaseException | None = None
+        self._publish = publish
+        self._notice = notice
+        self._committer = committer
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._stimuli: list[Stimulus] = []
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._owners: dict[TaskSpec, Owner] = {}
+        self._feeders: deque[Feeder] = deque()
+        self._pending = [0, 0]  # submitted here, not yet seen by the engine: ordinary, urgent
+        self._scheduled = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = float("inf")
+        self._waiting_for_room: deque[tuple[bool, asyncio.Future[None]]] = deque()
+        self._waiting_for_idle: list[asyncio.Future[None]] = []
+        self._closed = False
+
+    # ---- from the loop's thread
+
+    def own(self, spec: TaskSpec, owner: Owner) -> None:
+        """Send the outcomes of a spec's tasks to `owner`, until `disown`."""
+        self._owners[spec] = owner
+
+    def disown(self, spec: TaskSpec) -> None:
+        """Send the outcomes of a spec's tasks to nobody."""
+        self._owners.pop(spec, None)
+
+    def feed(self, feeder: Feeder) -> None:
+        """Pull tasks from `feeder` whenever there is room, until `unfeed`."""
+        self._feeders.append(feeder)
+        self.wake()
+
+    def unfeed(self, feeder: Feeder) -> None:
+        """Pull no more from `feeder`."""
+        if feeder in self._feeders:
+            self._feeders.remove(feeder)
+
+    def room(self, priority: Priority) -> int:
+        """Return how many more tasks may be submitted now; outcomes that wait for their commit count as queued."""
+        urgent = priority is Priority.CRITICAL
+        uncommitted = self._committer.waiting if self._committer is not None else 0
+        return max(0, self.engine.room(priority) - self._pending[urgent] - uncommitted)
+
+    def submit(self, spec: TaskSpec, tasks: Sequence[Attempt]) -> None:
+        """Submit tasks for which there is room."""
+        self._pending[spec.priority is Priority.CRITICAL] += len(tasks)
+        self.stimulate(Submit(spec, tasks))
+
+    def stimulate(self, stimulus: Stimulus) -> None:
+        """Queue a stimulus and see to a step."""
+        self._stimuli.append(stimulus)
+        self.wake()
+
+    def wake(self) -> None:
+        """See to a step soon."""
+        if not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon(self._step)
+
+    async def wait_for_room(self, priority: Priority) -> None:
+        """Wait until there is room; in the order of asking, among tasks of the same queue."""
+        urgent = priority is Priority.CRITICAL
+        while self.room(priority) <= 0 or any(kind is urgent for kind, _ in self._waiting_for_room):
+            self.check()
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._waiting_for_room.append((urgent, future))
+            try:
+                await future
+            finally:
+                if (urgent, future) in self._waiting_for_room:
+                    self._waiting_for_room.remove((urgent, future))
+            if self.room(priority) > 0:
+                break
+        self.check()
+
+    async def wait_until_idle(self) -> None:
+        """Wait until every accepted task has ended and been told."""
+        while not self.idle:
+            self.check()
+            future: asyncio.Future[None] = self._loop.create_future()
+            self._waiting_for_idle.append(future)
+            await future
+        self.check()
+
+    @property
+    def idle(self) -> bool:
+        """Whether every accepted task has ended and been told."""
+        uncommitted = self._committer is not None and self._committer.waiting
+        return self.engine.idle and not self._stimuli and not self._inbox and not uncommitted
+
+    def check(self) -> None:
+        """Raise PoolNotRunning if the pool has failed, or is over."""
+        if self._closed:
+            raise PoolNotRunning("the pool has stopped")
+        if self.failure is not None:
+            raise PoolNotRunning(f"the pool has failed: {self.failure}") from self.failure
+
+    def fail(self, error: BaseException) -> None:
+        """Stop for good: everything that waits is told why."""
+        if self.failure is not None:
+            return
+        self.failure = error
+        message = f"the pool has failed: {error}"
+        self._release(self._waiting_for_idle)
+        self._release([future for _, future in self._waiting_for_room])
+        self._feeders.clear()
+        refusal = PoolNotRunning(message)
+        refusal.__cause__ = error
+        for owner in list(self._owners.values()):
+            owner.refuse((), refusal)
+        self._owners.clear()
+
+    def close(self) -> None:
+        """End for good; no step comes after."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    # ---- from any thread
+
+    def inject(self, act: Callable[[], None]) -> None:
+        """Have `act` called on the loop's thread, before the next decision."""
+        self._inbox.append(act)
+        if threading.get_ident() == self._thread:
+            self.wake()
+        elif not self._scheduled and not self._closed:
+            self._scheduled = True
+            self._loop.call_soon_threadsafe(self._step)
+
+    def reported(self, executor: str, outcomes: Sequence[Outcome]) -> None:
+        """Take an executor's report."""
+        if threading.get_ident() == self._thread:
+            self.stimulate(Reported(executor, outcomes))
+        else:
+            self.inject(lambda: self._stimuli.append(Reported(executor, outcomes)))
+
+    def progressed(self, updates: Sequence[ProgressUpdate]) -> None:
+        """Take what running tasks say of themselves; what comes after their end is dropped."""
+        self.inject(lambda: self._progress(updates))
+
+    def noticed(self, notices: Sequence[WorkerNotice]) -> None:
+        """Take what an executor says of its workers."""
+        self.inject(lambda: self._pass_on(notices))
+
+    def _pass_on(self, notices: Sequence[WorkerNotice]) -> None:
+        for notice in notices:
+            self._notice(notice)
+
+    # ---- a step
+
+    def _step(self) -> None:
+        self._scheduled = False
+        if self._closed:
+            return
+        while self._inbox:
+            self._inbox.popleft()()
+        if self.failure is not None:
+            return  # nobody waits any more, and what broke may break again
+        now = self._clock()
+        try:
+            self._pull()
+            stimuli, self._stimuli = self._stimuli, []
+            self._pending = [0, 0]
+            for command in self.engine.handle(stimuli or (Tick(),), now):
+                self._carry_out(command)
+        except Exception as error:  # noqa: BLE001 - an executor or sink that breaks its contract must not hang the pool
+            self.fail(error)
+            return
+        self._let_in()
+        if self._waiting_for_idle and self.idle:
+            self._release(self._waiting_for_idle)
+        self._arm(self.engine.next_due(now))
+
+    def _pull(self) -> None:
+        """Share the room out among the streams that have more; who is asked first takes turns."""
+        self._feeders.rotate(-1)
+        hungry = [feeder for feeder in self._feeders if feeder.hungry]
+        for others, feeder in zip(range(len(hungry), 0, -1), hungry, strict=True):
+            room = self.room(feeder.spec.priority)
+            attempts = feeder.pull(-(-room // others)) if room else []
+            if attempts:
+                self._pending[feeder.spec.priority is Priority.CRITICAL] += len(attempts)
+                self._stimuli.append(Submit(feeder.spec, attempts))
+
+    def _carry_out(self, command: Command) -> None:
+        match command:
+            case Settle():
+                if self._committer is None:
+                    self.tell(command.spec, command.outcomes)
+                else:
+                    self._committer.commit(command.spec, command.outcomes)
+            case Start():
+                self.executors[command.executor].submit(command.attempts)
+            case Tell():
+                self._publish(command.batch)
+            case CancelAttempts():
+                self.executors[command.executor].cancel(CancelRequest(command.task_ids, command.message))
+            case Refuse():
+                self._refuse(command)
+
+    def tell(self, spec: TaskSpec, outcomes: Sequence[Outcome]) -> None:
+        """Tell callers, then everybody, of outcomes that stand."""
+        owner = self._owners.get(spec)
+        if owner is not None:
+            owner.settle(outcomes)
+        self._publish(TasksSettled(spec, outcomes))
+
+    def committed(self) -> None:
+        """See to a step after a commit: there may be room again, or nothing left."""
+        self.wake()
+
+    def _refuse(self, refusal: Refuse) -> None:
+        kinds = {"full": QueueFull, "never": ResourceUnavailable, "closed": PoolNotRunning}
+        for task in refusal.tasks[:1]:
+            owner = self._owners.get(task.spec)
+            if owner is not None:
+                error = kinds[refusal.cause](f"task {task.spec.name} was refused: {refusal.message}")
+                owner.refuse(refusal.tasks, error)
+
+    def _progress(self, updates: Sequence[ProgressUpdate]) -> None:
+        running = [u for u in updates if self.engine.is_running(u.task_id)]
+        if running:
+            self._publish(TasksProgressed(running))
+
+    def _let_in(self) -> None:
+        """Let those in who wait for room, and see to another step while streams have more and there is room."""
+        free = {False: self.room(Priority.NORMAL), True: self.room(Priority.CRITICAL)}
+        for waiting in list(self._waiting_for_room) if self._waiting_for_room else ():
+            urgent, future = waiting
+            if free[urgent] > 0:
+                free[urgent] -= 1
+                self._waiting_for_room.remove(waiting)
+                if not future.done():
+                    future.set_result(None)
+        if any(feeder.hungry and self.room(feeder.spec.priority) > 0 for feeder in self._feeders):
+            self.wake()
+
+    def _arm(self, due: float | None) -> None:
+        """Have the next step at `due` at the latest; the timer is only moved when it must be."""
+        if due is None or due >= self._timer_due:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = self._loop.call_later(max(0.0, due - self._clock()), self._timed)
+
+    def _timed(self) -> None:
+        self._timer = None
+        self._timer_due = float("inf")
+        self.wake()
+
+    def _release(self, futures: list[asyncio.Future[None]]) -> None:
+        for future in futures:
+            if not future.done():
+                future.set_result(None)
+        futures.clear()

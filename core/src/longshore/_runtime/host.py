@@ -1,0 +1,45 @@
+"""What an executor sees of the pool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from longshore._engine.messages import ExecutorUp
+from longshore._runtime.driver import Driver
+from longshore.events import ProgressUpdate
+from longshore.hookspecs import WorkerNotice
+from longshore.task import Outcome
+
+
+class Host:
+    """The pool, for one executor; every method may be called from any thread."""
+
+    def __init__(self, name: str, workers: int, driver: Driver, *, runs_ahead: bool) -> None:
+        """Stand between the executor `name` and the driver."""
+        self.workers = workers
+        self.loop = asyncio.get_running_loop()
+        self._name = name
+        self._driver = driver
+        self._runs_ahead = runs_ahead
+
+    def report(self, outcomes: Sequence[Outcome]) -> None:
+        """Pass on how attempts ended."""
+        self._driver.reported(self._name, outcomes)
+
+    def progress(self, updates: Sequence[ProgressUpdate]) -> None:
+        """Pass on what running tasks say of themselves."""
+        self._driver.progressed(updates)
+
+    def notice(self, notices: Sequence[WorkerNotice]) -> None:
+        """Pass on something about a worker."""
+        self._driver.noticed(notices)
+
+    def resized(self, workers: int) -> None:
+        """Pass on how many workers there are."""
+        up = ExecutorUp(self._name, workers, self._runs_ahead)
+        self._driver.inject(lambda: self._driver.stimulate(up))
+
+    def failed(self, error: BaseException) -> None:
+        """Pass on that nothing can run any more."""
+        self._driver.inject(lambda: self._driver.fail(error))

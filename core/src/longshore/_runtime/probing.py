@@ -1,0 +1,64 @@
+"""Probes read on threads of their own; whoever needs a reading takes the newest, and never waits for one."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from longshore.hookspecs import Probe
+from longshore.records import Reading, ReadRequest, Usage
+
+_log = logging.getLogger("longshore.probes")
+_QUIET_AFTER = 3  # a probe that keeps failing is logged this often, and tried on
+
+
+class Probing:
+    """The newest readings of some probes. One daemon thread each: one that hangs keeps nobody but itself."""
+
+    def __init__(self, probes: Mapping[str, Probe], pids: Callable[[], Sequence[int]]) -> None:
+        """Take probes by name; `pids` names the worker processes to account for."""
+        self._probes = probes
+        self._pids = pids
+        self._readings: dict[str, Reading] = {}
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.errors = 0
+
+    def start(self) -> None:
+        """Begin to read."""
+        for name, probe in self._probes.items():
+            thread = threading.Thread(
+                target=self._read, args=(name, probe), name=f"longshore-probe-{name}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """Read no more; a probe that is inside a reading is left to itself."""
+        self._stop.set()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the threads, `timeout_s` for each at most."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    def usage(self) -> dict[str, Usage]:
+        """Return the newest readings of all probes together."""
+        together: dict[str, Usage] = {}
+        for reading in list(self._readings.values()):
+            together.update(reading.usage)
+        return together
+
+    def _read(self, name: str, probe: Probe) -> None:
+        failed = 0
+        while not self._stop.is_set():
+            try:
+                self._readings[name] = probe.read(ReadRequest(self._pids()))
+                failed = 0
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and reading goes on
+                self.errors += 1
+                failed += 1
+                if failed <= _QUIET_AFTER:
+                    _log.warning("probe %s could not read: %s: %s", name, type(error).__name__, error)
+            self._stop.wait(probe.period_s)

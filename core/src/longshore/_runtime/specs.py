@@ -1,0 +1,130 @@
+"""From a function and options to a spec: where it runs and with which limits; what cannot be honoured is refused."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, count
+from typing import Any
+
+from longshore.errors import PayloadError
+from longshore.hookspecs import Capabilities
+from longshore.task import RetryPolicy, TaskOptions, TaskSpec
+from longshore.worker import ProcessorCall
+
+
+def is_coroutine_function(function: Callable[..., Any]) -> bool:  # Any: the user's function
+    """Tell whether calling `function` gives a coroutine: async functions, methods, partials and callable objects."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
+        getattr(type(function), "__call__", None)  # noqa: B004 - the method is wanted, not whether there is one
+    )
+
+
+def name_of(function: Callable[..., Any]) -> str:  # Any: the user's function
+    """Return the name a function goes by in events and statistics."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if isinstance(function, ProcessorCall):
+        return function.name
+    return getattr(function, "__qualname__", type(function).__qualname__).removeprefix("<locals>.")
+
+
+def check_options(options: TaskOptions) -> None:
+    """Raise ValueError for values that can't be meant."""
+    for field in ("timeout", "deadline", "max_per_second"):
+        value = getattr(options, field)
+        if value is not None and not value > 0:
+            raise ValueError(f"{field} must be greater than 0, not {value!r}; leave it out for the default")
+    if options.isolation not in ("task", "shared"):
+        raise ValueError(f'isolation is "task" or "shared", not {options.isolation!r}')
+
+
+def make_spec(
+    function: Callable[..., Any],  # Any: the user's function
+    options: TaskOptions,
+    executor: str,
+    capabilities: Capabilities,
+    *,
+    default_timeout_s: float,
+) -> TaskSpec:
+    """Return the spec of `function` on an executor; ValueError names an option that it cannot honour."""
+    name = options.name or name_of(function)
+    _check_honoured(function, name, options, executor, capabilities)
+    timeout_s = options.timeout
+    if timeout_s is None and capabilities.timeout != "none":
+        timeout_s = default_timeout_s
+    spec = TaskSpec(
+        function=function,
+        name=name,
+        executor=executor,
+        priority=options.priority,
+        timeout_s=timeout_s,
+        deadline_s=options.deadline,
+        retry=options.retry or RetryPolicy(),
+        resources=options.resources,
+        max_per_second=options.max_per_second,
+        processor=function.name if isinstance(function, ProcessorCall) else None,
+        initializer=options.initializer,
+        isolation=options.isolation,
+    )
+    if capabilities.pickles:
+        _check_payload(spec)
+    return spec
+
+
+def _check_honoured(
+    function: Callable[..., Any],  # Any: the user's function
+    name: str,
+    options: TaskOptions,
+    executor: str,
+    capabilities: Capabilities,
+) -> None:
+    kind = "coroutine" if is_coroutine_function(function) else "function"
+    if kind not in capabilities.runs:
+        instead = "asyncio" if kind == "coroutine" else "threads' or 'processes"
+        raise ValueError(f"executor {executor!r} cannot run the {kind} {name}: name '{instead}', or leave it out")
+    for field in ("timeout", "deadline"):
+        if getattr(options, field) is not None and capabilities.timeout == "none":
+            raise ValueError(
+                f"executor {executor!r} cannot end a task that takes too long: leave {field} out for {name}"
+            )
+    if options.isolation not in capabilities.isolation:
+        raise ValueError(f"executor {executor!r} has no isolation={options.isolation!r}, asked for by {name}")
+    if options.initializer is not None and not capabilities.initializer:
+        raise ValueError(f"executor {executor!r} cannot call an initializer in its workers, asked for by {name}")
+
+
+def _check_payload(spec: TaskSpec) -> None:
+    """Raise PayloadError if the function can't leave the process."""
+    import cloudpickle  # only work that leaves the process needs it
+
+    for what, thing in (("function", spec.function), ("initializer", spec.initializer)):
+        try:
+            cloudpickle.dumps(thing)
+        except BaseException as error:  # a reducer is user code and may raise anything
+            raise PayloadError(
+                f"the {what} of {spec.name} cannot be sent to executor {spec.executor!r}: {error}; "
+                "what it refers to must be picklable, or use executor='threads'"
+            ) from error
+
+
+def merged(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:  # Any: each option's own type
+    """Return `options` with changes; TypeError names an unknown one."""
+    known = {field: getattr(options, field) for field in TaskOptions.__struct_fields__}
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise TypeError(f"unknown option {unknown[0]!r}; there are {', '.join(known)}")
+    made = TaskOptions(**{**known, **changes})
+    check_options(made)
+    return made
+
+
+def task_ids(token: str) -> Iterator[str]:
+    """Yield ids that are unique within a pool and, by its token, among pools; half the price of formatting a number."""
+    return chain.from_iterable(map(f"{token}-{block:x}".__add__, _LAST_DIGITS) for block in count())
+
+
+_LAST_DIGITS = tuple(f"{number:03x}" for number in range(0x1000))

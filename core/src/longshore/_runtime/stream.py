@@ -1,0 +1,283 @@
+"""Streams: many calls of one function, pulled lazily from an iterable and given back as they end or in order.
+
+A stream holds a window of tasks that are pulled and not yet given back. The window follows the speed of the tasks: it
+starts small, doubles while it empties within a moment and shrinks when it does not, so that slow work on large inputs
+pulls few of them ahead and fast work is not held up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from longshore._engine.messages import Cancel
+from longshore._runtime.driver import Driver
+from longshore._runtime.source import Call, Plain, Pumped, Source
+from longshore.errors import LongshoreError
+from longshore.task import Attempt, ErrorRecord, Outcome, Task, TaskSpec, TaskState
+
+ItemT = TypeVar("ItemT")
+
+WINDOW_LEAST = 64
+WINDOW_MOST = 4096
+_QUICK_S = 0.05  # a window that empties within this is doubled
+_SLOW_S = 1.0  # one that takes longer than this is halved
+
+
+class Window:
+    """How many tasks a stream may have pulled and not given back."""
+
+    __slots__ = ("_ended", "_since", "size")
+
+    def __init__(self, now: float) -> None:
+        """Start small."""
+        self.size = WINDOW_LEAST
+        self._ended = 0
+        self._since = now
+
+    def ended(self, count: int, now: float) -> None:
+        """Learn from `count` more that ended."""
+        self._ended += count
+        if self._ended < self.size // 2:
+            return
+        took_s = now - self._since
+        if took_s < _QUICK_S:
+            self.size = min(self.size * 2, WINDOW_MOST)
+        elif took_s > _SLOW_S:
+            self.size = max(self.size // 2, WINDOW_LEAST)
+        self._ended = 0
+        self._since = now
+
+
+class Stream(Generic[ItemT]):
+    """An async iterator over what becomes of many calls; also a context manager that cancels what is left on leaving.
+
+    Iterate once. Closing (`aclose`, `close`, or leaving `async with`) cancels what is queued or running and waits for
+    nothing. What iterating the calls raised is raised here, after the outcomes of those before.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        spec: TaskSpec,
+        calls: Iterable[Call] | AsyncIterable[Call],
+        *,
+        give: Callable[[Outcome], ItemT],
+        ids: Iterator[str],
+        ordered: bool,
+        key: Callable[[Call], str | None] | None = None,
+        admit: Callable[[Task], str | None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Take calls of `spec.function`; `give` makes what is yielded of each outcome.
+
+        `admit` returns why a task is refused, which then is its outcome; None where nobody wants to be asked.
+        """
+        self.spec = spec
+        self._driver, self._give, self._ids, self._key, self._admit = driver, give, ids, key, admit
+        self._clock = clock
+        self._source: Source = Plain(calls) if isinstance(calls, Iterable) else Pumped(calls, self._arrived)
+        self._index = 0
+        self._out = 0  # pulled, and without an outcome
+        self._window = Window(clock())
+        self._ready: deque[Outcome] = deque()
+        self._early: dict[int, Outcome] | None = {} if ordered else None
+        self._next = 0
+        self._giving: Iterator[Outcome] = iter(())
+        self._wake: asyncio.Future[None] | None = None
+        self._refusal: LongshoreError | None = None
+        self._opened = self._closed = self._broken = False
+
+    # ---- for the driver
+
+    @property
+    def hungry(self) -> bool:
+        """Whether more may be pulled now."""
+        return self._source.ready and not self._closed and not self._broken and self._in_hand < self._window.size
+
+    @property
+    def _in_hand(self) -> int:
+        return self._out + len(self._ready) + (len(self._early) if self._early is not None else 0)
+
+    def pull(self, room: int) -> list[Attempt]:
+        """Return tasks for the next calls, as far as room and window go."""
+        calls = self._source.take(min(room, self._window.size - self._in_hand))
+        if self._source.exhausted:
+            self._rouse()
+        keys = self._keys(calls) if self._key is not None else None
+        index, spec, now = self._index, self.spec, self._clock()
+        # One flat zip: unpacking nested ones costs as much as the attempt itself.
+        if keys is None:
+            named = zip(range(index, index + len(calls)), calls, self._ids, strict=False)
+            tasks = [Attempt(i, spec, c, None, n, None, 1, now) for n, c, i in named]
+        else:
+            keyed = zip(range(index, index + len(keys)), keys, calls, self._ids, strict=False)
+            tasks = [Attempt(i, spec, c, None, n, k, 1, now) for n, k, c, i in keyed]
+        self._index += len(tasks)
+        self._out += len(tasks)
+        return tasks if self._admit is None else self._admitted(tasks, self._admit)
+
+    def _keys(self, calls: Sequence[Call]) -> list[str | None]:
+        """Return the keys of the calls, up to the first that the user's function raises for; that ends the source."""
+        keys: list[str | None] = []
+        try:
+            for call in calls:
+                keys.append(self._key(call) if self._key is not None else None)
+        except Exception as error:  # noqa: BLE001 - the user's function may raise anything; the consumer is told
+            self._source.close()
+            self._source.error = error
+            self._rouse()
+        return keys
+
+    def _admitted(self, tasks: list[Attempt], admit: Callable[[Task], str | None]) -> list[Attempt]:
+        """Return the tasks that may go on; the others are given back as failed."""
+        reasons = [(task, admit(task)) for task in tasks]
+        refused = [_vetoed(task, reason) for task, reason in reasons if reason is not None]
+        if refused:
+            self.settle(refused)
+        return [task for task, reason in reasons if reason is None]
+
+    def settle(self, outcomes: Sequence[Outcome]) -> None:
+        """Take outcomes for the consumer."""
+        self._out -= len(outcomes)
+        self._window.ended(len(outcomes), self._clock())
+        if self._closed:
+            return
+        if self._early is None:
+            self._ready.extend(outcomes)
+        else:
+            self._line_up(self._early, outcomes)
+        self._rouse()
+
+    def _line_up(self, early: dict[int, Outcome], outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            early[outcome.index] = outcome
+        while self._next in early:
+            self._ready.append(early.pop(self._next))
+            self._next += 1
+
+    def refuse(self, tasks: Sequence[Task], error: LongshoreError) -> None:
+        """Pull no more: these tasks were not accepted. None at all: the pool has failed, what is out is lost."""
+        self._out -= len(tasks)
+        self._refusal = error
+        self._broken = self._broken or not tasks
+        self._source.close()
+        self._rouse()
+
+    def _arrived(self) -> None:
+        self._driver.wake()
+        if self._source.exhausted:
+            self._rouse()
+
+    # ---- for the consumer
+
+    def __aiter__(self) -> Self:
+        """Iterate; once."""
+        return self
+
+    async def __anext__(self) -> ItemT:
+        """Give the next; waits for it. A plain iterator: on Python 3.13 an async generator takes half as long again."""
+        try:
+            for outcome in self._giving:
+                return self._give(outcome)
+            ready = await self._next_batch()
+            if not ready:
+                raise StopAsyncIteration
+            self._giving = iter(ready)
+            return self._give(next(self._giving))
+        except BaseException:
+            self.close()  # it is over, or raises a task's failure: what is left is wanted by nobody
+            raise
+
+    async def batches(self) -> AsyncIterator[list[ItemT]]:
+        """Iterate, once, over lists of what has come in together; for callers that hand it on."""
+        try:
+            while ready := await self._next_batch():
+                given, failure = self._given(ready)
+                if given:
+                    yield given
+                if failure is not None:
+                    raise failure
+        finally:
+            self.close()
+
+    async def __aenter__(self) -> Self:
+        """Enter; leaving cancels what is left."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Cancel what is left."""
+        self.close()
+
+    async def aclose(self) -> None:
+        """Do what `close` does; for callers that expect to await it."""
+        self.close()
+
+    def close(self) -> None:
+        """Cancel what is queued or running of this stream, and give nothing more; waits for nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._driver.unfeed(self)
+        self._source.close()
+        self._ready.clear()
+        self._giving = iter(())
+        self._rouse()
+        left = [task.task_id for task in self._driver.engine.live() if task.spec is self.spec] if self._out else []
+        if left:
+            self._driver.stimulate(Cancel(left, "cancelled: its stream was closed"))
+        else:
+            self._driver.disown(self.spec)
+
+    def _open(self) -> None:
+        """Begin to pull, with the first step of the iteration."""
+        self._opened = True
+        self._driver.check()
+        self._driver.own(self.spec, self)
+        self._source.open()
+        self._driver.feed(self)
+
+    async def _next_batch(self) -> deque[Outcome]:
+        """Wait for outcomes and take all there are; none when it is over, unless something is to be raised."""
+        if self._opened:
+            self._driver.wake()  # what was given has made room in the window
+        elif not self._closed:
+            self._open()
+        while not self._ready:
+            if self._broken or self._closed or (self._source.exhausted and not self._out and not self._early):
+                error = self._source.error or self._refusal
+                if error is not None and not self._closed:
+                    self.close()
+                    raise error
+                break
+            self._wake = asyncio.get_running_loop().create_future()
+            await self._wake
+        ready, self._ready = self._ready, deque()
+        return ready
+
+    def _given(self, outcomes: Iterable[Outcome]) -> tuple[list[ItemT], BaseException | None]:
+        """Return what is given of the outcomes, up to the first that raises."""
+        given: list[ItemT] = []
+        give = self._give
+        try:
+            for outcome in outcomes:
+                given.append(give(outcome))
+        except BaseException as error:  # noqa: BLE001 - a task's own exception, raised to the consumer after the results
+            return given, error
+        return given, None
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+def _vetoed(task: Task, reason: str) -> Outcome:
+    message = f"a hook refused {task.spec.name}: {reason}"
+    error = ErrorRecord(type="longshore.errors.PluginError", message=message, reason="vetoed")
+    return Outcome(task.task_id, task.key, task.index, task.spec.name, TaskState.FAILED, None, error)

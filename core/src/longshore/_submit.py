@@ -1,0 +1,183 @@
+"""The submitting face: one by one, or as a stream. The pool itself has it, and so has what `options` returns."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import time
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from longshore._intake import Intake
+from longshore._runtime.handles import Handle
+from longshore._runtime.specs import merged
+from longshore._runtime.stream import Stream
+from longshore.errors import QueueFull
+from longshore.task import Attempt, Outcome, TaskOptions, TaskSpec
+
+ItemT = TypeVar("ItemT")
+T = TypeVar("T")
+Items = Iterable[ItemT] | AsyncIterable[ItemT]
+
+
+class Submitter:
+    """A pool with options set: `pool.options(timeout=30)` gives one, and it may be kept and used again."""
+
+    def __init__(
+        self, options: TaskOptions, intake: Callable[[], Intake], expect: Callable[[int | None], None]
+    ) -> None:
+        """Submit with `options` to what `intake()` gives, which raises PoolNotRunning while the pool is not running."""
+        self._options = options
+        self._shared = merged(options, {"key": None})  # a key belongs to a task, not to its spec
+        self._intake = intake
+        self._expect = expect
+
+    def options(self, **changes: Any) -> Submitter:  # Any: each option's own type, see TaskOptions
+        """Return a submitter with some options changed.
+
+        The options are those of `longshore.TaskOptions`: executor, priority, timeout, deadline, retry, max_per_second,
+        resources, key, name, initializer, isolation. TypeError names one that does not exist, ValueError a value that
+        can't be meant; what an executor cannot honour is refused with ValueError when something is submitted.
+        """
+        return Submitter(merged(self._options, changes), self._intake, self._expect)
+
+    async def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Handle[Any]:  # Any: user's
+        """Queue one call, waiting for room without bound; handles among the arguments are awaited first.
+
+        Raises PoolNotRunning, ResourceUnavailable (can never fit), PayloadError (can't leave the process), ValueError.
+        """
+        spec = self._intake().shared_spec(function, self._shared)
+        args = tuple([await arg if isinstance(arg, Handle) else arg for arg in args])
+        kwargs = {name: await arg if isinstance(arg, Handle) else arg for name, arg in kwargs.items()}
+        await self._intake().driver.wait_for_room(spec.priority)
+        return self._put(spec, args, kwargs)
+
+    def submit_nowait(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Handle[Any]:  # Any: user's
+        """Queue one call, or raise QueueFull if there is no room; else as `submit`, but it takes no handles."""
+        if any(isinstance(arg, Handle) for arg in (*args, *kwargs.values())):
+            raise TypeError("submit_nowait cannot wait for a handle among its arguments: await it, or use submit")
+        intake = self._intake()
+        spec = intake.shared_spec(function, self._shared)
+        if intake.driver.room(spec.priority) <= 0:
+            raise QueueFull(
+                f"no room for {spec.name}: the queue is full; use `await pool.submit(...)` to wait for room",
+                name=spec.name,
+            )
+        return self._put(spec, args, kwargs)
+
+    def submit_threadsafe(
+        self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> concurrent.futures.Future[Any]:  # Any: the user's own
+        """Queue one call from any other thread; the future gets its result or its exception.
+
+        Cancelling the future before its task ended cancels the task.
+        """
+
+        async def call() -> Any:  # Any: the user's result
+            handle = await self.submit(function, *args, **kwargs)
+            try:
+                return await handle
+            except asyncio.CancelledError:
+                handle.cancel()
+                raise
+
+        return asyncio.run_coroutine_threadsafe(call(), self._intake().loop)
+
+    def outcomes(
+        self,
+        function: Callable[..., Any],  # Any: the user's function
+        items: Items[Any],  # Any: its arguments
+        *,
+        total: int | None = None,
+        ordered: bool = False,
+        key: Callable[[Any], str] | None = None,
+    ) -> Stream[Outcome]:
+        """Call `function` with each item; give an Outcome per item as they end (`ordered`: in input order).
+
+        Lazy and bounded; never raises for a task, but for `items` when iterating them does. `total` tells progress how
+        many there will be; `key` names an item in events and views. Leaving `async with` cancels what is left.
+        """
+        named = None if key is None else (lambda call: key(call[0]))
+        return self._stream(function, _singly(items), _same, total or _length(items), ordered, named)
+
+    def map(
+        self,
+        function: Callable[..., Any],
+        items: Items[Any],
+        *,
+        total: int | None = None,  # Any: the user's own
+    ) -> Stream[Any]:
+        """Call `function` with each item; give results in input order, raise the first failure, like the built-in."""
+        return self._stream(function, _singly(items), Outcome.unwrap, total or _length(items), True, None)
+
+    def starmap(
+        self,
+        function: Callable[..., Any],  # Any: the user's own
+        calls: Items[Iterable[Any]],
+        *,
+        total: int | None = None,
+    ) -> Stream[Any]:
+        """Do what `map` does, with each item giving all arguments of one call."""
+        return self._stream(function, _spread(calls), Outcome.unwrap, total or _length(calls), True, None)
+
+    def _stream(
+        self,
+        function: Callable[..., Any],  # Any: the user's own
+        calls: Items[tuple[Any, ...]],
+        give: Callable[[Outcome], T],
+        total: int | None,
+        ordered: bool,
+        key: Callable[[tuple[Any, ...]], str] | None,
+    ) -> Stream[T]:
+        intake = self._intake()
+        spec = intake.new_spec(function, self._shared)
+        self._expect(total)
+        return Stream(
+            intake.driver, spec, calls, give=give, ids=intake.ids, ordered=ordered, key=key, admit=intake.admit
+        )
+
+    def _put(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:  # Any: the user's own
+        intake, key = self._intake(), self._options.key
+        return intake.accept(Attempt(next(intake.ids), spec, args, kwargs or None, 0, key, 1, time.monotonic()))
+
+
+def _same(outcome: Outcome) -> Outcome:
+    return outcome
+
+
+def _length(items: object) -> int | None:
+    try:
+        return len(items)  # type: ignore[arg-type]  # that it may have none is the point
+    except TypeError:
+        return None
+
+
+def _singly(items: Items[Any]) -> Items[tuple[Any]]:  # Any: the user's own
+    return zip(items) if isinstance(items, Iterable) else _singly_async(items)
+
+
+async def _singly_async(items: AsyncIterable[Any]) -> AsyncIterator[tuple[Any]]:  # Any: the user's own
+    async with _closing(items):
+        async for item in items:
+            yield (item,)
+
+
+def _spread(calls: Items[Iterable[Any]]) -> Items[tuple[Any, ...]]:  # Any: the user's own
+    return map(tuple, calls) if isinstance(calls, Iterable) else _spread_async(calls)
+
+
+async def _spread_async(calls: AsyncIterable[Iterable[Any]]) -> AsyncIterator[tuple[Any, ...]]:  # Any: the user's own
+    async with _closing(calls):
+        async for call in calls:
+            yield tuple(call)
+
+
+@asynccontextmanager
+async def _closing(items: AsyncIterable[Any]) -> AsyncIterator[None]:  # Any: the user's own
+    """Close an async generator with the stream that iterates it, so that its `finally` runs then."""
+    try:
+        yield
+    finally:
+        if isinstance(items, AsyncGenerator):
+            await items.aclose()

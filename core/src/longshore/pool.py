@@ -1,0 +1,356 @@
+"""The pool: the one file that joins the rooms. Engine and driver decide and act, tracking watches, delivery tells."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Self
+
+from longshore._delivery import EventBus
+from longshore._engine.engine import Engine, EngineConfig
+from longshore._engine.messages import Abort, Cancel, Drain, Pause, Unpause
+from longshore._intake import Intake
+from longshore._runtime.commit import Committer
+from longshore._runtime.driver import Driver
+from longshore._runtime.executors import Executors
+from longshore._runtime.probing import Probing
+from longshore._submit import Submitter
+from longshore._telling import Telling
+from longshore.errors import PoolNotRunning
+from longshore.events import EventBatch, Happened, TasksSettled
+from longshore.hookspecs import Executor, Journal, Probe, Sink, WorkerNotice
+from longshore.plugins import HookCaller, PluginHost
+from longshore.records import PoolInfo, PoolStats, RunInfo, RunSnapshot, RunSummary, WorkerStats
+from longshore.settings import Settings, WorkerConfig, load_settings
+from longshore.task import TaskOptions
+
+_log = logging.getLogger("longshore.pool")
+_CLOSE_S = 5.0  # what executors, journal and sinks get to close in, each
+
+
+class WorkerPool(Submitter):
+    """One queue over all executors. `async with` starts it and, on leaving, waits for what was submitted.
+
+    Cheap to make, no loop needed: threads, processes and plugins come with `start`, or with the first work that needs
+    them. Left by an exception, it cancels what is left instead of waiting. May be started again after `stop`; counts
+    then begin anew. Methods belong to the loop's thread unless they say otherwise.
+    """
+
+    def __init__(
+        self,
+        config: WorkerConfig | None = None,
+        event_bus: object | None = None,
+        *,
+        settings: Settings | None = None,
+        journal: Journal | str | bool | None = None,
+        sinks: Sequence[str | Sink] = (),
+        name: str = "longshore",
+        view: str = "auto",
+        interactive: bool = False,
+    ) -> None:
+        """Take settings (None: read from their sources, as `longshore.load_settings` does) and what differs from them.
+
+        `config` replaces the table `workers`; `sinks` come beside those that settings enable, by name or as objects
+        that keep the contract; `journal` likewise, False for none. `event_bus` is an EventBus, or anything with `emit`
+        or `publish`. `name`, `view` and `interactive` are passed on to sinks.
+        """
+        super().__init__(TaskOptions(), self._taking, self.expect)
+        self.settings = settings if settings is not None else load_settings().settings
+        self.config = config or self.settings.workers
+        self.events = event_bus if isinstance(event_bus, EventBus) else EventBus()
+        """The bus to subscribe to. One that the pool made itself ends with the run, and its subscriptions with it."""
+        self.summary: RunSummary | None = None
+        """The run that ended last, with the health of every sink; None while none has."""
+        self._own_bus = self.events is not event_bus
+        self._foreign = None if isinstance(event_bus, EventBus) else event_bus
+        self._journal_wanted = self.settings.journal if journal is None else journal
+        self._sinks_wanted: tuple[str | Sink, ...] = (*self.settings.sinks, *sinks)
+        self._run_facts: dict[str, Any] = {"name": name, "view": view, "interactive": interactive}  # Any: RunInfo's
+        self._plugins = PluginHost(self.settings.plugins)
+        self._running = False
+        self._started = False
+
+    # ---- life
+
+    async def __aenter__(self) -> Self:
+        """Start."""
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for what was submitted, or cancel it if an exception is leaving."""
+        await self.stop(None if error is None else 0.0)
+
+    async def start(self) -> None:
+        """Take work from now on; a second call does nothing. Raises with nothing left open.
+
+        PluginError for a plugin that is missing or broken, SettingsError for its options, JournalError for a journal
+        that does not open.
+        """
+        if self._running:
+            return
+        if self._started and self._own_bus:
+            self.events = EventBus()
+        token, started = secrets.token_hex(3), datetime.now(UTC)
+        sinks, probes, hooks = self._make_sinks(), self._make_probes(), self._make_hooks()
+        self._telling = Telling(self.events, self._foreign)
+        run = RunInfo(
+            run_id=f"{started:%Y%m%dT%H%M%S}-{token}", started=started, snapshot=self.snapshot, **self._run_facts
+        )
+        await self._open_journal(run)
+        self._driver = Driver(
+            self._make_engine(), publish=self._publish, notice=self._notice, committer=self._committer
+        )
+        self._executors = Executors(self._driver, self._make_executor, self._workers)
+        self._hooks = hooks
+        self._ways_in = Intake(
+            self._driver,
+            self._executors,
+            hooks,
+            self.snapshot,
+            token=token,
+            default_executor=self.settings.executor,
+            default_timeout_s=self.config.default_timeout,
+        )
+        self._probing = Probing(probes, self._executors.pids)
+        self._telling.throttled = self._driver.engine.held_because
+        self._telling.usage = self._probing.usage
+        self._telling.open(run, sinks)
+        self._probing.start()
+        self._running = self._started = True
+        config, settings = self.config.model_dump(mode="json"), self.settings.model_dump(mode="json")
+        self._publish(Happened("worker_pool_started", {"run": run.run_id, "config": config}))
+        hooks.pool_started(PoolInfo(run_id=run.run_id, executors={}, settings=settings))
+
+    async def stop(self, timeout: float | None = None) -> RunSummary | None:
+        """Take no more work, let what was accepted end within `timeout` seconds (None: no bound), cancel the rest.
+
+        Streams give what has ended and then raise PoolNotRunning if they had more. Returns the run's summary; None if
+        the pool was not running.
+        """
+        if not self._running:
+            return None
+        self._running = False
+        state, error = await self._drain(timeout)
+        await self._stop_executors()
+        if self._committer is not None and not await self._committer.stop(_CLOSE_S):
+            state, error = "failed", "the journal did not close in time"
+        if self._driver.failure is not None:
+            state, error = "failed", str(self._driver.failure)
+        self._probing.stop()
+        self._publish(Happened("worker_pool_stopped", {"run": self.run_id, "uptime_s": self._telling.uptime_s}))
+        self._driver.close()
+        await self._telling.conclude(self._sum_up(state, error), _CLOSE_S)
+        self.summary = self._sum_up(state, error)
+        self._hooks.pool_stopped(self.summary)
+        loop = asyncio.get_running_loop()
+        if self._own_bus:
+            await loop.run_in_executor(None, self.events.close)
+        await loop.run_in_executor(None, self._probing.join, 1.0)
+        return self.summary
+
+    async def _drain(self, timeout: float | None) -> tuple[str, str | None]:
+        """Let all there is end, or cancel it when the time is over; return the run's state and why."""
+        self._driver.stimulate(Drain())
+        try:
+            if not self._driver.idle:
+                await asyncio.wait_for(self._driver.wait_until_idle(), timeout)
+        except TimeoutError:
+            self._driver.stimulate(Abort())
+            return "stopped", None
+        except PoolNotRunning:
+            return "failed", str(self._driver.failure)
+        return "completed", None
+
+    async def _stop_executors(self) -> None:
+        """Stop all executors, and take in what they still report."""
+        deadline = time.monotonic() + _CLOSE_S
+        await asyncio.sleep(0)  # an Abort that was just asked for reaches the executors first
+        await self._executors.stop(deadline)
+        try:
+            await asyncio.wait_for(self._driver.wait_until_idle(), max(0.1, deadline - time.monotonic()))
+        except TimeoutError:
+            self._driver.fail(PoolNotRunning("an executor did not report what became of its attempts"))
+        except PoolNotRunning as known:
+            _log.debug("%s", known)
+
+    async def _open_journal(self, run: RunInfo) -> None:
+        self._committer: Committer | None = None
+        wanted = self._journal_wanted
+        if wanted is None or wanted is False:
+            return
+        if isinstance(wanted, str | bool):
+            name = "sqlite" if wanted is True else str(wanted)
+            wanted = self._plugins.create("journals", name, self.settings.table("journals", name))
+        committer = Committer(
+            wanted,
+            run,
+            told=lambda spec, outcomes: self._driver.tell(spec, outcomes),
+            after=lambda: self._driver.wake(),
+            failed=lambda error: self._driver.fail(error),
+        )
+        await committer.start()
+        self._committer = committer
+
+    # ---- control and questions
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run; rises with time."""
+        run = self._telling.run
+        if run is None:
+            raise PoolNotRunning("the pool has not been started")
+        return run.run_id
+
+    async def wait_for_completion(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is queued or running; False when that takes longer than `timeout` seconds."""
+        try:
+            await asyncio.wait_for(self._driver.wait_until_idle(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def cancel(self, task_id: str) -> None:
+        """Ask for a task to end; unknown and ended ones are ignored. From any thread."""
+        self._driver.inject(lambda: self._driver.stimulate(Cancel((task_id,), "cancelled by id")))
+
+    def cancel_all(self, message: str = "cancelled") -> None:
+        """Cancel everything that is queued or running, and go on taking work. From any thread."""
+        self._driver.inject(
+            lambda: self._driver.stimulate(Cancel([task.task_id for task in self._driver.engine.live()], message))
+        )
+
+    def pause(self) -> None:
+        """Start nothing new until `unpause`; running tasks go on. From any thread."""
+        self._driver.inject(lambda: self._driver.stimulate(Pause()))
+
+    def unpause(self) -> None:
+        """Start work again. From any thread."""
+        self._driver.inject(lambda: self._driver.stimulate(Unpause()))
+
+    def resize(self, executor: str, workers: int) -> None:
+        """Change how many workers an executor has; running tasks go on. From any thread."""
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        self._driver.inject(lambda: self._executors.resize(executor, workers))
+
+    def snapshot(self) -> RunSnapshot:
+        """Return the run as it is now. From any thread."""
+        return self._telling.snapshot()
+
+    def get_stats(self) -> PoolStats:
+        """Return the pool's statistics; cheap."""
+        fold, counts = self._telling.fold, self._telling.fold.counts()
+        workers = self.get_worker_stats()
+        active = sum(1 for worker in workers if worker.status == "busy")
+        usage = self._probing.usage()
+        return PoolStats(
+            total_workers=len(workers),
+            active_workers=active,
+            idle_workers=len(workers) - active,
+            queued_tasks=counts.queued,
+            completed_tasks=counts.completed,
+            failed_tasks=counts.failed,
+            average_wait_time=fold.mean_wait_s,
+            average_processing_time=fold.mean_run_s,
+            resource_utilization={name: one.used for name, one in usage.items()},
+            submitted_tasks=counts.submitted,
+            running_tasks=counts.running,
+            retrying_tasks=counts.retrying,
+            cancelled_tasks=counts.cancelled,
+            timed_out_tasks=counts.timed_out,
+            uptime_s=self._telling.uptime_s,
+        )
+
+    def get_worker_stats(self) -> list[WorkerStats]:
+        """Return what each worker of each executor in use is doing."""
+        return self._executors.workers()
+
+    def expect(self, tasks: int | None) -> None:
+        """Tell progress of so many tasks to come, beside those of streams that know; None if nobody can say."""
+        self._telling.expect(tasks)
+
+    def _taking(self) -> Intake:
+        """Return the way in while there is one."""
+        if not self._running:
+            raise PoolNotRunning("the pool takes no work: it was not started, or is stopping")
+        return self._ways_in
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop the pool runs on."""
+        return self._taking().loop
+
+    # ---- putting together
+
+    def _make_engine(self) -> Engine:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        limits = self.settings.limits
+        capacity = {"cpu": cores * limits.max_cpu_percent / 100.0, "gpu": 0.0, "gpu_memory": 0.0}
+        if hasattr(os, "sysconf"):
+            memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
+            capacity["memory"] = memory_mb * limits.max_memory_percent / 100.0
+        config = EngineConfig(
+            max_queue_size=self.config.max_queue_size,
+            priority_queue_size=self.config.priority_queue_size,
+            max_concurrent_tasks=self.config.max_concurrent_tasks,
+            capacity=capacity,
+        )
+        return Engine(config, random.random)
+
+    def _make_sinks(self) -> dict[str, Sink]:
+        sinks: dict[str, Sink] = {}
+        for wanted in self._sinks_wanted:
+            if isinstance(wanted, str):
+                if wanted not in sinks:
+                    sinks[wanted] = self._plugins.create("sinks", wanted, self.settings.table("sinks", wanted))
+            else:
+                name = type(wanted).__name__
+                sinks[name if name not in sinks else f"{name}-{len(sinks)}"] = wanted
+        return sinks
+
+    def _make_probes(self) -> dict[str, Probe]:
+        """Make the probes; one that is only enabled by default may be missing."""
+        by_default = "probes" not in self.settings.model_fields_set
+        installed = {candidate.name for candidate in self._plugins.candidates("probes")} if by_default else set()
+        names = [name for name in self.settings.probes if not by_default or name in installed]
+        return {name: self._plugins.create("probes", name, self.settings.table("probes", name)) for name in names}
+
+    def _make_hooks(self) -> HookCaller:
+        return self._plugins.hooks(self.settings.hooks, self.settings.tables("hooks"))
+
+    def _make_executor(self, name: str) -> Executor:
+        executor: Executor = self._plugins.create("executors", name, self.settings.table("executors", name))
+        return executor
+
+    def _workers(self, name: str) -> int:
+        """Return how many workers settings want of an executor; 0 leaves it to the executor."""
+        config = self.config
+        ours = {"asyncio": config.async_workers, "threads": config.thread_workers, "processes": config.process_workers}
+        if name == "threads" and not config.thread_workers:
+            raise ValueError("thread_workers is 0, so plain functions have nowhere to run: name another executor")
+        return ours.get(name, 0)
+
+    def _publish(self, batch: EventBatch) -> None:
+        self._telling.publish(batch)
+        if isinstance(batch, TasksSettled):
+            self._ways_in.settled(batch.outcomes)
+
+    def _notice(self, notice: WorkerNotice) -> None:
+        self._publish(Happened(notice.type, dict(notice.data)))
+
+    def _sum_up(self, state: str, error: str | None) -> RunSummary:
+        late = self._driver.engine.snapshot().late
+        notes = [*self._telling.notes(), *self._hooks.notes]
+        if late:
+            notes.append(f"{late} late results of attempts that no longer counted were discarded")
+        return RunSummary(snapshot=self.snapshot(), state=state, error=error, notes=notes)
