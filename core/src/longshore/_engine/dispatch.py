@@ -17,7 +17,7 @@ from longshore.task import Attempt, Priority, TaskSpec
 
 AHEAD_S = 0.004
 """Seconds of work an executor holds for each of its workers."""
-AHEAD_MOST = 512
+AHEAD_MOST = 1024
 WINDOW_MOST = 2048
 """Attempts an executor holds at most, unless it has more workers than that."""
 _SMOOTHING = 0.3

@@ -7,16 +7,20 @@ decide, and carries out. Nothing here polls: a step follows from a stimulus or f
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from longshore._engine.engine import Engine
 from longshore._engine.messages import (
+    Abort,
     CancelAttempts,
     Command,
+    Drain,
     Refuse,
     Reported,
     Settle,
@@ -25,12 +29,18 @@ from longshore._engine.messages import (
     Submit,
     Tell,
     Tick,
+    Unpause,
 )
 from longshore._runtime.commit import Committer
 from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable
 from longshore.events import EventBatch, ProgressUpdate, TasksProgressed, TasksSettled
 from longshore.hookspecs import CancelRequest, Executor, WorkerNotice
 from longshore.task import Attempt, Outcome, Priority, Task, TaskSpec
+
+
+_log = logging.getLogger("longshore.pool")
+_Wait = asyncio.Future[bool]
+"""Somebody who waits for room: True lets him in."""
 
 
 class Owner(Protocol):
@@ -56,6 +66,9 @@ class Feeder(Protocol):
     @property
     def hungry(self) -> bool:
         """Whether `pull` may give something now."""
+
+    def cut(self, error: LongshoreError) -> None:
+        """Have nothing more to give: the pool takes no more. What was pulled goes on to its end."""
 
 
 class Driver:
@@ -88,9 +101,10 @@ class Driver:
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = float("inf")
-        self._waiting_for_room: deque[tuple[bool, asyncio.Future[None]]] = deque()
+        self._waiting_for_room: tuple[deque[_Wait], deque[_Wait]] = (deque(), deque())  # ordinary, urgent
+        self._granted = [0, 0]  # let in and about to submit: ordinary, urgent
         self._waiting_for_idle: list[asyncio.Future[None]] = []
-        self._closed = False
+        self._draining = self._aborting = self._closed = False
 
     # ---- from the loop's thread
 
@@ -115,8 +129,8 @@ class Driver:
     def room(self, priority: Priority) -> int:
         """Return how many more tasks may be submitted now; outcomes that wait for their commit count as queued."""
         urgent = priority is Priority.CRITICAL
-        uncommitted = self._committer.waiting if self._committer is not None else 0
-        return max(0, self.engine.room(priority) - self._pending[urgent] - uncommitted)
+        uncommitted = self._committer.waiting[urgent] if self._committer is not None else 0
+        return max(0, self.engine.room(priority) - self._pending[urgent] - self._granted[urgent] - uncommitted)
 
     def submit(self, spec: TaskSpec, tasks: Sequence[Attempt]) -> None:
         """Submit tasks for which there is room."""
@@ -135,74 +149,134 @@ class Driver:
             self._loop.call_soon(self._step)
 
     async def wait_for_room(self, priority: Priority) -> None:
-        """Wait until there is room; in the order of asking, among tasks of the same queue."""
+        """Wait until there is room, in the order of asking; it is the caller's until he next awaits something."""
+        self.check()
         urgent = priority is Priority.CRITICAL
-        while self.room(priority) <= 0 or any(kind is urgent for kind, _ in self._waiting_for_room):
-            self.check()
-            future: asyncio.Future[None] = self._loop.create_future()
-            self._waiting_for_room.append((urgent, future))
-            try:
-                await future
-            finally:
-                if (urgent, future) in self._waiting_for_room:
-                    self._waiting_for_room.remove((urgent, future))
-            if self.room(priority) > 0:
-                break
+        waiting = self._waiting_for_room[urgent]
+        if self.room(priority) > 0 and not waiting:
+            return
+        future: _Wait = self._loop.create_future()
+        waiting.append(future)
+        granted = False
+        try:
+            granted = await future
+        finally:
+            if not granted and future.done() and not future.cancelled():
+                granted = future.result()  # let in, and cancelled before he could come
+            if granted:
+                self._granted[urgent] -= 1
+                self.wake()
         self.check()
 
     async def wait_until_idle(self) -> None:
-        """Wait until every accepted task has ended and been told."""
+        """Wait until every accepted task has ended and been told; PoolNotRunning if the pool fails."""
         while not self.idle:
-            self.check()
-            future: asyncio.Future[None] = self._loop.create_future()
-            self._waiting_for_idle.append(future)
-            await future
-        self.check()
+            self._check_failed()
+            await self._next_idle()
+        self._check_failed()
+
+    async def wait_until_drained(self) -> bool:
+        """Wait until every accepted task has ended and been told; False if `abort` or a failure came before."""
+        while not self.idle and not self._aborting and self.failure is None:
+            await self._next_idle()
+        return self.failure is None and not self._aborting
+
+    async def _next_idle(self) -> None:
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting_for_idle.append(future)
+        await future
 
     @property
     def idle(self) -> bool:
-        """Whether every accepted task has ended and been told."""
-        uncommitted = self._committer is not None and self._committer.waiting
-        return self.engine.idle and not self._stimuli and not self._inbox and not uncommitted
+        """Whether every accepted task has ended and been told, and no stream is about to give more."""
+        if self._stimuli or self._inbox or not self.engine.idle:
+            return False
+        uncommitted = self._committer is not None and any(self._committer.waiting)
+        return not uncommitted and not any(feeder.hungry for feeder in self._feeders)
 
     def check(self) -> None:
-        """Raise PoolNotRunning if the pool has failed, or is over."""
-        if self._closed:
-            raise PoolNotRunning("the pool has stopped")
+        """Raise PoolNotRunning if the pool takes no work: it has failed, is stopping, or is over."""
+        self._check_failed()
+        if self._closed or self._draining:
+            raise PoolNotRunning(f"the pool takes no work: it {'has stopped' if self._closed else 'is stopping'}")
+
+    def _check_failed(self) -> None:
         if self.failure is not None:
             raise PoolNotRunning(f"the pool has failed: {self.failure}") from self.failure
 
+    # ---- the end
+
+    def drain(self) -> None:
+        """Take no more; what was accepted goes on, also if the pool was paused."""
+        self._draining = True
+        feeders, self._feeders = self._feeders, deque()
+        for feeder in feeders:
+            feeder.cut(PoolNotRunning("the pool was stopped before the stream had given all its items"))
+        self._turn_away()
+        self.stimulate(Unpause())
+        self.stimulate(Drain())
+
+    def abort(self) -> None:
+        """Cancel what there is, if there is anything."""
+        if not self.idle and not self._aborting:
+            self._aborting = True
+            self.stimulate(Abort())
+            self._release(self._waiting_for_idle)
+
     def fail(self, error: BaseException) -> None:
-        """Stop for good: everything that waits is told why."""
+        """Stop for good: everything that waits is told why, what runs is asked to end."""
         if self.failure is not None:
             return
         self.failure = error
-        message = f"the pool has failed: {error}"
-        self._release(self._waiting_for_idle)
-        self._release([future for _, future in self._waiting_for_room])
         self._feeders.clear()
-        refusal = PoolNotRunning(message)
+        self._turn_away()
+        self._release(self._waiting_for_idle)
+        refusal = PoolNotRunning(f"the pool has failed: {error}")
         refusal.__cause__ = error
-        for owner in list(self._owners.values()):
-            owner.refuse((), refusal)
-        self._owners.clear()
+        self._give_up_on_owners(refusal)
+        running: dict[str, list[str]] = {}
+        for attempt in self.engine.live():
+            if self.engine.is_running(attempt.task_id):
+                running.setdefault(attempt.spec.executor, []).append(attempt.task_id)
+        for executor, ids in running.items():
+            try:
+                self.executors[executor].cancel(CancelRequest(ids, "cancelled: the pool has failed"))
+            except Exception as broken:  # noqa: BLE001 - it may be the very executor that broke
+                _log.warning("executor %s could not cancel: %r", executor, broken)
 
     def close(self) -> None:
-        """End for good; no step comes after."""
+        """End for good; no step comes after, and whoever still waits is told."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
+        self._turn_away()
+        self._give_up_on_owners(PoolNotRunning("the pool has stopped, and the outcome of this task is not known"))
+
+    def _turn_away(self) -> None:
+        for waiting in self._waiting_for_room:
+            for future in waiting:
+                if not future.done():
+                    future.set_result(False)
+            waiting.clear()
+
+    def _give_up_on_owners(self, refusal: LongshoreError) -> None:
+        owners, self._owners = self._owners, {}
+        for owner in set(owners.values()):
+            owner.refuse((), refusal)
 
     # ---- from any thread
 
     def inject(self, act: Callable[[], None]) -> None:
         """Have `act` called on the loop's thread, before the next decision."""
+        if self._closed:
+            return
         self._inbox.append(act)
         if threading.get_ident() == self._thread:
             self.wake()
-        elif not self._scheduled and not self._closed:
+        elif not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon_threadsafe(self._step)
+            with suppress(RuntimeError):  # the loop was closed under the pool: nobody waits any more
+                self._loop.call_soon_threadsafe(self._step)
 
     def reported(self, executor: str, outcomes: Sequence[Outcome]) -> None:
         """Take an executor's report."""
@@ -229,12 +303,12 @@ class Driver:
         self._scheduled = False
         if self._closed:
             return
-        while self._inbox:
-            self._inbox.popleft()()
-        if self.failure is not None:
-            return  # nobody waits any more, and what broke may break again
         now = self._clock()
         try:
+            while self._inbox:
+                self._inbox.popleft()()
+            if self.failure is not None:
+                return  # nobody waits any more, and what broke may break again
             self._pull()
             stimuli, self._stimuli = self._stimuli, []
             self._pending = [0, 0]
@@ -282,10 +356,6 @@ class Driver:
             owner.settle(outcomes)
         self._publish(TasksSettled(spec, outcomes))
 
-    def committed(self) -> None:
-        """See to a step after a commit: there may be room again, or nothing left."""
-        self.wake()
-
     def _refuse(self, refusal: Refuse) -> None:
         kinds = {"full": QueueFull, "never": ResourceUnavailable, "closed": PoolNotRunning}
         for task in refusal.tasks[:1]:
@@ -301,14 +371,14 @@ class Driver:
 
     def _let_in(self) -> None:
         """Let those in who wait for room, and see to another step while streams have more and there is room."""
-        free = {False: self.room(Priority.NORMAL), True: self.room(Priority.CRITICAL)}
-        for waiting in list(self._waiting_for_room) if self._waiting_for_room else ():
-            urgent, future = waiting
-            if free[urgent] > 0:
-                free[urgent] -= 1
-                self._waiting_for_room.remove(waiting)
+        for urgent, waiting in enumerate(self._waiting_for_room):
+            room = self.room(Priority.CRITICAL if urgent else Priority.NORMAL) if waiting else 0
+            while waiting and room > 0:
+                future = waiting.popleft()
                 if not future.done():
-                    future.set_result(None)
+                    future.set_result(True)
+                    self._granted[urgent] += 1
+                    room -= 1
         if any(feeder.hungry and self.room(feeder.spec.priority) > 0 for feeder in self._feeders):
             self.wake()
 

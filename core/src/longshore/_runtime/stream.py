@@ -146,6 +146,8 @@ class Stream(Generic[ItemT]):
         self._out -= len(outcomes)
         self._window.ended(len(outcomes), self._clock())
         if self._closed:
+            if not self._out:
+                self._driver.disown(self.spec)
             return
         if self._early is None:
             self._ready.extend(outcomes)
@@ -167,6 +169,13 @@ class Stream(Generic[ItemT]):
         self._broken = self._broken or not tasks
         self._source.close()
         self._rouse()
+
+    def cut(self, error: LongshoreError) -> None:
+        """Pull no more. What is out is still given; then the error is raised, if there was more to pull."""
+        if not self._source.exhausted:
+            self._refusal = error
+            self._source.close()
+            self._rouse()
 
     def _arrived(self) -> None:
         self._driver.wake()
