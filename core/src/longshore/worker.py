@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import CoroutineType
@@ -21,6 +22,7 @@ from typing import IO, Any, TypeVar
 from longshore.errors import LongshoreError, TaskCancelled, TaskFailed
 from longshore.events import ProgressUpdate
 from longshore.processor import ProcessorContext, ProcessorResult
+from longshore.records import WorkerStats
 from longshore.task import Attempt, ErrorRecord, Outcome, TaskState
 
 ItemT = TypeVar("ItemT")
@@ -38,7 +40,19 @@ class Seat:
     by `send`. The two plain assignments per task are all that binding costs.
     """
 
-    __slots__ = ("attempt", "cancelled", "prepared", "send", "started", "state", "view", "worker_id")
+    __slots__ = (
+        "attempt",
+        "busy_s",
+        "cancelled",
+        "completed",
+        "failed",
+        "prepared",
+        "send",
+        "started",
+        "state",
+        "view",
+        "worker_id",
+    )
 
     def __init__(self, worker_id: str, send: Callable[[ProgressUpdate], None]) -> None:
         """Make an empty seat."""
@@ -49,6 +63,9 @@ class Seat:
         self.cancelled: Attempt | None = None
         self.state: dict[str, Any] = {}  # Any: the user's own objects
         self.prepared: set[object] = set()
+        self.completed = self.failed = 0
+        self.busy_s = 0.0
+        """What it has done so far: the executor counts, `stats` tells."""
         self.view: CurrentTask | None = None
         """What `current_task` gave out for the attempt; None while nobody asked: `finish` has nothing to do."""
 
@@ -60,6 +77,20 @@ class Seat:
         if self.view is None or self.view._attempt is not attempt:
             self.view = CurrentTask(self, attempt, self.started)
         return self.view
+
+    def stats(self, worker_type: str, *, stopping: bool = False) -> WorkerStats:
+        """Return what is done here and has been; from any thread."""
+        attempt = self.attempt
+        return WorkerStats(
+            worker_id=self.worker_id,
+            worker_type=worker_type,
+            status="busy" if attempt is not None else "stopping" if stopping else "idle",
+            tasks_completed=self.completed,
+            tasks_failed=self.failed,
+            total_processing_time=self.busy_s,
+            current_task=attempt.task_id if attempt is not None else None,
+            last_heartbeat=datetime.now(UTC),
+        )
 
     def finish(self) -> None:
         """Send the last progress of the attempt that ended, if any was held back."""
@@ -74,6 +105,7 @@ class Seat:
             self.prepared.add(initializer)
 
 
+NEVER = float("inf")
 _seat: ContextVar[Seat | None] = ContextVar("longshore_seat", default=None)
 
 
@@ -123,13 +155,8 @@ class CurrentTask:
 
     def time_remaining(self) -> float | None:
         """Return the seconds until this attempt must have ended, None without a limit."""
-        attempt = self._attempt
-        limits = []
-        if attempt.spec.timeout_s is not None:
-            limits.append(self._started + attempt.spec.timeout_s)
-        if attempt.expires_at is not None:
-            limits.append(attempt.expires_at)
-        return min(limits) - time.monotonic() if limits else None
+        due = due_at(self._attempt, self._started)
+        return None if due == NEVER else due - time.monotonic()
 
     def cancelled(self) -> bool:
         """Tell whether somebody wants this attempt to end."""
@@ -207,6 +234,13 @@ def track(items: Iterable[ItemT], *, total: int | None = None, message: str = ""
         yield item
         if task is not None:
             task.progress(None, message, completed_steps=done, total_steps=total)
+
+
+def due_at(attempt: Attempt, started: float) -> float:
+    """Return when an attempt begun at `started` must have ended, in monotonic seconds; infinity without a limit."""
+    timeout_s, expires_at = attempt.spec.timeout_s, attempt.expires_at
+    due = NEVER if timeout_s is None else started + timeout_s
+    return due if expires_at is None else min(due, expires_at)
 
 
 def completed(

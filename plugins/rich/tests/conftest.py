@@ -46,44 +46,7 @@ def terminal() -> Terminal:
 def snapshot_with() -> SnapshotMaker:
     """Return a maker of snapshots of a run that is under way; keywords replace fields."""
 
-    def make(**fields: Any) -> RunSnapshot:
-        usual: dict[str, Any] = {
-            "run_id": "01JC3KQ7",
-            "name": "demo",
-            "started": AT,
-            "elapsed_s": 192.0,
-            "total": 9016,
-            "submitted": 2400,
-            "completed": 2318,
-            "failed": 23,
-            "running": 38,
-            "queued": 21,
-            "retried": 9,
-            "rate_per_s": 12.4,
-            "eta_low_s": 480.0,
-            "eta_high_s": 720.0,
-            "stages": [stage("fetch", submitted=5500, completed=3355), stage("parse", submitted=2341, failed=23)],
-            "slowest": [
-                RunningTask(
-                    task_id="t1", name="parse", executor="processes", running_s=11.8, label="a.pdf", progress=0.4
-                ),
-                RunningTask(task_id="t2", name="parse", executor="processes", running_s=9.1, label="b.pdf"),
-            ],
-            "failures": [
-                FailureGroup(type="x.OCRError", message="tesseract init", reason=None, count=15, labels=["c"])
-            ],
-            "throttled": "parse held at 6 of 8 workers - memory 13.1 of 14.0 GB",
-            "usage": {
-                "cpu": Usage(1.56, 2.0),
-                "memory": Usage(13100.0, 14000.0),
-                "disk_io.read": Usage(100.0),
-                "disk_io.write": Usage(20.0),
-                "network_io.sent": Usage(30.0),
-            },
-        }
-        return RunSnapshot(**{**usual, **fields})
-
-    return make
+    return lambda **fields: RunSnapshot(**{**_usual(), **fields})
 
 
 def stage(name: str, **fields: Any) -> StageSnapshot:
@@ -119,3 +82,36 @@ def hostile() -> list[str]:
         ":smile: 岸 🚢",
         "x" * 5000,
     ]
+
+
+def _usual() -> dict[str, Any]:
+    return {
+        "run_id": "01JC3KQ7",
+        "name": "demo",
+        "started": AT,
+        "elapsed_s": 192.0,
+        "total": 9016,
+        "submitted": 2400,
+        "completed": 2318,
+        "failed": 23,
+        "running": 38,
+        "queued": 21,
+        "retried": 9,
+        "rate_per_s": 12.4,
+        "eta_low_s": 480.0,
+        "eta_high_s": 720.0,
+        "stages": [stage("fetch", submitted=5500, completed=3355), stage("parse", submitted=2341, failed=23)],
+        "slowest": [
+            RunningTask(task_id="t1", name="parse", executor="processes", running_s=11.8, label="a.pdf", progress=0.4),
+            RunningTask(task_id="t2", name="parse", executor="processes", running_s=9.1, label="b.pdf"),
+        ],
+        "failures": [FailureGroup(type="x.OCRError", message="tesseract init", reason=None, count=15, labels=["c"])],
+        "throttled": "parse held at 6 of 8 workers - memory 13.1 of 14.0 GB",
+        "usage": {
+            "cpu": Usage(1.56, 2.0),
+            "memory": Usage(13100.0, 14000.0),
+            "disk_io.read": Usage(100.0),
+            "disk_io.write": Usage(20.0),
+            "network_io.sent": Usage(30.0),
+        },
+    }

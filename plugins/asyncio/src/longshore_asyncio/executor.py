@@ -1,0 +1,397 @@
+"""Coroutines as tasks: attempts come from the pool on its loop, outcomes go back in batches.
+
+A worker is a seat, not an asyncio task. With isolation "task" each attempt gets an asyncio task and a context of its
+own; with "shared" a seat awaits one attempt after another, which saves half the time and shares contextvars.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextvars import copy_context
+from typing import Any
+
+from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
+from longshore.records import WorkerStats
+from longshore.task import Attempt, Outcome, TaskState
+from longshore.worker import NEVER, bind, cancelled, completed, due_at, timed_out
+
+from longshore_asyncio._seat import (
+    NOT_YET,
+    AsyncSeat,
+    Verdict,
+    drop,
+    given_up,
+    grace_s,
+    left_behind,
+    prepare,
+    raised,
+    returned,
+    running_in,
+)
+
+_SLICE_S = 0.001  # tasks that never suspend give the loop a turn this often
+_REPORT_LEAST = 256  # while attempts wait here, outcomes go back when there are this many
+_REPORT_S = 0.002  # or when this much time has passed
+_STOPPED = "cancelled: the pool stopped"
+_NOT_BEGUN = "it had not begun by then"
+_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}  # Any: as asyncio.Task takes them
+
+
+class AsyncioExecutor:
+    """Runs coroutine functions on the pool's loop, `host.workers` at once."""
+
+    api = 1
+    capabilities = Capabilities(
+        worker_type="async",
+        runs=frozenset({"coroutine"}),
+        timeout="cancel",
+        isolation=frozenset({"task", "shared"}),
+    )
+
+    def __init__(self) -> None:
+        """Make an executor that is not started."""
+        self._backlog: deque[Attempt] = deque()
+        self._free: list[AsyncSeat] = []
+        self._seats: dict[str, AsyncSeat] = {}
+        self._made = 0
+        self._wanted = 0
+        self._done: list[Outcome] = []
+        self._turning = False
+        self._report_by = 0.0
+        self._reporting: asyncio.TimerHandle | None = None
+        self._filling = False
+        self._slice_end = 0.0
+        self._resting = 0  # seats of "shared" attempts that only give the loop its turn
+        self._left: set[AsyncSeat] = set()
+        """The lost ones: the loop refers to their asyncio tasks weakly, and none may vanish while it runs."""
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed = NEVER
+        self._stopping = False
+
+    @hookimpl
+    async def start(self, host: ExecutorHost) -> None:
+        """Make the seats."""
+        self._host = host
+        self._loop = host.loop
+        self._context = copy_context()
+        self._resize(host.workers)
+        host.resized(self._wanted)
+
+    @hookimpl
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        """Queue the attempts and fill the free seats."""
+        self._backlog.extend(attempts)
+        if self._stopping:
+            self.cancel(CancelRequest([attempt.task_id for attempt in attempts], _STOPPED))
+        self._fill()
+        if self._backlog:
+            self._arm_waiting()
+
+    @hookimpl
+    def cancel(self, request: CancelRequest) -> None:
+        """Drop those that have not begun, cancel the coroutines of those that run."""
+        ids = set(request.task_ids)
+        now = time.monotonic()
+        for attempt in [attempt for attempt in self._backlog if attempt.task_id in ids]:
+            self._backlog.remove(attempt)
+            self._tell(cancelled(attempt, now, now, None, request.message))
+        for seat in list(self._seats.values()):
+            current = seat.attempt
+            if current is None or current.task_id not in ids or seat.verdict is not None:
+                continue
+            if seat.started == NOT_YET:
+                self._withdraw(seat, current, request.message)
+            else:
+                self._tell_to_end(seat, current, TaskState.CANCELLED, request.message)
+
+    @hookimpl
+    def resize(self, request: ResizeRequest) -> None:
+        """Change the number of seats; an occupied one is taken away when its attempt ends."""
+        self._resize(request.workers)
+        self._host.resized(self._wanted)
+        self._fill()
+
+    @hookimpl
+    def workers(self) -> Sequence[WorkerStats]:
+        """Return what each seat is doing."""
+        return [seat.stats("async", stopping=self._stopping) for seat in list(self._seats.values())]
+
+    @hookimpl
+    def pids(self) -> Sequence[int]:
+        """Return nothing: the seats are in this process."""
+        return ()
+
+    @hookimpl
+    async def stop(self, deadline: float) -> None:
+        """Cancel what is left, and wait for it until `deadline`."""
+        self._stopping = True
+        running = [seat.attempt for seat in self._seats.values() if seat.attempt is not None]
+        self.cancel(CancelRequest([attempt.task_id for attempt in [*self._backlog, *running]], _STOPPED))
+        while (tasks := running_in(self._seats.values())) and time.monotonic() < deadline:
+            # `_sweep` gives up some of them meanwhile: nobody need wait for those
+            await asyncio.wait(tasks, timeout=max(0.0, min(deadline, self._armed) - time.monotonic()))
+        for seat in list(self._seats.values()):
+            if seat.attempt is not None:
+                self._write_off(seat)
+        self._disarm()
+        self._flush()
+
+    # ---- seats
+
+    def _resize(self, workers: int) -> None:
+        self._wanted = max(1, workers)
+        while len(self._seats) < self._wanted:
+            self._free.append(self._new_seat())
+        while len(self._seats) > self._wanted and self._free:
+            del self._seats[self._free.pop().worker_id]
+
+    def _new_seat(self) -> AsyncSeat:
+        seat = AsyncSeat(f"async-{self._made}", self._host)
+        self._made += 1
+        self._seats[seat.worker_id] = seat
+        return seat
+
+    def _fill(self) -> None:
+        """Start attempts while there are free seats; never re-entered, though eager tasks may end while it runs."""
+        backlog, free, loop, context = self._backlog, self._free, self._loop, self._context
+        if self._filling or self._stopping:
+            return
+        self._filling = True
+        turn = time.monotonic() + _SLICE_S
+        try:
+            while backlog and free:
+                if self._resting and backlog[0].spec.isolation == "shared":
+                    return  # the seat that gives the loop this turn takes it next; if it suspends then, others come
+                attempt = backlog.popleft()
+                seat = free.pop()
+                seat.started = NOT_YET
+                seat.attempt = attempt
+                if attempt.spec.isolation == "shared":
+                    seat.running = asyncio.Task(self._serve(seat, attempt), loop=loop, context=context.copy())
+                    return  # the seat starts the next one when it begins to run: most backlogs need one seat only
+                seat.running = asyncio.Task(self._attempt(seat, attempt), loop=loop, context=context.copy(), **_EAGER)
+                if seat.started > turn:
+                    self._turn_soon()
+                    return
+        finally:
+            self._filling = False
+
+    def _leave(self, seat: AsyncSeat) -> None:
+        """Free a seat, or take it away when there are too many; `_turn` fills the free ones."""
+        seat.attempt = None
+        seat.running = None
+        if seat.lost:
+            self._left.discard(seat)
+        elif len(self._seats) > self._wanted:
+            del self._seats[seat.worker_id]
+        else:
+            self._free.append(seat)
+
+    # ---- running
+
+    async def _serve(self, seat: AsyncSeat, attempt: Attempt) -> None:
+        """Await a "shared" attempt, and the next ones as well, until none is left."""
+        bind(seat)
+        if self._backlog and self._free:
+            self._loop.call_soon(self._fill)
+        now = self._begin_slice()
+        try:
+            while True:
+                now = await self._attempt(seat, attempt, now)
+                if seat.lost:
+                    return
+                if now > self._slice_end:
+                    seat.attempt = None
+                    now = await self._rest()
+                if not self._backlog or self._backlog[0].spec.isolation != "shared":
+                    return
+                if len(self._seats) > self._wanted:
+                    return
+                attempt = self._backlog.popleft()
+        finally:
+            self._leave(seat)
+            if not seat.lost:
+                self._turn_soon()  # what this seat did not take, others may
+
+    async def _rest(self) -> float:
+        """Give the loop a turn; return when it came back. Other seats begin when this one suspends for good."""
+        self._resting += 1
+        try:
+            await asyncio.sleep(0)
+        finally:
+            self._resting -= 1
+        if self._backlog and self._free:
+            self._loop.call_soon(self._fill)
+        return self._begin_slice()
+
+    def _begin_slice(self) -> float:
+        """Return the time now; all seats share a slice, else a turn of the loop took one for each of them."""
+        now = time.monotonic()
+        if now > self._slice_end:
+            self._slice_end = now + _SLICE_S
+        return now
+
+    async def _attempt(self, seat: AsyncSeat, attempt: Attempt, started: float | None = None) -> float:
+        """Await the user's coroutine, report how it ended, return when that was; without `started` it is alone here."""
+        alone = started is None
+        if started is None:
+            bind(seat)
+            started = time.monotonic()
+        spec, timeout_s = attempt.spec, attempt.spec.timeout_s
+        seat.started = started
+        seat.attempt = attempt
+        try:
+            if attempt.expires_at is not None or (timeout_s is not None and started + timeout_s < self._armed):
+                self._limit(seat, attempt, started)
+            if spec.initializer is not None and spec.initializer not in seat.prepared:
+                await prepare(seat, spec.initializer)
+            if attempt.kwargs is None:
+                value = await spec.function(*attempt.args)
+            else:
+                value = await spec.function(*attempt.args, **attempt.kwargs)
+            now = time.monotonic()
+            if now >= self._armed or seat.verdict is not None:  # the sweep is armed for the first that is due
+                outcome = returned(seat, attempt, value, started, now)
+            else:
+                outcome = completed(attempt, value, started, now, seat.worker_id)
+        except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, and it costs this task only
+            now = time.monotonic()
+            outcome = raised(seat, attempt, error, started, now)
+        if seat.view is not None:
+            seat.finish()
+        if not seat.lost:  # else it was reported when it was written off
+            self._report(seat, outcome)
+        if alone:
+            self._leave(seat)
+        return now
+
+    def _report(self, seat: AsyncSeat, outcome: Outcome) -> None:
+        if outcome.error is None:
+            seat.completed += 1
+            seat.busy_s += outcome.ran_s
+        else:
+            seat.failed += 1
+        self._tell(outcome)
+
+    def _tell(self, outcome: Outcome) -> None:
+        self._done.append(outcome)
+        if not self._turning:
+            self._turn_soon()
+
+    def _turn_soon(self) -> None:
+        if not self._turning:
+            self._turning = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """Once per turn of the loop: give freed seats to what waits here, and report what has ended.
+
+        While attempts wait here, outcomes are gathered for a moment: a report costs the same for one or for many.
+        """
+        self._turning = False
+        if self._backlog:
+            self._fill()
+        elif len(self._free) == len(self._seats):
+            self._disarm()
+        if not self._backlog or len(self._done) >= _REPORT_LEAST or self._loop.time() >= self._report_by:
+            self._flush()
+        elif self._reporting is None and self._done:
+            self._reporting = self._loop.call_later(_REPORT_S, self._flush)
+
+    def _flush(self) -> None:
+        if self._reporting is not None:
+            self._reporting.cancel()
+            self._reporting = None
+        if self._done:
+            done, self._done = self._done, []
+            self._report_by = self._loop.time() + _REPORT_S
+            self._host.report(done)
+
+    # ---- limits of time
+
+    def _arm(self, due: float) -> None:
+        """See to it that `_sweep` runs by `due`; one timer for all attempts."""
+        if due < self._armed:
+            self._armed = due
+            if self._timer is not None:
+                self._timer.cancel()
+            delay_s = max(0.0, due - time.monotonic())
+            self._timer = self._loop.call_later(delay_s, self._sweep)
+
+    def _disarm(self) -> None:
+        """Leave no timer behind when nothing is left to watch."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._armed = NEVER
+
+    def _limit(self, seat: AsyncSeat, attempt: Attempt, started: float) -> None:
+        """Arm for an attempt that begins; one whose deadline passed while it waited ends here."""
+        due = due_at(attempt, started)
+        if due <= started:
+            seat.verdict = Verdict(TaskState.TIMED_OUT, _NOT_BEGUN, started)
+            raise asyncio.CancelledError
+        self._arm(due)
+
+    def _arm_waiting(self) -> None:
+        dues = [attempt.expires_at for attempt in self._backlog if attempt.expires_at is not None]
+        if dues:
+            self._arm(min(dues))
+
+    def _sweep(self) -> None:
+        """Tell the overdue to end, write off those that did not, and arm for the next."""
+        self._timer = None
+        self._armed = NEVER
+        now = time.monotonic()
+        for attempt in [one for one in self._backlog if one.expires_at is not None and one.expires_at <= now]:
+            self._backlog.remove(attempt)
+            self._tell(timed_out(attempt, now, now, None, _NOT_BEGUN))
+        self._arm_waiting()
+        for seat in list(self._seats.values()):
+            if seat.attempt is not None and seat.started != NOT_YET:
+                self._look_at(seat, seat.attempt, now)
+
+    def _look_at(self, seat: AsyncSeat, attempt: Attempt, now: float) -> None:
+        verdict = seat.verdict
+        due = verdict.give_up_at if verdict is not None else due_at(attempt, seat.started)
+        if now < due:
+            self._arm(due)
+        elif verdict is not None:
+            self._write_off(seat)
+        else:
+            self._tell_to_end(seat, attempt, TaskState.TIMED_OUT, "")
+
+    def _tell_to_end(self, seat: AsyncSeat, attempt: Attempt, state: TaskState, message: str) -> None:
+        give_up_at = time.monotonic() + grace_s(attempt)
+        seat.cancelled = attempt
+        seat.verdict = Verdict(state, message, give_up_at)
+        if seat.running is not None:
+            seat.running.cancel()
+        self._arm(give_up_at)
+
+    def _withdraw(self, seat: AsyncSeat, attempt: Attempt, message: str) -> None:
+        """End an attempt whose asyncio task has not taken its first step: cancelled now, it never will."""
+        if seat.running is not None:
+            seat.running.cancel()
+        now = time.monotonic()
+        self._report(seat, cancelled(attempt, now, now, seat.worker_id, message))
+        self._leave(seat)
+
+    def _write_off(self, seat: AsyncSeat) -> None:
+        """Report an attempt whose coroutine ignores being cancelled, and put a new seat in the place of its own."""
+        attempt = seat.attempt
+        if attempt is None:
+            return
+        seat.lost = True
+        seat.send = drop  # what it says from now on comes after its end
+        self._left.add(seat)
+        self._seats.pop(seat.worker_id, None)
+        self._tell(given_up(seat, attempt, time.monotonic()))
+        self._host.notice([left_behind(seat, attempt, len(self._left))])
+        if not self._stopping:
+            self._resize(self._wanted)
+            self._turn_soon()

@@ -1,0 +1,19 @@
+"""The attempts that wait in the executor: threads take from the front without a lock, others take out here."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from longshore.task import Attempt
+
+
+def take_out(backlog: deque[Attempt], wanted: Callable[[Attempt], bool]) -> list[Attempt]:
+    """Remove and return those that are wanted, less what threads take meanwhile."""
+    taken = []
+    for attempt in filter(wanted, backlog.copy()):
+        with suppress(ValueError):
+            backlog.remove(attempt)
+            taken.append(attempt)
+    return taken

@@ -1,0 +1,90 @@
+"""A worker of the executor: a thread's seat, the limits of time of its attempts, what the pool is told of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from itertools import groupby
+from operator import attrgetter
+from types import CoroutineType
+from typing import Any
+
+from longshore.events import ProgressUpdate
+from longshore.hookspecs import ExecutorHost, WorkerNotice
+from longshore.task import Attempt, Outcome, TaskSpec
+from longshore.worker import Seat
+
+NOT_BEGUN = "it had not begun by then"
+ABANDONED = "a thread cannot be stopped, so its thread was abandoned"
+
+
+class Told(Enum):
+    """What a thread may be told besides that it was abandoned."""
+
+    LOOK = "look"
+    """Ask, with the lock held, whether the attempt is still wanted, and the thread itself."""
+
+
+class ThreadSeat(Seat):
+    """A thread's seat, and what it has done so far.
+
+    The thread sets `started`, then `attempt` when it begins, and `left` when the function is over; then it looks
+    whether it was `told` something. Who gives it up sets `told` to the attempt, then looks at `left`. So one of the two
+    sees the other, whatever the order, and an attempt is reported by one of them only.
+    """
+
+    __slots__ = ("left", "thread", "told")
+
+    def __init__(self, worker_id: str, host: ExecutorHost) -> None:
+        super().__init__(worker_id, lambda update: host.progress((update,)))
+        self.thread: threading.Thread | None = None
+        self.left: Attempt | None = None
+        self.told: Attempt | Told | None = None
+
+    def give_up(self, attempt: Attempt) -> bool:
+        """Take the attempt from the thread; False if its function is over. The executor's lock is held."""
+        self.told = attempt
+        if self.attempt is attempt and self.left is not attempt:
+            self.cancelled = attempt
+            self.send = drop  # what it says from now on comes after its end
+            return True
+        self.told = Told.LOOK
+        return False
+
+
+def drop(_: ProgressUpdate) -> None:
+    """Take the place of an abandoned seat's `send`."""
+
+
+def not_plain(spec: TaskSpec, coroutine: CoroutineType[Any, Any, Any]) -> TypeError:  # Any: as typing has it
+    """Return the error for a function that turned out to give a coroutine, which nobody will await."""
+    coroutine.close()
+    return TypeError(f"{spec.name} returned a coroutine: name executor='asyncio' for it")
+
+
+def abandoned(seat: ThreadSeat, attempt: Attempt, count: int) -> WorkerNotice:
+    """Return what the pool is told of a thread that was given up; `count` of them are now."""
+    data = {
+        "worker_id": seat.worker_id,
+        "task_id": attempt.task_id,
+        "name": attempt.spec.name,
+        "error": ABANDONED,
+        "abandoned_threads": count,
+    }
+    return WorkerNotice("worker_error", data)
+
+
+def count(seats: Mapping[str, ThreadSeat], done: Sequence[Outcome]) -> None:
+    """Add to what the seats have done, in runs of one seat: they are as long as the tasks are short."""
+    for worker_id, run in groupby(done, _worker_of):
+        seat = seats.get(worker_id or "")
+        if seat is not None:
+            outcomes = list(run)
+            ran = [outcome.ran_s for outcome in outcomes if outcome.error is None]
+            seat.completed += len(ran)
+            seat.failed += len(outcomes) - len(ran)
+            seat.busy_s += sum(ran)
+
+
+_worker_of = attrgetter("worker")

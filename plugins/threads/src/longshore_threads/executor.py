@@ -1,0 +1,392 @@
+"""Plain functions in threads: attempts wait in one deque that all threads take from, outcomes in another
+that the loop empties.
+
+A thread cannot be killed. An attempt that passes its deadline, or is cancelled while it runs, is reported at once and
+its thread abandoned: another takes its place, up to a cap, and the abandoned one ends when the function returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from queue import SimpleQueue
+from types import CoroutineType
+
+from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
+from longshore.records import WorkerStats
+from longshore.task import Attempt, Outcome, TaskSpec, TaskState
+from longshore.worker import NEVER, bind, cancelled, due_at, failed, timed_out
+
+from longshore_threads._backlog import take_out
+from longshore_threads._seat import ABANDONED, NOT_BEGUN, ThreadSeat, Told, abandoned, count, not_plain
+from longshore_threads._sweeper import Sweeper
+
+_COLLECT_S = 0.002  # while threads are busy, their outcomes are collected this often
+_ABANDONED_MOST = 32
+_LEAVE_S = 0.05  # threads that only have to notice that they are to end get this long even past a deadline
+_STOPPED = "cancelled: the pool stopped"
+_COMPLETED = TaskState.COMPLETED  # an Enum's member costs 70 ns to get at on Python 3.11
+
+
+class ThreadsExecutor:
+    """Runs plain functions in daemon threads, `host.workers` at once; they start with the first work."""
+
+    api = 1
+    capabilities = Capabilities(
+        worker_type="thread",
+        runs=frozenset({"function"}),
+        timeout="abandon",
+        isolation=frozenset({"task", "shared"}),
+    )
+
+    def __init__(self) -> None:
+        """Make an executor that is not started."""
+        self._backlog: deque[Attempt] = deque()
+        self._results: deque[Outcome] = deque()
+        self._collecting = False
+        """Whether the loop will look at the results by itself; if not, whoever adds one wakes it."""
+        self._next_look: asyncio.TimerHandle | None = None
+        self._wake: SimpleQueue[bool] = SimpleQueue()  # one item per idle thread that is to look for work
+        self._lock = threading.Lock()  # guards what follows, and what seats are told
+        self._seats: dict[str, ThreadSeat] = {}
+        self._idle = 0
+        self._made = 0
+        self._asked = 0
+        self._wanted = 0  # what was asked for, less what the cap of abandoned threads takes away
+        self._abandoned = 0
+        self._withdrawn: dict[str, str] = {}
+        """Messages by task, of tasks cancelled while a thread was about to begin them, or that had just ended."""
+        self._empty = asyncio.Event()
+        self._sweeper = Sweeper(self._look)
+        self._stopping = False
+
+    @hookimpl
+    async def start(self, host: ExecutorHost) -> None:
+        """Get ready; threads come with the first work."""
+        self._host = host
+        self._asked = self._wanted = max(1, host.workers)
+        host.resized(self._wanted)
+
+    @hookimpl
+    def submit(self, attempts: Sequence[Attempt]) -> None:
+        """Queue the attempts, wake idle threads and start missing ones."""
+        self._backlog.extend(attempts)
+        if self._stopping:
+            self.cancel(CancelRequest([attempt.task_id for attempt in attempts], _STOPPED))
+            return
+        self._arm_waiting(attempts)
+        with self._lock:
+            waking = min(self._idle, len(attempts))
+            self._idle -= waking
+            self._grow(len(attempts) - waking)
+        for _ in range(waking):
+            self._wake.put(True)
+
+    @hookimpl
+    def cancel(self, request: CancelRequest) -> None:
+        """Drop those that wait here; report those that run as cancelled and abandon their threads."""
+        ids = set(request.task_ids)
+        now = time.monotonic()
+        dropped = take_out(self._backlog, lambda attempt: attempt.task_id in ids)
+        if dropped:
+            self._host.report([cancelled(attempt, now, now, None, request.message) for attempt in dropped])
+            ids.difference_update(attempt.task_id for attempt in dropped)
+        if ids:
+            self._cancel_taken(ids, request.message)
+
+    @hookimpl
+    def resize(self, request: ResizeRequest) -> None:
+        """Change the number of threads; busy ones that are too many end after their attempt."""
+        with self._lock:
+            self._asked = max(1, request.workers)
+            self._recount()
+            surplus = max(0, min(self._idle, len(self._seats) - self._wanted))
+            self._idle -= surplus
+            self._have_all_look()
+            self._grow(len(self._backlog))
+            wanted = self._wanted
+        for _ in range(surplus):
+            self._wake.put(True)
+        self._host.resized(wanted)
+
+    @hookimpl
+    def workers(self) -> Sequence[WorkerStats]:
+        """Return what each thread is doing."""
+        return [seat.stats("thread", stopping=self._stopping) for seat in list(self._seats.values())]
+
+    @hookimpl
+    def pids(self) -> Sequence[int]:
+        """Return nothing: the threads are in this process."""
+        return ()
+
+    @hookimpl
+    async def stop(self, deadline: float) -> None:
+        """Report what is left as cancelled, and let the threads end; abandoned ones are left behind as daemons."""
+        self._stopping = True
+        with self._lock:
+            self._have_all_look()  # one that is about to begin an attempt reports it as cancelled instead
+            idle, self._idle = self._idle, 0
+        running = [seat.attempt for seat in list(self._seats.values())]
+        left = [attempt.task_id for attempt in [*self._backlog.copy(), *running] if attempt is not None]
+        self.cancel(CancelRequest(left, _STOPPED))
+        threads = [seat.thread for seat in list(self._seats.values())]
+        for _ in range(idle):
+            self._wake.put(True)
+        if self._seats:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(_LEAVE_S, deadline - time.monotonic())):
+                    await self._empty.wait()
+        self._sweeper.stop(_LEAVE_S)
+        for thread in filter(None, threads):
+            thread.join(_LEAVE_S)  # it has nothing left to do but to end
+        self._collect()
+        if self._next_look is not None:
+            self._next_look.cancel()
+
+    # ---- threads; the lock is held where it says so
+
+    def _grow(self, most: int) -> None:
+        """Start missing threads, at most so many; the lock is held."""
+        for _ in range(min(self._wanted - len(self._seats), most)):
+            seat = ThreadSeat(f"thread-{self._made}", self._host)
+            name = f"longshore-{seat.worker_id}"
+            seat.thread = threading.Thread(target=self._work, args=(seat,), name=name, daemon=True)
+            self._made += 1
+            self._seats[seat.worker_id] = seat
+            try:
+                seat.thread.start()
+            except RuntimeError as error:  # the system has no more threads
+                del self._seats[seat.worker_id]
+                if not self._seats:
+                    self._host.failed(error)
+                return
+
+    def _recount(self) -> bool:
+        """Set how many threads are wanted; return whether that changed. The lock is held."""
+        wanted = max(0, self._asked - max(0, self._abandoned - _ABANDONED_MOST))
+        changed, self._wanted = wanted != self._wanted, wanted
+        return changed
+
+    def _have_all_look(self) -> None:
+        """Have each thread ask once whether it is still wanted, and what it is about to begin; the lock is held."""
+        for seat in self._seats.values():
+            seat.told = Told.LOOK
+
+    def _looked(self, seat: ThreadSeat) -> None:
+        """Note that a thread has asked; when all have, none can still begin what was withdrawn. The lock is held."""
+        seat.told = None
+        if self._withdrawn and not any(seat.told is Told.LOOK for seat in self._seats.values()):
+            self._withdrawn.clear()
+
+    def _remove(self, seat: ThreadSeat) -> None:
+        """Take a seat away; the lock is held."""
+        self._seats.pop(seat.worker_id, None)
+        if self._stopping and not self._seats:
+            with suppress(RuntimeError):  # the loop is closed: nobody waits
+                self._host.loop.call_soon_threadsafe(self._empty.set)
+
+    def _work(self, seat: ThreadSeat) -> None:
+        """Run what there is, wait for more, until told to end."""
+        bind(seat)
+        while self._run_backlog(seat) and self._wait(seat):
+            pass
+
+    def _wait(self, seat: ThreadSeat) -> bool:
+        """Wait for work without polling; False when the thread is to end."""
+        with self._lock:
+            if self._stopping or len(self._seats) > self._wanted:
+                self._remove(seat)
+                return False
+            self._looked(seat)
+            if self._backlog:
+                return True
+            self._idle += 1
+        self._wake.get()
+        with self._lock:
+            if len(self._seats) > self._wanted:
+                self._remove(seat)
+                return False
+        return True
+
+    def _run_backlog(self, seat: ThreadSeat) -> bool:
+        """Run attempts until none waits; False if the thread is to end. The hot path: each line is plain."""
+        popleft, results, monotonic, coroutine = self._backlog.popleft, self._results, time.monotonic, CoroutineType
+        spec: TaskSpec | None = None
+        worker_id, now = seat.worker_id, monotonic()
+        while True:
+            seat.started = started = now
+            try:
+                seat.attempt = attempt = popleft()
+            except IndexError:
+                seat.attempt = seat.left = None
+                if results:
+                    self._wake_loop()
+                return True
+            try:
+                if attempt.spec is not spec or attempt.expires_at is not None or seat.told is not None:
+                    spec = attempt.spec
+                    function, name, initializer = spec.function, spec.name, spec.initializer
+                    if not self._may_begin(seat, attempt, started):
+                        if seat.told is attempt:
+                            return self._return_lost()
+                        now = monotonic()
+                        continue
+                if initializer is not None:
+                    seat.prepare(initializer)
+                value = function(*attempt.args) if attempt.kwargs is None else function(*attempt.args, **attempt.kwargs)
+                if type(value) is coroutine:
+                    raise not_plain(spec, value)
+                now = monotonic()
+                outcome = Outcome(attempt.task_id, attempt.key, attempt.index, name, _COMPLETED, value, None,
+                    attempt.number, started - attempt.queued_at, now - started, None, None, worker_id)  # fmt: skip
+            except BaseException as error:  # noqa: BLE001 - the user's code may raise anything; it costs this task only
+                outcome = failed(attempt, error, started, now := monotonic(), worker_id)
+            if seat.view is not None:
+                seat.finish()
+            seat.left = attempt
+            if seat.told is None:
+                results.append(outcome)
+                if not self._collecting:
+                    self._wake_loop()
+            elif not self._may_go_on(seat, attempt, outcome):
+                return False
+
+    def _may_begin(self, seat: ThreadSeat, attempt: Attempt, started: float) -> bool:
+        """Arm for an attempt; False if it was cancelled, or its deadline passed, before it began."""
+        due = due_at(attempt, started)
+        if seat.told is None and due > started:
+            self._sweeper.arm(due)
+            return True
+        with self._lock:
+            if seat.told is attempt:
+                return False  # given up, and reported then
+            message = self._withdrawn.pop(attempt.task_id, _STOPPED if self._stopping else None)
+            if message is None and due > started:
+                self._sweeper.arm(due)
+                return True
+            seat.left = attempt
+        if message is not None:
+            self._results.append(cancelled(attempt, started, started, None, message))
+        else:
+            self._results.append(timed_out(attempt, started, started, None, NOT_BEGUN))
+        self._wake_loop()
+        return False
+
+    def _may_go_on(self, seat: ThreadSeat, attempt: Attempt, outcome: Outcome) -> bool:
+        """Report an attempt unless its thread was given up meanwhile; False if the thread is to end."""
+        with self._lock:
+            given_up = seat.told is attempt
+            surplus = not given_up and len(self._seats) > self._wanted
+            if surplus:
+                self._remove(seat)
+            self._looked(seat)
+        if given_up:
+            return self._return_lost()
+        self._results.append(outcome)
+        self._wake_loop()
+        return not surplus
+
+    # ---- outcomes
+
+    def _wake_loop(self) -> None:
+        """Have the outcomes collected on the loop; while they keep coming, that needs no more wake-ups."""
+        self._collecting = True
+        with suppress(RuntimeError):  # the loop is closed: nobody waits for the outcomes any more
+            self._host.loop.call_soon_threadsafe(self._collect)
+
+    def _collect(self) -> None:
+        """Report what has come in; look again in a moment while there was something, else be woken by the next."""
+        results = self._results
+        done = [results.popleft() for _ in range(len(results))]
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+        if not done:
+            self._collecting = False
+            if not results:
+                return
+            self._collecting = True  # one came in between: its thread counted on this look
+        self._next_look = self._host.loop.call_later(_COLLECT_S, self._collect)
+        if done:
+            count(self._seats, done)
+            self._host.report(done)
+
+    # ---- giving up
+
+    def _cancel_taken(self, ids: set[str], message: str) -> None:
+        """Cancel attempts that threads have taken: those that run, and those that are about to."""
+        with self._lock:
+            self._withdrawn.update(dict.fromkeys(ids, message))
+            self._have_all_look()  # before the look at what they run: one that is not seen there will see this
+        for seat in list(self._seats.values()):
+            attempt, started = seat.attempt, seat.started
+            if attempt is not None and attempt.task_id in ids:
+                note = f"{message}; {ABANDONED}"
+                self._abandon(seat, attempt, cancelled(attempt, started, time.monotonic(), seat.worker_id, note))
+
+    def _abandon(self, seat: ThreadSeat, attempt: Attempt, outcome: Outcome) -> bool:
+        """Report an attempt and give up its thread, unless it is over; below the cap another may start."""
+        with self._lock:
+            if seat.worker_id not in self._seats or not seat.give_up(attempt):
+                return False
+            self._withdrawn.pop(attempt.task_id, None)
+            self._remove(seat)
+            self._abandoned += 1
+            fewer = self._recount() and not self._stopping
+            if not self._stopping:
+                self._grow(len(self._backlog))
+            wanted, lost = self._wanted, self._abandoned
+        self._host.report([outcome])
+        self._host.notice([abandoned(seat, attempt, lost)])
+        if fewer:
+            self._host.resized(wanted)
+            if wanted == 0:
+                self._host.failed(RuntimeError(f"{lost} threads were abandoned in functions that do not return"))
+        return True
+
+    def _return_lost(self) -> bool:
+        """Count an abandoned thread whose function came back after all; False, for it is to end."""
+        with self._lock:
+            self._abandoned -= 1
+            more = self._recount() and not self._stopping
+            if more:
+                self._grow(len(self._backlog))
+            wanted = self._wanted
+        if more:
+            self._host.resized(wanted)
+        return False
+
+    # ---- limits of time
+
+    def _look(self, now: float) -> None:
+        """Give up what is overdue, and arm for what will be; on the sweeper's thread."""
+        expired = take_out(self._backlog, lambda attempt: attempt.expires_at is not None and attempt.expires_at <= now)
+        if expired:
+            self._host.report([timed_out(attempt, now, now, None, NOT_BEGUN) for attempt in expired])
+        self._arm_waiting(self._backlog.copy())
+        for seat in list(self._seats.values()):
+            attempt, started = seat.attempt, seat.started
+            if attempt is not None:
+                self._look_at(seat, attempt, started, now)
+
+    def _arm_waiting(self, attempts: Sequence[Attempt]) -> None:
+        """Arm for the deadlines over all attempts of those that wait."""
+        dues = [attempt.expires_at for attempt in attempts if attempt.expires_at is not None]
+        if dues:
+            self._sweeper.arm(min(dues))
+
+    def _look_at(self, seat: ThreadSeat, attempt: Attempt, started: float, now: float) -> None:
+        """Abandon the thread of an overdue attempt, else arm for it."""
+        due = due_at(attempt, started)
+        if due <= now:
+            outcome = timed_out(attempt, started, now, seat.worker_id, ABANDONED)
+            if seat.left is not attempt and self._abandon(seat, attempt, outcome):
+                return
+            # it is over, and the thread does not arm for a next one of its kind
+            timeout_s = attempt.spec.timeout_s
+            due = NEVER if timeout_s is None else now + timeout_s
+        self._sweeper.arm(due)

@@ -1,0 +1,248 @@
+"""What a function in a thread is called with, gives back, and may ask of its task."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from longshore.task import TaskState
+from longshore.worker import current_task, track
+
+pytestmark = pytest.mark.anyio
+
+
+def double(x: int, plus: int = 0) -> int:
+    return 2 * x + plus
+
+
+class Doubler:
+    def method(self, x: int) -> int:
+        return 2 * x
+
+    def __call__(self, x: int) -> int:
+        return 2 * x
+
+
+@pytest.mark.parametrize(
+    "function", [double, functools.partial(double, plus=0), Doubler().method, Doubler(), lambda x: 2 * x]
+)
+async def test_threads_run_all_kinds_of_functions(start: Any, function: Any) -> None:
+    """Functions, methods, partials, lambdas and callable objects run in a named thread; the result is the value."""
+    rig = await start(2)
+    outcome = await rig.run(function, 21)
+    assert (outcome.state, outcome.value, outcome.worker) == (TaskState.COMPLETED, 42, "thread-0")
+    assert (await rig.run(lambda: threading.current_thread().name)).value.startswith("longshore-thread-")
+    assert outcome.queued_s >= 0
+    assert outcome.ran_s >= 0
+
+
+async def test_threads_pass_keyword_arguments(start: Any) -> None:
+    """Keyword arguments arrive as such."""
+    rig = await start(1)
+    assert (await rig.run(double, 1, kwargs={"plus": 5})).value == 7
+
+
+async def test_threads_a_coroutine_is_a_type_error(start: Any) -> None:
+    """A function that returns a coroutine fails, saying where such work belongs; nothing warns of one never awaited."""
+
+    async def aimless() -> None:
+        raise AssertionError
+
+    rig = await start(1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        outcome = await rig.run(lambda: aimless())
+    assert not caught
+    assert outcome.error.type == "TypeError"
+    assert "executor='asyncio'" in outcome.error.message
+
+
+async def test_threads_give_the_exception_itself_and_its_text(start: Any) -> None:
+    """The task's own exception is in the outcome, the same object, with its traceback as text in the record."""
+    error = ValueError("wrong berth")
+
+    def broken() -> None:
+        raise error
+
+    rig = await start(1)
+    outcome = await rig.run(broken, number=3)
+    assert outcome.exception is error
+    assert (outcome.state, outcome.attempts) == (TaskState.FAILED, 3)
+    assert (outcome.error.type, outcome.error.message, outcome.error.attempt) == ("ValueError", "wrong berth", 3)
+    assert "in broken" in outcome.error.traceback
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, StopIteration])
+async def test_threads_no_exception_costs_more_than_its_task(start: Any, kind: Any) -> None:
+    """Exceptions that are no Exception fail the task that raised them; the thread goes on (req:E12)."""
+
+    def raises() -> None:
+        raise kind
+
+    rig = await start(1)
+    bad, good = await rig.all_of([rig.submit(raises), rig.submit(double, 1)])
+    assert (bad.state, bad.error.type.rpartition(".")[2]) == (TaskState.FAILED, kind.__name__)
+    assert (good.value, good.worker) == (2, bad.worker)
+
+
+async def test_threads_as_many_at_once_as_there_are_workers(start: Any) -> None:
+    """Exactly so many functions run at once, and never more; threads start with the work (req:A02)."""
+    lock = threading.Lock()
+    running = peak = 0
+
+    def watched(_: int) -> None:
+        nonlocal running, peak
+        with lock:
+            running += 1
+            peak = max(peak, running)
+        time.sleep(0.002)
+        with lock:
+            running -= 1
+
+    rig = await start(4)
+    assert rig.executor.workers() == []
+    await rig.all_of(rig.many(watched, range(60)))
+    assert peak == 4
+    assert len(rig.executor.workers()) == 4
+    await rig.host.until(lambda: sum(worker.tasks_completed for worker in rig.executor.workers()) == 60)
+
+
+async def test_threads_the_loop_keeps_ticking(start: Any) -> None:
+    """Blocking functions leave the loop its turns (req:E02)."""
+    rig = await start(2)
+    ids = rig.many(lambda _: time.sleep(0.02), range(6))
+    gaps: list[float] = []
+    last = time.perf_counter()
+    while len(rig.host.outcomes) < 6:
+        await asyncio.sleep(0.001)
+        now = time.perf_counter()
+        gaps.append(now - last)
+        last = now
+    await rig.all_of(ids)
+    assert sorted(gaps)[len(gaps) * 9 // 10] < 0.05
+
+
+async def test_threads_current_task(start: Any) -> None:
+    """A function knows its id, attempt, worker and time left; between tasks there is no task."""
+
+    def facts(_: int) -> tuple[Any, ...]:
+        task = current_task()
+        return task.task_id, task.attempt, task.worker_id, task.time_remaining(), task.cancelled()
+
+    rig = await start(2)
+    for outcome in await rig.all_of(rig.many(facts, range(20), timeout_s=60.0)):
+        task_id, number, worker, left, was_cancelled = outcome.value
+        assert (task_id, number, worker, was_cancelled) == (outcome.task_id, 1, outcome.worker, False)
+        assert 50 < left < 60
+    with pytest.raises(RuntimeError, match="outside of a task"):
+        current_task()
+
+
+async def test_threads_worker_state_and_initializer_are_per_worker(start: Any) -> None:
+    """`worker_state` lives as long as the worker and is its own; an initializer runs once in each."""
+    made: list[str] = []
+
+    def count(_: int) -> tuple[str, int]:
+        state = current_task().worker_state
+        state["n"] = state.get("n", 0) + 1
+        time.sleep(0.0005)
+        return current_task().worker_id, state["n"]
+
+    rig = await start(3)
+    ids = rig.many(count, range(40), initializer=lambda: made.append(current_task().worker_id))
+    values = [outcome.value for outcome in await rig.all_of(ids)]
+    assert sorted(made) == sorted({worker for worker, _ in values})
+    for worker in set(made):
+        counted = sorted(n for one, n in values if one == worker)
+        assert counted == list(range(1, len(counted) + 1))
+
+
+async def test_threads_an_initializer_that_fails_is_the_attempts_failure(start: Any) -> None:
+    """What an initializer raises fails the attempt; the next one tries it again."""
+    calls: list[int] = []
+
+    def prepare() -> None:
+        calls.append(1)
+        if len(calls) == 1:
+            raise OSError("no crane")
+
+    rig = await start(1)
+    outcomes = [await rig.run(double, 1, initializer=prepare) for _ in range(3)]
+    assert [outcome.ok for outcome in outcomes] == [False, True, True]
+    assert outcomes[0].error.message == "no crane"
+    assert len(calls) == 2
+
+
+async def test_threads_progress_arrives_coalesced(start: Any) -> None:
+    """Of a thousand updates the first and the last arrive, few between, none going back (req:H22)."""
+
+    def works() -> None:
+        task = current_task()
+        for step in range(1000):
+            task.progress(completed_steps=step, total_steps=1000)
+        task.progress(0.2, "back")
+
+    rig = await start(1)
+    outcome = await rig.run(works)
+    parts = [update.progress for update in rig.host.updates]
+    assert (parts[0], parts[-1]) == (0.0, 0.999)
+    assert rig.host.updates[-1].message == "back"
+    assert parts == sorted(parts)
+    assert len(parts) <= 2 + outcome.ran_s * 10
+
+
+async def test_threads_track_and_output(start: Any, tmp_path: Path) -> None:
+    """`track` reports as it goes, and `output` makes a file whole or not at all."""
+
+    def works(name: str, fail: bool) -> None:
+        with current_task().output(tmp_path / name) as file:
+            for item in track([b"a", b"b"]):
+                file.write(item)
+            if fail:
+                raise ValueError
+
+    rig = await start(1)
+    await rig.all_of([rig.submit(works, "good", False), rig.submit(works, "bad", True)])
+    assert (tmp_path / "good").read_bytes() == b"ab"
+    assert [path.name for path in tmp_path.iterdir()] == ["good"]
+    assert rig.host.updates[-1].progress == 1.0
+
+
+async def test_threads_one_at_a_time_is_reported_at_once(start: Any) -> None:
+    """A lone task's outcome wakes the loop; it does not wait for the next regular look."""
+    rig = await start(2)
+    await rig.run(double, 1)
+    call_later, held = rig.host.loop.call_later, []
+
+    def never(delay: float, callback: Any, *args: Any, **options: Any) -> Any:
+        if "ThreadsExecutor" in repr(callback):
+            held.append(callback)
+            delay = 3600.0
+        return call_later(delay, callback, *args, **options)
+
+    rig.host.loop.call_later = never
+    try:
+        for _ in range(30):
+            await rig.run(double, 1)
+    finally:
+        del rig.host.loop.call_later
+
+
+async def test_threads_idle_leaves_no_timer(start: Any) -> None:
+    """When nothing runs the loop has no timer of the executor, and its threads wait without polling."""
+    rig = await start(2)
+    await rig.all_of(rig.many(double, range(50), timeout_s=300.0))
+    scheduled: Any = rig.host.loop
+
+    def armed() -> int:
+        return sum("ThreadsExecutor" in repr(one) for one in scheduled._scheduled if not one.cancelled())
+
+    await rig.host.until(lambda: not armed(), 2.0)
+    await rig.host.until(lambda: rig.executor._idle == 2, 2.0)
+    assert all(worker.status == "idle" for worker in rig.executor.workers())
