@@ -1,0 +1,394 @@
+"""A pool's life: start, stop, stop in time, and nothing left behind, whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from longshore import (
+    EventBus,
+    Handle,
+    JournalError,
+    LongshoreError,
+    PluginError,
+    PoolNotRunning,
+    Settings,
+    SettingsError,
+    TaskCancelled,
+    TaskState,
+    WorkerConfig,
+    WorkerPool,
+    current_task,
+)
+from longshore.events import AnyEvent
+from longshore.testing import MemoryJournal, RecordingSink
+
+pytestmark = pytest.mark.anyio
+
+DEADLINE_S = 20.0
+CLOSING_S = 2.0  # what stopping may take beyond its own time limit
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def plain(**more: Any) -> Settings:
+    return Settings(probes=(), workers=WorkerConfig(process_workers=1), **more)
+
+
+def answer() -> int:
+    return 42
+
+
+async def answer_async() -> int:
+    return 42
+
+
+def hang(folder: Path) -> None:
+    """Run until the file `go` appears."""
+    current_task().progress(0.1)
+    give_up = time.monotonic() + 30
+    while not (folder / "go").exists() and time.monotonic() < give_up:
+        time.sleep(0.005)
+
+
+async def hang_async(folder: Path) -> None:
+    current_task().progress(0.1)
+    await asyncio.sleep(30)
+
+
+async def hang_stubborn(folder: Path) -> None:
+    """Ignore being cancelled until the file `go` appears."""
+    current_task().progress(0.1)
+    give_up = time.monotonic() + 30
+    while not (folder / "go").exists() and time.monotonic() < give_up:
+        try:
+            await asyncio.sleep(0.005)
+        except asyncio.CancelledError:
+            continue
+
+
+HANGS: dict[str, tuple[str, Callable[..., Any]]] = {
+    "asyncio": ("asyncio", hang_async),
+    "stubborn": ("asyncio", hang_stubborn),
+    "threads": ("threads", hang),
+    "processes": ("processes", hang),
+}
+each = pytest.mark.parametrize("kind", HANGS)
+
+
+async def eventually(condition: Callable[[], bool], what: str) -> None:
+    give_up = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < give_up, f"waited too long for {what}"
+        await asyncio.sleep(0.002)
+
+
+async def running(pool: WorkerPool, count: int) -> None:
+    """Wait until `count` tasks have said that they run."""
+
+    def told() -> bool:
+        return sum(task.progress is not None for task in pool.snapshot().slowest) >= count
+
+    await eventually(told, f"{count} tasks to run")
+
+
+async def ended(*handles: Handle[Any]) -> list[object]:
+    return list(await asyncio.gather(*(_result(handle) for handle in handles)))
+
+
+async def _result(handle: Awaitable[object]) -> object:
+    try:
+        return await handle
+    except LongshoreError as error:
+        return error
+
+
+class Held:
+    """What this process holds: threads, tasks of the loop, children and open files."""
+
+    def __init__(self) -> None:
+        self.threads = set(threading.enumerate())
+        self.tasks = asyncio.all_tasks()
+        self.children = {child.pid for child in psutil.Process().children(recursive=True)}
+        self.files = self._files()
+
+    @staticmethod
+    def _files() -> int:
+        return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+
+    def more(self) -> dict[str, Any]:
+        """Return what there is now beyond that; threads of the loop's own default pool are not ours."""
+        gc.collect()
+        grown = {
+            "threads": {t.name for t in set(threading.enumerate()) - self.threads if not t.name.startswith("asyncio_")},
+            "tasks": {repr(task) for task in asyncio.all_tasks() - self.tasks},
+            "children": {child.pid for child in psutil.Process().children(recursive=True)} - self.children,
+            "files": max(0, self._files() - self.files),
+        }
+        return {name: what for name, what in grown.items() if what}
+
+    async def again(self) -> None:
+        """Hold no more than then, at once or in the moment a thread takes to end."""
+        give_up = time.monotonic() + 3.0
+        while (more := self.more()) and time.monotonic() < give_up:
+            await asyncio.sleep(0.01)
+        assert not more
+
+
+@asynccontextmanager
+async def released(folder: Path) -> AsyncIterator[None]:
+    """Let what hangs in this folder go at the end."""
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            yield
+    finally:
+        (folder / "go").touch()
+
+
+def test_life_constructing_is_cheap() -> None:
+    """Making a pool needs no loop, starts no thread and no process (req:C01)."""
+    threads, children = set(threading.enumerate()), psutil.Process().children()
+    pool = WorkerPool(settings=plain(), sinks=[RecordingSink()], event_bus=EventBus())
+    assert not set(threading.enumerate()) - threads
+    assert not set(psutil.Process().children()) - set(children)
+    assert pool.summary is None
+
+
+async def test_life_start_and_stop_twice() -> None:
+    """A second start or stop does nothing, and a stop before the start neither (req:C02, req:C11)."""
+    sink = RecordingSink()
+    pool = WorkerPool(settings=plain(), sinks=[sink])
+    assert await pool.stop() is None
+    await pool.start()
+    first = pool.run_id
+    await pool.start()
+    assert pool.run_id == first
+    assert await (await pool.submit(answer)) == 42
+    summary = await pool.stop()
+    assert summary is not None
+    assert (summary.state, summary.snapshot.completed) == ("completed", 1)
+    assert await pool.stop() is None
+    assert pool.summary == summary
+    assert [event.type for event in sink.of_type("worker_pool_started", "worker_pool_stopped")] == [
+        "worker_pool_started",
+        "worker_pool_stopped",
+    ]
+
+
+async def test_life_events() -> None:
+    """Subscribers are told once that the pool started, with its settings, and once that it stopped (req:C06, C13)."""
+    told: list[AnyEvent] = []
+    bus = EventBus()
+    bus.subscribe(told.append)
+    async with asyncio.timeout(DEADLINE_S), WorkerPool(settings=plain(), event_bus=bus) as pool:
+        await (await pool.submit(answer_async))
+    bus.close()
+    assert told[0].type == "worker_pool_started"
+    assert told[0].data["config"]["process_workers"] == 1
+    assert told[-1].type == "worker_pool_stopped"
+    assert told[-1].data["uptime_s"] > 0
+    assert [event.seq for event in told] == list(range(1, len(told) + 1))
+    assert len([event for event in told if event.type.startswith("worker_pool_")]) == 2
+
+
+async def test_life_restart() -> None:
+    """A stopped pool may be started again and counts anew; its workers are not doubled (req:C12)."""
+    pool = WorkerPool(settings=plain())
+    runs = set()
+    async with asyncio.timeout(DEADLINE_S):
+        for _ in range(3):
+            async with pool:
+                assert await (await pool.submit(answer)) == 42
+                assert await (await pool.submit(answer_async)) == 42
+                stats = pool.get_stats()
+                assert (stats.submitted_tasks, stats.completed_tasks) == (2, 2)
+                assert stats.total_workers <= pool.config.async_workers + pool.config.thread_workers
+                runs.add(pool.run_id)
+    assert len(runs) == 3
+
+
+async def test_life_submit_when_not_running(tmp_path: Path) -> None:
+    """Before the start, while it stops and after that, a pool refuses work with PoolNotRunning (req:C14)."""
+    pool = WorkerPool(settings=plain())
+    with pytest.raises(PoolNotRunning):
+        await pool.submit(answer)
+    with pytest.raises(PoolNotRunning):
+        pool.submit_nowait(answer)
+    async with released(tmp_path):
+        await pool.start()
+        held = await pool.submit(hang, tmp_path)
+        stopping = asyncio.create_task(pool.stop())
+        await asyncio.sleep(0)
+        with pytest.raises(PoolNotRunning):
+            await pool.submit(answer)
+        (tmp_path / "go").touch()
+        await stopping
+        assert held.state is TaskState.COMPLETED
+        with pytest.raises(PoolNotRunning):
+            await pool.submit(answer)
+        with pytest.raises(PoolNotRunning):
+            pool.submit_nowait(answer)
+        with pytest.raises(PoolNotRunning):
+            pool.options(priority=0).outcomes(answer, [])
+
+
+async def test_life_stop_drains(tmp_path: Path) -> None:
+    """Stopping lets what runs and what is queued end (req:C08)."""
+    async with released(tmp_path):
+        pool = WorkerPool(WorkerConfig(thread_workers=1), settings=plain())
+        await pool.start()
+        handles = [await pool.submit(hang, tmp_path)]
+        handles += [await pool.submit(answer) for _ in range(6)]
+        stopping = asyncio.create_task(pool.stop(DEADLINE_S))
+        await running(pool, 1)
+        (tmp_path / "go").touch()
+        summary = await stopping
+        assert await ended(*handles) == [None, *[42] * 6]
+        assert summary is not None
+        assert (summary.state, summary.snapshot.completed) == ("completed", 7)
+
+
+@each
+async def test_life_stop_in_time(kind: str, tmp_path: Path) -> None:
+    """With tasks that hang, `stop(timeout)` ends in time, and every waiter is told (req:C09)."""
+    executor, function = HANGS[kind]
+    async with released(tmp_path):
+        pool = WorkerPool(WorkerConfig(async_workers=1, thread_workers=1, process_workers=1), settings=plain())
+        await pool.start()
+        on = pool.options(executor=executor)
+        handles = [await on.submit(function, tmp_path) for _ in range(3)]
+        waiting = asyncio.create_task(ended(*handles))
+        await running(pool, 1)
+        began = time.monotonic()
+        summary = await pool.stop(0.2)
+        assert time.monotonic() - began < 0.2 + CLOSING_S
+        results = await asyncio.wait_for(waiting, 1.0)
+        assert [type(result) for result in results] == [TaskCancelled] * 3
+        assert summary is not None
+        assert (summary.state, summary.snapshot.cancelled) == ("stopped", 3)
+        assert summary.error is None
+
+
+async def test_life_stop_never_blocks_the_loop(tmp_path: Path) -> None:
+    """While a pool with a stuck thread and a stuck process stops, the loop goes on (req:C10)."""
+    gaps: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            gaps.append(time.monotonic() - before)
+
+    async with released(tmp_path):
+        pool = WorkerPool(settings=plain())
+        await pool.start()
+        for executor in ("threads", "processes"):
+            await pool.options(executor=executor).submit(hang, tmp_path)
+        await running(pool, 2)
+        ticker = asyncio.create_task(tick())
+        await pool.stop(0.3)
+        ticker.cancel()
+        assert len(gaps) >= 10
+        assert max(gaps) < 0.25
+
+
+async def test_life_left_by_an_exception(tmp_path: Path) -> None:
+    """Left by an exception, `async with` cancels what is left, and lets the exception through."""
+    handles: list[Handle[Any]] = []
+    pool = WorkerPool(WorkerConfig(async_workers=1), settings=plain())
+    async with released(tmp_path):
+        began = time.monotonic()
+
+        async def leave() -> None:
+            async with pool:
+                handles.extend([await pool.submit(hang_async, tmp_path) for _ in range(3)])
+                await running(pool, 1)
+                raise KeyError("mine")
+
+        with pytest.raises(KeyError, match="mine"):
+            await leave()
+        assert time.monotonic() - began < CLOSING_S
+        assert [handle.state for handle in handles] == [TaskState.CANCELLED] * 3
+        assert pool.summary is not None
+        assert pool.summary.state == "stopped"
+
+
+class ClosedJournal(MemoryJournal):
+    """A journal that cannot be opened."""
+
+    def open(self, run: object) -> None:
+        raise OSError("the disk is gone")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ({"sinks": ("nobody",)}, PluginError),
+        ({"sinks": {"jsonl": {"pathh": "x"}}}, (PluginError, SettingsError)),
+        ({"journal": "nowhere"}, PluginError),
+        ({"probes": ("unheard-of",)}, PluginError),
+        ({"hooks": ("unheard-of",)}, (PluginError, SettingsError)),
+    ],
+    ids=["sink", "sink-settings", "journal", "probe", "hook"],
+)
+async def test_life_start_fails(wrong: dict[str, Any], kind: type[Exception]) -> None:
+    """A start that fails says why in our own words, and leaves nothing behind (req:C03)."""
+    held = Held()
+    pool = WorkerPool(settings=Settings.model_validate({"probes": (), **wrong}), sinks=[RecordingSink()])
+    with pytest.raises(kind):
+        await pool.start()
+    assert not held.more()
+    assert await pool.stop() is None
+    with pytest.raises(PoolNotRunning):
+        await pool.submit(answer)
+
+
+async def test_life_start_fails_with_its_journal() -> None:
+    """A journal that cannot be opened is a JournalError, and its thread ends; a later start may succeed (req:C03)."""
+    held = Held()
+    pool = WorkerPool(settings=plain(), journal=ClosedJournal(), sinks=[RecordingSink()])
+    with pytest.raises(JournalError, match="the disk is gone"):
+        await pool.start()
+    await held.again()
+    assert await pool.stop() is None
+
+
+async def test_life_unknown_executor() -> None:
+    """An executor that is not installed is refused at submit, and the pool goes on (req:C03)."""
+    held = Held()
+    async with asyncio.timeout(DEADLINE_S), WorkerPool(settings=plain()) as pool:
+        with pytest.raises(PluginError, match="steamboat"):
+            await pool.options(executor="steamboat").submit(answer)
+        assert await (await pool.submit(answer)) == 42
+        assert pool.get_stats().submitted_tasks == 1
+    await held.again()
+
+
+async def test_life_leaves_nothing() -> None:
+    """After fifteen lives no thread, asyncio task, child process or open file is left (req:C07, req:C16)."""
+    async with asyncio.timeout(DEADLINE_S):
+        await live_once()
+        held = Held()
+        for _ in range(15):
+            await live_once()
+        await held.again()
+
+
+async def live_once() -> None:
+    settings = Settings(workers=WorkerConfig(process_workers=1))
+    async with WorkerPool(settings=settings, journal=MemoryJournal(), sinks=[RecordingSink()]) as pool:
+        handles = [await pool.options(executor=executor).submit(abs, -42) for executor in ("threads", "processes")]
+        handles.append(await pool.submit(answer_async))
+        assert await ended(*handles) == [42] * 3
