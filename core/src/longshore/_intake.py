@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.handles import Handle, HandleTable
-from longshore._runtime.specs import is_coroutine_function, make_spec, task_ids
+from longshore._runtime.specs import is_coroutine_function, make_spec, merged, name_of, task_ids
 from longshore.errors import PluginError, ResourceUnavailable
 from longshore.plugins import HookCaller
 from longshore.records import RunSnapshot
 from longshore.task import Attempt, Outcome, Task, TaskOptions, TaskSpec
 
+_COMPARED_BY_IDENTITY = (FunctionType, MethodType, BuiltinFunctionType)
 _SPECS_MOST = 256  # specs of single submissions that are kept for their next use
 
 
@@ -41,13 +43,17 @@ class Intake:
         self._snapshot = snapshot
         self._default_executor = default_executor
         self._default_timeout_s = default_timeout_s
-        self._specs: dict[tuple[object, TaskOptions], TaskSpec] = {}
-        self._handles = HandleTable()
+        self._specs: dict[tuple[object, TaskOptions], TaskSpec] = {}  # each keeps its function, whose id may be the key
+        self._handles = driver.others = HandleTable()
         self._tasks: dict[str, Task] = {}  # kept only while a hook wants to be told of settled tasks
 
     def shared_spec(self, function: Any, options: TaskOptions) -> TaskSpec:  # Any: the user's function
         """Return the spec for single submissions, the same for the same function and options."""
-        memo = (function, options)
+        self.driver.check()
+        if self._hooks.route_wanted:  # asked for each task: the answer may change
+            options = merged(options, {"executor": self._route(function, options)})
+        # Objects that can be called may be equal and yet different; of a method there is a new object each time.
+        memo = (function if isinstance(function, _COMPARED_BY_IDENTITY) else id(function), options)
         try:
             spec = self._specs.get(memo)
         except TypeError:  # a function or an option that has no hash
@@ -77,7 +83,6 @@ class Intake:
             raise PluginError(f"a hook refused {task.spec.name}: {reason}", reason="vetoed", why=reason)
         handle: Handle[Any] = Handle(task.task_id, self.driver)
         self._handles.add(handle)
-        self.driver.own(task.spec, self._handles)
         self.driver.submit(task.spec, (task,))
         return handle
 
@@ -108,7 +113,8 @@ class Intake:
             return options.executor
         suits = "asyncio" if is_coroutine_function(function) else "threads"
         if self._hooks.route_wanted:
-            spec = TaskSpec(function=function, name=options.name or "", executor=suits, priority=options.priority)
+            name = options.name or name_of(function)
+            spec = TaskSpec(function=function, name=name, executor=suits, priority=options.priority)
             chosen = self._hooks.route(Task("", spec, key=options.key))
             if chosen is not None:
                 return chosen

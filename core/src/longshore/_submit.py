@@ -25,9 +25,12 @@ class Submitter:
     """A pool with options set: `pool.options(timeout=30)` gives one, and it may be kept and used again."""
 
     def __init__(
-        self, options: TaskOptions, intake: Callable[[], Intake], expect: Callable[[int | None], None]
+        self, options: TaskOptions, intake: Callable[[], Intake], expect: Callable[[int | None], Callable[[int], None]]
     ) -> None:
-        """Submit with `options` to what `intake()` gives, which raises PoolNotRunning while the pool is not running."""
+        """Submit with `options` to what `intake()` gives, which raises PoolNotRunning while the pool is not running.
+
+        `expect` is told how many tasks a stream will have, and gives what is to be told how many it had.
+        """
         self._options = options
         self._shared = merged(options, {"key": None})  # a key belongs to a task, not to its spec
         self._intake = intake
@@ -82,7 +85,8 @@ class Submitter:
                 handle.cancel()
                 raise
 
-        return asyncio.run_coroutine_threadsafe(call(), self._intake().loop)
+        loop = self._intake().loop  # first: it raises when the pool is not running
+        return asyncio.run_coroutine_threadsafe(call(), loop)
 
     def outcomes(
         self,
@@ -132,9 +136,16 @@ class Submitter:
     ) -> Stream[T]:
         intake = self._intake()
         spec = intake.new_spec(function, self._shared)
-        self._expect(total)
         return Stream(
-            intake.driver, spec, calls, give=give, ids=intake.ids, ordered=ordered, key=key, admit=intake.admit
+            intake.driver,
+            spec,
+            calls,
+            give=give,
+            ids=intake.ids,
+            ordered=ordered,
+            key=key,
+            admit=intake.admit,
+            expect=lambda: self._expect(total),
         )
 
     def _put(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:  # Any: the user's own

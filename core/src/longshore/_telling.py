@@ -9,44 +9,61 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from longshore._delivery import EventBus, ForeignBus, SinkCourier
 from longshore._tracking import RunFold
+from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened
 from longshore.hookspecs import Sink
-from longshore.records import RunInfo, RunSnapshot, RunSummary, SinkHealth, Usage
+from longshore.records import PoolStats, RunInfo, RunSnapshot, RunSummary, SinkHealth, Usage, WorkerStats
+
+_TROUBLES = 5  # kinds of trouble with workers that are named
 
 
 class Telling:
     """One run's fold, bus and sinks. `snapshot` may be called from any thread."""
 
-    def __init__(self, bus: EventBus, foreign: object | None) -> None:
-        """Tell `bus`, and through it a duck-typed bus of the user's."""
+    def __init__(self, bus: EventBus, foreign: object | None, *, closes_bus: bool) -> None:
+        """Tell `bus`, and through it a duck-typed bus of the user's; TypeError where that has no way to be told."""
         self._bus = bus
+        self._closes_bus = closes_bus
+        self._foreign = ForeignBus(foreign) if foreign is not None else None
+        self._detach: Callable[[], None] | None = None
+        self._handlers: Sequence[SinkHealth] = ()
         self._couriers: list[SinkCourier] = []
         self._began = time.monotonic()
         self.fold = RunFold(self._began)
         self.run: RunInfo | None = None
         self._seq = 1
-        self._expected: int | None = 0
+        self._expected = 0
+        self._unknown = 0  # how many streams go on that can't say how many tasks they will have
         self._troubles: Counter[str] = Counter()
         self.throttled: Callable[[], str | None] = lambda: None
         self.usage: Callable[[], Mapping[str, Usage]] = dict
-        self._detach = ForeignBus(foreign).attach(bus) if foreign is not None else None
 
     @property
     def uptime_s(self) -> float:
         """Seconds since the run began."""
         return time.monotonic() - self._began
 
-    def expect(self, tasks: int | None) -> None:
-        """Add to how many tasks there will be; once somebody can't say, nobody can."""
-        self._expected = None if tasks is None or self._expected is None else self._expected + tasks
+    def expect(self, tasks: int | None) -> Callable[[int], None]:
+        """Add to how many tasks there will be; None: nobody can say. Call what is returned with how many there were."""
+
+        def over(came: int) -> None:
+            self._expected += came - (tasks or 0)
+            self._unknown -= tasks is None
+
+        self._expected += tasks or 0
+        self._unknown += tasks is None
+        return over
 
     def open(self, run: RunInfo, sinks: Mapping[str, Sink]) -> None:
-        """Begin to tell the sinks of this run."""
+        """Begin to tell the sinks and the foreign bus of this run."""
         self.run = run
+        if self._foreign is not None:
+            self._detach = self._foreign.attach(self._bus)
         self._couriers = [SinkCourier(name, sink, run) for name, sink in sinks.items()]
         for courier in self._couriers:
             courier.start()
@@ -65,11 +82,11 @@ class Telling:
     def snapshot(self) -> RunSnapshot:
         """Return the run as it is now."""
         if self.run is None:
-            raise RuntimeError("the run has not begun")
+            raise PoolNotRunning("the pool has not been started")
         return self.fold.snapshot(
             self.run,
             time.monotonic(),
-            total=self._expected or None,
+            total=None if self._unknown else self._expected or None,
             throttled=self.throttled(),
             usage=self.usage(),
             sinks=self.health(),
@@ -80,24 +97,60 @@ class Telling:
         return [courier.health() for courier in self._couriers]
 
     def notes(self) -> list[str]:
-        """Return a line for people on each sink that did not go well, and on what went wrong with workers."""
-        workers = [f"{count} x a worker: {trouble}" for trouble, count in self._troubles.most_common(5)]
-        return [_note(health) for health in self.health() if health.state != "ok"] + workers
+        """Return a line for people on each sink and handler that did not go well, and on workers in trouble."""
+        sinks = [_note("sink", health) for health in self.health() if health.state != "ok"]
+        handlers = [_note("event handler", health) for health in self._handlers if health.state != "ok"]
+        workers = [f"{count} x a worker: {trouble}" for trouble, count in self._troubles.most_common(_TROUBLES)]
+        return sinks + handlers + workers
+
+    def stats(self, workers: Sequence[WorkerStats]) -> PoolStats:
+        """Return the run's statistics, with what its workers do."""
+        counts = self.fold.counts()
+        active = sum(1 for worker in workers if worker.status == "busy")
+        return PoolStats(
+            total_workers=len(workers),
+            active_workers=active,
+            idle_workers=len(workers) - active,
+            queued_tasks=counts.queued,
+            completed_tasks=counts.completed,
+            failed_tasks=counts.failed,
+            average_wait_time=self.fold.mean_wait_s,
+            average_processing_time=self.fold.mean_run_s,
+            resource_utilization={name: one.used for name, one in self.usage().items()},
+            submitted_tasks=counts.submitted,
+            running_tasks=counts.running,
+            retrying_tasks=counts.retrying,
+            cancelled_tasks=counts.cancelled,
+            timed_out_tasks=counts.timed_out,
+            uptime_s=self.uptime_s,
+        )
 
     async def conclude(self, summary: RunSummary, within_s: float) -> None:
-        """Let each sink have what waits for it and close, side by side, and give up on those that take longer."""
+        """Let sinks and handlers have what waits for them, side by side; give up on those that take longer."""
         deadline = time.monotonic() + within_s
         for courier in self._couriers:
             courier.conclude(summary, deadline)
-        loop = asyncio.get_running_loop()
-        waits = [loop.run_in_executor(None, courier.wait) for courier in self._couriers]
-        await asyncio.gather(self._bus.drain(within_s), *waits)
+        await asyncio.gather(self._bus.drain(within_s), in_threads([courier.wait for courier in self._couriers]))
+        self._handlers = self._bus.health()
         if self._detach is not None:
             self._detach()
+        if self._closes_bus:
+            await in_threads([self._bus.close])
 
 
-def _note(health: SinkHealth) -> str:
-    what = f"sink {health.name} is {health.state}: {health.delivered} events delivered, {health.dropped} dropped"
+async def in_threads(calls: Sequence[Callable[[], object]]) -> None:
+    """Make calls that block for a bounded time, side by side; not in the loop's own threads, which may all be taken."""
+    if calls:
+        loop = asyncio.get_running_loop()
+        threads = ThreadPoolExecutor(len(calls), thread_name_prefix="longshore-closing")
+        try:
+            await asyncio.gather(*(loop.run_in_executor(threads, call) for call in calls))
+        finally:
+            threads.shutdown(wait=False)
+
+
+def _note(kind: str, health: SinkHealth) -> str:
+    what = f"{kind} {health.name} is {health.state}: {health.delivered} events delivered, {health.dropped} dropped"
     if health.errors:
         what += f", {health.errors} error{'s' if health.errors > 1 else ''}"
     return f"{what}; the last: {health.last_error}" if health.last_error else what

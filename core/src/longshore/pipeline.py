@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from longshore._plugins.advice import nearest
+from longshore._processing import ProcessorCall
 from longshore._runtime.specs import is_coroutine_function
 from longshore.errors import PluginError, SettingsError
 from longshore.hookspecs import Processor
@@ -26,7 +27,6 @@ from longshore.plugins import PluginHost
 from longshore.processor import ProcessorContext, ProcessorMetadata
 from longshore.settings import LoadedSettings, Settings
 from longshore.task import Outcome, Resources, RetryPolicy, TaskState
-from longshore.worker import ProcessorCall
 
 Function = Callable[..., Any]  # Any: the user's function takes and gives what it likes
 

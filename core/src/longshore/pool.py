@@ -8,22 +8,22 @@ import os
 import random
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
 from longshore._delivery import EventBus
 from longshore._engine.engine import Engine, EngineConfig
-from longshore._engine.messages import Abort, Cancel, Drain, Pause, Unpause
+from longshore._engine.messages import Cancel, Pause, Unpause
 from longshore._intake import Intake
 from longshore._runtime.commit import Committer
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.probing import Probing
 from longshore._submit import Submitter
-from longshore._telling import Telling
-from longshore.errors import PoolNotRunning
+from longshore._telling import Telling, in_threads
+from longshore.errors import PluginError, PoolNotRunning
 from longshore.events import EventBatch, Happened, TasksSettled
 from longshore.hookspecs import Executor, Journal, Probe, Sink, WorkerNotice
 from longshore.plugins import HookCaller, PluginHost
@@ -33,6 +33,7 @@ from longshore.task import TaskOptions
 
 _log = logging.getLogger("longshore.pool")
 _CLOSE_S = 5.0  # what executors, journal and sinks get to close in, each
+_PROBE_S = 1.0  # what probes get to come back in; one that hangs is left to itself
 
 
 class WorkerPool(Submitter):
@@ -76,6 +77,7 @@ class WorkerPool(Submitter):
         self._plugins = PluginHost(self.settings.plugins)
         self._running = False
         self._started = False
+        self._ending: asyncio.Task[RunSummary] | None = None
 
     # ---- life
 
@@ -87,8 +89,10 @@ class WorkerPool(Submitter):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Wait for what was submitted, or cancel it if an exception is leaving."""
-        await self.stop(None if error is None else 0.0)
+        """Wait for what was submitted, or cancel it if an exception is leaving; PoolNotRunning if the pool failed."""
+        summary = await self.stop(None if error is None else 0.0)
+        if error is None and summary is not None and summary.state == "failed":
+            raise PoolNotRunning(f"the pool has failed: {summary.error}") from self._driver.failure
 
     async def start(self) -> None:
         """Take work from now on; a second call does nothing. Raises with nothing left open.
@@ -96,26 +100,41 @@ class WorkerPool(Submitter):
         PluginError for a plugin that is missing or broken, SettingsError for its options, JournalError for a journal
         that does not open.
         """
+        if self._ending is not None and not self._ending.done():
+            await asyncio.wait({self._ending})
         if self._running:
             return
-        if self._started and self._own_bus:
-            self.events = EventBus()
         token, started = secrets.token_hex(3), datetime.now(UTC)
         sinks, probes, hooks = self._make_sinks(), self._make_probes(), self._make_hooks()
-        self._telling = Telling(self.events, self._foreign)
+        telling = Telling(self.events, self._foreign, closes_bus=self._own_bus)
         run = RunInfo(
             run_id=f"{started:%Y%m%dT%H%M%S}-{token}", started=started, snapshot=self.snapshot, **self._run_facts
         )
         await self._open_journal(run)
+        self._telling, self._hooks, self._ending = telling, hooks, None
+        try:
+            self._put_together(token, probes)
+            telling.open(run, sinks)
+            self._probing.start()
+        except BaseException:  # such as no more threads to be had
+            if self._committer is not None:
+                await self._committer.stop(_CLOSE_S)
+            raise
+        self._running = self._started = True
+        config, settings = self.config.model_dump(mode="json"), self.settings.model_dump(mode="json")
+        self._publish(Happened("worker_pool_started", {"run": run.run_id, "config": config}))
+        hooks.pool_started(PoolInfo(run_id=run.run_id, executors={}, settings=settings))
+
+    def _put_together(self, token: str, probes: Mapping[str, Probe]) -> None:
+        """Make what decides and acts in the run that begins."""
         self._driver = Driver(
             self._make_engine(), publish=self._publish, notice=self._notice, committer=self._committer
         )
         self._executors = Executors(self._driver, self._make_executor, self._workers)
-        self._hooks = hooks
         self._ways_in = Intake(
             self._driver,
             self._executors,
-            hooks,
+            self._hooks,
             self.snapshot,
             token=token,
             default_executor=self.settings.executor,
@@ -124,64 +143,66 @@ class WorkerPool(Submitter):
         self._probing = Probing(probes, self._executors.pids)
         self._telling.throttled = self._driver.engine.held_because
         self._telling.usage = self._probing.usage
-        self._telling.open(run, sinks)
-        self._probing.start()
-        self._running = self._started = True
-        config, settings = self.config.model_dump(mode="json"), self.settings.model_dump(mode="json")
-        self._publish(Happened("worker_pool_started", {"run": run.run_id, "config": config}))
-        hooks.pool_started(PoolInfo(run_id=run.run_id, executors={}, settings=settings))
 
     async def stop(self, timeout: float | None = None) -> RunSummary | None:
         """Take no more work, let what was accepted end within `timeout` seconds (None: no bound), cancel the rest.
 
-        Streams give what has ended and then raise PoolNotRunning if they had more. Returns the run's summary; None if
-        the pool was not running.
+        A paused pool goes on for that. Streams give what was begun and then raise PoolNotRunning if they had more.
+        Returns the run's summary, also to those that call it meanwhile; None if the pool is not running. Cancelled
+        itself, it cancels the tasks, closes all there is, and only then ends.
         """
-        if not self._running:
+        if self._running:
+            self._running = False
+            self._driver.drain()
+            self._ending = asyncio.get_running_loop().create_task(self._end(), name="longshore-stop")
+        ending = self._ending
+        if ending is None or ending.done():
             return None
-        self._running = False
-        state, error = await self._drain(timeout)
-        await self._stop_executors()
+        try:
+            _, late = await asyncio.wait({ending}, timeout=timeout)
+            if late:
+                self._driver.abort()
+                await asyncio.wait({ending})
+        except asyncio.CancelledError:
+            self._driver.abort()
+            await asyncio.wait({ending})
+            raise
+        return ending.result()
+
+    async def _end(self) -> RunSummary:
+        """Wait for the end of all tasks, or for `abort`; then close everything, whatever state it is in."""
+        drained = await self._driver.wait_until_drained()
+        error = await self._stop_executors()
         if self._committer is not None and not await self._committer.stop(_CLOSE_S):
-            state, error = "failed", "the journal did not close in time"
+            error = "the journal did not close in time"
         if self._driver.failure is not None:
-            state, error = "failed", str(self._driver.failure)
+            error = str(self._driver.failure)
+        state = "failed" if error is not None else "completed" if drained else "stopped"
         self._probing.stop()
         self._publish(Happened("worker_pool_stopped", {"run": self.run_id, "uptime_s": self._telling.uptime_s}))
         self._driver.close()
-        await self._telling.conclude(self._sum_up(state, error), _CLOSE_S)
-        self.summary = self._sum_up(state, error)
-        self._hooks.pool_stopped(self.summary)
-        loop = asyncio.get_running_loop()
-        if self._own_bus:
-            await loop.run_in_executor(None, self.events.close)
-        await loop.run_in_executor(None, self._probing.join, 1.0)
-        return self.summary
+        await asyncio.gather(
+            self._telling.conclude(self._sum_up(state, error), _CLOSE_S),
+            in_threads([lambda: self._probing.join(_PROBE_S)]),
+        )
+        self.summary = summary = self._sum_up(state, error)
+        self._hooks.pool_stopped(summary)
+        return summary
 
-    async def _drain(self, timeout: float | None) -> tuple[str, str | None]:
-        """Let all there is end, or cancel it when the time is over; return the run's state and why."""
-        self._driver.stimulate(Drain())
-        try:
-            if not self._driver.idle:
-                await asyncio.wait_for(self._driver.wait_until_idle(), timeout)
-        except TimeoutError:
-            self._driver.stimulate(Abort())
-            return "stopped", None
-        except PoolNotRunning:
-            return "failed", str(self._driver.failure)
-        return "completed", None
-
-    async def _stop_executors(self) -> None:
-        """Stop all executors, and take in what they still report."""
+    async def _stop_executors(self) -> str | None:
+        """Stop all executors, take in what they still report, have that committed; return what went wrong."""
         deadline = time.monotonic() + _CLOSE_S
         await asyncio.sleep(0)  # an Abort that was just asked for reaches the executors first
         await self._executors.stop(deadline)
         try:
-            await asyncio.wait_for(self._driver.wait_until_idle(), max(0.1, deadline - time.monotonic()))
+            await asyncio.wait_for(self._driver.wait_until_idle(), max(0.5, deadline - time.monotonic()))
         except TimeoutError:
-            self._driver.fail(PoolNotRunning("an executor did not report what became of its attempts"))
+            reported = self._driver.engine.idle
+            who = "the journal did not commit in time" if reported else "an executor did not report all its attempts"
+            self._driver.fail(PoolNotRunning(who))
         except PoolNotRunning as known:
-            _log.debug("%s", known)
+            return str(known)
+        return None
 
     async def _open_journal(self, run: RunInfo) -> None:
         self._committer: Committer | None = None
@@ -206,13 +227,15 @@ class WorkerPool(Submitter):
     @property
     def run_id(self) -> str:
         """The id of the run; rises with time."""
-        run = self._telling.run
+        run = self._telling.run if self._started else None
         if run is None:
             raise PoolNotRunning("the pool has not been started")
         return run.run_id
 
     async def wait_for_completion(self, timeout: float | None = None) -> bool:
         """Wait until nothing is queued or running; False when that takes longer than `timeout` seconds."""
+        if not self._started:
+            return True
         try:
             await asyncio.wait_for(self._driver.wait_until_idle(), timeout)
         except TimeoutError:
@@ -221,63 +244,59 @@ class WorkerPool(Submitter):
 
     def cancel(self, task_id: str) -> None:
         """Ask for a task to end; unknown and ended ones are ignored. From any thread."""
-        self._driver.inject(lambda: self._driver.stimulate(Cancel((task_id,), "cancelled by id")))
+        self._inject(lambda driver: driver.stimulate(Cancel((task_id,), "cancelled by id")))
 
     def cancel_all(self, message: str = "cancelled") -> None:
         """Cancel everything that is queued or running, and go on taking work. From any thread."""
-        self._driver.inject(
-            lambda: self._driver.stimulate(Cancel([task.task_id for task in self._driver.engine.live()], message))
-        )
+        self._inject(lambda driver: driver.stimulate(Cancel([task.task_id for task in driver.engine.live()], message)))
 
     def pause(self) -> None:
         """Start nothing new until `unpause`; running tasks go on. From any thread."""
-        self._driver.inject(lambda: self._driver.stimulate(Pause()))
+        self._inject(lambda driver: driver.stimulate(Pause()))
 
     def unpause(self) -> None:
         """Start work again. From any thread."""
-        self._driver.inject(lambda: self._driver.stimulate(Unpause()))
+        self._inject(lambda driver: driver.stimulate(Unpause()))
 
     def resize(self, executor: str, workers: int) -> None:
-        """Change how many workers an executor has; running tasks go on. From any thread."""
+        """Change how many workers an executor has; running tasks go on. From any thread.
+
+        Raises ValueError and PluginError for what can't be; an executor that can't follow goes on as it was.
+        """
         if workers < 1:
             raise ValueError(f"workers must be at least 1, not {workers}")
-        self._driver.inject(lambda: self._executors.resize(executor, workers))
+        self._workers(executor)
+        if executor != "inline":
+            self._plugins.load("executors", executor)
+        self._inject(lambda _: self._executors.resize(executor, workers))
+
+    def _inject(self, act: Callable[[Driver], None]) -> None:
+        """Have the driver do something on its thread."""
+        if not self._started:
+            raise PoolNotRunning("the pool has not been started")
+        driver = self._driver
+        driver.inject(lambda: act(driver))
 
     def snapshot(self) -> RunSnapshot:
-        """Return the run as it is now. From any thread."""
+        """Return the run as it is now, or was at its end. From any thread."""
+        if not self._started:
+            raise PoolNotRunning("the pool has not been started")
         return self._telling.snapshot()
 
     def get_stats(self) -> PoolStats:
-        """Return the pool's statistics; cheap."""
-        fold, counts = self._telling.fold, self._telling.fold.counts()
-        workers = self.get_worker_stats()
-        active = sum(1 for worker in workers if worker.status == "busy")
-        usage = self._probing.usage()
-        return PoolStats(
-            total_workers=len(workers),
-            active_workers=active,
-            idle_workers=len(workers) - active,
-            queued_tasks=counts.queued,
-            completed_tasks=counts.completed,
-            failed_tasks=counts.failed,
-            average_wait_time=fold.mean_wait_s,
-            average_processing_time=fold.mean_run_s,
-            resource_utilization={name: one.used for name, one in usage.items()},
-            submitted_tasks=counts.submitted,
-            running_tasks=counts.running,
-            retrying_tasks=counts.retrying,
-            cancelled_tasks=counts.cancelled,
-            timed_out_tasks=counts.timed_out,
-            uptime_s=self._telling.uptime_s,
-        )
+        """Return the pool's statistics; cheap. Those of the last run once it has stopped."""
+        return self._telling.stats(self.get_worker_stats()) if self._started else PoolStats()
 
     def get_worker_stats(self) -> list[WorkerStats]:
         """Return what each worker of each executor in use is doing."""
-        return self._executors.workers()
+        return self._executors.workers() if self._started else []
 
-    def expect(self, tasks: int | None) -> None:
-        """Tell progress of so many tasks to come, beside those of streams that know; None if nobody can say."""
-        self._telling.expect(tasks)
+    def expect(self, tasks: int | None) -> Callable[[int], None]:
+        """Tell progress of so many tasks to come, beside those of streams; None if nobody can say.
+
+        Returns what may be called once with how many there were in the end.
+        """
+        return self._telling.expect(tasks)
 
     def _taking(self) -> Intake:
         """Return the way in while there is one."""
@@ -319,11 +338,20 @@ class WorkerPool(Submitter):
         return sinks
 
     def _make_probes(self) -> dict[str, Probe]:
-        """Make the probes; one that is only enabled by default may be missing."""
-        by_default = "probes" not in self.settings.model_fields_set
-        installed = {candidate.name for candidate in self._plugins.candidates("probes")} if by_default else set()
-        names = [name for name in self.settings.probes if not by_default or name in installed]
-        return {name: self._plugins.create("probes", name, self.settings.table("probes", name)) for name in names}
+        """Make the probes; one that is only enabled by default may be missing, disabled or broken."""
+        if "probes" in self.settings.model_fields_set:
+            return {name: self._make_probe(name) for name in self.settings.probes}
+        probes: dict[str, Probe] = {}
+        for name in self.settings.probes:
+            try:
+                probes[name] = self._make_probe(name)
+            except PluginError as error:
+                _log.info("the machine is not measured: %s", error)
+        return probes
+
+    def _make_probe(self, name: str) -> Probe:
+        probe: Probe = self._plugins.create("probes", name, self.settings.table("probes", name))
+        return probe
 
     def _make_hooks(self) -> HookCaller:
         return self._plugins.hooks(self.settings.hooks, self.settings.tables("hooks"))

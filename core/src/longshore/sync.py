@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from longshore._submit import Submitter
     from longshore.settings import Settings, WorkerConfig
 
+_log = logging.getLogger("longshore.sync")
 _HANDED_MOST = 16  # batches the thread may be ahead of its caller
+_END_S = 20.0  # what the thread gets to end once it was told to: more than a pool needs to stop
 Open = Callable[["Submitter"], "Stream[Any]"]  # Any: an outcome, or a user's result
 
 
@@ -32,8 +35,9 @@ def outcomes(
 ) -> Generator[Outcome, None, None]:
     """Call `function` with each item; yield an Outcome per item as they end (`ordered`: in input order).
 
-    Lazy and bounded, never raises for a task. `items` are iterated in another thread. `options` are those of
-    `pool.options`; `workers` is how many each executor may have. Closing the generator cancels what is left.
+    Lazy and bounded, never raises for a task. `items` are iterated in another thread, and while that waits for one
+    nothing is given. `options` are those of `pool.options`; `workers` is how many each executor may have. Closing the
+    generator cancels what is left.
     """
     bridge = _Bridge(
         lambda pool: pool.options(**options).outcomes(function, items, total=total, ordered=ordered), workers, settings
@@ -64,11 +68,12 @@ class _Bridge:
         self._handed: queue.Queue[list[Any] | BaseException | None] = queue.Queue()
         self._slots = threading.Semaphore(_HANDED_MOST)
         self._closing = False
+        self._begun = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
 
     def run(self) -> Generator[Any, None, None]:  # Any: an outcome, or a user's result
-        thread = threading.Thread(target=lambda: asyncio.run(self._serve()), name="longshore-sync", daemon=True)
+        thread = threading.Thread(target=self._work, name="longshore-sync", daemon=True)
         thread.start()
         try:
             while (batch := self._handed.get()) is not None:
@@ -78,23 +83,33 @@ class _Bridge:
                 yield from batch
         finally:
             self._close()
-            thread.join()
+            thread.join(_END_S)
+            if thread.is_alive():
+                _log.warning("what ran in the background has not ended after %g s, and is left to itself", _END_S)
 
     def _close(self) -> None:
         """Have the thread cancel what is left, wherever it waits."""
         self._closing = True
         self._slots.release()
+        self._begun.wait(_END_S)
         if self._loop is not None and self._task is not None:
             with suppress(RuntimeError):  # the loop has ended by itself
                 self._loop.call_soon_threadsafe(self._task.cancel)
 
+    def _work(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - such as no loop to be had; the caller's thread raises it
+            self._handed.put(error)
+        finally:
+            self._begun.set()
+
     async def _serve(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self._begun.set()
         try:
             await self._stream()
-        except asyncio.CancelledError:
-            self._handed.put(None)
-        except BaseException as error:  # noqa: BLE001 - the caller's thread raises it
+        except BaseException as error:  # noqa: BLE001 - the caller's thread raises it, unless it closed: then nobody looks
             self._handed.put(error)
         else:
             self._handed.put(None)

@@ -218,7 +218,7 @@ class Outcome(Struct, frozen=True, eq=False):
             return self.value
         if isinstance(self.exception, Exception):
             raise self.exception
-        raise self.failure()
+        raise self.failure() from self.exception
 
     def failure(self) -> TaskFailed:
         """Return an exception of ours that says what is known of the failure."""

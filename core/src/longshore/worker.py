@@ -16,12 +16,10 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from types import CoroutineType
 from typing import IO, Any, TypeVar
 
-from longshore.errors import LongshoreError, TaskCancelled, TaskFailed
+from longshore.errors import LongshoreError, TaskCancelled
 from longshore.events import ProgressUpdate
-from longshore.processor import ProcessorContext, ProcessorResult
 from longshore.records import WorkerStats
 from longshore.task import Attempt, ErrorRecord, Outcome, TaskState
 
@@ -371,48 +369,3 @@ def _traceback(exception: BaseException) -> str:
         return "".join(traceback.format_exception(exception))[-_TEXT_CAP:]
     except BaseException as error:  # noqa: BLE001 - formatting calls user code, which may raise anything
         return f"<the traceback could not be made: {type(error).__name__}>"
-
-
-class ProcessorCall:
-    """The function of a processor's tasks: one processor per worker, made and initialised on its first task there.
-
-    Travels by the processor's class; a worker keeps the instance in its seat, under this call's name and version.
-    """
-
-    __slots__ = ("factory", "name")
-
-    def __init__(self, factory: Callable[[], Any], name: str) -> None:  # Any: a Processor, by contract
-        """Call `factory()` for the instance; it must be picklable for executors that leave the process."""
-        self.factory = factory
-        self.name = name
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Travel by the factory."""
-        return ProcessorCall, (self.factory, self.name)
-
-    def instance(self) -> Any:  # Any: a Processor, by contract
-        """Return this worker's processor, making and initialising it on first use."""
-        state = current_task().worker_state
-        key = f"processor:{self.name}"
-        held = state.get(key)
-        if held is None or held[0] is not self.factory:
-            processor = self.factory()
-            processor.initialize()
-            held = state[key] = (self.factory, processor)
-        return held[1]
-
-    def __call__(self, context: ProcessorContext) -> Any:  # Any: the result's data, JSON-safe values
-        """Process one document; a result with status "failed" is raised as TaskFailed, with its first error's text."""
-        result = self.instance().process(context)
-        if isinstance(result, CoroutineType):
-            import asyncio  # a worker that runs plain functions only has no other use for it
-
-            result = asyncio.run(result)
-        return self.unpack(result)
-
-    def unpack(self, result: ProcessorResult) -> ProcessorResult:
-        """Return a completed result; raise for a failed one."""
-        if result.status == "failed":
-            message = "; ".join(result.errors) or f"processor {self.name} returned status failed"
-            raise TaskFailed(message, processor=self.name, reason=result.metadata.get("reason"))
-        return result

@@ -10,6 +10,7 @@ import sys
 import tomllib
 import zipfile
 from collections.abc import Callable
+from contextvars import copy_context
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any
@@ -219,9 +220,13 @@ def test_pages_are_reported_as_progress(tmp_path: Any, maker: ModuleType) -> Non
     processor = ExtractProcessor()
     task = Task("t", TaskSpec(function=processor.process, name="extract", executor="inline"))
     seat.attempt = Attempt.of(task)
-    bind(seat)
-    processor.process(ProcessorContext(document_id="d", file_path=str(path)))
-    seat.finish()
+
+    def in_a_worker() -> None:
+        bind(seat)
+        processor.process(ProcessorContext(document_id="d", file_path=str(path)))
+        seat.finish()
+
+    copy_context().run(in_a_worker)  # so that the seat is nobody's after this test
     assert (updates[-1].completed_steps, updates[-1].total_steps, updates[-1].message) == (3, 3, "pages")
 
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 
 from longshore.errors import JournalError
 from longshore.hookspecs import Journal
 from longshore.records import CommitBatch, RunInfo
-from longshore.task import Outcome, TaskSpec
+from longshore.task import Outcome, Priority, TaskSpec
 
 _Group = tuple[TaskSpec, Sequence[Outcome]]
+_END_S = 1.0  # the thread has nothing left to do but to end
 
 
 class Committer:
@@ -35,8 +37,8 @@ class Committer:
         failed: Callable[[BaseException], None],
     ) -> None:
         """Take the journal; nothing is opened before `start`."""
-        self.waiting = 0
-        """How many outcomes are not told yet."""
+        self.waiting = [0, 0]
+        """How many outcomes are not told yet: of ordinary and of urgent tasks."""
         self._journal = journal
         self._run = run
         self._told = told
@@ -44,26 +46,32 @@ class Committer:
         self._failed = failed
         self._queue: SimpleQueue[_Group | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._closed: asyncio.Future[None] = self._loop.create_future()
         self._broken = False
         self._thread = threading.Thread(target=self._write, name="longshore-journal", daemon=True)
 
     async def start(self) -> None:
         """Open the journal on its thread; raises JournalError when that fails."""
-        opened: asyncio.Future[None] = self._loop.create_future()
-        self._opened = opened
         self._thread.start()
-        await opened
+        try:
+            await self._opened
+        except BaseException:
+            self._queue.put(None)  # given up on while it opens: then it is closed as soon as it is open
+            raise
 
     def commit(self, spec: TaskSpec, outcomes: Sequence[Outcome]) -> None:
         """Queue outcomes for the next commit."""
-        self.waiting += len(outcomes)
+        self.waiting[spec.priority is Priority.CRITICAL] += len(outcomes)
         self._queue.put((spec, outcomes))
 
     async def stop(self, deadline_s: float) -> bool:
         """Commit what is queued, close the journal; False when that took longer than `deadline_s`."""
         self._queue.put(None)
-        await self._loop.run_in_executor(None, self._thread.join, deadline_s)
-        return not self._thread.is_alive()
+        closed, _ = await asyncio.wait({self._closed}, timeout=deadline_s)
+        if closed:
+            self._thread.join(_END_S)
+        return bool(closed)
 
     # ---- on the journal's thread
 
@@ -72,15 +80,19 @@ class Committer:
             self._journal.open(self._run)
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and the caller waits
             broken = _journal_error("open", error)
-            self._post(lambda: self._opened.set_exception(broken))
-            return
-        self._post(lambda: self._opened.set_result(None))
-        while True:
+            self._post(lambda: self._has_opened(broken))
+        else:
+            self._post(lambda: self._has_opened(None))
+            self._write_groups()
+        self._post(lambda: self._closed.set_result(None))
+
+    def _write_groups(self) -> None:
+        """Commit what comes, until told to end; then close the journal."""
+        last = False
+        while not last:
             groups, last = self._next()
             if groups and not self._broken:
                 self._commit(groups)
-            if last:
-                break
         try:
             self._journal.close()
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
@@ -109,13 +121,20 @@ class Committer:
         else:
             self._post(lambda: self._release(groups))
 
+    def _has_opened(self, broken: JournalError | None) -> None:
+        if not self._opened.done():
+            if broken is None:
+                self._opened.set_result(None)
+            else:
+                self._opened.set_exception(broken)
+
     def _post(self, act: Callable[[], None]) -> None:
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):  # the loop was closed under the pool: nobody waits any more
             self._loop.call_soon_threadsafe(act)
 
     def _release(self, groups: list[_Group]) -> None:
         for spec, outcomes in groups:
-            self.waiting -= len(outcomes)
+            self.waiting[spec.priority is Priority.CRITICAL] -= len(outcomes)
             self._told(spec, outcomes)
         self._after()
 

@@ -32,15 +32,13 @@ from longshore._engine.messages import (
     Unpause,
 )
 from longshore._runtime.commit import Committer
+from longshore._runtime.turnstile import Turnstile
 from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable
 from longshore.events import EventBatch, ProgressUpdate, TasksProgressed, TasksSettled
 from longshore.hookspecs import CancelRequest, Executor, WorkerNotice
 from longshore.task import Attempt, Outcome, Priority, Task, TaskSpec
 
-
 _log = logging.getLogger("longshore.pool")
-_Wait = asyncio.Future[bool]
-"""Somebody who waits for room: True lets him in."""
 
 
 class Owner(Protocol):
@@ -93,16 +91,18 @@ class Driver:
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
+        self._submits: list[Submit] = []
         self._stimuli: list[Stimulus] = []
         self._inbox: deque[Callable[[], None]] = deque()
         self._owners: dict[TaskSpec, Owner] = {}
+        self.others: Owner | None = None
+        """Who is sent the outcomes of specs that nobody owns; what is not his he ignores."""
         self._feeders: deque[Feeder] = deque()
         self._pending = [0, 0]  # submitted here, not yet seen by the engine: ordinary, urgent
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = float("inf")
-        self._waiting_for_room: tuple[deque[_Wait], deque[_Wait]] = (deque(), deque())  # ordinary, urgent
-        self._granted = [0, 0]  # let in and about to submit: ordinary, urgent
+        self._turnstiles = (Turnstile(self.wake), Turnstile(self.wake))  # ordinary, urgent
         self._waiting_for_idle: list[asyncio.Future[None]] = []
         self._draining = self._aborting = self._closed = False
 
@@ -113,7 +113,7 @@ class Driver:
         self._owners[spec] = owner
 
     def disown(self, spec: TaskSpec) -> None:
-        """Send the outcomes of a spec's tasks to nobody."""
+        """Send the outcomes of a spec's tasks to nobody but `others`."""
         self._owners.pop(spec, None)
 
     def feed(self, feeder: Feeder) -> None:
@@ -130,12 +130,15 @@ class Driver:
         """Return how many more tasks may be submitted now; outcomes that wait for their commit count as queued."""
         urgent = priority is Priority.CRITICAL
         uncommitted = self._committer.waiting[urgent] if self._committer is not None else 0
-        return max(0, self.engine.room(priority) - self._pending[urgent] - self._granted[urgent] - uncommitted)
+        return max(
+            0, self.engine.room(priority) - self._pending[urgent] - self._turnstiles[urgent].granted - uncommitted
+        )
 
     def submit(self, spec: TaskSpec, tasks: Sequence[Attempt]) -> None:
         """Submit tasks for which there is room."""
         self._pending[spec.priority is Priority.CRITICAL] += len(tasks)
-        self.stimulate(Submit(spec, tasks))
+        self._submits.append(Submit(spec, tasks))
+        self.wake()
 
     def stimulate(self, stimulus: Stimulus) -> None:
         """Queue a stimulus and see to a step."""
@@ -151,22 +154,10 @@ class Driver:
     async def wait_for_room(self, priority: Priority) -> None:
         """Wait until there is room, in the order of asking; it is the caller's until he next awaits something."""
         self.check()
-        urgent = priority is Priority.CRITICAL
-        waiting = self._waiting_for_room[urgent]
-        if self.room(priority) > 0 and not waiting:
-            return
-        future: _Wait = self._loop.create_future()
-        waiting.append(future)
-        granted = False
-        try:
-            granted = await future
-        finally:
-            if not granted and future.done() and not future.cancelled():
-                granted = future.result()  # let in, and cancelled before he could come
-            if granted:
-                self._granted[urgent] -= 1
-                self.wake()
-        self.check()
+        turnstile = self._turnstiles[priority is Priority.CRITICAL]
+        if turnstile or self.room(priority) <= 0:
+            await turnstile.wait()
+            self.check()
 
     async def wait_until_idle(self) -> None:
         """Wait until every accepted task has ended and been told; PoolNotRunning if the pool fails."""
@@ -189,7 +180,7 @@ class Driver:
     @property
     def idle(self) -> bool:
         """Whether every accepted task has ended and been told, and no stream is about to give more."""
-        if self._stimuli or self._inbox or not self.engine.idle:
+        if self._submits or self._stimuli or self._inbox or not self.engine.idle:
             return False
         uncommitted = self._committer is not None and any(self._committer.waiting)
         return not uncommitted and not any(feeder.hungry for feeder in self._feeders)
@@ -213,8 +204,7 @@ class Driver:
         for feeder in feeders:
             feeder.cut(PoolNotRunning("the pool was stopped before the stream had given all its items"))
         self._turn_away()
-        self.stimulate(Unpause())
-        self.stimulate(Drain())
+        self.inject(lambda: self._stimuli.extend((Unpause(), Drain())))  # behind a `pause` that is on its way
 
     def abort(self) -> None:
         """Cancel what there is, if there is anything."""
@@ -253,16 +243,15 @@ class Driver:
         self._give_up_on_owners(PoolNotRunning("the pool has stopped, and the outcome of this task is not known"))
 
     def _turn_away(self) -> None:
-        for waiting in self._waiting_for_room:
-            for future in waiting:
-                if not future.done():
-                    future.set_result(False)
-            waiting.clear()
+        for turnstile in self._turnstiles:
+            turnstile.turn_away()
 
     def _give_up_on_owners(self, refusal: LongshoreError) -> None:
         owners, self._owners = self._owners, {}
-        for owner in set(owners.values()):
+        for owner in owners.values():
             owner.refuse((), refusal)
+        if self.others is not None:
+            self.others.refuse((), refusal)
 
     # ---- from any thread
 
@@ -310,8 +299,8 @@ class Driver:
             if self.failure is not None:
                 return  # nobody waits any more, and what broke may break again
             self._pull()
-            stimuli, self._stimuli = self._stimuli, []
-            self._pending = [0, 0]
+            stimuli = [*self._submits, *self._stimuli]  # these first: a retry would take the room that was promised
+            self._submits, self._stimuli, self._pending = [], [], [0, 0]
             for command in self.engine.handle(stimuli or (Tick(),), now):
                 self._carry_out(command)
         except Exception as error:  # noqa: BLE001 - an executor or sink that breaks its contract must not hang the pool
@@ -331,7 +320,7 @@ class Driver:
             attempts = feeder.pull(-(-room // others)) if room else []
             if attempts:
                 self._pending[feeder.spec.priority is Priority.CRITICAL] += len(attempts)
-                self._stimuli.append(Submit(feeder.spec, attempts))
+                self._submits.append(Submit(feeder.spec, attempts))
 
     def _carry_out(self, command: Command) -> None:
         match command:
@@ -351,7 +340,7 @@ class Driver:
 
     def tell(self, spec: TaskSpec, outcomes: Sequence[Outcome]) -> None:
         """Tell callers, then everybody, of outcomes that stand."""
-        owner = self._owners.get(spec)
+        owner = self._owners.get(spec, self.others)
         if owner is not None:
             owner.settle(outcomes)
         self._publish(TasksSettled(spec, outcomes))
@@ -359,7 +348,7 @@ class Driver:
     def _refuse(self, refusal: Refuse) -> None:
         kinds = {"full": QueueFull, "never": ResourceUnavailable, "closed": PoolNotRunning}
         for task in refusal.tasks[:1]:
-            owner = self._owners.get(task.spec)
+            owner = self._owners.get(task.spec, self.others)
             if owner is not None:
                 error = kinds[refusal.cause](f"task {task.spec.name} was refused: {refusal.message}")
                 owner.refuse(refusal.tasks, error)
@@ -371,14 +360,9 @@ class Driver:
 
     def _let_in(self) -> None:
         """Let those in who wait for room, and see to another step while streams have more and there is room."""
-        for urgent, waiting in enumerate(self._waiting_for_room):
-            room = self.room(Priority.CRITICAL if urgent else Priority.NORMAL) if waiting else 0
-            while waiting and room > 0:
-                future = waiting.popleft()
-                if not future.done():
-                    future.set_result(True)
-                    self._granted[urgent] += 1
-                    room -= 1
+        for turnstile, priority in zip(self._turnstiles, (Priority.NORMAL, Priority.CRITICAL), strict=True):
+            if turnstile:
+                turnstile.let_in(self.room(priority))
         if any(feeder.hungry and self.room(feeder.spec.priority) > 0 for feeder in self._feeders):
             self.wake()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 
 from longshore._runtime.driver import Driver
@@ -14,6 +15,8 @@ from longshore.hookspecs import Executor, ResizeRequest
 from longshore.records import WorkerStats
 
 _log = logging.getLogger("longshore.pool")
+_START_S = 1.0  # what one that is just starting gets to finish that before it is stopped
+_GRACE_S = 5.0  # past the deadline, for one that kills what would not end
 
 
 class Executors:
@@ -39,13 +42,16 @@ class Executors:
         return executor
 
     def resize(self, name: str, workers: int) -> None:
-        """Have an executor change its number of workers."""
+        """Have an executor change its number of workers, as soon as it has started."""
         self.get(name)
         self._starting[name].add_done_callback(lambda _: self._resize(name, workers))
 
     def _resize(self, name: str, workers: int) -> None:
         if name in self._up:
-            self._up[name].resize(ResizeRequest(workers))
+            try:
+                self._up[name].resize(ResizeRequest(workers))
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it has the workers it had
+                _log.warning("executor %s could not be resized to %d workers: %r", name, workers, error)
 
     def workers(self) -> list[WorkerStats]:
         """Return what each worker of each executor is doing."""
@@ -56,21 +62,29 @@ class Executors:
         return [pid for executor in list(self._up.values()) for pid in executor.pids()]
 
     async def stop(self, deadline: float) -> None:
-        """Stop all side by side by `deadline` (monotonic seconds)."""
+        """Stop all side by side by `deadline` (monotonic seconds), and give up on those that take much longer."""
         if self._starting:
-            await asyncio.wait(self._starting.values(), timeout=1.0)  # half started is harder to stop than started
+            await asyncio.wait(self._starting.values(), timeout=_START_S)  # half started is harder to stop than started
         for starting in self._starting.values():
             starting.cancel()
-        executors = dict(self._up)
-        results = await asyncio.gather(*(one.stop(deadline) for one in executors.values()), return_exceptions=True)
-        for name, result in zip(executors, results, strict=True):
-            if isinstance(result, BaseException):
-                _log.warning("executor %s did not stop cleanly: %r", name, result)
+        up, self._up = self._up, {}
+        stopping = {asyncio.ensure_future(executor.stop(deadline)): name for name, executor in up.items()}
+        if not stopping:
+            return
+        ended, late = await asyncio.wait(stopping, timeout=max(0.0, deadline - time.monotonic()) + _GRACE_S)
+        for task in late:
+            task.cancel()
+            _log.warning("executor %s did not stop in time, and is left to itself", stopping[task])
+        for task in ended:
+            if task.exception() is not None:
+                _log.warning("executor %s did not stop cleanly: %r", stopping[task], task.exception())
 
     async def _start(self, name: str, executor: Executor, host: Host) -> None:
         try:
             await executor.start(host)
-        except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and those who wait are told
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and those who wait are told
             failure = PluginError(f"executor {name} could not start: {type(error).__name__}: {error}", name=name)
             failure.__cause__ = error
             self._driver.fail(failure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any, Generic, TypeVar
 
 from longshore._engine.messages import Cancel
@@ -29,7 +29,7 @@ class Handle(Generic[T]):
         self._driver = driver
         self._outcome: Outcome | None = None
         self._refusal: LongshoreError | None = None
-        self._waiters: list[Callable[[], None]] = []
+        self._waiters: list[asyncio.Future[None]] = []
 
     def __repr__(self) -> str:
         """Show id and state."""
@@ -69,26 +69,24 @@ class Handle(Generic[T]):
         value: T = outcome.unwrap()
         return value
 
-    def on_done(self, callback: Callable[[], None]) -> None:
-        """Call `callback` on the loop once the task has ended; at once if it has."""
-        if self.done:
-            callback()
-        else:
-            self._waiters.append(callback)
-
     async def _ended(self) -> None:
         if self.done:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiters.append(lambda: None if future.done() else future.set_result(None))
-        await future
+        self._waiters.append(future)
+        try:
+            await future
+        finally:
+            if not self.done:
+                self._waiters.remove(future)
 
     def _settle(self, outcome: Outcome | None, refusal: LongshoreError | None = None) -> None:
         self._outcome = outcome
         self._refusal = refusal
         waiters, self._waiters = self._waiters, []
-        for wake in waiters:
-            wake()
+        for future in waiters:
+            if not future.done():
+                future.set_result(None)
 
 
 class HandleTable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from types import CoroutineType
 
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
@@ -97,6 +98,9 @@ class InlineExecutor:
         try:
             seat.prepare(attempt.spec.initializer)
             value = attempt.spec.function(*attempt.args, **(attempt.kwargs or {}))
+            if isinstance(value, CoroutineType):
+                value.close()
+                raise TypeError(f"{attempt.spec.name} returned a coroutine: name executor='asyncio' for it")
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, and it costs this task only
             outcome = failed(attempt, error, started, time.monotonic(), seat.worker_id)
         else:

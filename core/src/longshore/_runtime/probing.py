@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from longshore.hookspecs import Probe
@@ -11,6 +12,8 @@ from longshore.records import Reading, ReadRequest, Usage
 
 _log = logging.getLogger("longshore.probes")
 _QUIET_AFTER = 3  # a probe that keeps failing is logged this often, and tried on
+_PERIOD_S = 1.0  # between two tries, while a probe can't say its period
+_PERIOD_LEAST_S = 0.001  # so that no probe takes a core
 
 
 class Probing:
@@ -39,9 +42,10 @@ class Probing:
         self._stop.set()
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the threads, `timeout_s` for each at most."""
+        """Wait for the threads, `timeout_s` for all of them."""
+        deadline = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join(timeout_s)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def usage(self) -> dict[str, Usage]:
         """Return the newest readings of all probes together."""
@@ -51,14 +55,18 @@ class Probing:
         return together
 
     def _read(self, name: str, probe: Probe) -> None:
-        failed = 0
+        failed, period_s = 0, _PERIOD_S
         while not self._stop.is_set():
             try:
-                self._readings[name] = probe.read(ReadRequest(self._pids()))
+                period_s = float(probe.period_s)
+                reading = probe.read(ReadRequest(self._pids()))
+                if not isinstance(reading, Reading):
+                    raise TypeError(f"read() gave {type(reading).__name__} where a Reading was due")
+                self._readings[name] = reading
                 failed = 0
-            except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and reading goes on
+            except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and reading goes on
                 self.errors += 1
                 failed += 1
                 if failed <= _QUIET_AFTER:
                     _log.warning("probe %s could not read: %s: %s", name, type(error).__name__, error)
-            self._stop.wait(probe.period_s)
+            self._stop.wait(max(_PERIOD_LEAST_S, period_s))

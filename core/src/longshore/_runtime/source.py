@@ -111,7 +111,9 @@ class Pumped:
                 if len(self._waiting) >= _AHEAD_MOST:
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
-        except Exception as error:  # noqa: BLE001 - the user's iterable may raise anything; the consumer is told
+        except BaseException as error:
+            if self.exhausted:
+                raise  # closed: this is how
             self.error = error
         finally:
             if isinstance(self._incoming, AsyncGenerator):

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, count
 from typing import Any
 
+from longshore._processing import ProcessorCall
 from longshore.errors import PayloadError
 from longshore.hookspecs import Capabilities
 from longshore.task import RetryPolicy, TaskOptions, TaskSpec
-from longshore.worker import ProcessorCall
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:  # Any: the user's function

@@ -71,15 +71,18 @@ class Stream(Generic[ItemT]):
         ordered: bool,
         key: Callable[[Call], str | None] | None = None,
         admit: Callable[[Task], str | None] | None = None,
+        expect: Callable[[], Callable[[int], None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take calls of `spec.function`; `give` makes what is yielded of each outcome.
 
-        `admit` returns why a task is refused, which then is its outcome; None where nobody wants to be asked.
+        `admit` returns why a task is refused, which then is its outcome; None where nobody wants to be asked. `expect`
+        is called as the iteration begins, and what it returns at the end, with how many tasks there were.
         """
         self.spec = spec
         self._driver, self._give, self._ids, self._key, self._admit = driver, give, ids, key, admit
-        self._clock = clock
+        self._clock, self._expect = clock, expect
+        self._over: Callable[[int], None] | None = None
         self._source: Source = Plain(calls) if isinstance(calls, Iterable) else Pumped(calls, self._arrived)
         self._index = 0
         self._out = 0  # pulled, and without an outcome
@@ -163,7 +166,9 @@ class Stream(Generic[ItemT]):
             self._next += 1
 
     def refuse(self, tasks: Sequence[Task], error: LongshoreError) -> None:
-        """Pull no more: these tasks were not accepted. None at all: the pool has failed, what is out is lost."""
+        """Pull no more: these tasks were not accepted. None at all: the pool is over, and what is out is lost."""
+        if not tasks and self._source.exhausted and not self._out:
+            return  # all is known
         self._out -= len(tasks)
         self._refusal = error
         self._broken = self._broken or not tasks
@@ -190,16 +195,20 @@ class Stream(Generic[ItemT]):
 
     async def __anext__(self) -> ItemT:
         """Give the next; waits for it. A plain iterator: on Python 3.13 an async generator takes half as long again."""
-        try:
-            for outcome in self._giving:
-                return self._give(outcome)
+        outcome = next(self._giving, None)
+        if outcome is None:
             ready = await self._next_batch()
             if not ready:
+                self.close()
                 raise StopAsyncIteration
+            outcome = ready.popleft()
             self._giving = iter(ready)
-            return self._give(next(self._giving))
-        except BaseException:
-            self.close()  # it is over, or raises a task's failure: what is left is wanted by nobody
+        try:
+            return self._give(outcome)
+        except BaseException as error:
+            self.close()  # a task's failure is raised: what is left is wanted by nobody
+            if isinstance(error, StopAsyncIteration):  # raised as it is, it would look like the end of the stream
+                raise RuntimeError(f"task {outcome.name} raised StopAsyncIteration") from error
             raise
 
     async def batches(self) -> AsyncIterator[list[ItemT]]:
@@ -233,6 +242,8 @@ class Stream(Generic[ItemT]):
         if self._closed:
             return
         self._closed = True
+        if self._over is not None:
+            self._over(self._index)
         self._driver.unfeed(self)
         self._source.close()
         self._ready.clear()
@@ -249,6 +260,7 @@ class Stream(Generic[ItemT]):
         self._opened = True
         self._driver.check()
         self._driver.own(self.spec, self)
+        self._over = self._expect() if self._expect is not None else None
         self._source.open()
         self._driver.feed(self)
 
@@ -265,8 +277,13 @@ class Stream(Generic[ItemT]):
                     self.close()
                     raise error
                 break
+            if self._wake is not None:
+                raise RuntimeError("a stream is iterated by one task only, and another one is waiting for it")
             self._wake = asyncio.get_running_loop().create_future()
-            await self._wake
+            try:
+                await self._wake
+            finally:
+                self._wake = None
         ready, self._ready = self._ready, deque()
         return ready
 

@@ -222,10 +222,7 @@ class ThreadsExecutor:
             try:
                 seat.attempt = attempt = popleft()
             except IndexError:
-                seat.attempt = seat.left = None
-                if results:
-                    self._wake_loop()
-                return True
+                return self._out_of_work(seat)
             try:
                 if attempt.spec is not spec or attempt.expires_at is not None or seat.told is not None:
                     spec = attempt.spec
@@ -254,6 +251,13 @@ class ThreadsExecutor:
                     self._wake_loop()
             elif not self._may_go_on(seat, attempt, outcome):
                 return False
+
+    def _out_of_work(self, seat: ThreadSeat) -> bool:
+        """Have what was done collected at once, for nothing else is coming; True, for the thread is to wait."""
+        seat.attempt = seat.left = None
+        if self._results:
+            self._wake_loop()
+        return True
 
     def _may_begin(self, seat: ThreadSeat, attempt: Attempt, started: float) -> bool:
         """Arm for an attempt; False if it was cancelled, or its deadline passed, before it began."""
