@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
 from itertools import islice
@@ -10,6 +11,8 @@ from typing import Any, Protocol
 
 Call = tuple[Any, ...]  # Any: the user's arguments
 _AHEAD_MOST = 64
+_TURN_S = 0.002  # how long a slow iterable may hold up the loop at a time, if its items are not slower than that
+_STEP_MOST = 512
 
 
 class Source(Protocol):
@@ -33,13 +36,19 @@ class Source(Protocol):
 
 
 class Plain:
-    """Calls of a plain iterable, iterated on the loop's thread as there is room for them."""
+    """Calls of a plain iterable, iterated on the loop's thread as there is room for them.
 
-    def __init__(self, calls: Iterable[Call]) -> None:
+    Taken a few at a time, and more while they come at once: what is slow to make holds up the loop for one item, or for
+    `_TURN_S`, and what is made already begins to run meanwhile.
+    """
+
+    def __init__(self, calls: Iterable[Call], clock: Callable[[], float] = time.monotonic) -> None:
         """Iterate `calls`."""
         self.error: BaseException | None = None
         self.exhausted = False
         self._calls = iter(calls)
+        self._clock = clock
+        self._step = 1
 
     @property
     def ready(self) -> bool:
@@ -52,13 +61,20 @@ class Plain:
     def take(self, most: int) -> list[Call]:
         """Return the next ones; those before one that raises are returned, and the error kept."""
         calls: list[Call] = []
-        try:
-            calls.extend(islice(self._calls, most))
-        except BaseException as error:  # noqa: BLE001 - the user's iterable may raise anything; the consumer is told
-            self.error = error
-            self.exhausted = True
-        if len(calls) < most:
-            self.exhausted = True
+        until = self._clock() + _TURN_S
+        while len(calls) < most and not self.exhausted:
+            wanted = min(most, len(calls) + self._step)
+            try:
+                calls.extend(islice(self._calls, wanted - len(calls)))
+            except BaseException as error:  # noqa: BLE001 - the user's iterable may raise anything; the consumer is told
+                self.error = error
+                self.exhausted = True
+            if len(calls) < wanted:
+                self.exhausted = True
+            if self._clock() > until:
+                self._step = max(1, self._step // 2)
+                break
+            self._step = min(self._step * 2, _STEP_MOST)
         return calls
 
     def close(self) -> None:
