@@ -113,7 +113,7 @@ def test_a_sink_that_raises_is_quarantined_with_one_warning(caplog: pytest.LogCa
 
 
 def test_a_sink_that_fails_now_and_then_goes_on() -> None:
-    """Errors are counted, but only a row of them leads to quarantine."""
+    """Errors are counted and named, but only a row of them leads to quarantine."""
     turn = iter(range(100))
 
     def stumble(method: str) -> None:
@@ -128,7 +128,7 @@ def test_a_sink_that_fails_now_and_then_goes_on() -> None:
     courier.finish(SUMMARY, soon())
     health = courier.health()
     assert (health.errors, health.delivered, health.dropped) == (4, 4 * SLICE_EVENTS, 4 * SLICE_EVENTS)
-    assert health.state == "ok"
+    assert health.state == "failing"
 
 
 def test_a_sink_that_cannot_open_is_quarantined_and_never_called_again(caplog: pytest.LogCaptureFixture) -> None:

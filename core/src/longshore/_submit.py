@@ -103,7 +103,7 @@ class Submitter:
         many there will be; `key` names an item in events and views. Leaving `async with` cancels what is left.
         """
         named = None if key is None else (lambda call: key(call[0]))
-        return self._stream(function, _singly(items), _same, total or _length(items), ordered, named)
+        return self._stream(function, _singly(items), None, total or _length(items), ordered, named)
 
     def map(
         self,
@@ -129,7 +129,7 @@ class Submitter:
         self,
         function: Callable[..., Any],  # Any: the user's own
         calls: Items[tuple[Any, ...]],
-        give: Callable[[Outcome], T],
+        give: Callable[[Outcome], T] | None,
         total: int | None,
         ordered: bool,
         key: Callable[[tuple[Any, ...]], str] | None,
@@ -151,10 +151,6 @@ class Submitter:
     def _put(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:  # Any: the user's own
         intake, key = self._intake(), self._options.key
         return intake.accept(Attempt(next(intake.ids), spec, args, kwargs or None, 0, key, 1, time.monotonic()))
-
-
-def _same(outcome: Outcome) -> Outcome:
-    return outcome
 
 
 def _length(items: object) -> int | None:

@@ -70,7 +70,7 @@ class Telling:
 
     def publish(self, batch: EventBatch) -> None:
         """Fold a batch and pass it on."""
-        if isinstance(batch, Happened) and batch.type == "worker_error":
+        if isinstance(batch, Happened) and batch.type == "worker_error" and not batch.data.get("killed_for"):
             self._troubles[str(batch.data.get("error", "no reason given"))[:200]] += 1
         self.fold.fold(batch, time.monotonic())
         at = datetime.now(UTC)

@@ -124,7 +124,7 @@ class SinkHealth(Struct, frozen=True, kw_only=True):
     errors: int = 0
     last_error: str | None = None
     state: str = "ok"
-    """"ok", "slow" (events were dropped), "failing", "quarantined" or "stuck" (did not close in time)."""
+    """"ok", "slow" (events were dropped), "failing" (it raised), "quarantined" or "stuck" (did not close in time)."""
 
 
 class RunSnapshot(TaskCounts, frozen=True, kw_only=True):

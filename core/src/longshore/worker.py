@@ -21,7 +21,7 @@ from typing import IO, Any, TypeVar
 from longshore.errors import LongshoreError, TaskCancelled
 from longshore.events import ProgressUpdate
 from longshore.records import WorkerStats
-from longshore.task import Attempt, ErrorRecord, Outcome, TaskState
+from longshore.task import PLAIN_TYPES, Attempt, ErrorRecord, Outcome, PlainOutcome, TaskState
 
 ItemT = TypeVar("ItemT")
 
@@ -245,7 +245,8 @@ def completed(
     attempt: Attempt, value: Any, started: float, ended: float, worker: str, cpu_s: float | None = None
 ) -> Outcome:
     """Return the outcome of an attempt that returned `value`; times are monotonic seconds. Any: the user's result."""
-    return Outcome(
+    kind = PlainOutcome if type(value) in PLAIN_TYPES else Outcome
+    return kind(
         attempt.task_id,
         attempt.key,
         attempt.index,

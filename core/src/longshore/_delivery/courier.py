@@ -104,7 +104,7 @@ class SinkCourier:
             return "stuck"
         if self._quarantined:
             return "quarantined"
-        if self._failing:
+        if self._errors:
             return "failing"
         return "slow" if self._late or self._mailbox.dropped else "ok"
 

@@ -11,7 +11,7 @@ from typing import Any
 from longshore._processing import ProcessorCall
 from longshore.errors import PayloadError
 from longshore.hookspecs import Capabilities
-from longshore.task import RetryPolicy, TaskOptions, TaskSpec
+from longshore.task import Priority, Resources, RetryPolicy, TaskOptions, TaskSpec
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:  # Any: the user's function
@@ -36,10 +36,21 @@ def check_options(options: TaskOptions) -> None:
     """Raise ValueError for values that can't be meant."""
     for field in ("timeout", "deadline", "max_per_second"):
         value = getattr(options, field)
-        if value is not None and not value > 0:
-            raise ValueError(f"{field} must be greater than 0, not {value!r}; leave it out for the default")
+        if value is not None and not (isinstance(value, int | float) and value > 0):
+            raise ValueError(f"{field} must be a number greater than 0, not {value!r}; leave it out for the default")
+    for field, kind in _KINDS.items():
+        value = getattr(options, field)
+        if value is not None and not isinstance(value, kind):
+            raise ValueError(f"{field} must be of the type {kind.__name__}, not {value!r}")
+    if not isinstance(options.priority, Priority):
+        raise ValueError(f"priority must be one of {', '.join(f'Priority.{p.name}' for p in Priority)}")
+    if options.initializer is not None and not callable(options.initializer):
+        raise ValueError(f"initializer must be callable, not {options.initializer!r}")
     if options.isolation not in ("task", "shared"):
         raise ValueError(f'isolation is "task" or "shared", not {options.isolation!r}')
+
+
+_KINDS: Mapping[str, type] = {"executor": str, "retry": RetryPolicy, "resources": Resources, "key": str, "name": str}
 
 
 def make_spec(
@@ -117,6 +128,8 @@ def merged(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:  # 
     unknown = sorted(set(changes) - set(known))
     if unknown:
         raise TypeError(f"unknown option {unknown[0]!r}; there are {', '.join(known)}")
+    if isinstance(changes.get("priority"), int) and changes["priority"] in list(Priority):
+        changes = {**changes, "priority": Priority(changes["priority"])}  # its number does as well
     made = TaskOptions(**{**known, **changes})
     check_options(made)
     return made

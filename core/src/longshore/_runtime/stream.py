@@ -66,7 +66,7 @@ class Stream(Generic[ItemT]):
         spec: TaskSpec,
         calls: Iterable[Call] | AsyncIterable[Call],
         *,
-        give: Callable[[Outcome], ItemT],
+        give: Callable[[Outcome], ItemT] | None,
         ids: Iterator[str],
         ordered: bool,
         key: Callable[[Call], str | None] | None = None,
@@ -74,7 +74,7 @@ class Stream(Generic[ItemT]):
         expect: Callable[[], Callable[[int], None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take calls of `spec.function`; `give` makes what is yielded of each outcome.
+        """Take calls of `spec.function`; `give` makes what is yielded of each outcome, which it is itself without.
 
         `admit` returns why a task is refused, which then is its outcome; None where nobody wants to be asked. `expect`
         is called as the iteration begins, and what it returns at the end, with how many tasks there were.
@@ -203,6 +203,8 @@ class Stream(Generic[ItemT]):
                 raise StopAsyncIteration
             outcome = ready.popleft()
             self._giving = iter(ready)
+        if self._give is None:
+            return outcome  # type: ignore[return-value]  # then ItemT is Outcome; a cast would cost a call a task
         try:
             return self._give(outcome)
         except BaseException as error:
@@ -291,6 +293,8 @@ class Stream(Generic[ItemT]):
         """Return what is given of the outcomes, up to the first that raises."""
         given: list[ItemT] = []
         give = self._give
+        if give is None:
+            return list(outcomes), None  # type: ignore[arg-type]  # as in __anext__
         try:
             for outcome in outcomes:
                 given.append(give(outcome))

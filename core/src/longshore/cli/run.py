@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 from typing import Annotated, BinaryIO
 
@@ -56,10 +57,17 @@ def run(
 def _run(job: Job, file: str | None, data: int) -> int:
     from longshore.cli.work import work  # only a run needs the pool
 
+    _show_what_workers_print()
     if file is None:
         return asyncio.run(work(job, Lines(data)))
     with output_file(file) as opened:
         return asyncio.run(work(job, Lines(opened)))
+
+
+def _show_what_workers_print() -> None:
+    """Have what the user's code prints in worker processes, which comes as log records, shown on stderr."""
+    logging.basicConfig(format="%(message)s")  # on the root logger, where a live view finds it and prints above itself
+    logging.getLogger("longshore.worker").setLevel(logging.INFO)
 
 
 def _stdin() -> BinaryIO:

@@ -10,9 +10,9 @@ import asyncio
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import copy_context
-from typing import Any
+from functools import partial
 
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
@@ -34,11 +34,13 @@ from longshore_asyncio._seat import (
 )
 
 _SLICE_S = 0.001  # tasks that never suspend give the loop a turn this often
-_REPORT_LEAST = 256  # while attempts wait here, outcomes go back when there are this many
+_REPORT_LEAST = 512  # while attempts wait here, outcomes go back when there are this many
 _REPORT_S = 0.002  # or when this much time has passed
 _STOPPED = "cancelled: the pool stopped"
 _NOT_BEGUN = "it had not begun by then"
-_EAGER: dict[str, Any] = {"eager_start": True} if sys.version_info >= (3, 12) else {}  # Any: as asyncio.Task takes them
+_new_task: Callable[..., asyncio.Task[float]] = asyncio.Task
+if sys.version_info >= (3, 12):
+    _new_task = partial(asyncio.Task, eager_start=True)
 
 
 class AsyncioExecutor:
@@ -157,7 +159,7 @@ class AsyncioExecutor:
 
     def _fill(self) -> None:
         """Start attempts while there are free seats; never re-entered, though eager tasks may end while it runs."""
-        backlog, free, loop, context = self._backlog, self._free, self._loop, self._context
+        backlog, free, loop, copy_of_context = self._backlog, self._free, self._loop, self._context.copy
         if self._filling or self._stopping:
             return
         self._filling = True
@@ -166,14 +168,13 @@ class AsyncioExecutor:
             while backlog and free:
                 if self._resting and backlog[0].spec.isolation == "shared":
                     return  # the seat that gives the loop this turn takes it next; if it suspends then, others come
-                attempt = backlog.popleft()
                 seat = free.pop()
                 seat.started = NOT_YET
-                seat.attempt = attempt
+                seat.attempt = attempt = backlog.popleft()
                 if attempt.spec.isolation == "shared":
-                    seat.running = asyncio.Task(self._serve(seat, attempt), loop=loop, context=context.copy())
+                    seat.running = asyncio.Task(self._serve(seat, attempt), loop=loop, context=copy_of_context())
                     return  # the seat starts the next one when it begins to run: most backlogs need one seat only
-                seat.running = asyncio.Task(self._attempt(seat, attempt), loop=loop, context=context.copy(), **_EAGER)
+                seat.running = _new_task(self._attempt(seat, attempt), loop=loop, context=copy_of_context())
                 if seat.started > turn:
                     self._turn_soon()
                     return
@@ -264,18 +265,17 @@ class AsyncioExecutor:
         if seat.view is not None:
             seat.finish()
         if not seat.lost:  # else it was reported when it was written off
-            self._report(seat, outcome)
+            if outcome.error is None:
+                seat.completed += 1
+                seat.busy_s += outcome.ran_s
+            else:
+                seat.failed += 1
+            self._done.append(outcome)
+            if not self._turning:
+                self._turn_soon()
         if alone:
             self._leave(seat)
         return now
-
-    def _report(self, seat: AsyncSeat, outcome: Outcome) -> None:
-        if outcome.error is None:
-            seat.completed += 1
-            seat.busy_s += outcome.ran_s
-        else:
-            seat.failed += 1
-        self._tell(outcome)
 
     def _tell(self, outcome: Outcome) -> None:
         self._done.append(outcome)
@@ -378,7 +378,8 @@ class AsyncioExecutor:
         if seat.running is not None:
             seat.running.cancel()
         now = time.monotonic()
-        self._report(seat, cancelled(attempt, now, now, seat.worker_id, message))
+        seat.failed += 1
+        self._tell(cancelled(attempt, now, now, seat.worker_id, message))
         self._leave(seat)
 
     def _write_off(self, seat: AsyncSeat) -> None:

@@ -60,12 +60,14 @@ def end_notice(handle: Handle, verdict: Verdict) -> WorkerNotice:
     """Return what to tell about the end of a worker."""
     culprit = verdict.culprit
     why = handle.doomed.value if handle.doomed is not None else None
+    how, facts = describe_end(handle.status)
     data = {
         "worker_id": handle.worker_id,
+        "error": f"a worker process {how}",
         "pid": handle.pid,
         "task_id": culprit.task_id if culprit is not None else None,
         "killed_for": why,
         "run_again": verdict.again,
-        **describe_end(handle.status)[1],
+        **facts,
     }
     return WorkerNotice("worker_error", data)

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from longshore.errors import PayloadError, WorkerDied
-from longshore.task import Attempt, Outcome, TaskState
+from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskState
 from longshore.worker import ended, failed
 
 from longshore_processes.backlog import Kind, Kinds
@@ -100,8 +100,9 @@ def settle(handle: Handle, held: Held, payload: bytes) -> list[Outcome]:
     worker, name = handle.worker_id, held.kind.name
     handle.completed += count
     handle.busy_s += ends[-1] - starts[0]
+    plain = PLAIN_TYPES
     return [
-        Outcome(
+        (PlainOutcome if type(value) in plain else Outcome)(
             task.task_id,
             task.key,
             task.index,

@@ -18,7 +18,7 @@ from types import CoroutineType
 
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
-from longshore.task import Attempt, Outcome, TaskSpec, TaskState
+from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskSpec, TaskState
 from longshore.worker import NEVER, bind, cancelled, due_at, failed, timed_out
 
 from longshore_threads._backlog import take_out
@@ -216,7 +216,7 @@ class ThreadsExecutor:
         """Run attempts until none waits; False if the thread is to end. The hot path: each line is plain."""
         popleft, results, monotonic, coroutine = self._backlog.popleft, self._results, time.monotonic, CoroutineType
         spec: TaskSpec | None = None
-        worker_id, now = seat.worker_id, monotonic()
+        worker_id, plain, now = seat.worker_id, PLAIN_TYPES, monotonic()
         while True:
             seat.started = started = now
             try:
@@ -238,7 +238,8 @@ class ThreadsExecutor:
                 if type(value) is coroutine:
                     raise not_plain(spec, value)
                 now = monotonic()
-                outcome = Outcome(attempt.task_id, attempt.key, attempt.index, name, _COMPLETED, value, None,
+                kind = PlainOutcome if type(value) in plain else Outcome
+                outcome = kind(attempt.task_id, attempt.key, attempt.index, name, _COMPLETED, value, None,
                     attempt.number, started - attempt.queued_at, now - started, None, None, worker_id)  # fmt: skip
             except BaseException as error:  # noqa: BLE001 - the user's code may raise anything; it costs this task only
                 outcome = failed(attempt, error, started, now := monotonic(), worker_id)
