@@ -14,6 +14,7 @@ import argparse
 import gc
 import importlib
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -50,7 +51,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rows", help="which rows, by key, such as 1,1b,4; all if left out")
     parser.add_argument("--small", action="store_true", help="few tasks: to see that it works, not to measure")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--python", default=sys.executable, help="the interpreter to measure with")
+    parser.add_argument("--python", type=os.path.abspath, default=sys.executable, help="the interpreter, by its path")
     parser.add_argument(
         "--patience", type=float, default=20.0, help="seconds to wait before a round for a quiet machine"
     )
