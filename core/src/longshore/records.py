@@ -45,21 +45,6 @@ class Reading(Struct, frozen=True):
     workers: Mapping[int, WorkerUsage] = {}
 
 
-class ResourceSnapshot(Struct, frozen=True, kw_only=True):
-    """Use of the machine and of the pool at one moment, in the specification's fields."""
-
-    timestamp: datetime
-    cpu_percent: float = 0.0
-    memory_percent: float = 0.0
-    memory_mb: float = 0.0
-    disk_io_read_mb: float = 0.0
-    disk_io_write_mb: float = 0.0
-    network_io_sent_mb: float = 0.0
-    network_io_recv_mb: float = 0.0
-    active_tasks: int = 0
-    queued_tasks: int = 0
-
-
 class TaskCounts(Struct, frozen=True, kw_only=True):
     """Where tasks are: submitted = queued + running + retrying + completed + failed + cancelled."""
 

@@ -90,6 +90,10 @@ class Seat:
             last_heartbeat=datetime.now(UTC),
         )
 
+    def mute(self) -> None:
+        """Send nothing from now on: what the attempt was is reported, and what it still says comes after its end."""
+        self.send = _drop
+
     def finish(self) -> None:
         """Send the last progress of the attempt that ended, if any was held back."""
         if self.view is not None:
@@ -232,6 +236,10 @@ def track(items: Iterable[ItemT], *, total: int | None = None, message: str = ""
         yield item
         if task is not None:
             task.progress(None, message, completed_steps=done, total_steps=total)
+
+
+def _drop(_: ProgressUpdate) -> None:
+    """Take the place of a muted seat's `send`."""
 
 
 def due_at(attempt: Attempt, started: float) -> float:

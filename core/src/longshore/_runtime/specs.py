@@ -29,7 +29,7 @@ def name_of(function: Callable[..., Any]) -> str:  # Any: the user's function
         function = function.func
     if isinstance(function, ProcessorCall):
         return function.name
-    return getattr(function, "__qualname__", type(function).__qualname__).removeprefix("<locals>.")
+    return getattr(function, "__qualname__", type(function).__qualname__)
 
 
 def check_options(options: TaskOptions) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from inspect import isawaitable
 from typing import NamedTuple
 
-from longshore.events import ProgressUpdate
 from longshore.hookspecs import ExecutorHost, WorkerNotice
 from longshore.task import Attempt, Outcome, TaskState
 from longshore.worker import Seat, cancelled, completed, due_at, failed, timed_out
@@ -52,10 +51,6 @@ async def prepare(seat: AsyncSeat, initializer: Callable[[], object]) -> None:
     if isawaitable(made):
         await made
     seat.prepared.add(initializer)
-
-
-def drop(_: ProgressUpdate) -> None:
-    """Take the place of a lost seat's `send`."""
 
 
 def grace_s(attempt: Attempt) -> float:

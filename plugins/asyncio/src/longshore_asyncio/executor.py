@@ -23,7 +23,6 @@ from longshore_asyncio._seat import (
     NOT_YET,
     AsyncSeat,
     Verdict,
-    drop,
     given_up,
     grace_s,
     left_behind,
@@ -388,7 +387,7 @@ class AsyncioExecutor:
         if attempt is None:
             return
         seat.lost = True
-        seat.send = drop  # what it says from now on comes after its end
+        seat.mute()
         self._left.add(seat)
         self._seats.pop(seat.worker_id, None)
         self._tell(given_up(seat, attempt, time.monotonic()))

@@ -10,7 +10,6 @@ from operator import attrgetter
 from types import CoroutineType
 from typing import Any
 
-from longshore.events import ProgressUpdate
 from longshore.hookspecs import ExecutorHost, WorkerNotice
 from longshore.task import Attempt, Outcome, TaskSpec
 from longshore.worker import Seat
@@ -47,14 +46,10 @@ class ThreadSeat(Seat):
         self.told = attempt
         if self.attempt is attempt and self.left is not attempt:
             self.cancelled = attempt
-            self.send = drop  # what it says from now on comes after its end
+            self.mute()
             return True
         self.told = Told.LOOK
         return False
-
-
-def drop(_: ProgressUpdate) -> None:
-    """Take the place of an abandoned seat's `send`."""
 
 
 def not_plain(spec: TaskSpec, coroutine: CoroutineType[Any, Any, Any]) -> TypeError:  # Any: as typing has it
