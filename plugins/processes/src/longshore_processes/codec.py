@@ -12,8 +12,10 @@ import io
 import pickle
 import pickletools
 import sys
+from collections import ChainMap
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from types import CodeType
+from typing import Any, ClassVar, Final
 
 import cloudpickle
 from longshore.errors import PayloadError
@@ -69,8 +71,25 @@ def dump(value: object, by_value: Sequence[bytes] = (b"__main__",)) -> bytes:
 
 
 def _dump_by_value(value: object) -> bytes:
-    data: bytes = cloudpickle.dumps(value, PROTOCOL)
-    return data
+    file = io.BytesIO()
+    _ByValuePickler(file, PROTOCOL).dump(value)
+    return file.getvalue()
+
+
+def _reduce_code(code: CodeType) -> tuple[Any, ...]:  # Any: a reducer's result, as pickle has it
+    """Carry code with the name of its file, which cloudpickle leaves out from 3.1.3 on: tracebacks show its lines."""
+    make, arguments = cloudpickle.Pickler.dispatch_table[CodeType](code)[:2]
+    return _restore_code, (make, arguments, code.co_filename)
+
+
+def _restore_code(make: Any, arguments: tuple[Any, ...], filename: str) -> Any:  # Any: as above
+    return make(*arguments).replace(co_filename=filename)
+
+
+class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it carries no types
+    dispatch_table: ClassVar[Any] = ChainMap(  # Any: as cloudpickle has it
+        {CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table
+    )
 
 
 def dump_exception(exception: BaseException | None) -> bytes | None:
