@@ -40,8 +40,9 @@ class Submitter:
         """Return a submitter with some options changed.
 
         The options are those of `longshore.TaskOptions`: executor, priority, timeout, deadline, retry, max_per_second,
-        resources, key, name, initializer, isolation. TypeError names one that does not exist, ValueError a value that
-        can't be meant; what an executor cannot honour is refused with ValueError when something is submitted.
+        concurrent_limit, resources, key, name, initializer, isolation. TypeError names one that does not exist,
+        ValueError a value that can't be meant; what an executor cannot honour is refused with ValueError when
+        something is submitted.
         """
         return Submitter(merged(self._options, changes), self._intake, self._expect)
 

@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import random
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+from longshore._control import Control
 from longshore._delivery import EventBus
-from longshore._engine.engine import Engine, EngineConfig
-from longshore._engine.messages import Cancel, Pause, Unpause
 from longshore._intake import Intake
+from longshore._parts import Parts
 from longshore._runtime.commit import Committer
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.probing import Probing
 from longshore._submit import Submitter
 from longshore._telling import Telling, in_threads
-from longshore.errors import PluginError, PoolNotRunning
+from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened, TasksSettled
-from longshore.hookspecs import Executor, Journal, Probe, Sink, WorkerNotice
-from longshore.plugins import HookCaller, PluginHost
-from longshore.records import PoolInfo, PoolStats, RunInfo, RunSnapshot, RunSummary, WorkerStats
+from longshore.hookspecs import Journal, Probe, Sink, WorkerNotice
+from longshore.records import PoolInfo, RunInfo, RunSummary
 from longshore.settings import Settings, WorkerConfig, load_settings
 from longshore.task import TaskOptions
 
@@ -36,7 +33,7 @@ _CLOSE_S = 5.0  # what executors, journal and sinks get to close in, each
 _PROBE_S = 1.0  # what probes get to come back in; one that hangs is left to itself
 
 
-class WorkerPool(Submitter):
+class WorkerPool(Submitter, Control):
     """One queue over all executors. `async with` starts it and, on leaving, waits for what was submitted.
 
     Cheap to make, no loop needed: threads, processes and plugins come with `start`, or with the first work that needs
@@ -74,7 +71,7 @@ class WorkerPool(Submitter):
         self._journal_wanted = self.settings.journal if journal is None else journal
         self._sinks_wanted: tuple[str | Sink, ...] = (*self.settings.sinks, *sinks)
         self._run_facts: dict[str, Any] = {"name": name, "view": view, "interactive": interactive}  # Any: RunInfo's
-        self._plugins = PluginHost(self.settings.plugins)
+        self._parts = Parts(self.settings, self.config)
         self._running = False
         self._started = False
         self._ending: asyncio.Task[RunSummary] | None = None
@@ -105,7 +102,7 @@ class WorkerPool(Submitter):
         if self._running:
             return
         token, started = secrets.token_hex(3), datetime.now(UTC)
-        sinks, probes, hooks = self._make_sinks(), self._make_probes(), self._make_hooks()
+        sinks, probes, hooks = self._parts.sinks(self._sinks_wanted), self._parts.probes(), self._parts.hooks()
         telling = Telling(self.events, self._foreign, closes_bus=self._own_bus)
         run = RunInfo(
             run_id=f"{started:%Y%m%dT%H%M%S}-{token}", started=started, snapshot=self.snapshot, **self._run_facts
@@ -128,9 +125,9 @@ class WorkerPool(Submitter):
     def _put_together(self, token: str, probes: Mapping[str, Probe]) -> None:
         """Make what decides and acts in the run that begins."""
         self._driver = Driver(
-            self._make_engine(), publish=self._publish, notice=self._notice, committer=self._committer
+            self._parts.engine(), publish=self._publish, notice=self._notice, committer=self._committer
         )
-        self._executors = Executors(self._driver, self._make_executor, self._workers)
+        self._executors = Executors(self._driver, self._parts.executor, self._parts.workers)
         self._ways_in = Intake(
             self._driver,
             self._executors,
@@ -211,7 +208,7 @@ class WorkerPool(Submitter):
             return
         if isinstance(wanted, str | bool):
             name = "sqlite" if wanted is True else str(wanted)
-            wanted = self._plugins.create("journals", name, self.settings.table("journals", name))
+            wanted = self._parts.plugins.create("journals", name, self.settings.table("journals", name))
         committer = Committer(
             wanted,
             run,
@@ -222,81 +219,7 @@ class WorkerPool(Submitter):
         await committer.start()
         self._committer = committer
 
-    # ---- control and questions
-
-    @property
-    def run_id(self) -> str:
-        """The id of the run; rises with time."""
-        run = self._telling.run if self._started else None
-        if run is None:
-            raise PoolNotRunning("the pool has not been started")
-        return run.run_id
-
-    async def wait_for_completion(self, timeout: float | None = None) -> bool:
-        """Wait until nothing is queued or running; False when that takes longer than `timeout` seconds."""
-        if not self._started:
-            return True
-        try:
-            await asyncio.wait_for(self._driver.wait_until_idle(), timeout)
-        except TimeoutError:
-            return False
-        return True
-
-    def cancel(self, task_id: str) -> None:
-        """Ask for a task to end; unknown and ended ones are ignored. From any thread."""
-        self._inject(lambda driver: driver.stimulate(Cancel((task_id,), "cancelled by id")))
-
-    def cancel_all(self, message: str = "cancelled") -> None:
-        """Cancel everything that is queued or running, and go on taking work. From any thread."""
-        self._inject(lambda driver: driver.stimulate(Cancel([task.task_id for task in driver.engine.live()], message)))
-
-    def pause(self) -> None:
-        """Start nothing new until `unpause`; running tasks go on. From any thread."""
-        self._inject(lambda driver: driver.stimulate(Pause()))
-
-    def unpause(self) -> None:
-        """Start work again. From any thread."""
-        self._inject(lambda driver: driver.stimulate(Unpause()))
-
-    def resize(self, executor: str, workers: int) -> None:
-        """Change how many workers an executor has; running tasks go on. From any thread.
-
-        Raises ValueError and PluginError for what can't be; an executor that can't follow goes on as it was.
-        """
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, not {workers}")
-        self._workers(executor)
-        if executor != "inline":
-            self._plugins.load("executors", executor)
-        self._inject(lambda _: self._executors.resize(executor, workers))
-
-    def _inject(self, act: Callable[[Driver], None]) -> None:
-        """Have the driver do something on its thread."""
-        if not self._started:
-            raise PoolNotRunning("the pool has not been started")
-        driver = self._driver
-        driver.inject(lambda: act(driver))
-
-    def snapshot(self) -> RunSnapshot:
-        """Return the run as it is now, or was at its end. From any thread."""
-        if not self._started:
-            raise PoolNotRunning("the pool has not been started")
-        return self._telling.snapshot()
-
-    def get_stats(self) -> PoolStats:
-        """Return the pool's statistics; cheap. Those of the last run once it has stopped."""
-        return self._telling.stats(self.get_worker_stats()) if self._started else PoolStats()
-
-    def get_worker_stats(self) -> list[WorkerStats]:
-        """Return what each worker of each executor in use is doing."""
-        return self._executors.workers() if self._started else []
-
-    def expect(self, tasks: int | None) -> Callable[[int], None]:
-        """Tell progress of so many tasks to come, beside those of streams; None if nobody can say.
-
-        Returns what may be called once with how many there were in the end.
-        """
-        return self._telling.expect(tasks)
+    # ---- between the rooms
 
     def _taking(self) -> Intake:
         """Return the way in while there is one."""
@@ -308,65 +231,6 @@ class WorkerPool(Submitter):
     def loop(self) -> asyncio.AbstractEventLoop:
         """The loop the pool runs on."""
         return self._taking().loop
-
-    # ---- putting together
-
-    def _make_engine(self) -> Engine:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        limits = self.settings.limits
-        capacity = {"cpu": cores * limits.max_cpu_percent / 100.0, "gpu": 0.0, "gpu_memory": 0.0}
-        if hasattr(os, "sysconf"):
-            memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
-            capacity["memory"] = memory_mb * limits.max_memory_percent / 100.0
-        config = EngineConfig(
-            max_queue_size=self.config.max_queue_size,
-            priority_queue_size=self.config.priority_queue_size,
-            max_concurrent_tasks=self.config.max_concurrent_tasks,
-            capacity=capacity,
-        )
-        return Engine(config, random.random)
-
-    def _make_sinks(self) -> dict[str, Sink]:
-        sinks: dict[str, Sink] = {}
-        for wanted in self._sinks_wanted:
-            if isinstance(wanted, str):
-                if wanted not in sinks:
-                    sinks[wanted] = self._plugins.create("sinks", wanted, self.settings.table("sinks", wanted))
-            else:
-                name = type(wanted).__name__
-                sinks[name if name not in sinks else f"{name}-{len(sinks)}"] = wanted
-        return sinks
-
-    def _make_probes(self) -> dict[str, Probe]:
-        """Make the probes; one that is only enabled by default may be missing, disabled or broken."""
-        if "probes" in self.settings.model_fields_set:
-            return {name: self._make_probe(name) for name in self.settings.probes}
-        probes: dict[str, Probe] = {}
-        for name in self.settings.probes:
-            try:
-                probes[name] = self._make_probe(name)
-            except PluginError as error:
-                _log.info("the machine is not measured: %s", error)
-        return probes
-
-    def _make_probe(self, name: str) -> Probe:
-        probe: Probe = self._plugins.create("probes", name, self.settings.table("probes", name))
-        return probe
-
-    def _make_hooks(self) -> HookCaller:
-        return self._plugins.hooks(self.settings.hooks, self.settings.tables("hooks"))
-
-    def _make_executor(self, name: str) -> Executor:
-        executor: Executor = self._plugins.create("executors", name, self.settings.table("executors", name))
-        return executor
-
-    def _workers(self, name: str) -> int:
-        """Return how many workers settings want of an executor; 0 leaves it to the executor."""
-        config = self.config
-        ours = {"asyncio": config.async_workers, "threads": config.thread_workers, "processes": config.process_workers}
-        if name == "threads" and not config.thread_workers:
-            raise ValueError("thread_workers is 0, so plain functions have nowhere to run: name another executor")
-        return ours.get(name, 0)
 
     def _publish(self, batch: EventBatch) -> None:
         self._telling.publish(batch)

@@ -130,6 +130,8 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     """Seconds all attempts together may take, waiting included."""
     retry: RetryPolicy | None = None
     max_per_second: float | None = None
+    concurrent_limit: int | None = None
+    """How many tasks of this name may run at once."""
     resources: Resources | None = None
     key: str | None = None
     name: str | None = None

@@ -105,6 +105,10 @@ class Engine:
         """Return why these resources can never be lent, None when they can."""
         return self._dispatch.ledger.never(resources.amounts()) if resources is not None else None
 
+    def lacks(self, resources: Resources | None) -> str | None:
+        """Return why these resources can't be lent now, None when they can."""
+        return self._dispatch.ledger.lacks(resources.amounts()) if resources is not None else None
+
     def state(self, task_id: str) -> TaskState | None:
         """Return where an accepted task is, None when it has ended or is unknown; for a queued one it looks at all."""
         if task_id in self._running:

@@ -18,11 +18,15 @@ class Ledger:
 
     def fits(self, amounts: Mapping[str, float]) -> bool:
         """Tell whether `amounts` can be lent now."""
-        return all(
-            self._lent.get(name, 0.0) + amount <= self.capacity[name] + 1e-9
-            for name, amount in amounts.items()
-            if name in self.capacity
-        )
+        return self.lacks(amounts) is None
+
+    def lacks(self, amounts: Mapping[str, float]) -> str | None:
+        """Return what there is too little of now, with what is lent and the limit; None when `amounts` can be lent."""
+        for name, amount in amounts.items():
+            lent = self._lent.get(name, 0.0)
+            if name in self.capacity and lent + amount > self.capacity[name] + 1e-9:
+                return f"insufficient {name}: {lent:g} lent + {amount:g} > {self.capacity[name]:g}"
+        return None
 
     def never(self, amounts: Mapping[str, float]) -> str | None:
         """Return why `amounts` can never be lent, None when they can."""

@@ -42,6 +42,8 @@ def check_options(options: TaskOptions) -> None:
         value = getattr(options, field)
         if value is not None and not isinstance(value, kind):
             raise ValueError(f"{field} must be of the type {kind.__name__}, not {value!r}")
+    if options.concurrent_limit is not None and options.concurrent_limit < 1:
+        raise ValueError(f"concurrent_limit must be at least 1, not {options.concurrent_limit!r}")
     if not isinstance(options.priority, Priority):
         raise ValueError(f"priority must be one of {', '.join(f'Priority.{p.name}' for p in Priority)}")
     if options.initializer is not None and not callable(options.initializer):
@@ -50,7 +52,14 @@ def check_options(options: TaskOptions) -> None:
         raise ValueError(f'isolation is "task" or "shared", not {options.isolation!r}')
 
 
-_KINDS: Mapping[str, type] = {"executor": str, "retry": RetryPolicy, "resources": Resources, "key": str, "name": str}
+_KINDS: Mapping[str, type] = {
+    "executor": str,
+    "retry": RetryPolicy,
+    "resources": Resources,
+    "key": str,
+    "name": str,
+    "concurrent_limit": int,
+}
 
 
 def make_spec(
@@ -77,6 +86,7 @@ def make_spec(
         retry=options.retry or RetryPolicy(),
         resources=options.resources,
         max_per_second=options.max_per_second,
+        concurrent_limit=options.concurrent_limit,
         processor=function.name if isinstance(function, ProcessorCall) else None,
         initializer=options.initializer,
         isolation=options.isolation,

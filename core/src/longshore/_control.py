@@ -1,0 +1,98 @@
+"""What may be asked of a pool and done to it while it runs; `WorkerPool` has it from here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from longshore._engine.messages import Cancel, Pause, Unpause
+from longshore._parts import Parts
+from longshore._runtime.driver import Driver
+from longshore._runtime.executors import Executors
+from longshore._telling import Telling
+from longshore.errors import PoolNotRunning
+from longshore.records import PoolStats, RunSnapshot, WorkerStats
+
+
+class Control:
+    """Questions and orders to one pool, which sets what is declared here."""
+
+    _started: bool
+    _driver: Driver
+    _executors: Executors
+    _telling: Telling
+    _parts: Parts
+
+    @property
+    def run_id(self) -> str:
+        """The id of the run; rises with time."""
+        run = self._telling.run if self._started else None
+        if run is None:
+            raise PoolNotRunning("the pool has not been started")
+        return run.run_id
+
+    async def wait_for_completion(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is queued or running; False when that takes longer than `timeout` seconds."""
+        if not self._started:
+            return True
+        try:
+            await asyncio.wait_for(self._driver.wait_until_idle(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    def cancel(self, task_id: str) -> None:
+        """Ask for a task to end; unknown and ended ones are ignored. From any thread."""
+        self._inject(lambda driver: driver.stimulate(Cancel((task_id,), "cancelled by id")))
+
+    def cancel_all(self, message: str = "cancelled") -> None:
+        """Cancel everything that is queued or running, and go on taking work. From any thread."""
+        self._inject(lambda driver: driver.stimulate(Cancel([task.task_id for task in driver.engine.live()], message)))
+
+    def pause(self) -> None:
+        """Start nothing new until `unpause`; running tasks go on. From any thread."""
+        self._inject(lambda driver: driver.stimulate(Pause()))
+
+    def unpause(self) -> None:
+        """Start work again. From any thread."""
+        self._inject(lambda driver: driver.stimulate(Unpause()))
+
+    def resize(self, executor: str, workers: int) -> None:
+        """Change how many workers an executor has; running tasks go on. From any thread.
+
+        Raises ValueError and PluginError for what can't be; an executor that can't follow goes on as it was.
+        """
+        if workers < 1:
+            raise ValueError(f"workers must be at least 1, not {workers}")
+        self._parts.workers(executor)
+        if executor != "inline":
+            self._parts.plugins.load("executors", executor)
+        self._inject(lambda _: self._executors.resize(executor, workers))
+
+    def _inject(self, act: Callable[[Driver], None]) -> None:
+        """Have the driver do something on its thread."""
+        if not self._started:
+            raise PoolNotRunning("the pool has not been started")
+        driver = self._driver
+        driver.inject(lambda: act(driver))
+
+    def snapshot(self) -> RunSnapshot:
+        """Return the run as it is now, or was at its end. From any thread."""
+        if not self._started:
+            raise PoolNotRunning("the pool has not been started")
+        return self._telling.snapshot()
+
+    def get_stats(self) -> PoolStats:
+        """Return the pool's statistics; cheap. Those of the last run once it has stopped."""
+        return self._telling.stats(self.get_worker_stats()) if self._started else PoolStats()
+
+    def get_worker_stats(self) -> list[WorkerStats]:
+        """Return what each worker of each executor in use is doing."""
+        return self._executors.workers() if self._started else []
+
+    def expect(self, tasks: int | None) -> Callable[[int], None]:
+        """Tell progress of so many tasks to come, beside those of streams; None if nobody can say.
+
+        Returns what may be called once with how many there were in the end.
+        """
+        return self._telling.expect(tasks)
