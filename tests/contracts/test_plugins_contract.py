@@ -1,4 +1,4 @@
-"""Each kind's contract is checked, and what is wrong is said precisely. req:K03"""
+"""Each kind's contract is checked, and what is wrong is said precisely."""
 
 from __future__ import annotations
 
@@ -255,8 +255,9 @@ def test_several_mistakes_are_all_named() -> None:
     assert len(class_problems("sinks", Bad)) == 2
 
 
+@pytest.mark.requirement("req:K06")
 def test_a_processor_may_process_in_either_colour() -> None:
-    """`process` is the one method that may be a coroutine function or a plain one. req:K06"""
+    """`process` is the one method that may be a coroutine function or a plain one."""
 
     class AsyncProcessor(GoodProcessor):
         @hookimpl

@@ -72,8 +72,9 @@ def only(host: PluginHost, kind: str = "sinks") -> Candidate:
     return candidate
 
 
+@pytest.mark.requirement("req:K02")
 def test_listing_imports_nothing(fake_distributions: Any, make_host: MakeHost) -> None:
-    """Names, distributions, versions and states are known without running a line of a plugin. req:K02"""
+    """Names, distributions, versions and states are known without running a line of a plugin."""
     fake_distributions.add("acme", "raise SystemExit(3)", version="1.5", sinks={"acme": "Sink"})
     fake_distributions.add("beta", SINK, hooks={"beta": "Hook"}, sinks={"beta": "Sink"})
     found = [(each.kind, each.name, each.version, each.state.value) for each in make_host().candidates()]
@@ -85,16 +86,18 @@ def test_listing_imports_nothing(fake_distributions: Any, make_host: MakeHost) -
     assert fake_distributions.imported() == set()
 
 
+@pytest.mark.requirement("req:K02")
 def test_installed_distributions_are_found_by_default(fake_distributions: Any) -> None:
-    """Without being told where to look, a host sees what is on the path: install it, and it is there. req:K02"""
+    """Without being told where to look, a host sees what is on the path: install it, and it is there."""
     fake_distributions.add("acme", SINK, sinks={"acme": "Sink"})
     host = PluginHost(failures=None)
     assert [each.distribution for each in host.candidates("sinks") if each.name == "acme"] == ["acme"]
     assert host.load("sinks", "acme").__module__ == "fake_acme"
 
 
+@pytest.mark.requirement("req:K03")
 def test_only_what_is_asked_for_is_imported(fake_distributions: Any, make_host: MakeHost) -> None:
-    """A plugin is imported when it is named, and its neighbours are left alone, broken ones too. req:K03"""
+    """A plugin is imported when it is named, and its neighbours are left alone, broken ones too."""
     fake_distributions.add("broken", "raise SystemExit(3)", sinks={"broken": "Sink"})
     module = fake_distributions.add("good", SINK, sinks={"good": "Sink"})
     host = make_host()
@@ -125,10 +128,11 @@ def test_a_class_is_loaded_once_and_made_each_time(fake_distributions: Any, make
         ("class Sink:\n    api = 'one'", "api must be an integer"),
     ],
 )
+@pytest.mark.requirement("req:K03")
 def test_a_broken_plugin_is_named_with_its_distribution_and_reason(
     fake_distributions: Any, make_host: MakeHost, code: str, words: str
 ) -> None:
-    """Whatever a plugin does at import, the host goes on and says which distribution is at fault. req:K03"""
+    """Whatever a plugin does at import, the host goes on and says which distribution is at fault."""
     fake_distributions.add("acme", code, version="3.1", sinks={"acme": "Sink"})
     host = make_host()
     with pytest.raises(PluginError, match=r"sink acme \(acme 3.1\) cannot be used, it is broken") as caught:
@@ -300,8 +304,9 @@ def test_a_constructor_that_raises_is_the_plugins_fault(fake_distributions: Any,
         make_host().create("sinks", "acme")
 
 
+@pytest.mark.requirement("req:K03")
 def test_an_instance_without_its_attributes_is_refused(fake_distributions: Any, make_host: MakeHost) -> None:
-    """What the pool would stumble over later is found when the plugin is made. req:K03"""
+    """What the pool would stumble over later is found when the plugin is made."""
     code = "from longshore.hookspecs import hookimpl\nclass P:\n    @hookimpl\n    def read(self, request): ...\n"
     fake_distributions.add("acme", code, probes={"acme": "P"})
     with pytest.raises(PluginError, match="attribute resources is missing; attribute period_s is missing"):
@@ -347,8 +352,9 @@ def test_the_record_is_kept_in_the_platforms_state_folder(
         assert failures_path().exists() is kept
 
 
+@pytest.mark.requirement("req:K09")
 def test_hooks_are_made_by_name_and_quarantined_in_the_host(fake_distributions: Any, make_host: MakeHost) -> None:
-    """A pool's hooks are the listed ones, in that order; the host learns of the one that kept failing. req:K09"""
+    """A pool's hooks are the listed ones, in that order; the host learns of the one that kept failing."""
     fake_distributions.add("acme", HOOK, hooks={"good": "Hook", "raises": "Raises", "unlisted": "Hook"})
     host = make_host()
     hooks = host.hooks(["raises", "good", "good"])

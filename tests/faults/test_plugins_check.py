@@ -31,11 +31,12 @@ def host(fake_distributions: Any, tmp_path: Path) -> Callable[[], PluginHost]:
     return lambda: PluginHost(distributions=fake_distributions, failures=tmp_path / "failures.json")
 
 
+@pytest.mark.requirement("req:K03")
 def test_the_check_names_every_broken_plugin_and_the_healthy_one(
     fake_distributions: Any, host: Callable[[], PluginHost]
 ) -> None:
     """SystemExit at import, a misspelt hook, an unmarked method, another core version, two distributions with one
-    name: each has its state, reason and distribution, and the healthy one its load time. req:K03
+    name: each has its state, reason and distribution, and the healthy one its load time.
     """
     fake_distributions.add("exits", "print('noise')\nraise SystemExit(3)", sinks={"exits": "Sink"})
     fake_distributions.add("misspelt", GOOD.replace("on_events", "on_event"), sinks={"misspelt": "Sink"})

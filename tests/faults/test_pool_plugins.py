@@ -73,8 +73,9 @@ async def run(pool: WorkerPool, count: int = COUNT) -> tuple[RunSummary, float]:
 # ---- subscribers and buses of others
 
 
+@pytest.mark.requirement("req:B10", "req:F08")
 async def test_a_subscriber_that_raises() -> None:
-    """req:F08, req:B10: a subscriber that raises on every event: each task counts once, and others hear everything."""
+    """A subscriber that raises on every event: each task counts once, and others hear everything."""
     heard: list[AnyEvent] = []
 
     def raises(event: AnyEvent) -> None:
@@ -107,8 +108,9 @@ async def test_a_subscriber_hears_the_next_run_too() -> None:
     bus.close()
 
 
+@pytest.mark.requirement("req:B10")
 async def test_a_subscriber_that_raises_on_completion_counts_once() -> None:
-    """req:B10: a bus that raises on a task's completion leaves 1 completed, 0 failed."""
+    """A bus that raises on a task's completion leaves 1 completed, 0 failed."""
 
     class Bus:
         def emit(self, event: Any) -> None:
@@ -122,8 +124,9 @@ async def test_a_subscriber_that_raises_on_completion_counts_once() -> None:
     assert (stats.completed_tasks, stats.failed_tasks, stats.submitted_tasks) == (1, 0, 1)
 
 
+@pytest.mark.requirement("req:F08")
 async def test_a_foreign_bus_that_raises() -> None:
-    """req:F08: a bus of the user's that raises on everything, sync or async, changes nothing."""
+    """A bus of the user's that raises on everything, sync or async, changes nothing."""
 
     class Plain:
         calls = 0
@@ -170,8 +173,9 @@ async def test_what_is_no_bus_is_refused() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.requirement("req:F08")
 async def test_a_subscriber_that_blocks_for_ever() -> None:
-    """req:F08: a subscriber that never returns keeps no task, and the end of the run not past the closing time."""
+    """A subscriber that never returns keeps no task, and the end of the run not past the closing time."""
     go = threading.Event()
 
     def blocks(_: AnyEvent) -> None:
@@ -256,18 +260,20 @@ def told(fake_distributions: Any) -> list[tuple[str, Any, Any]]:  # Any: another
 
 
 @pytest.mark.usefixtures("told")
+@pytest.mark.requirement("req:F09")
 async def test_a_hook_that_raises(caplog: pytest.LogCaptureFixture) -> None:
-    """req:F09: a hook that always raises changes no outcome; it is left alone, and the summary says so."""
+    """A hook that always raises changes no outcome; it is left alone, and the summary says so."""
     with caplog.at_level(logging.CRITICAL):
         summary, _ = await run(WorkerPool(settings=settings(hooks=("raises",))))
     (note,) = [note for note in summary.notes if "hook raises" in note]
     assert "quarantined" in note
 
 
+@pytest.mark.requirement("req:F09")
 async def test_a_hook_that_raises_hides_nothing_from_the_others(
     told: list[tuple[str, Any, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """req:F09: beside a hook that raises, another one is told of everything."""
+    """Beside a hook that raises, another one is told of everything."""
     with caplog.at_level(logging.CRITICAL):
         summary, _ = await run(WorkerPool(settings=settings(hooks=("raises", "watches"))), 500)
     assert [kind for kind, _, _ in told] == ["started", *["settled"] * 500, "stopped"]
@@ -327,8 +333,9 @@ async def test_a_hook_that_routes() -> None:
 
 
 @pytest.mark.usefixtures("told")
+@pytest.mark.requirement("req:F09")
 async def test_a_hook_that_answers_nonsense(caplog: pytest.LogCaptureFixture) -> None:
-    """req:F09: an answer of the wrong kind is no answer; it is counted, and noted in the summary."""
+    """An answer of the wrong kind is no answer; it is counted, and noted in the summary."""
     with caplog.at_level(logging.CRITICAL):
         async with WorkerPool(settings=settings(hooks=("nonsense",))) as pool:
             assert await (await pool.submit(work, 1)) == 1

@@ -133,8 +133,9 @@ PROBE_NAMES = {
 
 
 @pytest.mark.parametrize("name", list(PROBE_NAMES))
+@pytest.mark.requirement("req:F09")
 async def test_a_probe_that_fails(name: str, fake_distributions: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """req:F09: a probe that raises, exits, hangs or answers nonsense stops neither a task nor the end of the run."""
+    """A probe that raises, exits, hangs or answers nonsense stops neither a task nor the end of the run."""
     module = importlib.import_module(fake_distributions.add("probes-of-a-test", PROBES, probes=PROBE_NAMES))
     try:
         with caplog.at_level(logging.CRITICAL):

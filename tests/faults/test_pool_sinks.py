@@ -254,8 +254,9 @@ async def test_a_sink_that_blocks_for_ever(method: str) -> None:
         blocking.go.set()
 
 
+@pytest.mark.requirement("req:F08")
 async def test_a_blocked_sink_holds_up_no_task() -> None:
-    """req:F08: while a sink is inside a call that does not return, tasks run and end as if it was not there."""
+    """While a sink is inside a call that does not return, tasks run and end as if it was not there."""
     blocking = BlockingSink("on_events")
     async with WorkerPool(settings=settings(), sinks=[blocking]) as pool:
         await (await pool.submit(work, 0))

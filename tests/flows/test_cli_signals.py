@@ -35,10 +35,11 @@ def _send(process: Any, name: signal.Signals) -> None:  # Any: as above
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])
 @pytest.mark.parametrize(("name", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.requirement("req:C17")
 def test_the_first_signal_drains(
     longshore: Command, lines: Lines, until: Until, executor: str, name: signal.Signals, code: int
 ) -> None:
-    """What runs may end, nothing new is begun, and every input has its line (req:C17, fault:O6)."""
+    """What runs may end, nothing new is begun, and every input has its line (fault:O6)."""
     process = _begin(longshore, until, executor)
     _send(process, name)
     until(lambda: b"once more stops at once" in process.stderr.readline(), "the answer to the signal")

@@ -142,8 +142,9 @@ async def test_control_resize(executor: str) -> None:
             pool.resize(executor, 0)
 
 
+@pytest.mark.requirement("req:C15")
 async def test_control_wait_for_completion(gate: threading.Event) -> None:
-    """True at once when idle, False when it takes longer than asked, True as soon as all has ended (req:C15)."""
+    """True at once when idle, False when it takes longer than asked, True as soon as all has ended."""
     async with open_pool() as pool:
         assert await pool.wait_for_completion(0.0) or await pool.wait_for_completion(0.1)
         await pool.submit(gate.wait, DEADLINE_S)
@@ -175,8 +176,9 @@ class Callers:
         """Do nothing, as a coroutine."""
 
 
+@pytest.mark.requirement("req:E04", "req:E05")
 async def test_control_routing() -> None:
-    """Where nothing is named, coroutine functions of any kind go to asyncio, all others to threads (req:E04, E05)."""
+    """Where nothing is named, coroutine functions of any kind go to asyncio, all others to threads."""
     async with open_pool() as pool:
         for coroutine in (partial(nap, 0.0), Callers().method, Callers()):
             assert await where(await pool.submit(coroutine)) == "async"
@@ -197,8 +199,9 @@ async def test_control_routing_by_settings() -> None:
 # ---- counting and telling
 
 
+@pytest.mark.requirement("req:B06")
 async def test_control_stats() -> None:
-    """Every end is counted once, in its own place (req:B06)."""
+    """Every end is counted once, in its own place."""
     async with open_pool(async_workers=2) as pool:
         handles = [await pool.submit(add, n) for n in range(3)]
         handles += [await pool.submit(fail) for _ in range(2)]
@@ -216,8 +219,9 @@ async def test_control_stats() -> None:
         assert stats.to_dict()["submitted_tasks"] == 7
 
 
+@pytest.mark.requirement("req:B03", "req:B05")
 async def test_control_worker_stats(gate: threading.Event) -> None:
-    """Each worker tells its kind, what it runs and what it has done (req:B03, req:B05)."""
+    """Each worker tells its kind, what it runs and what it has done."""
     async with open_pool(async_workers=1) as pool:
         await (await pool.submit(nap, 0.01))
         await (await pool.options(executor="processes").submit(abs, -1))
@@ -242,8 +246,9 @@ async def test_control_worker_stats(gate: threading.Event) -> None:
         gate.set()
 
 
+@pytest.mark.requirement("req:F04")
 async def test_control_waiting_retry() -> None:
-    """A task that waits for its next attempt is counted as such, holds no worker, and can be cancelled (req:F04)."""
+    """A task that waits for its next attempt is counted as such, holds no worker, and can be cancelled."""
     async with open_pool() as pool:
         policy = RetryPolicy(attempts=2, backoff=30.0, jitter=0.0)
         waiting = await pool.options(retry=policy).submit(fail)
@@ -295,8 +300,9 @@ async def chaos(pool: WorkerPool) -> list[Outcome]:
     return list(await asyncio.gather(*(handle.outcome() for handle in handles)))
 
 
+@pytest.mark.requirement("req:B09", "req:I03")
 async def test_control_conservation_and_order() -> None:
-    """At any time each task is in one place, and each is told of in order, with exactly one end (req:B09, req:I03)."""
+    """At any time each task is in one place, and each is told of in order, with exactly one end."""
     sink = RecordingSink()
     looks = [0]
 

@@ -105,8 +105,9 @@ class GatedJournal:
 # ---- starting
 
 
+@pytest.mark.requirement("req:C03")
 async def test_a_start_given_up_on_leaves_nothing() -> None:
-    """req:C03: cancelled while the journal opens, `start` leaves a journal that is closed as soon as it can be."""
+    """Cancelled while the journal opens, `start` leaves a journal that is closed as soon as it can be."""
     journal = GatedJournal("open")
     pool = pool_of(journal=journal)
     with pytest.raises(TimeoutError):
@@ -118,8 +119,9 @@ async def test_a_start_given_up_on_leaves_nothing() -> None:
         await pool.submit(double, 1)
 
 
+@pytest.mark.requirement("req:I01")
 async def test_a_bus_that_is_none_stops_the_start() -> None:
-    """req:I01: something that is no event bus is a TypeError from `start`, before the journal is opened."""
+    """Something that is no event bus is a TypeError from `start`, before the journal is opened."""
     journal = MemoryJournal()
     pool = pool_of(event_bus=object(), journal=journal)
     with pytest.raises(TypeError, match="emit or publish"):
@@ -183,8 +185,9 @@ class Stubborn(Broken):
 """
 
 
+@pytest.mark.requirement("req:C03")
 async def test_an_executor_that_cannot_start(fake_distributions: Any) -> None:  # Any: another conftest's class
-    """req:C03: an executor whose start raises, SystemExit included, fails the pool with the reason; nobody hangs."""
+    """An executor whose start raises, SystemExit included, fails the pool with the reason; nobody hangs."""
     fake_distributions.add("broken-executor", BROKEN, executors={"broken": "Broken"})
     pool = pool_of()
     await pool.start()
@@ -197,11 +200,12 @@ async def test_an_executor_that_cannot_start(fake_distributions: Any) -> None:  
         assert await (await pool.submit(double, 1)) == 2
 
 
+@pytest.mark.requirement("req:C09")
 async def test_an_executor_that_reports_nothing(
     fake_distributions: Any,  # Any: as above
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """req:C09: an executor that never reports an attempt can't hang `stop(timeout)`; the summary names the fault."""
+    """An executor that never reports an attempt can't hang `stop(timeout)`; the summary names the fault."""
     monkeypatch.setattr("longshore.pool._CLOSE_S", 0.1)
     fake_distributions.add("stubborn-executor", BROKEN, executors={"stubborn": "Stubborn"})
     pool = pool_of()
@@ -231,8 +235,9 @@ async def test_resizing_what_is_not_there() -> None:
 # ---- waiting
 
 
+@pytest.mark.requirement("req:D09")
 async def test_a_waiter_that_gives_up_leaves_its_place_to_the_next(gate: threading.Event) -> None:
-    """req:D09: who waits for room comes in in the order of asking, also when one before gives up."""
+    """Who waits for room comes in in the order of asking, also when one before gives up."""
     pool = pool_of(SMALL)
     came: list[int] = []
 
@@ -343,8 +348,9 @@ async def test_an_async_source_that_raises_what_is_no_exception() -> None:
     assert given == [2]
 
 
+@pytest.mark.requirement("req:C15")
 async def test_completion_waits_for_what_a_stream_is_about_to_pull() -> None:
-    """req:C15: nothing is complete while a stream that is read has more to give."""
+    """Nothing is complete while a stream that is read has more to give."""
     async with pool_of() as pool:
         stream = pool.outcomes(double, range(1000))
         first = await anext(stream)

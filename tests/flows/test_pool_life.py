@@ -157,8 +157,9 @@ async def released(folder: Path) -> AsyncIterator[None]:
         (folder / "go").touch()
 
 
+@pytest.mark.requirement("req:C01")
 def test_life_constructing_is_cheap() -> None:
-    """Making a pool needs no loop, starts no thread and no process (req:C01)."""
+    """Making a pool needs no loop, starts no thread and no process."""
     threads, children = set(threading.enumerate()), psutil.Process().children()
     pool = WorkerPool(settings=plain(), sinks=[RecordingSink()], event_bus=EventBus())
     assert not set(threading.enumerate()) - threads
@@ -166,8 +167,9 @@ def test_life_constructing_is_cheap() -> None:
     assert pool.summary is None
 
 
+@pytest.mark.requirement("req:C02", "req:C11")
 async def test_life_start_and_stop_twice() -> None:
-    """A second start or stop does nothing, and a stop before the start neither (req:C02, req:C11)."""
+    """A second start or stop does nothing, and a stop before the start neither."""
     sink = RecordingSink()
     pool = WorkerPool(settings=plain(), sinks=[sink])
     assert await pool.stop() is None
@@ -187,8 +189,9 @@ async def test_life_start_and_stop_twice() -> None:
     ]
 
 
+@pytest.mark.requirement("req:C06", "req:C13")
 async def test_life_events() -> None:
-    """Subscribers are told once that the pool started, with its settings, and once that it stopped (req:C06, C13)."""
+    """Subscribers are told once that the pool started, with its settings, and once that it stopped."""
     told: list[AnyEvent] = []
     bus = EventBus()
     bus.subscribe(told.append)
@@ -203,8 +206,9 @@ async def test_life_events() -> None:
     assert len([event for event in told if event.type.startswith("worker_pool_")]) == 2
 
 
+@pytest.mark.requirement("req:C12")
 async def test_life_restart() -> None:
-    """A stopped pool may be started again and counts anew; its workers are not doubled (req:C12)."""
+    """A stopped pool may be started again and counts anew; its workers are not doubled."""
     pool = WorkerPool(settings=plain())
     runs = set()
     async with asyncio.timeout(DEADLINE_S):
@@ -219,8 +223,9 @@ async def test_life_restart() -> None:
     assert len(runs) == 3
 
 
+@pytest.mark.requirement("req:C14")
 async def test_life_submit_when_not_running(tmp_path: Path) -> None:
-    """Before the start, while it stops and after that, a pool refuses work with PoolNotRunning (req:C14)."""
+    """Before the start, while it stops and after that, a pool refuses work with PoolNotRunning."""
     pool = WorkerPool(settings=plain())
     with pytest.raises(PoolNotRunning):
         await pool.submit(answer)
@@ -244,8 +249,9 @@ async def test_life_submit_when_not_running(tmp_path: Path) -> None:
             pool.options(priority=0).outcomes(answer, [])
 
 
+@pytest.mark.requirement("req:C08")
 async def test_life_stop_drains(tmp_path: Path) -> None:
-    """Stopping lets what runs and what is queued end (req:C08)."""
+    """Stopping lets what runs and what is queued end."""
     async with released(tmp_path):
         pool = WorkerPool(WorkerConfig(thread_workers=1), settings=plain())
         await pool.start()
@@ -261,8 +267,9 @@ async def test_life_stop_drains(tmp_path: Path) -> None:
 
 
 @each
+@pytest.mark.requirement("req:C09")
 async def test_life_stop_in_time(kind: str, tmp_path: Path) -> None:
-    """With tasks that hang, `stop(timeout)` ends in time, and every waiter is told (req:C09)."""
+    """With tasks that hang, `stop(timeout)` ends in time, and every waiter is told."""
     executor, function = HANGS[kind]
     async with released(tmp_path):
         pool = WorkerPool(WorkerConfig(async_workers=1, thread_workers=1, process_workers=1), settings=plain())
@@ -281,8 +288,9 @@ async def test_life_stop_in_time(kind: str, tmp_path: Path) -> None:
         assert summary.error is None
 
 
+@pytest.mark.requirement("req:C10")
 async def test_life_stop_never_blocks_the_loop(tmp_path: Path) -> None:
-    """While a pool with a stuck thread and a stuck process stops, the loop goes on (req:C10)."""
+    """While a pool with a stuck thread and a stuck process stops, the loop goes on."""
     gaps: list[float] = []
 
     async def tick() -> None:
@@ -343,8 +351,9 @@ class ClosedJournal(MemoryJournal):
     ],
     ids=["sink", "sink-settings", "journal", "probe", "hook"],
 )
+@pytest.mark.requirement("req:C03")
 async def test_life_start_fails(wrong: dict[str, Any], kind: type[Exception]) -> None:
-    """A start that fails says why in our own words, and leaves nothing behind (req:C03)."""
+    """A start that fails says why in our own words, and leaves nothing behind."""
     held = Held()
     pool = WorkerPool(settings=Settings.model_validate({"probes": (), **wrong}), sinks=[RecordingSink()])
     with pytest.raises(kind):
@@ -355,8 +364,9 @@ async def test_life_start_fails(wrong: dict[str, Any], kind: type[Exception]) ->
         await pool.submit(answer)
 
 
+@pytest.mark.requirement("req:C03")
 async def test_life_start_fails_with_its_journal() -> None:
-    """A journal that cannot be opened is a JournalError, and its thread ends; a later start may succeed (req:C03)."""
+    """A journal that cannot be opened is a JournalError, and its thread ends; a later start may succeed."""
     held = Held()
     pool = WorkerPool(settings=plain(), journal=ClosedJournal(), sinks=[RecordingSink()])
     with pytest.raises(JournalError, match="the disk is gone"):
@@ -365,8 +375,9 @@ async def test_life_start_fails_with_its_journal() -> None:
     assert await pool.stop() is None
 
 
+@pytest.mark.requirement("req:C03")
 async def test_life_unknown_executor() -> None:
-    """An executor that is not installed is refused at submit, and the pool goes on (req:C03)."""
+    """An executor that is not installed is refused at submit, and the pool goes on."""
     held = Held()
     async with asyncio.timeout(DEADLINE_S), WorkerPool(settings=plain()) as pool:
         with pytest.raises(PluginError, match="steamboat"):
@@ -376,8 +387,9 @@ async def test_life_unknown_executor() -> None:
     await held.again()
 
 
+@pytest.mark.requirement("req:C07", "req:C16")
 async def test_life_leaves_nothing() -> None:
-    """After fifteen lives no thread, asyncio task, child process or open file is left (req:C07, req:C16)."""
+    """After fifteen lives no thread, asyncio task, child process or open file is left."""
     async with asyncio.timeout(DEADLINE_S):
         await live_once()
         held = Held()

@@ -183,8 +183,9 @@ async def still_serves(on: Submitter, executor: str, folder: Path) -> None:
 
 
 @each_and_inline
+@pytest.mark.requirement("req:H22")
 async def test_matrix_progress(executor: str) -> None:
-    """What a task says of its progress reaches subscribers and sinks, the first and the last always (req:H22)."""
+    """What a task says of its progress reaches subscribers and sinks, the first and the last always."""
     sink = RecordingSink()
     async with one_worker(executor, sink) as (pool, on, watch):
         handle = await on.submit(form("report", executor))
@@ -229,8 +230,9 @@ async def test_matrix_timeout(executor: str, tmp_path: Path) -> None:
 
 
 @each
+@pytest.mark.requirement("req:D14")
 async def test_matrix_cancel_queued(executor: str, tmp_path: Path) -> None:
-    """A queued task that is cancelled never runs, and those around it do (req:D14)."""
+    """A queued task that is cancelled never runs, and those around it do."""
     async with one_worker(executor) as (pool, on, watch):
         first = await on.submit(form("hold", executor), tmp_path)
         await watch.until(first.task_id, "task_progress")
@@ -274,8 +276,9 @@ async def test_matrix_cancel_running(executor: str, tmp_path: Path) -> None:
 
 
 @each_and_inline
+@pytest.mark.requirement("req:F07")
 async def test_matrix_raise(executor: str) -> None:
-    """The waiter gets the task's own exception: type, arguments, and the place in the user's code (req:F07)."""
+    """The waiter gets the task's own exception: type, arguments, and the place in the user's code."""
     kept: list[Broken] = []
     async with one_worker(executor) as (pool, on, watch):
         handle = await on.submit(form("fail", executor), kept)
@@ -298,8 +301,9 @@ async def test_matrix_raise(executor: str) -> None:
 
 
 @each_and_inline
+@pytest.mark.requirement("req:F03")
 async def test_matrix_retry(executor: str) -> None:
-    """Failing twice, then succeeding, is one completed task of three attempts; the last failure stands (req:F03)."""
+    """Failing twice, then succeeding, is one completed task of three attempts; the last failure stands."""
     async with one_worker(executor) as (pool, on, watch):
         handle = await on.options(retry=QUICK).submit(form("flaky", executor))
         assert await handle == 3
@@ -320,8 +324,9 @@ async def test_matrix_retry(executor: str) -> None:
 
 
 @each_and_inline
+@pytest.mark.requirement("req:E12", "req:E13")
 async def test_matrix_base_exceptions(executor: str, tmp_path: Path) -> None:
-    """What asks a program to end, raised inside a task, costs that task only (req:E12, req:E13)."""
+    """What asks a program to end, raised inside a task, costs that task only."""
     async with one_worker(executor) as (pool, on, _):
         for name in ("SystemExit", "KeyboardInterrupt", "CancelledError"):
             handle = await on.submit(form("leave", executor), name)
@@ -351,8 +356,9 @@ async def remaining_async() -> float | None:
 
 
 @pytest.mark.parametrize("executor", ["asyncio", "threads", "inline"])
+@pytest.mark.requirement("req:A06")
 async def test_matrix_default_timeout(executor: str) -> None:
-    """`default_timeout` holds where nothing is said, but not inline (req:A06)."""
+    """`default_timeout` holds where nothing is said, but not inline."""
     config = WorkerConfig(default_timeout=40.0)
     async with asyncio.timeout(DEADLINE_S), WorkerPool(config, settings=Settings(probes=())) as pool:
         on = pool.options(executor=executor, priority=Priority.HIGH)

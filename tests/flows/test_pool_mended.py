@@ -128,8 +128,9 @@ async def test_a_stop_that_is_cancelled_still_closes_everything() -> None:
     assert pool.summary is not None
 
 
+@pytest.mark.requirement("req:C11")
 async def test_who_stops_a_stopping_pool_waits_with_the_others(gate: threading.Event) -> None:
-    """req:C11: a second `stop` meanwhile ends with the first, with the same summary; its own timeout counts too."""
+    """A second `stop` meanwhile ends with the first, with the same summary; its own timeout counts too."""
     pool = pool_of()
     await pool.start()
     await pool.submit(gate.wait)
@@ -142,8 +143,9 @@ async def test_who_stops_a_stopping_pool_waits_with_the_others(gate: threading.E
     assert await pool.stop() is None
 
 
+@pytest.mark.requirement("req:C12")
 async def test_a_pool_started_while_it_stops_starts_after_that() -> None:
-    """req:C12: `start` during a `stop` waits for its end."""
+    """`start` during a `stop` waits for its end."""
     pool = pool_of()
     await pool.start()
     await (await pool.submit(double, 1))
@@ -164,8 +166,9 @@ async def test_a_paused_pool_can_be_stopped() -> None:
     assert [await handle for handle in handles] == [0, 2, 4, 6, 8]
 
 
+@pytest.mark.requirement("req:C14")
 async def test_who_waits_for_room_is_turned_away_at_the_stop(gate: threading.Event) -> None:
-    """req:C14: `submit` that waits for room when the pool is stopped raises PoolNotRunning at once."""
+    """`submit` that waits for room when the pool is stopped raises PoolNotRunning at once."""
     pool = pool_of(SMALL)
     await pool.start()
     for _ in range(11):
@@ -182,8 +185,9 @@ async def test_who_waits_for_room_is_turned_away_at_the_stop(gate: threading.Eve
     assert summary.state == "completed"
 
 
+@pytest.mark.requirement("req:C10")
 async def test_stop_does_not_need_the_loops_own_threads(gate: threading.Event) -> None:
-    """req:C10: a pool with sinks and a journal stops though the loop's default executor is taken by hung calls."""
+    """A pool with sinks and a journal stops though the loop's default executor is taken by hung calls."""
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(1) as taken:
         loop.set_default_executor(taken)
@@ -236,8 +240,9 @@ async def test_the_handles_of_a_stopped_pool() -> None:
     cut.cancel()  # is ignored
 
 
+@pytest.mark.requirement("req:C16")
 async def test_twenty_runs_leave_nothing(tmp_path: Path) -> None:
-    """req:C16: after twenty starts and stops there is no thread, task or file descriptor more than after the first."""
+    """After twenty starts and stops there is no thread, task or file descriptor more than after the first."""
 
     async def cycle() -> None:
         pool = pool_of(sinks=[RecordingSink()], journal=MemoryJournal())
@@ -321,8 +326,9 @@ async def test_a_journal_that_hangs_is_named(monkeypatch: pytest.MonkeyPatch) ->
     assert summary.state == "failed"
 
 
+@pytest.mark.requirement("req:A05")
 async def test_uncommitted_work_leaves_room_for_critical_tasks() -> None:
-    """req:A05: with ordinary outcomes waiting for a slow journal up to the bound, CRITICAL tasks are still accepted."""
+    """With ordinary outcomes waiting for a slow journal up to the bound, CRITICAL tasks are still accepted."""
     journal = GatedJournal("commit")
     async with pool_of(SMALL, journal=journal) as pool:
         handles = [await pool.submit(double, number) for number in range(10)]
@@ -348,16 +354,18 @@ class Polite:
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])
+@pytest.mark.requirement("req:K06")
 async def test_an_async_processor(executor: str) -> None:
-    """req:K06: a processor whose `process` is a coroutine function runs in threads and processes like a plain one."""
+    """A processor whose `process` is a coroutine function runs in threads and processes like a plain one."""
     async with pool_of() as pool:
         call = ProcessorCall(Polite, "polite")
         result = await (await pool.options(executor=executor).submit(call, ProcessorContext(document_id="d1")))
     assert result.data == {"id": "d1"}
 
 
+@pytest.mark.requirement("req:E05")
 async def test_coroutines_inline_are_refused_with_advice() -> None:
-    """req:E05: what gives a coroutine in `inline` fails with what to name instead; no coroutine is ever a result."""
+    """What gives a coroutine in `inline` fails with what to name instead; no coroutine is ever a result."""
     async with pool_of() as pool:
         inline = pool.options(executor="inline")
         with pytest.raises(TypeError, match="executor='threads'"):
@@ -366,8 +374,9 @@ async def test_coroutines_inline_are_refused_with_advice() -> None:
             await (await inline.submit(lambda: asleep()))
 
 
+@pytest.mark.requirement("req:E13")
 async def test_what_is_no_exception_is_told_of_by_ours() -> None:
-    """req:E13: SystemExit in a task is TaskFailed for who awaits it, from the SystemExit itself."""
+    """SystemExit in a task is TaskFailed for who awaits it, from the SystemExit itself."""
 
     def leaves() -> None:
         raise SystemExit(3)

@@ -106,8 +106,9 @@ class Peak:
 # ---- order and bounds
 
 
+@pytest.mark.requirement("req:D02", "req:D03", "req:D04")
 async def test_submit_priorities(gate: threading.Event) -> None:
-    """With one worker all five priorities order execution, first in, first out within one (req:D02, D03, D04)."""
+    """With one worker all five priorities order execution, first in, first out within one."""
     order: list[tuple[int, int]] = []
     wanted = [(priority, n) for n in range(20) for priority in Priority]
     random.Random(7).shuffle(wanted)
@@ -120,8 +121,9 @@ async def test_submit_priorities(gate: threading.Event) -> None:
     assert order == sorted(wanted, key=lambda pair: pair[0])
 
 
+@pytest.mark.requirement("req:A04", "req:A05")
 async def test_submit_bounds(gate: threading.Event) -> None:
-    """A full queue raises QueueFull and counts nothing; critical tasks have a bound of their own (req:A04, req:A05)."""
+    """A full queue raises QueueFull and counts nothing; critical tasks have a bound of their own."""
     async with open_pool(max_queue_size=10, priority_queue_size=12) as pool:
         urgent = pool.options(priority=Priority.CRITICAL)
         await held(pool, gate)
@@ -143,8 +145,9 @@ async def test_submit_bounds(gate: threading.Event) -> None:
         assert [await handle for handle in handles] == [*range(10), *range(12)]
 
 
+@pytest.mark.requirement("req:D15")
 async def test_submit_waits_for_room_in_order(gate: threading.Event) -> None:
-    """`submit` waits while the queue is full, and those who wait are let in in the order they came (req:D15)."""
+    """`submit` waits while the queue is full, and those who wait are let in in the order they came."""
     order: list[int] = []
     async with open_pool(max_queue_size=10) as pool:
         await held(pool, gate)
@@ -160,8 +163,9 @@ async def test_submit_waits_for_room_in_order(gate: threading.Event) -> None:
     assert order == [n for n in range(30) if n != 15]
 
 
+@pytest.mark.requirement("req:D16")
 async def test_submit_from_threads() -> None:
-    """Eight threads may submit at once, and each gets its own results and exceptions (req:D16)."""
+    """Eight threads may submit at once, and each gets its own results and exceptions."""
 
     def client(pool: WorkerPool, number: int) -> list[int]:
         futures = [pool.submit_threadsafe(add, number * 1000, n) for n in range(200)]
@@ -213,8 +217,9 @@ async def test_submit_handle_as_argument() -> None:
             pool.submit_nowait(add, one)
 
 
+@pytest.mark.requirement("req:D07")
 async def test_submit_options() -> None:
-    """Options add up, a submitter may be kept, and what does not exist or can't be meant is refused (req:D07)."""
+    """Options add up, a submitter may be kept, and what does not exist or can't be meant is refused."""
     async with open_pool() as pool:
         base = pool.options(timeout=30.0, name="base")
         named = base.options(name="ocr", key="doc-17")
@@ -242,8 +247,9 @@ async def coroutine() -> int:
     return os.getpid()
 
 
+@pytest.mark.requirement("req:E11")
 async def test_submit_refuses_what_cannot_be_honoured() -> None:
-    """What an executor cannot do is refused at submit with what to do instead, and nothing is counted (req:E11)."""
+    """What an executor cannot do is refused at submit with what to do instead, and nothing is counted."""
     lock = threading.Lock()
     async with open_pool() as pool:
         with pytest.raises(ValueError, match="asyncio"):
@@ -263,8 +269,9 @@ async def test_submit_refuses_what_cannot_be_honoured() -> None:
             await pool.submit(add, 1)
 
 
+@pytest.mark.requirement("req:D08")
 async def test_submit_refuses_what_never_fits() -> None:
-    """What can never be lent is refused with the figures, and nothing is queued or reserved (req:D08)."""
+    """What can never be lent is refused with the figures, and nothing is queued or reserved."""
     async with open_pool() as pool:
         with pytest.raises(ResourceUnavailable, match=r"cpu 10000 > \d"):
             await pool.options(resources=Resources(cpu=10_000)).submit(add, 1)
@@ -279,8 +286,9 @@ async def test_submit_refuses_what_never_fits() -> None:
 # ---- limits
 
 
+@pytest.mark.requirement("req:G14")
 async def test_submit_reservations(gate: threading.Event) -> None:
-    """Tasks that reserve all cores run one by one, and give them back however they end (req:G14)."""
+    """Tasks that reserve all cores run one by one, and give them back however they end."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     async with open_pool(thread_workers=4, limits=ResourceLimits(max_cpu_percent=100)) as pool:
         peak = Peak()
@@ -317,8 +325,9 @@ async def test_submit_max_per_second() -> None:
     assert 0.8 * 5 / 20 <= began[-1] - began[0] < 2.0
 
 
+@pytest.mark.requirement("req:F04")
 async def test_submit_deadline(gate: threading.Event) -> None:
-    """A deadline is over all attempts, the waits between them and the wait in the queue included (req:F04)."""
+    """A deadline is over all attempts, the waits between them and the wait in the queue included."""
 
     async def hang() -> None:
         await asyncio.sleep(30)

@@ -104,13 +104,11 @@ class Quay:
     ahead=st.integers(0, 8),
     priority=st.sampled_from([Priority.NORMAL, Priority.LOW, Priority.BACKGROUND]),
 )
+@pytest.mark.requirement("req:D05")
 def test_aging_bounds_the_wait_under_a_steady_stream(
     service_s: float, crowd: float, ahead: int, priority: Priority
 ) -> None:
-    """A task starts within 2 s for each level below HIGH and the service of those ahead, whatever keeps coming.
-
-    req:D05
-    """
+    """A task starts within 2 s for each level below HIGH and the service of those ahead, whatever keeps coming."""
     quay = Quay(service_s)
     high = spec_of("high", Priority.HIGH)
     quay.submit(high, *(f"first{n}" for n in range(ahead + 1)))
@@ -124,11 +122,9 @@ def test_aging_bounds_the_wait_under_a_steady_stream(
     assert quay.started["patient"] <= most_s
 
 
+@pytest.mark.requirement("req:D03")
 def test_critical_work_is_never_overtaken_by_age() -> None:
-    """However long ordinary work has waited, what is CRITICAL and waits goes first.
-
-    req:D03
-    """
+    """However long ordinary work has waited, what is CRITICAL and waits goes first."""
     quay = Quay(0.5)
     quay.submit(spec_of("busy"), "busy")
     quay.submit(spec_of("high", Priority.HIGH), "high")
@@ -143,11 +139,9 @@ def test_critical_work_is_never_overtaken_by_age() -> None:
 
 @given(order=st.permutations([priority for priority in Priority for _ in range(3)]))
 @settings(deadline=None, max_examples=25, derandomize=True)
+@pytest.mark.requirement("req:D02", "req:D04")
 def test_all_five_priorities_order_and_equal_ones_keep_theirs(order: list[Priority]) -> None:
-    """Of what waits, the urgent goes first, and equals go in the order they came.
-
-    req:D02 req:D04
-    """
+    """Of what waits, the urgent goes first, and equals go in the order they came."""
     quay = Quay(0.01)
     quay.submit(spec_of("busy"), "busy")
     for n, priority in enumerate(order):
@@ -159,13 +153,11 @@ def test_all_five_priorities_order_and_equal_ones_keep_theirs(order: list[Priori
 @pytest.mark.parametrize(
     "options", [{"max_per_second": 100.0}, {"concurrent_limit": 1}, {"resources": Resources(cpu=1)}], ids=str
 )
+@pytest.mark.requirement("req:D05")
 def test_counted_work_is_not_starved_by_short_plain_work(
     options: dict[str, Any],  # Any: options of a spec
 ) -> None:
-    """A task with a rate, a limit or a reservation gets its worker although plain work is handed out far ahead.
-
-    req:D05
-    """
+    """A task with a rate, a limit or a reservation gets its worker although plain work is handed out far ahead."""
     quay = Quay(0.0002, workers=2)
     plain = spec_of("plain")
     for n in range(30):
@@ -180,11 +172,9 @@ def test_counted_work_is_not_starved_by_short_plain_work(
     assert "counted" in quay.started
 
 
+@pytest.mark.requirement("req:D05")
 def test_a_large_reservation_is_not_starved_by_small_ones() -> None:
-    """What wants all of a resource starts once it has waited 2 s and those before it have ended.
-
-    req:D05
-    """
+    """What wants all of a resource starts once it has waited 2 s and those before it have ended."""
     quay = Quay(1.0, workers=8, config=EngineConfig(capacity={"cpu": 4.0}))
     small = spec_of("small", resources=Resources(cpu=1))
     quay.submit(small, *(f"first{n}" for n in range(6)))
@@ -195,11 +185,9 @@ def test_a_large_reservation_is_not_starved_by_small_ones() -> None:
     assert quay.started["large"] <= AGING_S + 2 * quay.service_s
 
 
+@pytest.mark.requirement("req:A08", "req:D03")
 def test_the_cap_over_all_executors_is_shared_by_urgency() -> None:
-    """With more workers than may run at once, an urgent task elsewhere goes before the backlog of another executor.
-
-    req:A08 req:D03
-    """
+    """With more workers than may run at once, an urgent task elsewhere goes before the backlog of another executor."""
     quay = Quay(1.0, workers=4, config=EngineConfig(max_concurrent_tasks=2))
     quay.tell(ExecutorUp("yard", 4))
     quay.submit(spec_of("backlog"), *(f"backlog{n}" for n in range(50)))
@@ -211,11 +199,9 @@ def test_the_cap_over_all_executors_is_shared_by_urgency() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.requirement("req:A08")
 def test_max_concurrent_tasks_holds_while_short_tasks_are_handed_out_ahead(workers: int) -> None:
-    """Nothing is handed out ahead where the cap binds: as many run as it allows, and no more.
-
-    req:A08
-    """
+    """Nothing is handed out ahead where the cap binds: as many run as it allows, and no more."""
     quay = Quay(0.00001, workers=workers, config=EngineConfig(max_concurrent_tasks=workers))
     quay.submit(spec_of("short"), *(f"short{n}" for n in range(200)))
     quay.run_until(1.0)
@@ -228,10 +214,11 @@ def test_max_concurrent_tasks_holds_while_short_tasks_are_handed_out_ahead(worke
 
 @settings(deadline=None, max_examples=25, derandomize=True)
 @given(rate=st.sampled_from([0.5, 3.0, 50.0, 1000.0]), count=st.integers(1, 30), reservations=st.integers(1, 3))
+@pytest.mark.requirement("req:G13")
 def test_a_rate_is_kept_and_used_up(rate: float, count: int, reservations: int) -> None:
     """No window sees more starts than the rate allows, whatever each reserves, and none is left unused.
 
-    Over any window w: at most rate * (w + 0.01 s) + 1, which `EngineLaws` checks. req:G13
+    Over any window w: at most rate * (w + 0.01 s) + 1, which `EngineLaws` checks.
     """
     quay = Quay(0.0001, workers=100)
     quay.run_until(60.0)  # a rate that was not used is not saved up
@@ -244,11 +231,9 @@ def test_a_rate_is_kept_and_used_up(rate: float, count: int, reservations: int) 
     quay.laws.check_end()
 
 
+@pytest.mark.requirement("req:G14")
 def test_a_limit_counts_tasks_of_one_name_whatever_they_reserve() -> None:
-    """A concurrency limit is one for all tasks of its name, also where each reserves another amount.
-
-    req:G14
-    """
+    """A concurrency limit is one for all tasks of its name, also where each reserves another amount."""
     quay = Quay(1.0, workers=10)
     for n in range(6):
         quay.submit(spec_of("few", concurrent_limit=2, resources=Resources(memory_mb=float(n))), f"t{n}")
@@ -258,11 +243,9 @@ def test_a_limit_counts_tasks_of_one_name_whatever_they_reserve() -> None:
     quay.laws.check_end()
 
 
+@pytest.mark.requirement("req:D08")
 def test_what_can_never_fit_is_refused_with_its_numbers() -> None:
-    """A request above all there is is refused at once, says what and how much, and leaves nothing behind.
-
-    req:D08
-    """
+    """A request above all there is is refused at once, says what and how much, and leaves nothing behind."""
     quay = Quay(1.0, config=EngineConfig(capacity={"memory": 1000.0}))
     commands = quay.submit(spec_of("vast", resources=Resources(memory_mb=5000)), "vast")
     assert [type(command) for command in commands] == [Refuse]
@@ -271,11 +254,9 @@ def test_what_can_never_fit_is_refused_with_its_numbers() -> None:
     quay.laws.check_end()
 
 
+@pytest.mark.requirement("req:D14")
 def test_cancelled_tasks_in_the_queue_do_not_hide_those_behind_them() -> None:
-    """A worker that comes free starts what waits behind cancelled tasks, however many they are.
-
-    req:D14
-    """
+    """A worker that comes free starts what waits behind cancelled tasks, however many they are."""
     quay = Quay(1.0, workers=1)
     quay.submit(spec_of("t"), *(f"t{n}" for n in range(22)))
     quay.tell(Cancel([f"t{n}" for n in range(1, 11)]))
@@ -283,11 +264,9 @@ def test_cancelled_tasks_in_the_queue_do_not_hide_those_behind_them() -> None:
     assert quay.order == ["t0", "t11"]
 
 
+@pytest.mark.requirement("req:D13")
 def test_the_engine_keeps_nothing_of_tasks_that_have_ended() -> None:
-    """Deadlines, retries and reservations of ended tasks hold no memory, and wake nobody.
-
-    req:D13
-    """
+    """Deadlines, retries and reservations of ended tasks hold no memory, and wake nobody."""
     quay = Quay(0.001, workers=4)
     for n in range(500):
         quay.submit(spec_of("t", deadline_s=3600.0, resources=Resources(memory_mb=n + 1.0)), f"t{n}")
@@ -306,11 +285,9 @@ class Cargo:
     """An argument that can be seen to go."""
 
 
+@pytest.mark.requirement("req:C16")
 def test_an_engine_that_was_aborted_leaves_nothing_behind() -> None:
-    """After Abort the waiting tasks and their arguments are free, although no collector looks into the records.
-
-    req:C16
-    """
+    """After Abort the waiting tasks and their arguments are free, although no collector looks into the records."""
     engine, spec, cargo = Engine(), spec_of("t"), Cargo()
     gone = weakref.ref(cargo)
     engine.handle([Submit(spec, [Attempt(f"t{n}", spec, (cargo,)) for n in range(5)])], 0.0)

@@ -66,8 +66,9 @@ def test_a_bus_needs_no_loop_and_has_no_thread_before_it_is_used() -> None:
     assert (threading.active_count(), bus.is_healthy(), bus.health()) == (before, True, [])
 
 
+@pytest.mark.requirement("req:I03")
 async def test_plain_and_coroutine_handlers_are_told_in_order(bus: EventBus) -> None:
-    """req:I03 Each gets every event in order: plain ones on the bus's thread, coroutine ones on their own loop."""
+    """Each gets every event in order: plain ones on the bus's thread, coroutine ones on their own loop."""
     plain: list[tuple[int, str]] = []
     awaited: list[tuple[int, str]] = []
 
@@ -121,8 +122,9 @@ async def test_a_late_subscriber_hears_nothing_from_before(bus: EventBus) -> Non
     assert (first, second) == (["before", "before", "after"], ["after"])
 
 
+@pytest.mark.requirement("req:F08")
 async def test_a_raising_subscriber_hurts_nobody_else(bus: EventBus, caplog: pytest.LogCaptureFixture) -> None:
-    """req:F08 What a handler raises is counted and logged once; the others are told, and it is called again."""
+    """What a handler raises is counted and logged once; the others are told, and it is called again."""
     told: list[int] = []
 
     def bad(event: AnyEvent) -> None:
@@ -144,8 +146,9 @@ async def test_a_raising_subscriber_hurts_nobody_else(bus: EventBus, caplog: pyt
     assert not bus.is_healthy()
 
 
+@pytest.mark.requirement("req:I05")
 async def test_a_subscriber_that_never_returns_cannot_grow_memory() -> None:
-    """req:I05 Events wait up to a bound, drops are counted, and the publisher never waits."""
+    """Events wait up to a bound, drops are counted, and the publisher never waits."""
     gate = threading.Event()
     bus = EventBus(limit_events=100)
     bus.subscribe(lambda event: gate.wait(20))
@@ -228,8 +231,9 @@ class TheirEvent:
         self.payload = {"k": 1}
 
 
+@pytest.mark.requirement("req:I01")
 async def test_events_of_others_are_understood(bus: EventBus) -> None:
-    """req:I01 An object with type and data, or event_type and payload, is told as an event with a time."""
+    """An object with type and data, or event_type and payload, is told as an event with a time."""
     told: list[AnyEvent] = []
     bus.subscribe(told.append)
     bus.publish(TheirEvent())
@@ -269,8 +273,9 @@ class TwoArguments(SyncEmit):
 
 
 @pytest.mark.parametrize("kind", [SyncEmit, AsyncPublish, TwoArguments])
+@pytest.mark.requirement("req:I01")
 async def test_buses_of_others_are_told(bus: EventBus, kind: type[SyncEmit]) -> None:
-    """req:I01 A bus with emit or publish, sync or async, of one or two arguments, gets every event in order."""
+    """A bus with emit or publish, sync or async, of one or two arguments, gets every event in order."""
     theirs = kind()
     leave = ForeignBus(theirs).attach(bus)
     publish_life(bus, 1)
@@ -281,8 +286,9 @@ async def test_buses_of_others_are_told(bus: EventBus, kind: type[SyncEmit]) -> 
     assert bus.health() == []
 
 
+@pytest.mark.requirement("req:I01")
 async def test_mocks_pass_for_buses(bus: EventBus) -> None:
-    """req:I01 A MagicMock and an AsyncMock are told, the latter awaited."""
+    """A MagicMock and an AsyncMock are told, the latter awaited."""
     plain, awaited = MagicMock(), MagicMock(emit=AsyncMock())
     ForeignBus(plain).attach(bus)
     ForeignBus(awaited).attach(bus)

@@ -63,10 +63,11 @@ def test_an_end_is_left_for_nothing_and_every_state_can_reach_one() -> None:
         (Priority.BACKGROUND, 1000.0, 1),
     ],
 )
+@pytest.mark.requirement("req:D05")
 def test_a_waiting_task_gains_a_level_every_two_seconds_up_to_high(
     priority: Priority, waited_s: float, level: int
 ) -> None:
-    """Aging is one level for 2 s, and never reaches CRITICAL. req:D05"""
+    """Aging is one level for 2 s, and never reaches CRITICAL."""
     assert effective(priority, waited_s) == level
 
 
@@ -109,8 +110,9 @@ def test_a_gate_opens_by_rate_and_closes_at_its_limit() -> None:
 # ---- ledger
 
 
+@pytest.mark.requirement("req:G14")
 def test_the_ledger_lends_up_to_the_capacity_and_gets_all_back() -> None:
-    """What is lent never passes the capacity, what has no capacity has no bound, and nothing is left over. req:G14"""
+    """What is lent never passes the capacity, what has no capacity has no bound, and nothing is left over."""
     ledger = Ledger({"cpu": 0.3})
     for n in range(3):
         assert ledger.fits({"cpu": 0.1, "crane": 5})
@@ -133,8 +135,9 @@ def test_the_ledger_lends_up_to_the_capacity_and_gets_all_back() -> None:
         ({"crane": 1000.0}, None),
     ],
 )
+@pytest.mark.requirement("req:D08")
 def test_what_never_fits_is_told_with_its_numbers(amounts: dict[str, float], why: str | None) -> None:
-    """The reason names the resource, what was asked, and all there is. req:D08"""
+    """The reason names the resource, what was asked, and all there is."""
     assert Ledger({"cpu": 4.0}).never(amounts) == why
 
 
@@ -142,14 +145,16 @@ def test_what_never_fits_is_told_with_its_numbers(amounts: dict[str, float], why
 
 
 @pytest.mark.parametrize(("attempt", "wait_s"), [(1, 0.5), (2, 1.0), (3, 2.0), (7, 32.0), (8, 60.0), (500, 60.0)])
+@pytest.mark.requirement("req:F03")
 def test_the_wait_doubles_up_to_its_bound(attempt: int, wait_s: float) -> None:
-    """The wait after attempt n is backoff * 2**(n-1), at most max_backoff. req:F03"""
+    """The wait after attempt n is backoff * 2**(n-1), at most max_backoff."""
     assert RetryPolicy(jitter=0.0).wait_s(attempt, 0.9) == wait_s
 
 
 @pytest.mark.parametrize(("uniform", "factor"), [(0.0, 0.75), (0.5, 1.0), (0.999, 1.2495)])
+@pytest.mark.requirement("req:F03")
 def test_jitter_shortens_or_lengthens_by_at_most_its_fraction(uniform: float, factor: float) -> None:
-    """With jitter 0.25 a wait is between 75 and 125 percent. req:F03"""
+    """With jitter 0.25 a wait is between 75 and 125 percent."""
     assert RetryPolicy(backoff=8.0, jitter=0.25).wait_s(1, uniform) == pytest.approx(8.0 * factor)
 
 
@@ -170,17 +175,16 @@ def test_jitter_shortens_or_lengthens_by_at_most_its_fraction(uniform: float, fa
         (outcome_of(TaskState.FAILED, attempts=3, exception=KeyError("k")), (LookupError,), False),
     ],
 )
+@pytest.mark.requirement("req:F03")
 def test_what_is_tried_again(outcome: Outcome, retry_on: tuple[type[BaseException], ...], again: bool) -> None:
-    """An exception by its class, what did not travel by the name of its type; never a cancelled task, nor a last try.
-
-    req:F03
-    """
+    """An exception by its class, what did not travel by the name of its type; never a cancelled task or last try."""
     assert may_retry(RetryPolicy(attempts=3, retry_on=retry_on), outcome) is again
 
 
 @pytest.mark.parametrize("name", ["TimeoutError", "builtins.ConnectionError", "KeyError"])
+@pytest.mark.requirement("req:F03")
 def test_a_built_in_exception_that_did_not_travel_is_known_by_its_name(name: str) -> None:
-    """`retry_on=(ConnectionError,)` holds for a ConnectionError of which only the record came back. req:F03"""
+    """`retry_on=(ConnectionError,)` holds for a ConnectionError of which only the record came back."""
     outcome = outcome_of(TaskState.FAILED, kind=name)
     assert may_retry(RetryPolicy(attempts=2, retry_on=(OSError, LookupError)), outcome)
     assert not may_retry(RetryPolicy(attempts=2, retry_on=(ArithmeticError,)), outcome)
@@ -192,8 +196,9 @@ def started_engine(spec: TaskSpec, now: float = 0.0) -> Engine:
     return engine
 
 
+@pytest.mark.requirement("req:F04")
 def test_no_retry_is_planned_past_the_deadline_over_all_attempts() -> None:
-    """An attempt that fails so late that the next could not begin in time is the last. req:F04"""
+    """An attempt that fails so late that the next could not begin in time is the last."""
     spec = spec_of(deadline_s=1.0, retry=RetryPolicy(attempts=9, backoff=0.5, jitter=0.0))
     for failed_at, again in ((0.4, True), (0.5, False), (0.9, False)):
         engine = started_engine(spec)
@@ -202,8 +207,9 @@ def test_no_retry_is_planned_past_the_deadline_over_all_attempts() -> None:
         assert any(isinstance(command, Settle) for command in commands) is not again
 
 
+@pytest.mark.requirement("req:D14")
 def test_a_task_that_fails_while_it_is_being_cancelled_is_not_tried_again() -> None:
-    """Once somebody wants it to end, the end of its attempt is its end. req:D14"""
+    """Once somebody wants it to end, the end of its attempt is its end."""
     engine = started_engine(spec_of(retry=RetryPolicy(attempts=9)))
     engine.handle([Cancel(["t0"])], 0.5)
     commands = engine.handle([Reported("quay", [Outcome("t0", None, 0, "work", TaskState.FAILED)])], 1.0)
@@ -211,8 +217,9 @@ def test_a_task_that_fails_while_it_is_being_cancelled_is_not_tried_again() -> N
     assert engine.idle
 
 
+@pytest.mark.requirement("req:F04")
 def test_a_report_of_an_attempt_that_no_longer_counts_changes_nothing() -> None:
-    """What attempt 1 reports once attempt 2 runs is discarded and counted. req:F04"""
+    """What attempt 1 reports once attempt 2 runs is discarded and counted."""
     spec = spec_of(retry=RetryPolicy(attempts=2, backoff=0.0))
     engine = started_engine(spec)
     failed = Outcome("t0", None, 0, "work", TaskState.FAILED)
@@ -270,8 +277,9 @@ def test_an_executor_that_does_not_run_ahead_gets_one_attempt_for_each_worker() 
     assert place.window(2) == 2
 
 
+@pytest.mark.requirement("req:A08")
 def test_nothing_is_handed_out_ahead_where_the_cap_binds() -> None:
-    """With fewer runs allowed than there are workers, exactly so many are handed out. req:A08"""
+    """With fewer runs allowed than there are workers, exactly so many are handed out."""
     place = Place("quay")
     place.up(8, runs_ahead=True)
     place.ahead = AHEAD_MOST
@@ -283,8 +291,9 @@ def test_nothing_is_handed_out_ahead_where_the_cap_binds() -> None:
     [{"resources": Resources(cpu=1)}, {"max_per_second": 1e6}, {"concurrent_limit": 100}],
     ids=["reserves", "rate", "limit"],
 )
+@pytest.mark.requirement("req:G13", "req:G14")
 def test_what_is_counted_is_never_handed_out_ahead(options: dict[str, Any]) -> None:
-    """Tasks that reserve, or are limited in rate or number, get one worker each and no more. req:G13 req:G14"""
+    """Tasks that reserve, or are limited in rate or number, get one worker each and no more."""
     dispatch = Dispatch(50, {})
     dispatch.up("quay", 2, runs_ahead=True)
     dispatch.queue(spec_of(**options), attempts_of(spec_of(**options), 10))
@@ -293,11 +302,9 @@ def test_what_is_counted_is_never_handed_out_ahead(options: dict[str, Any]) -> N
     assert [attempt.task_id for attempt in started] == ["t0", "t1"]
 
 
+@pytest.mark.requirement("req:G13", "req:G14")
 def test_a_limit_and_a_rate_are_remembered_however_many_others_come_and_go() -> None:
-    """A limit holds while tasks of it wait, and a rate from its last start on, also after thousands of other names.
-
-    req:G13 req:G14
-    """
+    """A limit holds while tasks of it wait, and a rate from its last start on, also after thousands of other names."""
     dispatch = Dispatch(10_000, {})
     dispatch.up("quay", 10_000, runs_ahead=False)
     few, slow = spec_of(name="few", concurrent_limit=1), spec_of(name="slow", max_per_second=0.1)
@@ -315,8 +322,9 @@ def test_a_limit_and_a_rate_are_remembered_however_many_others_come_and_go() -> 
     assert [a.task_id for _, attempts in dispatch.start(2.0) for a in attempts] == ["second"]
 
 
+@pytest.mark.requirement("req:D13")
 def test_limits_of_names_that_come_and_go_are_forgotten() -> None:
-    """A pool that sees a new limited name with every task does not grow by them. req:D13"""
+    """A pool that sees a new limited name with every task does not grow by them."""
     dispatch = Dispatch(10, {})
     dispatch.up("quay", 10, runs_ahead=False)
     for n in range(3000):
@@ -356,8 +364,9 @@ def outcome_held_by_its_own_traceback() -> weakref.ref[Cargo]:
     return weakref.ref(cargo)
 
 
+@pytest.mark.requirement("req:C16")
 def test_an_outcome_whose_traceback_leads_back_to_it_is_collected() -> None:
-    """Outcomes stay visible to the collector, since exceptions make cycles; what waits in masses does not. req:C16"""
+    """Outcomes stay visible to the collector, since exceptions make cycles; what waits in masses does not."""
     gone = outcome_held_by_its_own_traceback()
     gc.collect()
     assert gone() is None

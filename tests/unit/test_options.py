@@ -52,8 +52,9 @@ def test_a_priority_may_be_given_by_its_number() -> None:
         {"retry_on": None},
     ],
 )
+@pytest.mark.requirement("req:F03")
 def test_a_retry_policy_that_cannot_be_meant_is_refused(fields: Any) -> None:
-    """req:F03. A wrong policy is an error where it is made, not when the first task fails."""
+    """A wrong policy is an error where it is made, not when the first task fails."""
     with pytest.raises(ValueError, match=next(iter(fields))):
         RetryPolicy(**fields)
 

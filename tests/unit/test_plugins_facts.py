@@ -36,8 +36,9 @@ def test_first_distribution_of_a_name_counts(fake_distributions: Any) -> None:
 
 
 @pytest.mark.parametrize("file", ["METADATA", "entry_points.txt"])
+@pytest.mark.requirement("req:K03")
 def test_unreadable_metadata_costs_only_its_own_distribution(fake_distributions: Any, file: str) -> None:
-    """A malformed distribution is told of as a problem, and every other plugin is found. req:K03"""
+    """A malformed distribution is told of as a problem, and every other plugin is found."""
     fake_distributions.add("good", sinks={"good": "Sink"})
     fake_distributions.add("broken", sinks={"broken": "Sink"})
     (fake_distributions.folder / "broken-1.0.dist-info" / file).write_text("[longshore.sinks]\nno equals sign\n")

@@ -98,8 +98,9 @@ def test_wanted_tells_which_hooks_are_implemented() -> None:
     assert (hooks.active, hooks.admit_wanted, hooks.route_wanted, hooks.settled_wanted) == (True, True, True, False)
 
 
+@pytest.mark.requirement("req:K09")
 def test_every_hook_reaches_the_plugin_with_the_arguments_it_takes() -> None:
-    """A hook may take any of its arguments, or none. req:K09"""
+    """A hook may take any of its arguments, or none."""
     recorder = Recorder()
     hooks = HookCaller([("recorder", recorder)])
     hooks.pool_started(PoolInfo(run_id="r", executors={}))

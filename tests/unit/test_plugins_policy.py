@@ -35,8 +35,9 @@ def test_a_plugin_nobody_objects_to_is_available() -> None:
     assert (candidate.state, candidate.reason) == (PluginState.AVAILABLE, "")
 
 
+@pytest.mark.requirement("req:K03")
 def test_two_distributions_with_one_name_are_a_conflict_naming_both() -> None:
-    """Neither of two claimants wins by chance; each says who the other is and how to choose. req:K03"""
+    """Neither of two claimants wins by chance; each says who the other is and how to choose."""
     for candidate in decided(*RIVALS):
         assert candidate.state is PluginState.CONFLICT
         assert "longshore-ray and other-ray both claim this name" in candidate.reason
@@ -88,8 +89,9 @@ def test_the_cores_own_executor_cannot_be_replaced() -> None:
 
 
 @pytest.mark.parametrize("entry", ["ray", "executors:ray", "longshore-ray", "Longshore_Ray"])
+@pytest.mark.requirement("req:K02")
 def test_disable_takes_names_kinds_and_distributions(entry: str) -> None:
-    """What is disabled is named in any of three ways, and the reason shows which. req:K02"""
+    """What is disabled is named in any of three ways, and the reason shows which."""
     (candidate,) = decided(fact(), disable=[entry])
     assert candidate.state is PluginState.DISABLED
     assert f'disable lists "{entry}"' in candidate.reason

@@ -19,8 +19,9 @@ DEFAULTS = {
 
 
 @pytest.mark.parametrize("name", DEFAULTS)
+@pytest.mark.requirement("req:A01", "req:A02", "req:A03", "req:A04", "req:A05", "req:A06", "req:A07", "req:A08")
 def test_a_worker_number_has_its_default_and_its_lower_bound(name: str) -> None:
-    """Each count has the specification's default, and one below its minimum is refused by name (req:A01 to A09)."""
+    """Each count has the specification's default, and one below its minimum is refused by name."""
     default, minimum = DEFAULTS[name]
     assert getattr(WorkerConfig(), name) == default
     assert getattr(WorkerConfig.model_validate({name: minimum}), name) == minimum
@@ -31,23 +32,26 @@ def test_a_worker_number_has_its_default_and_its_lower_bound(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "default"), [("default_timeout", 300.0), ("worker_heartbeat_interval", 10.0)])
 @pytest.mark.parametrize("wrong", [0, -1, math.nan, True, "soon"])
+@pytest.mark.requirement("req:A06", "req:A07")
 def test_a_time_is_positive(name: str, default: float, wrong: object) -> None:
-    """Times default as specified; zero, negative, NaN, a flag and a word are refused (req:A06, req:A07)."""
+    """Times default as specified; zero, negative, NaN, a flag and a word are refused."""
     assert getattr(WorkerConfig(), name) == default
     with pytest.raises(ValidationError, match=name):
         WorkerConfig.model_validate({name: wrong})
 
 
+@pytest.mark.requirement("req:A10")
 def test_models_round_trip_and_carry_an_example() -> None:
-    """A configuration survives dict and JSON, and its schema has an example that is itself valid (req:A10)."""
+    """A configuration survives dict and JSON, and its schema has an example that is itself valid."""
     for made in (WorkerConfig(async_workers=7), ResourceLimits(max_disk_io_mbps=50.0)):
         assert type(made).model_validate(made.model_dump()) == made
         assert type(made).model_validate_json(made.model_dump_json()) == made
         type(made).model_validate(type(made).model_json_schema()["example"])
 
 
+@pytest.mark.requirement("req:A11")
 def test_resource_types_are_the_five_words() -> None:
-    """The resources with limits are exactly the specification's (req:A11)."""
+    """The resources with limits are exactly the specification's."""
     assert [str(kind.value) for kind in ResourceType] == ["cpu", "memory", "disk_io", "network_io", "gpu"]
 
 
@@ -65,16 +69,18 @@ def test_resource_types_are_the_five_words() -> None:
         ("max_gpu_memory_mb", None, 100, 99),
     ],
 )
+@pytest.mark.requirement("req:A12", "req:A13", "req:A14")
 def test_a_limit_has_its_default_and_bounds(name: str, default: object, good: float, bad: float) -> None:
-    """Each limit has the specification's default and refuses what is out of bounds (req:A12 to A16)."""
+    """Each limit has the specification's default and refuses what is out of bounds."""
     assert getattr(ResourceLimits(), name) == default
     assert getattr(ResourceLimits.model_validate({name: good}), name) == good
     with pytest.raises(ValidationError, match=name):
         ResourceLimits.model_validate({name: bad})
 
 
+@pytest.mark.requirement("req:A17")
 def test_limits_and_warnings_can_be_asked_for() -> None:
-    """No limit is infinity; a warning that is not set comes at 80 % of the limit (req:A17)."""
+    """No limit is infinity; a warning that is not set comes at 80 % of the limit."""
     limits = ResourceLimits(max_gpu_percent=90.0, max_disk_io_mbps=100.0, warning_disk_io_mbps=30.0)
     assert limits.get_limit(ResourceType.CPU) == 80.0
     assert limits.get_limit(ResourceType.NETWORK_IO) == math.inf
@@ -83,8 +89,9 @@ def test_limits_and_warnings_can_be_asked_for() -> None:
     assert limits.get_warning_threshold("memory") == 65.0
 
 
+@pytest.mark.requirement("req:A18")
 def test_a_warning_above_its_limit_is_refused_by_name() -> None:
-    """A warning level must not be above its limit; the field is named, and unknown keys are refused (req:A18)."""
+    """A warning level must not be above its limit; the field is named, and unknown keys are refused."""
     with pytest.raises(ValidationError) as caught:
         ResourceLimits(max_cpu_percent=60.0, warning_cpu_percent=61.0)
     assert caught.value.errors()[0]["loc"] == ("warning_cpu_percent",)
@@ -98,8 +105,9 @@ def test_a_lower_limit_takes_the_unset_warning_along() -> None:
     assert ResourceLimits(max_memory_percent=70.0).warning_memory_percent == 65.0
 
 
+@pytest.mark.requirement("req:A18")
 def test_settings_cannot_be_changed() -> None:
-    """Settings and their parts are frozen (req:A18)."""
+    """Settings and their parts are frozen."""
     settings = Settings()
     with pytest.raises(ValidationError):
         settings.executor = "threads"  # type: ignore[misc]  # the point of the test

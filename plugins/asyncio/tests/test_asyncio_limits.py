@@ -62,8 +62,9 @@ def timers(loop: Any) -> int:
 
 
 @both
+@pytest.mark.requirement("req:E06")
 async def test_asyncio_timeout_cancels_at_the_deadline(start: Any, isolation: str) -> None:
-    """A coroutine is cancelled at its deadline and reported as timed out; the next one runs in its seat (req:E06)."""
+    """A coroutine is cancelled at its deadline and reported as timed out; the next one runs in its seat."""
     rig = await start(1)
     ids = [rig.submit(forever, isolation=isolation, timeout_s=0.05), rig.submit(value, isolation=isolation)]
     late, good = await rig.all_of(ids)
@@ -75,8 +76,9 @@ async def test_asyncio_timeout_cancels_at_the_deadline(start: Any, isolation: st
 
 
 @both
+@pytest.mark.requirement("req:E07")
 async def test_asyncio_a_stubborn_coroutine_is_left_behind(start: Any, stubborn: Any, isolation: str) -> None:
-    """One that swallows its cancellation is reported soon after its deadline, and its seat replaced (req:E07)."""
+    """One that swallows its cancellation is reported soon after its deadline, and its seat replaced."""
     rig = await start(1)
     ids = [rig.submit(stubborn, isolation=isolation, timeout_s=0.2), rig.submit(value, isolation=isolation)]
     late, good = await rig.all_of(ids)
@@ -142,8 +144,9 @@ async def test_asyncio_the_deadline_over_all_attempts_holds(start: Any, isolatio
 
 
 @both
+@pytest.mark.requirement("req:D14")
 async def test_asyncio_cancel_waiting_and_running(start: Any, isolation: str) -> None:
-    """What waits is dropped, what runs is cancelled; both are reported so, others go on (req:D14)."""
+    """What waits is dropped, what runs is cancelled; both are reported so, others go on."""
     rig = await start(2)
     ids = [rig.submit(forever, isolation=isolation) for _ in range(4)]
     good = rig.submit(value, isolation=isolation)

@@ -73,8 +73,9 @@ async def test_asyncio_gives_the_exception_itself_and_its_text(start: Any) -> No
 
 @pytest.mark.parametrize("isolation", ["task", "shared"])
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit])
+@pytest.mark.requirement("req:E12")
 async def test_asyncio_no_exception_costs_more_than_its_task(start: Any, kind: Any, isolation: str) -> None:
-    """Exceptions that are no Exception fail the task that raised them and nothing else (req:E12)."""
+    """Exceptions that are no Exception fail the task that raised them and nothing else."""
 
     async def raises() -> None:
         raise kind

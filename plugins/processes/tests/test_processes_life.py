@@ -148,8 +148,9 @@ def test_stop_without_work(open_yard: Any) -> None:
         yard.stop()
 
 
+@pytest.mark.requirement("req:D16")
 def test_idle_costs_nothing(yard: Any) -> None:
-    """req:D16 An idle executor uses no processor time: nothing polls, in the controller or in a worker."""
+    """An idle executor uses no processor time: nothing polls, in the controller or in a worker."""
     yard.run(sleep_if, [0.01] * 4)
     yard.run(sleep_if, [0.3])  # what followed the work is over
     before = processor_s()

@@ -28,8 +28,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Any:
     return state
 
 
+@pytest.mark.requirement("req:G03")
 def test_cpu_is_busy_cores_of_all_cores(machine: Any, clock: Any, cgroup_of: CgroupMaker) -> None:
-    """Two of four CPUs busy for the whole time are 2 cores of 4; waiting for a disk is not busy (req:G03)."""
+    """Two of four CPUs busy for the whole time are 2 cores of 4; waiting for a disk is not busy."""
     probe = PsutilProbe(clock=clock, cgroup=cgroup_of("", {}))
     assert probe.read(ReadRequest()).usage["cpu"].used == 0.0
     clock.now += 4.0
@@ -40,8 +41,9 @@ def test_cpu_is_busy_cores_of_all_cores(machine: Any, clock: Any, cgroup_of: Cgr
     assert cpu.capacity == 4.0
 
 
+@pytest.mark.requirement("req:G03")
 def test_guest_time_counts_once(machine: Any, clock: Any, cgroup_of: CgroupMaker) -> None:
-    """Time of a virtual machine stands in user time already (req:G03)."""
+    """Time of a virtual machine stands in user time already."""
     probe = PsutilProbe(clock=clock, cgroup=cgroup_of("", {}))
     probe.read(ReadRequest())
     clock.now += 1.0
@@ -49,8 +51,9 @@ def test_guest_time_counts_once(machine: Any, clock: Any, cgroup_of: CgroupMaker
     assert probe.read(ReadRequest()).usage["cpu"].used == pytest.approx(1.0)
 
 
+@pytest.mark.requirement("req:G03")
 def test_only_the_cpus_we_may_use_count(machine: Any, clock: Any, cgroup_of: CgroupMaker) -> None:
-    """Bound to two of four CPUs, the capacity is 2 and what the others do is not ours to see (req:G03)."""
+    """Bound to two of four CPUs, the capacity is 2 and what the others do is not ours to see."""
     machine.allowed = {0, 1}
     probe = PsutilProbe(clock=clock, cgroup=cgroup_of("", {}))
     probe.read(ReadRequest())
@@ -77,10 +80,11 @@ def test_only_the_cpus_we_may_use_count(machine: Any, clock: Any, cgroup_of: Cgr
     ],
     ids=["v2", "v1"],
 )
+@pytest.mark.requirement("req:G03")
 def test_a_cpu_quota_is_the_capacity(
     machine: Any, clock: Any, cgroup_of: CgroupMaker, membership: str, files: dict[str, str]
 ) -> None:
-    """Half a core of quota is the capacity, and the group's own use is held against it (req:G03)."""
+    """Half a core of quota is the capacity, and the group's own use is held against it."""
 
     def at(us: int) -> Cgroup:
         return cgroup_of(membership, {name: text.replace("{us}", str(us)) for name, text in files.items()})
@@ -94,8 +98,9 @@ def test_a_cpu_quota_is_the_capacity(
     assert cpu.capacity == 0.5
 
 
+@pytest.mark.requirement("req:G04")
 def test_host_memory_leaves_the_page_cache_out(machine: Any, cgroup_of: CgroupMaker) -> None:
-    """Used is what could not be given away: total less available (req:G04, fault:M4)."""
+    """Used is what could not be given away: total less available (fault:M4)."""
     memory = PsutilProbe(cgroup=cgroup_of("", {})).read(ReadRequest()).usage["memory"]
     assert (memory.used, memory.capacity) == (6000.0, 16000.0)
 
@@ -143,9 +148,10 @@ def test_host_memory_leaves_the_page_cache_out(machine: Any, cgroup_of: CgroupMa
     ],
     ids=["v2", "v1", "tighter-parent", "no-limit", "above-the-host", "missing", "unreadable", "path-of-the-host"],
 )
+@pytest.mark.requirement("req:G04")
 def test_the_level_that_leaves_least_counts(
     machine: Any, cgroup_of: CgroupMaker, membership: str, files: dict[str, str], expected: Usage
 ) -> None:
-    """Capacity is the smaller of host and group, with that level's own use, page cache left out (req:G04, fault:M7)."""
+    """Capacity is the smaller of host and group, with that level's own use, page cache left out (fault:M7)."""
     memory = PsutilProbe(cgroup=cgroup_of(membership, files)).read(ReadRequest()).usage["memory"]
     assert (memory.used, memory.capacity) == (expected.used, expected.capacity)

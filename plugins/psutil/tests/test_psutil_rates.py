@@ -35,8 +35,9 @@ def used(probe: PsutilProbe) -> dict[str, float]:
     return {key: usage.used for key, usage in probe.read(ReadRequest()).usage.items() if "_io." in key}
 
 
+@pytest.mark.requirement("req:G05", "req:G06")
 def test_the_first_sample_is_zero(counters: Counters, clock: Any) -> None:
-    """A first reading has nothing to compare with, and says 0 (req:G05, req:G06)."""
+    """A first reading has nothing to compare with, and says 0."""
     assert used(PsutilProbe(clock=clock)) == {
         "disk_io.read": 0.0,
         "disk_io.write": 0.0,
@@ -45,8 +46,9 @@ def test_the_first_sample_is_zero(counters: Counters, clock: Any) -> None:
     }
 
 
+@pytest.mark.requirement("req:G05", "req:G06")
 def test_rates_are_over_the_time_that_really_passed(counters: Counters, clock: Any) -> None:
-    """100 MB written in two seconds is 50 MB/s, whatever the period was meant to be (req:G05, req:G06)."""
+    """100 MB written in two seconds is 50 MB/s, whatever the period was meant to be."""
     probe = PsutilProbe(clock=clock)
     used(probe)
     clock.now += 2.0
@@ -57,8 +59,9 @@ def test_rates_are_over_the_time_that_really_passed(counters: Counters, clock: A
     )
 
 
+@pytest.mark.requirement("req:G05")
 def test_a_counter_that_goes_back_is_a_rate_of_zero(counters: Counters, clock: Any) -> None:
-    """A disk that was unplugged makes no negative rate, and the next one counts from there (req:G05)."""
+    """A disk that was unplugged makes no negative rate, and the next one counts from there."""
     probe = PsutilProbe(clock=clock)
     used(probe)
     clock.now += 1.0
@@ -70,8 +73,9 @@ def test_a_counter_that_goes_back_is_a_rate_of_zero(counters: Counters, clock: A
 
 
 @pytest.mark.parametrize("absent", [None, PermissionError("no"), RuntimeError("no disks"), psutil.AccessDenied()])
+@pytest.mark.requirement("req:G05")
 def test_absent_counters_leave_their_keys_out(counters: Counters, clock: Any, absent: Any) -> None:
-    """A sandbox without disk counters is read all the same, without the disk keys (req:G05)."""
+    """A sandbox without disk counters is read all the same, without the disk keys."""
     counters.disk = absent
     reading = PsutilProbe(clock=clock).read(ReadRequest()).usage
     assert set(reading) == {"cpu", "memory", "network_io.sent", "network_io.received"}

@@ -66,8 +66,9 @@ def test_it_meets_the_contract() -> None:
     assert probe.period_s == 1.0
 
 
+@pytest.mark.requirement("req:G03")
 def test_what_we_burn_is_seen_as_ours() -> None:
-    """CPU burnt here shows in `own`, in cores over real time, and never passes the machine (req:G03)."""
+    """CPU burnt here shows in `own`, in cores over real time, and never passes the machine."""
     watch = Watch()
     probe = PsutilProbe(clock=watch)
     probe.read(ReadRequest())
@@ -81,8 +82,9 @@ def test_what_we_burn_is_seen_as_ours() -> None:
     assert cpu.own <= cpu.capacity * 1.2
 
 
+@pytest.mark.requirement("req:G04")
 def test_memory_we_take_is_seen_as_ours() -> None:
-    """100 MB more in this process are 100 MB more in `own` (req:G04)."""
+    """100 MB more in this process are 100 MB more in `own`."""
     probe = PsutilProbe()
     before = probe.read(ReadRequest()).usage["memory"]
     ballast = bytearray(b"x") * 100_000_000
@@ -95,8 +97,9 @@ def test_memory_we_take_is_seen_as_ours() -> None:
     assert len(ballast) == 100_000_000
 
 
+@pytest.mark.requirement("req:G05")
 def test_disk_rates_agree_with_the_counters() -> None:
-    """Rate times elapsed time is what the counters rose by, with 8 MB synced to disk between (req:G05)."""
+    """Rate times elapsed time is what the counters rose by, with 8 MB synced to disk between."""
     if psutil.disk_io_counters(nowrap=False) is None:
         pytest.skip("no disk counters on this machine")
     watch = Watch()
@@ -120,8 +123,9 @@ def _written_mb() -> float:
     return counters.write_bytes / 1e6
 
 
+@pytest.mark.requirement("req:G06")
 def test_a_loopback_transfer_is_seen() -> None:
-    """5 MB over the loopback interface are at least 5 MB sent and received (req:G06)."""
+    """5 MB over the loopback interface are at least 5 MB sent and received."""
     watch = Watch()
     probe = PsutilProbe(clock=watch)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -143,8 +147,9 @@ def test_a_loopback_transfer_is_seen() -> None:
 @pytest.mark.parametrize(
     "table", [pytest.param(ProcTable, marks=pytest.mark.skipif(sys.platform != "linux", reason="/proc")), PsutilTable]
 )
+@pytest.mark.requirement("req:G04")
 def test_a_worker_is_its_whole_tree(family: subprocess.Popen[bytes], table: type[ProcTable | PsutilTable]) -> None:
-    """A worker of 40 MB with a child of 40 MB uses over 80 MB, by either way of looking (req:G04)."""
+    """A worker of 40 MB with a child of 40 MB uses over 80 MB, by either way of looking."""
     usage = usage_by_root(table().read([family.pid]), [family.pid])[family.pid]
     assert 80 <= usage.memory_mb <= 200
     assert 0 < usage.cpu_s < 30

@@ -56,8 +56,9 @@ def threads() -> set[str]:
     return {thread.name for thread in threading.enumerate() if thread.name.startswith("longshore-")}
 
 
+@pytest.mark.requirement("req:E08")
 async def test_threads_timeout_abandons_at_the_deadline(start: Any, hung: Hung) -> None:
-    """A hung function is reported at its deadline, its thread replaced, and the next task runs (req:E08, fault:T8)."""
+    """A hung function is reported at its deadline, its thread replaced, and the next task runs (fault:T8)."""
     rig = await start(1)
     late, good = await rig.all_of([rig.submit(hung, timeout_s=0.1), rig.submit(value)])
     assert (late.state, late.error.reason) == (TaskState.TIMED_OUT, "timeout")
@@ -112,8 +113,9 @@ async def test_threads_every_next_task_has_its_limit(start: Any, hung: Hung) -> 
     assert late.state is TaskState.TIMED_OUT
 
 
+@pytest.mark.requirement("req:D14")
 async def test_threads_cancel_waiting_and_running(start: Any, hung: Hung) -> None:
-    """What waits is dropped, what runs is reported cancelled and its thread abandoned; others go on (req:D14)."""
+    """What waits is dropped, what runs is reported cancelled and its thread abandoned; others go on."""
     rig = await start(2)
     ids = rig.many(hung, range(4))
     good = rig.submit(value)
@@ -223,8 +225,9 @@ async def test_threads_resize_of_idle_threads(start: Any) -> None:
     assert {rig.of(task_id)[0].worker for task_id in more} == {rig.executor.workers()[0].worker_id}
 
 
+@pytest.mark.requirement("req:C09")
 async def test_threads_stop_returns_by_its_deadline_and_reports_all(start: Any, hung: Hung) -> None:
-    """Stopping reports what runs and waits as cancelled in time, and leaves only hung threads (req:C09)."""
+    """Stopping reports what runs and waits as cancelled in time, and leaves only hung threads."""
     before = threads()
     rig = await start(2)
     ids = [*rig.many(hung, range(5), timeout_s=60.0), rig.submit(value, left_s=60.0)]

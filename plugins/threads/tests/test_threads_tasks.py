@@ -79,8 +79,9 @@ async def test_threads_give_the_exception_itself_and_its_text(start: Any) -> Non
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit, StopIteration])
+@pytest.mark.requirement("req:E12")
 async def test_threads_no_exception_costs_more_than_its_task(start: Any, kind: Any) -> None:
-    """Exceptions that are no Exception fail the task that raised them; the thread goes on (req:E12)."""
+    """Exceptions that are no Exception fail the task that raised them; the thread goes on."""
 
     def raises() -> None:
         raise kind
@@ -91,8 +92,9 @@ async def test_threads_no_exception_costs_more_than_its_task(start: Any, kind: A
     assert (good.value, good.worker) == (2, bad.worker)
 
 
+@pytest.mark.requirement("req:A02")
 async def test_threads_as_many_at_once_as_there_are_workers(start: Any) -> None:
-    """Exactly so many functions run at once, and never more; threads start with the work (req:A02)."""
+    """Exactly so many functions run at once, and never more; threads start with the work."""
     lock = threading.Lock()
     running = peak = 0
 
@@ -113,8 +115,9 @@ async def test_threads_as_many_at_once_as_there_are_workers(start: Any) -> None:
     await rig.host.until(lambda: sum(worker.tasks_completed for worker in rig.executor.workers()) == 60)
 
 
+@pytest.mark.requirement("req:E02")
 async def test_threads_the_loop_keeps_ticking(start: Any) -> None:
-    """Blocking functions leave the loop its turns (req:E02)."""
+    """Blocking functions leave the loop its turns."""
     rig = await start(2)
     ids = rig.many(lambda _: time.sleep(0.02), range(6))
     gaps: list[float] = []
@@ -179,8 +182,9 @@ async def test_threads_an_initializer_that_fails_is_the_attempts_failure(start: 
     assert len(calls) == 2
 
 
+@pytest.mark.requirement("req:H22")
 async def test_threads_progress_arrives_coalesced(start: Any) -> None:
-    """Of a thousand updates the first and the last arrive, few between, none going back (req:H22)."""
+    """Of a thousand updates the first and the last arrive, few between, none going back."""
 
     def works() -> None:
         task = current_task()
