@@ -78,3 +78,9 @@ def fake_distributions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     yield made
     for module in made.modules:
         sys.modules.pop(module, None)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run async tests on asyncio, the only loop there is for a pool."""
+    return "asyncio"

@@ -36,11 +36,6 @@ TERMINAL = ("task_completed", "task_failed", "task_cancelled")
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def gate() -> Iterator[threading.Event]:
     """What held tasks wait for; let go at the end, whatever happens."""
     made = threading.Event()

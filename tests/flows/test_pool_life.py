@@ -38,11 +38,6 @@ DEADLINE_S = 20.0
 CLOSING_S = 2.0  # what stopping may take beyond its own time limit
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def plain(**more: Any) -> Settings:
     return Settings(probes=(), workers=WorkerConfig(process_workers=1), **more)
 
@@ -402,5 +397,4 @@ async def live_once() -> None:
     settings = Settings(workers=WorkerConfig(process_workers=1))
     async with WorkerPool(settings=settings, journal=MemoryJournal(), sinks=[RecordingSink()]) as pool:
         handles = [await pool.options(executor=executor).submit(abs, -42) for executor in ("threads", "processes")]
-        handles.append(await pool.submit(answer_async))
-        assert await ended(*handles) == [42] * 3
+        assert await ended(*handles, await pool.submit(answer_async)) == [42] * 3

@@ -31,11 +31,6 @@ from longshore.testing import RecordingSink
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 DEADLINE_S = 20.0
 QUICK = RetryPolicy(attempts=3, backoff=0.01, jitter=0.0)
 EXECUTORS = ("asyncio", "threads", "processes")

@@ -35,11 +35,6 @@ DEADLINE_S = 20.0
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def gate() -> Iterator[threading.Event]:
     """What held tasks wait for; let go at the end, whatever happens."""
     made = threading.Event()

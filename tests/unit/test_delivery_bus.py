@@ -23,11 +23,6 @@ SPEC = TaskSpec(function=print, name="f", executor="threads")
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def bus() -> object:
     made = EventBus()
     yield made
