@@ -167,3 +167,13 @@ def test_options_for_a_plugin_that_is_not_there_warn(load: Load) -> None:
     loaded = load("sinks.otel.path=x")
     assert any("pip install longshore-otel" in warning for warning in loaded.warnings)
     assert load().warnings == ()
+
+
+def test_a_table_alone_enables_only_what_is_installed(load: Load, tmp_path: Path) -> None:
+    """A table for a sink that is not installed warns and tells nobody; one enabled in so many words stays asked for."""
+    (tmp_path / "longshore.toml").write_text("[sinks.steamboat]\nwhistle = true\n[sinks.jsonl]\npath = 'x'\n")
+    loaded = load()
+    assert loaded.settings.sinks == ("jsonl",)
+    assert ["steamboat" in warning for warning in loaded.warnings] == [True]
+    assert load("sinks.steamboat.enabled=true").settings.sinks == ("steamboat", "jsonl")
+    assert load("sinks=['steamboat']").settings.sinks == ("steamboat",)

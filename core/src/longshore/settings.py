@@ -179,7 +179,7 @@ def load_settings(
         settings = Settings.model_validate(merged.table)
     except ValidationError as error:
         raise _refusal(error, Settings, merged, ()) from error
-    return LoadedSettings(settings, merged, _warnings(settings))
+    return LoadedSettings(*_less_missing(settings, merged))
 
 
 def settings_schema(models: Mapping[tuple[str, str], type[BaseModel]] | None = None) -> Options:
@@ -210,16 +210,29 @@ def _object_form(schema: Options) -> Options:
     return found
 
 
-def _warnings(settings: Settings) -> list[str]:
+def _less_missing(settings: Settings, merged: Merged) -> tuple[Settings, Merged, list[str]]:
+    """Return the settings without plugins that are not installed and only have a table, and a warning for each table.
+
+    One that is enabled in so many words stays: whoever needs it is told that it is missing.
+    """
     named = [(kind, name) for kind in KINDS for name, table in settings.tables(kind).items() if table]
     if not named:
-        return []
+        return settings, merged, []
     installed = {(candidate.kind, candidate.name) for candidate in PluginHost(settings.plugins).candidates()}
-    return [
-        f"the settings of {kind}.{name} are not used: {unknown_plugin(kind, name, installed)}"
-        for kind, name in named
-        if (kind, name) not in installed
+    missing = [(kind, name) for kind, name in named if (kind, name) not in installed]
+    warnings = [
+        f"the settings of {kind}.{name} are not used: {unknown_plugin(kind, name, installed)}" for kind, name in missing
     ]
+    unasked = {(kind, name) for kind, name in missing if kind in LISTED and not _asked_for(kind, name, merged)}
+    kept = {kind: tuple(n for n in getattr(settings, kind) if (kind, n) not in unasked) for kind, _ in unasked}
+    return settings.model_copy(update=kept), merged, warnings
+
+
+def _asked_for(kind: str, name: str, merged: Merged) -> bool:
+    """Tell whether a listed plugin is enabled by more than having a table."""
+    layer = merged.owners.get((kind, name, "enabled"))
+    given = layer.table.get(kind) if layer is not None else None
+    return not isinstance(given, Mapping) or given[name].get("enabled") is True
 
 
 def _refusal(error: ValidationError, model: type[BaseModel], merged: Merged, around: Key) -> SettingsError:
