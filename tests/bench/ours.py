@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 from longshore import RetryPolicy, Settings, WorkerConfig, WorkerPool
@@ -78,10 +78,23 @@ def seconds_and_told(
     return took, {"told": sink.events / (EVENTS_A_TASK * (n + warm_up_size(n)))}
 
 
+def seconds_beside_a_slow_subscriber(n: int, function: Callable[[int], Any], executor: str) -> float:
+    """Return the seconds for n tasks while somebody is told of every event and takes a second for each."""
+    return asyncio.run(_seconds(n, function, executor, "task", [], slow=True))
+
+
 async def _seconds(
-    n: int, function: Callable[[int], Any], executor: str, isolation: str, sinks: list[CountingSink]
+    n: int,
+    function: Callable[[int], Any],
+    executor: str,
+    isolation: str,
+    sinks: list[CountingSink],
+    *,
+    slow: bool = False,
 ) -> float:
     async with make_pool(sinks) as pool:
+        if slow:
+            pool.events.subscribe(lambda _: sleep(1.0))
         await values(pool, function, warm_up_size(n), executor, isolation)
         began = perf_counter()
         results = await values(pool, function, n, executor, isolation)

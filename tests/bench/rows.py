@@ -105,6 +105,13 @@ ROWS = (
         small_n=20_000,
     ),
     Row(
+        "15",
+        "async no-ops beside a slow subscriber",
+        ("ours_async_slow",),
+        (Peer("ours_async", "the same without one", 0.95, 0.99),),
+        n=10_000,
+    ),
+    Row(
         "16",
         "idle pool, all executors up",
         ("ours_idle",),
