@@ -236,3 +236,14 @@ def test_the_eta_is_honest() -> None:
     wide = remaining_s(left=50, ended=50, elapsed_s=5, recent_per_s=10, parallel=8, durations=uneven)
     assert wide is not None
     assert wide[0] < 4.0 < 8.0 < wide[1]
+
+
+def test_each_stage_has_a_rate_of_its_own() -> None:
+    """A stage's rate is over the last ten seconds of what ended in it, or since its first task began."""
+    fold, fast, made = begun(20)
+    slow = spec("slow")
+    fold.fold(TasksSubmitted(slow, (waiting := tasks(slow, 1, "s"))), 1.0)
+    fold.fold(TasksSettled(fast, [settled(task, ran_s=2.0) for task in made]), 3.0)
+    fold.fold(TasksSettled(slow, [settled(waiting[0], ran_s=0.5)]), 4.5)
+    assert [stage.rate_per_s for stage in snapshot(fold, 5.0).stages] == [5.0, 1.0]
+    assert [stage.rate_per_s for stage in snapshot(fold, 30.0).stages] == [0.0, 0.0]

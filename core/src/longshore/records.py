@@ -72,6 +72,8 @@ class StageSnapshot(TaskCounts, frozen=True, kw_only=True):
     executor: str
     mean_s: float | None = None
     """Mean run time of completed tasks."""
+    rate_per_s: float = 0.0
+    """Ended tasks per second over the last seconds."""
 
 
 class RunningTask(Struct, frozen=True, kw_only=True):

@@ -142,6 +142,7 @@ class RunFold:
         if self._progress or self._retrying:
             self._forget(outcomes)
         self._rate.add(len(outcomes), now)
+        stage.ended(len(outcomes), now - outcomes[0].ran_s if outcomes else now, now)
         self._sample(outcomes)
         self._ended += len(outcomes)
 
@@ -194,7 +195,7 @@ class RunFold:
         sinks: Sequence[SinkHealth] = (),
     ) -> RunSnapshot:
         """Return the run as of monotonic `now`; what the events cannot tell is given by the caller."""
-        stages = self._read_stages()
+        stages = self._read_stages(now)
         counts = _total(stages)
         total = None if total is None else max(total, counts.submitted)
         rate_per_s = self._rate.per_second(now)
@@ -220,28 +221,28 @@ class RunFold:
             sinks=sinks,
         )
 
-    def _read_stages(self) -> list[StageSnapshot]:
+    def _read_stages(self, now: float | None = None) -> list[StageSnapshot]:
         """Return every stage; where folds keep coming between, the last reading stands: it adds up too."""
         stages: list[StageSnapshot] = []
         for _ in range(_READ_TRIES):
             before = self._folds
             try:
-                stages = self._count_stages()
+                stages = self._count_stages(now)
             except RuntimeError:  # a dict changed its size under the reader
                 continue
             if before == self._folds and not before % 2:
                 break
         return stages
 
-    def _count_stages(self) -> list[StageSnapshot]:
+    def _count_stages(self, now: float | None) -> list[StageSnapshot]:
         stages = self._stages.all()
         if len(stages) == 1:
-            return [stages[0].snapshot(len(self._running), len(self._retrying))]
+            return [stages[0].snapshot(len(self._running), len(self._retrying), now)]
         running: Counter[Stage] = Counter()
         for spec, count in self._running.by_spec().items():
             running[self._stages.find(spec)] += count
         retrying = Counter(map(self._stages.find, list(self._retrying.values())))
-        return [stage.snapshot(running[stage], retrying[stage]) for stage in stages]
+        return [stage.snapshot(running[stage], retrying[stage], now) for stage in stages]
 
     def _eta(self, counts: TaskCounts, total: int | None, rate_per_s: float, now: float) -> tuple[float, float] | None:
         if total is None or self._started_at is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from longshore._tracking.rate import RateRing
 from longshore.records import FailureGroup, StageSnapshot
 from longshore.task import Outcome, TaskSpec, TaskState
 
@@ -26,6 +27,7 @@ class Stage:
         "executor",
         "failed",
         "name",
+        "rate",
         "run_s",
         "submitted",
         "timed_out",
@@ -38,9 +40,19 @@ class Stage:
         self.executor = executor
         self.submitted = self.completed = self.failed = self.timed_out = self.cancelled = 0
         self.wait_s = self.run_s = 0.0
+        self.rate: RateRing | None = None  # of those that ended, since the first of them started
 
-    def snapshot(self, running: int, retrying: int) -> StageSnapshot:
-        """Return the counts; what is in no other state is queued, so they always add up to `submitted`."""
+    def ended(self, count: int, since: float, now: float) -> None:
+        """Count `count` ends at `now`, of which the first started at `since`."""
+        if self.rate is None:
+            self.rate = RateRing(since)
+        self.rate.add(count, now)
+
+    def snapshot(self, running: int, retrying: int, now: float | None = None) -> StageSnapshot:
+        """Return the counts; what is in no other state is queued, so they always add up to `submitted`.
+
+        Without `now` there is no rate.
+        """
         # A reader on another thread may see a batch half folded. Each count is read once, and `submitted`, which comes
         # first in a task's life, last; what is left over is running before it is queued, so that no count is negative.
         completed, failed, timed_out, cancelled = self.completed, self.failed, self.timed_out, self.cancelled
@@ -60,6 +72,7 @@ class Stage:
             timed_out=timed_out,
             cancelled=cancelled,
             mean_s=self.run_s / completed if completed else None,
+            rate_per_s=self.rate.per_second(now) if self.rate is not None and now is not None else 0.0,
         )
 
 
