@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import pyte
 import pytest
 from longshore.records import FailureGroup, RunInfo, RunningTask, RunSnapshot, StageSnapshot, Usage
 
@@ -23,6 +25,67 @@ class Terminal(io.StringIO):
         return True
 
 
+class Emulator:
+    """A terminal by somebody else (pyte), which is looked at after each frame; it is resized as real ones are."""
+
+    FRAME_ENDS = "\x1b[?2026l"
+
+    def __init__(self, width: int, height: int) -> None:
+        self.screen = pyte.HistoryScreen(width, height, history=10_000)
+        self.tops: list[int] = []
+        """The row the cursor rests in after each frame: the first of the view's."""
+        self.codes: list[str] = []
+        self._stream = pyte.Stream(self.screen)
+        self._rest = ""
+
+    def feed(self, text: str) -> None:
+        """Take output, frame by frame."""
+        *frames, self._rest = (self._rest + text).split(self.FRAME_ENDS)
+        for frame in frames:
+            self._take(frame + self.FRAME_ENDS)
+            self.tops.append(self.screen.cursor.y)
+
+    def end(self) -> None:
+        """Take what came after the last frame."""
+        self._take(self._rest)
+        self._rest = ""
+
+    def _take(self, text: str) -> None:
+        self.codes += re.findall("\x1b\\]9;4;([^\x1b]*)\x1b\\\\", text)
+        self._stream.feed(text)
+
+    @property
+    def rows(self) -> list[str]:
+        return [row.rstrip() for row in self.screen.display]
+
+    @property
+    def scrolled(self) -> list[str]:
+        """The rows that have left the screen at its top."""
+        width = range(self.screen.columns)
+        return ["".join(line[x].data for x in width).rstrip() for line in self.screen.history.top]
+
+    @property
+    def heads(self) -> int:
+        """How many first rows of views are to be seen, on the screen and above it."""
+        return sum(row.startswith("longshore  ") for row in [*self.scrolled, *self.rows])
+
+    def resize(self, width: int, height: int) -> None:
+        """Wrap rows that have become too long, and stay at the cursor, as most terminals do."""
+        screen, cursor = self.screen, self.screen.cursor
+        rows = self.rows[: cursor.y]
+        wrapped = [row[at : at + width] for row in rows for at in range(0, max(1, len(row)), width)]
+        below = [row[at : at + width] for row in self.rows[cursor.y :] for at in range(0, max(1, len(row)), width)]
+        first = max(0, len(wrapped) - (height - 1))
+        screen.resize(height, width)
+        screen.reset_mode(pyte.modes.DECAWM >> 5, private=True)
+        for y, row in enumerate([*wrapped, *below][first : first + height]):
+            screen.cursor_position(y + 1, 1)
+            screen.erase_in_line(2)
+            screen.draw(row)
+        screen.set_mode(pyte.modes.DECAWM >> 5, private=True)
+        screen.cursor_position(len(wrapped) - first + 1, 1)
+
+
 class HandClock:
     """Monotonic seconds that pass only when told to."""
 
@@ -30,6 +93,12 @@ class HandClock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture
+def emulator() -> Callable[[int, int], Emulator]:
+    """Return a maker of terminals of a width and a height."""
+    return Emulator
 
 
 @pytest.fixture
@@ -79,6 +148,7 @@ def hostile() -> list[str]:
         "caf\udce9.txt",
         "\x9b31m\x7f\x85\x00",
         "\u2028\ufeff",
+        "zero\u200bwidth\u00ad",
         ":smile: 岸 🚢",
         "x" * 5000,
     ]

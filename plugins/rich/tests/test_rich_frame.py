@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from longshore.records import FailureGroup, RunningTask, RunSnapshot, StageSnapshot, Usage
-from longshore_rich._frame import budget, frame
+from longshore_rich._frame import Frames, Shares, rows_for, shares
 from longshore_rich._text import ASCII, UNICODE, Glyphs
 
 Maker = Callable[..., RunSnapshot]
@@ -14,7 +14,7 @@ StageMaker = Callable[..., StageSnapshot]
 
 
 def drawn(snapshot: RunSnapshot, width: int = 120, height: int = 24, glyphs: Glyphs = ASCII) -> list[str]:
-    return [row.plain for row in frame(snapshot, width, height, glyphs)]
+    return [row.plain for row in Frames(glyphs).frame(snapshot, width, rows_for(width, height))]
 
 
 def test_a_frame_on_a_usual_terminal(snapshot_with: Maker) -> None:
@@ -27,16 +27,42 @@ def test_a_frame_on_a_usual_terminal(snapshot_with: Maker) -> None:
     assert "FAILED 23" in rows[2]
     assert rows[3] == "throttled: parse held at 6 of 8 workers - memory 13.1 of 14.0 GB"
     assert rows[4] == "cpu 78% ####.. | memory 13.1GB/14.0GB #####. | disk 120MB/s | network 30MB/s"
-    assert rows[5] == "slowest now: a.pdf parse 12s 40% - b.pdf parse 9.1s +36 more"
-    assert rows[6] == "failures: 15x OCRError tesseract init"
-    assert len(rows) == 7
+    assert rows[5] == "slowest now: a.pdf parse 12s 40%"
+    assert rows[6] == "             b.pdf parse 9.1s +36 more"
+    assert rows[7] == "failures: 15x OCRError tesseract init"
+    assert rows[8:] == [""]
+
+
+def test_a_stage_has_its_counts_its_rate_and_its_mean(snapshot_with: Maker, stage_of: StageMaker) -> None:
+    """The row of a stage tells what is done, running, failed, queued, retrying, how fast, and how long each takes."""
+    stage = stage_of(
+        "parse", submitted=40, completed=20, failed=3, queued=9, retrying=1, running=7, rate_per_s=12.4, mean_s=1.94
+    )
+    assert drawn(snapshot_with(stages=[stage], total=None))[1] == (
+        "parse  #########.......   57%  23/40  running 7  FAILED 3  queued 9  retry 1  12.4/s  mean 1.9s  processes"
+    )
 
 
 def test_the_number_of_rows_is_fixed(snapshot_with: Maker, stage_of: StageMaker) -> None:
-    """A quiet run has as many rows as a busy one: nothing jumps when a section fills or empties."""
-    stages = [stage_of("a", running=0, queued=0), stage_of("b")]
-    quiet = snapshot_with(throttled=None, slowest=[], failures=[], usage={}, stages=stages, failed=0)
-    assert len(drawn(quiet)) == len(drawn(snapshot_with()))
+    """A run that has just begun has as many rows as a busy one and one with many stages: only the size decides."""
+    quiet = snapshot_with(throttled=None, slowest=[], failures=[], usage={}, stages=[], failed=0)
+    many = snapshot_with(stages=[stage_of(f"stage-{n}") for n in range(40)])
+    for width, height in [(120, 24), (40, 10), (200, 60), (20, 5)]:
+        counts = {len(drawn(snapshot, width, height)) for snapshot in (quiet, snapshot_with(), many)}
+        assert counts == {rows_for(width, height)}
+
+
+def test_failures_keep_their_row_while_slow_tasks_come_and_go(snapshot_with: Maker) -> None:
+    """Rows that were used for slow tasks stay empty rather than that what is below moves."""
+    frames, rows = Frames(ASCII), rows_for(120, 24)
+    busy = [row.plain for row in frames.frame(snapshot_with(), 120, rows)]
+    idle = [row.plain for row in frames.frame(snapshot_with(slowest=[], running=0), 120, rows)]
+    assert busy[7] == idle[7] == "failures: 15x OCRError tesseract init"
+
+
+def test_a_paused_run_says_so(snapshot_with: Maker) -> None:
+    """A pool that was paused is not throttled: the line says what it is."""
+    assert drawn(snapshot_with(throttled="paused"))[3] == "paused: nothing new is started"
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 5, 8, 10, 15, 24, 50])
@@ -48,7 +74,7 @@ def test_a_frame_keeps_to_its_budget(
     """A frame is at most 40 % of the height and one row less than it, and never wider than told; the head stays."""
     snapshot = snapshot_with(stages=[stage_of(f"stage-{n}") for n in range(stages)])
     for glyphs in (ASCII, UNICODE):
-        rows = frame(snapshot, width, height, glyphs)
+        rows = Frames(glyphs).frame(snapshot, width, rows_for(width, height))
         assert 1 <= len(rows) <= max(1, min(height - 1, int(height * 0.4)))
         assert all(row.cell_len <= width for row in rows)
         assert all("\n" not in row.plain for row in rows)
@@ -56,17 +82,26 @@ def test_a_frame_keeps_to_its_budget(
 
 def test_sections_are_dropped_from_the_end() -> None:
     """Short of rows, first failures go, then slow ones, gauges and throttling; stages collapse but stay."""
-    assert [budget(height, 2) for height in (24, 18, 15, 13, 10, 8, 5, 1)] == [
-        (2, 4),
-        (2, 4),
-        (2, 3),
-        (2, 2),
-        (2, 1),
-        (2, 0),
-        (1, 0),
-        (0, 0),
+    assert [shares(rows, 2) for rows in (10, 7, 6, 5, 4, 3, 2, 1)] == [
+        Shares(2, 1, 1, 4, 1),
+        Shares(2, 1, 1, 1, 1),
+        Shares(2, 1, 1, 1, 0),
+        Shares(2, 1, 1, 0, 0),
+        Shares(2, 1, 0, 0, 0),
+        Shares(2, 0, 0, 0, 0),
+        Shares(1, 0, 0, 0, 0),
+        Shares(0, 0, 0, 0, 0),
     ]
-    assert budget(24, 40) == (4, 4)
+    assert shares(9, 40) == Shares(4, 1, 1, 1, 1)
+    assert [rows_for(*size) for size in [(80, 24), (40, 10), (20, 5), (29, 24), (80, 5), (80, 200), (1, 1)]] == [
+        9,
+        4,
+        1,
+        1,
+        1,
+        16,
+        1,
+    ]
 
 
 def test_stages_that_do_not_fit_are_counted(snapshot_with: Maker, stage_of: StageMaker) -> None:
@@ -84,13 +119,13 @@ def test_a_narrow_head_keeps_what_matters(snapshot_with: Maker) -> None:
         "longshore  3m12s  2,341/9,016 25%  eta 8m00s-12m00s  ok 2,318  FAILED 23"
     )
     assert drawn(snapshot_with(), width=40)[0] == "longshore  2,341/9,016 25%  FAILED 23"
-    assert drawn(snapshot_with(), width=18)[0] == "2,341/9,016 25%"
+    assert drawn(snapshot_with(), width=18) == ["2,341/9,016 25%"]
 
 
 def test_rows_that_do_not_fit_are_counted(snapshot_with: Maker) -> None:
     """Kinds of failure beyond the width are counted, and the first is always there."""
     groups = [FailureGroup(type=f"Error{n}", message="m" * 50, reason=None, count=n) for n in range(1, 30)]
-    row = drawn(snapshot_with(failures=groups), width=100)[6]
+    row = drawn(snapshot_with(failures=groups), width=100)[7]
     assert row.startswith("failures: 1x Error1 mmm")
     assert row.endswith("+28 more")
 
@@ -119,6 +154,8 @@ def test_hostile_names_are_only_text(snapshot_with: Maker, stage_of: StageMaker,
             usage={name: Usage(1.0, 2.0)},
         )
         for row in drawn(snapshot, glyphs=UNICODE):
-            assert not any(ord(char) < 0x20 or 0x7F <= ord(char) <= 0x9F or char in "\u202e\u2066" for char in row)
+            assert not any(
+                ord(char) < 0x20 or 0x7F <= ord(char) <= 0x9F or char in "\u202e\u2066\u200b" for char in row
+            )
             row.encode("utf-8")
     assert drawn(snapshot_with(stages=[stage_of("[/x][bold]")]))[1].startswith("[/x][bold]  ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -77,9 +78,13 @@ def test_each_kind_of_failure_is_told_once(story: Story, snapshot_with: Maker) -
 def test_throttling_is_told_when_it_changes(story: Story, snapshot_with: Maker) -> None:
     """Its beginning and its end are told, its changing numbers are not, and flutter is not."""
     quiet: dict[str, Any] = {"failures": [], "completed": 0, "failed": 0}
-    reasons = ["memory 13.1 GB", "memory 13.2 GB", None, "memory 13.3 GB", None, None]
-    seen = [told(story, snapshot_with(throttled=why, **quiet), 1.0 + now_s) for now_s, why in enumerate(reasons)]
-    assert seen == [["throttle"], [], [], [], [], ["throttle"]]
+    reasons = ["memory 13.1 GB", "memory 13.2 GB", None, "memory 13.3 GB", None, None, "paused", "paused"]
+    seen = [
+        [entry.text for entry in story.advance(snapshot_with(throttled=why, **quiet), now_s)]
+        for now_s, why in zip((1, 2, 3, 4, 5, 6, 7, 11), reasons, strict=True)
+    ]
+    begun, over, paused = "throttled: memory 13.1 GB", "no longer throttled", "paused: nothing new is started"
+    assert seen == [[begun], [], [], [], [], [over], [], [paused]]
 
 
 def test_the_summary_names_what_went_wrong(snapshot_with: Maker) -> None:
@@ -97,8 +102,8 @@ def test_the_summary_names_what_went_wrong(snapshot_with: Maker) -> None:
     )
     summary = RunSummary(snapshot=snapshot, state="failed", error="the journal is full", notes=["1 thread abandoned"])
     assert [entry.text for entry in summary_entries(summary)] == [
-        "longshore run 01JC3KQ7 failed in 3m12s: 2,342 tasks, ok 2,318, retried 9, FAILED 23 (timed out 3), "
-        "cancelled 1, 12.2/s; the journal is full",
+        "longshore run 01JC3KQ7 failed in 3m12s: 2,342 tasks in 2 stages, ok 2,318, retried 9, "
+        "FAILED 23 (timed out 3), cancelled 1, 12.2/s; the journal is full",
         "  9x DocumentError (encrypted): no key - a, b, c +6 more",
         "sink jsonl: failing - 3 errors, 120 events dropped, last: No space left on device",
         "note: 1 thread abandoned",
@@ -120,7 +125,7 @@ def shown(
     stream: io.StringIO, run: RunInfo, summary: RunSummary, clock: Any, *, as_json: bool, until: str
 ) -> list[str]:
     """Run a view until `until` is in its output, and return its lines."""
-    view = PlainView(stream, as_json=as_json, period_s=30.0, look_s=0.005, clock=clock)
+    view = PlainView(stream, {}, as_json=as_json, period_s=30.0, look_s=0.005, clock=clock)
     view.start(run)
     wait_for(lambda: until in stream.getvalue())
     view.stop(summary)
@@ -212,12 +217,28 @@ print("data")
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
 def test_piped_output_is_plain(encoding: str) -> None:
-    """Into a pipe, even with FORCE_COLOR, standard error has no byte below 0x20 but newlines and none in 0x7f-0x9f
-    outside UTF-8 sequences, and standard output has the data alone (fault:E2)."""
-    env = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm-256color", "PYTHONIOENCODING": encoding}
+    """Into a pipe standard error has no byte below 0x20 but newlines and none in 0x7f-0x9f outside UTF-8 sequences, and
+    standard output has the data alone (fault:E2)."""
+    env = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": encoding}
+    env.pop("FORCE_COLOR", None)
     done = subprocess.run([sys.executable, "-c", PIPED], env=env, capture_output=True, timeout=30, check=True)
     assert done.stdout == b"data\n"
     text = done.stderr.decode(encoding)
-    assert "completed in 1.0s: 1 tasks, ok 0, FAILED 1" in text
+    assert "completed in 1.0s: 1 task, ok 0, FAILED 1" in text
     assert all(char == "\n" or 0x20 <= ord(char) < 0x7F or ord(char) > 0x9F for char in text)
     assert all(byte == 0x0A or 0x20 <= byte < 0x7F for byte in done.stderr)
+
+
+def test_colour_in_a_log_is_colour_only(snapshot_with: Maker, run_of: RunMaker, clock: Any, hostile: list[str]) -> None:
+    """Where FORCE_COLOR asks for it, lines have colour, and no other escape sequence; NO_COLOR goes first."""
+    texts = []
+    for env in ({"FORCE_COLOR": "1", "TERM": "xterm"}, {"FORCE_COLOR": "1", "NO_COLOR": "1", "TERM": "xterm"}):
+        stream = io.StringIO()
+        view = PlainView(stream, env, as_json=False, period_s=30.0, look_s=60.0, clock=clock)
+        view.start(run_of(snapshot_with))
+        view.stop(RunSummary(snapshot=poisoned(snapshot_with, hostile), state="completed"))
+        texts.append(stream.getvalue())
+    coloured, plain = texts
+    assert "\x1b[31m" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == plain
+    assert "\x1b" not in plain

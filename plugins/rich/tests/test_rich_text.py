@@ -20,22 +20,27 @@ from longshore_rich._text import (
 from rich.text import Text
 
 NASTY = st.text(
-    st.sampled_from("aZ[/] :\n\r\t\x00\x07\x1b\x7f\x85\x9b\u00e9\u202e\u2066\u2028\ufeff\ud800\udce9岸🚢"), max_size=40
+    st.sampled_from(
+        "aZ[/] :\n\r\t\x00\x07\x1b\x7f\x85\x9b\u00e9\u202e\u2066\u2028\u200b\u00ad\u3000\u0301\ufeff\ud800\udce9岸🚢"
+    ),
+    max_size=40,
 )
 
 
 @given(NASTY)
 def test_nothing_acts_on_the_terminal(text: str) -> None:
-    """No control, bidi mark or lone surrogate is left of any string, and the rest stays as it is (fault:E2)."""
+    """No control, bidi or hidden mark, no lone surrogate is left of any string, all else stays as it is (fault:E2)."""
     shown = visible(text)
     shown.encode("utf-8")
-    assert not any(ord(c) < 0x20 or 0x7F <= ord(c) <= 0x9F or c in "\u202e\u2066\u2028\ufeff" for c in shown)
+    assert not any(ord(c) < 0x20 or 0x7F <= ord(c) <= 0x9F or c in "\u202e\u2066\u2028\u200b\ufeff\xad" for c in shown)
     assert visible(shown) == shown
 
 
 def test_escapes_can_be_read() -> None:
     """What is taken out is spelled out."""
     assert visible("a\x1b[1m\n\x85\u202e\udce9") == "a\\x1b[1m\\n\\x85\\u202e\\udce9"
+    assert visible("a\u200bb\u00adc") == "a\\u200bb\\xadc"
+    assert visible("報告\u3000書 e\u0301 🚢") == "報告\u3000書 e\u0301 🚢"
     assert len(visible("\x00" * 1_000_000, limit=10)) == 43
 
 
@@ -53,12 +58,25 @@ def test_ascii_only_is_ascii_only(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "glyphs"),
-    [("utf-8", UNICODE), ("UTF8", UNICODE), ("latin-1", ASCII), ("ascii", ASCII), (None, ASCII), ("nonsense", ASCII)],
+    ("encoding", "env", "glyphs"),
+    [
+        ("utf-8", {}, UNICODE),
+        ("UTF8", {"LANG": "de_DE.UTF-8"}, UNICODE),
+        ("utf-8", {"LC_ALL": "C.UTF-8", "LANG": "C"}, UNICODE),
+        ("utf-8", {"LC_ALL": "C", "LANG": "de_DE.UTF-8"}, ASCII),
+        ("utf-8", {"LC_CTYPE": "POSIX"}, ASCII),
+        ("utf-8", {"TERM": "dumb"}, ASCII),
+        ("latin-1", {}, ASCII),
+        ("ascii", {}, ASCII),
+        (None, {}, ASCII),
+        ("nonsense", {}, ASCII),
+    ],
 )
-def test_the_encoding_chooses_the_glyphs(encoding: str | None, glyphs: object) -> None:
-    """Anything but UTF-8 gets ASCII."""
-    assert glyphs_for(encoding) is glyphs
+def test_encoding_locale_and_terminal_choose_the_glyphs(
+    encoding: str | None, env: dict[str, str], glyphs: object
+) -> None:
+    """Anything but UTF-8 gets ASCII, and so do the locale C and a dumb terminal."""
+    assert glyphs_for(encoding, env) is glyphs
 
 
 def test_numbers_read_well() -> None:

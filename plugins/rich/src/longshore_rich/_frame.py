@@ -1,57 +1,83 @@
-"""One frame of the live view: a snapshot and a size come in, that many rows at most go out; pure.
+"""The rows of the live view: a snapshot and a size come in, exactly so many rows go out; reads no clock, draws nothing.
 
-The number of rows depends on the terminal's height and on how many stages there are, and on nothing else, so that
-nothing jumps.
+How many rows there are depends on the size of the terminal and on nothing else, so that nothing jumps.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from longshore.records import FailureGroup, RunningTask, RunSnapshot, StageSnapshot, Usage
+from longshore.records import FailureGroup, RunningTask, RunSnapshot, StageSnapshot
 from rich.cells import cell_len
 from rich.text import Text
 
-from longshore_rich._story import done_text, failure_head
-from longshore_rich._text import Glyphs, bar, duration, megabytes, per_second, percent, span
+from longshore_rich._gauges import gauges
+from longshore_rich._story import done_text, failure_head, held_text
+from longshore_rich._text import Glyphs, bar, duration, per_second, percent, span
 
 _SHARE = 0.4
 """The part of the terminal's height a view takes at most."""
+_MOST = 16
+"""The rows a view takes at most: what it has to say fits, and the rest of a tall terminal is others'."""
+_LOW, _NARROW = 6, 30
+"""A terminal with fewer rows or columns gets one row."""
 _LANES_KEPT = 3
 """Stages that are shown before any other section gets a row."""
+_SLOW_MOST = 10
 _NAME_CELLS = 20
 
 
-class Budget(NamedTuple):
-    """How many rows go to stages, and how many of the four sections below them are shown."""
+def rows_for(width: int, height: int) -> int:
+    """Return how many rows a view takes on a terminal of this size: min(height - 1, 40 % of it, 16), one if tiny."""
+    if width < _NARROW or height < _LOW:
+        return 1
+    return max(1, min(height - 1, int(height * _SHARE), _MOST))
+
+
+class Shares(NamedTuple):
+    """How many of a view's rows, its head aside, each section gets."""
 
     lanes: int
-    sections: int
+    throttle: int
+    gauges: int
+    slow: int
+    failures: int
 
 
-def budget(height: int, stages: int) -> Budget:
-    """Share out min(height - 1, 40 % of height) rows: the head, then some stages, then sections, then more stages."""
-    free = max(1, min(height - 1, int(height * _SHARE))) - 1
+def shares(rows: int, stages: int) -> Shares:
+    """Share out the rows: some stages, then one row for each section in its order, more stages, more slow tasks."""
+    free = rows - 1
     sections = min(4, max(0, free - min(stages, _LANES_KEPT)))
-    return Budget(min(stages, free - sections), sections)
+    lanes = min(stages, free - sections)
+    spare = free - sections - lanes
+    throttle, gauges, slow, failures = (int(sections > place) for place in range(4))
+    return Shares(lanes, throttle, gauges, min(slow * (1 + spare), _SLOW_MOST), failures)
 
 
-def frame(snapshot: RunSnapshot, width: int, height: int, glyphs: Glyphs) -> list[Text]:
-    """Return the rows to draw on a terminal of this size, each at most `width` cells wide."""
-    lanes, sections = budget(height, len(snapshot.stages))
-    below: list[Callable[[], Text]] = [
-        lambda: _throttle(snapshot, glyphs),
-        lambda: _gauges(snapshot, glyphs),
-        lambda: _slowest(snapshot, width, glyphs),
-        lambda: _failures(snapshot, width, glyphs),
-    ]
-    rows = [_head(snapshot, width, glyphs), *_stages(snapshot, lanes, width, glyphs)]
-    rows += [section() for section in below[:sections]]
-    for row in rows:
-        row.no_wrap = True
-        glyphs.fit(row, width)
-    return rows
+class Frames:
+    """Makes the frames of one run; rows that slow tasks once had stay theirs, so that others keep still."""
+
+    def __init__(self, glyphs: Glyphs) -> None:
+        """Prepare to draw with these characters."""
+        self._glyphs = glyphs
+        self._slow = 1
+
+    def frame(self, snapshot: RunSnapshot, width: int, rows: int) -> list[Text]:
+        """Return exactly `rows` rows, each at most `width` cells wide."""
+        glyphs = self._glyphs
+        share = shares(rows, len(snapshot.stages))
+        self._slow = max(self._slow, len(snapshot.slowest))
+        drawn = [_head(snapshot, width, glyphs), *_stages(snapshot, share.lanes, width, glyphs)]
+        drawn += [_throttle(snapshot, glyphs)] * share.throttle
+        drawn += [Text(" | ".join(gauges(snapshot.usage, glyphs, cells=6)))] * share.gauges
+        drawn += _slowest(snapshot, min(self._slow, share.slow), width, glyphs)
+        drawn += [_failures(snapshot, width, glyphs)] * share.failures
+        drawn += [Text() for _ in range(rows - len(drawn))]
+        for row in drawn:
+            row.no_wrap = True
+            glyphs.fit(row, width)
+        return drawn
 
 
 def _head(snapshot: RunSnapshot, width: int, glyphs: Glyphs) -> Text:
@@ -99,7 +125,7 @@ def _chosen(stages: Sequence[StageSnapshot], count: int) -> list[StageSnapshot]:
 
 def _columns(stage: StageSnapshot, total: int | None, width: int, glyphs: Glyphs) -> list[str]:
     """Return the cells of one stage, the most telling first: the end of a row is what a narrow terminal loses."""
-    ended, whole = stage.completed + stage.failed + stage.cancelled, total or stage.submitted
+    ended, whole = stage.ended, total or stage.submitted
     name = glyphs.fit(Text(glyphs.clean(stage.name)), _NAME_CELLS).plain
     return [
         name,
@@ -110,42 +136,34 @@ def _columns(stage: StageSnapshot, total: int | None, width: int, glyphs: Glyphs
         f"FAILED {stage.failed:,}" if stage.failed else "",
         f"queued {stage.queued:,}",
         f"retry {stage.retrying:,}" if stage.retrying else "",
-        glyphs.clean(stage.executor, 20),
+        per_second(stage.rate_per_s) if stage.rate_per_s else "",
         f"mean {duration(stage.mean_s)}" if stage.mean_s is not None else "",
+        glyphs.clean(stage.executor, 20),
     ]
 
 
 def _throttle(snapshot: RunSnapshot, glyphs: Glyphs) -> Text:
-    return Text(f"throttled: {glyphs.clean(snapshot.throttled)}" if snapshot.throttled else "", "yellow")
+    return Text(glyphs.clean(held_text(snapshot.throttled)) if snapshot.throttled else "", "yellow")
 
 
-def _gauges(snapshot: RunSnapshot, glyphs: Glyphs) -> Text:
-    gauges = [_gauge(key, usage, glyphs) for key, usage in snapshot.usage.items() if "_io." not in key]
-    for key in ("disk_io", "network_io"):
-        moved = [usage.used for name, usage in snapshot.usage.items() if name.startswith(f"{key}.")]
-        if moved:
-            gauges.append(f"{key.partition('_')[0]} {megabytes(sum(moved))}/s")
-    return Text(" | ".join(gauges))
+def _slowest(snapshot: RunSnapshot, rows: int, width: int, glyphs: Glyphs) -> list[Text]:
+    """Return so many rows: with one, as many tasks as fit in it, else a task a row."""
+    title = "slowest now: "
+    items = [_running(task, glyphs) for task in snapshot.slowest]
+    count = max(snapshot.running, len(items))
+    if rows < 2:
+        return [Text(_row(title, items, count, width, glyphs))] * rows
+    shown = items[:rows]
+    told = [(title if place == 0 else " " * len(title)) + item for place, item in enumerate(shown)]
+    if told and count > len(shown):
+        told[-1] = _with_more(told[-1], count - len(shown), width, glyphs)
+    return [Text(line) for line in told] + [Text() for _ in range(rows - len(told))]
 
 
-def _gauge(key: str, usage: Usage, glyphs: Glyphs) -> str:
-    name = glyphs.clean(key, 30)
-    if "memory" in key:
-        of = f"/{megabytes(usage.capacity)}" if usage.capacity else ""
-        text = f"{name} {megabytes(usage.used)}{of}"
-    else:
-        text = f"{name} {percent(usage.used, usage.capacity) or f'{usage.used:.1f}'}"
-    return f"{text} {bar(usage.used, usage.capacity, 6, glyphs)}" if usage.capacity else text
-
-
-def _slowest(snapshot: RunSnapshot, width: int, glyphs: Glyphs) -> Text:
-    def told(task: RunningTask) -> str:
-        parts = [glyphs.clean(task.label or task.task_id, 40), glyphs.clean(task.name, 20), duration(task.running_s)]
-        parts += [f"{int(task.progress * 100)}%"] if task.progress is not None else []
-        return " ".join([*parts, glyphs.clean(task.message, 30)]).rstrip()
-
-    items = [told(task) for task in snapshot.slowest]
-    return Text(_row("slowest now: ", items, max(snapshot.running, len(items)), width, glyphs))
+def _running(task: RunningTask, glyphs: Glyphs) -> str:
+    parts = [glyphs.clean(task.label or task.task_id, 40), glyphs.clean(task.name, 20), duration(task.running_s)]
+    parts += [f"{int(task.progress * 100)}%"] if task.progress is not None else []
+    return " ".join([*parts, glyphs.clean(task.message, 30)]).rstrip()
 
 
 def _failures(snapshot: RunSnapshot, width: int, glyphs: Glyphs) -> Text:
@@ -168,7 +186,10 @@ def _row(title: str, items: Sequence[str], count: int, width: int, glyphs: Glyph
         if cell_len(longer) + len(f" +{count:,} more") > width:
             break
         row, shown = longer, shown + 1
-    if shown == count:
-        return row
-    more = f" +{count - shown:,} more"
+    return row if shown == count else _with_more(row, count - shown, width, glyphs)
+
+
+def _with_more(row: str, count: int, width: int, glyphs: Glyphs) -> str:
+    """Return the row, cut where needed, with how many are not shown."""
+    more = f" +{count:,} more"
     return glyphs.fit(Text(row), max(0, width - len(more))).plain + more

@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 import atexit
-import logging
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from longshore.records import RunInfo, RunSnapshot, RunSummary
-from rich.console import Console, Group
-from rich.live import Live
-from rich.text import Text
 
-from longshore_rich._frame import frame
-from longshore_rich._story import summary_entries
+from longshore_rich._above import Others
+from longshore_rich._frame import Frames, rows_for
+from longshore_rich._ink import Ink
+from longshore_rich._mode import Size, terminal_size, wants_colour
+from longshore_rich._painter import Painter
+from longshore_rich._story import summary_lines
+from longshore_rich._taskbar import CLEAR, progress_code, takes_progress
 from longshore_rich._text import glyphs_for
 from longshore_rich._ticker import Ticker
 from longshore_rich._views import looked_at
 
-_MANY_LANES = 24
-"""A frame with more takes 1.3 ms of CPU where one with eight takes 0.6: it is drawn half as often."""
+_MANY_STAGES = 24
+"""A frame of more is drawn half as often."""
 
 
 class LiveView:
     """Draws a run at `refresh_hz` frames a second, however many events there are, and leaves the summary behind."""
 
-    def __init__(self, console: Console, *, refresh_hz: float) -> None:
-        """Prepare to draw on `console`, which must be a terminal."""
-        self._console = console
-        self._glyphs = glyphs_for(console.encoding)
+    def __init__(self, stream: TextIO, env: Mapping[str, str], *, refresh_hz: float, taskbar: bool = True) -> None:
+        """Prepare to draw on `stream`, which must be a terminal."""
+        self._stream = stream
+        self._env = env
+        self._glyphs = glyphs_for(getattr(stream, "encoding", None), env)
+        self._frames = Frames(self._glyphs)
+        self._ink = Ink(env, colour=wants_colour(terminal=True, env=env))
+        self._painter = Painter(stream, self._size)
+        self._others = Others(stream, self._painter.above)
         self._period_s = 1.0 / refresh_hz
         self._ticker = Ticker(self.draw, period_s=self._period_s, name="longshore-rich-live")
         self._snapshot: Callable[[], RunSnapshot] | None = None
-        self._logs = LogsAbove()
-        # rich would redirect standard output to our stream even where it is a file: data must stay out of the view.
-        self._live = Live(
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=bool(sys.stdout and sys.stdout.isatty()),
-            redirect_stderr=True,
-            vertical_overflow="crop",
-        )
+        self._taskbar = taskbar and takes_progress(env)
+        self._code = ""
 
     @property
     def error(self) -> Exception | None:
@@ -52,55 +49,43 @@ class LiveView:
     def start(self, run: RunInfo) -> None:
         """Draw the first frame and go on drawing."""
         self._snapshot = run.snapshot
-        before = sys.stderr
-        self._live.start()
-        atexit.register(self._live.stop)  # a run that is never closed must not leave the cursor hidden
-        self._logs.lead(before, sys.stderr)
+        atexit.register(self._leave)  # a run that is never closed must not leave the cursor hidden
+        self._others.take()
         self.draw()
         self._ticker.start()
 
     def draw(self) -> None:
-        """Draw one frame; when no snapshot is to be had, the frame before stays."""
+        """Draw one frame of the size the terminal has now; when no snapshot is to be had, the frame before stays."""
         snapshot = looked_at(self._snapshot)
         if snapshot is None:
             return
-        self._ticker.period_s = self._period_s * (2 if len(snapshot.stages) > _MANY_LANES else 1)
-        size = self._console.size
-        # One column stays free: characters that are wider than they claim would wrap, and a wrapped row stays behind.
-        rows = frame(snapshot, size.width - 1, size.height, self._glyphs)
-        self._live.update(Group(*rows), refresh=True)
+        self._ticker.period_s = self._period_s * (2 if len(snapshot.stages) > _MANY_STAGES else 1)
+        size = self._size()
+        # One column stays free: at the last one terminals differ in where the cursor is.
+        rows = self._frames.frame(snapshot, max(1, size.width - 1), rows_for(*size))
+        self._painter.paint([self._ink(row) for row in rows], size, self._progress(snapshot))
 
     def stop(self, summary: RunSummary) -> None:
-        """Take the rows away, show the cursor, and write the summary; log handlers get their streams back."""
+        """Take the rows away, show the cursor, and write the summary; others get their streams back."""
         try:
             self._ticker.stop()
-            self._live.stop()
+            self._painter.erase(CLEAR if self._taskbar else "")
         finally:
-            self._logs.give_back()
-        atexit.unregister(self._live.stop)
-        for entry in summary_entries(summary):
-            self._console.print(Text(self._glyphs.clean(entry.text, 2000), entry.style), soft_wrap=True)
+            self._others.give_back()
+            atexit.unregister(self._leave)
+        self._stream.write(summary_lines(summary, self._glyphs, self._ink))
+        self._stream.flush()
 
+    def _size(self) -> Size:
+        return terminal_size(self._stream, self._env)
 
-class LogsAbove:
-    """Leads log handlers that write to one stream to another for a while.
+    def _leave(self) -> None:
+        self._painter.erase(CLEAR if self._taskbar else "")
+        self._others.give_back()
 
-    A handler keeps the stream it was made with, so it would write into the middle of the rows.
-    """
-
-    def __init__(self) -> None:
-        """Prepare; nothing is led anywhere yet."""
-        self._led: list[tuple[logging.StreamHandler[TextIO], TextIO]] = []
-
-    def lead(self, before: TextIO, now: TextIO) -> None:
-        """Lead the root logger's handlers that write to `before` to `now`."""
-        for handler in logging.getLogger().handlers:
-            if isinstance(handler, logging.StreamHandler) and handler.stream is before and before is not now:
-                handler.setStream(now)
-                self._led.append((handler, before))
-
-    def give_back(self) -> None:
-        """Give every handler its own stream back."""
-        for handler, stream in self._led:
-            handler.setStream(stream)
-        self._led.clear()
+    def _progress(self, snapshot: RunSnapshot) -> str:
+        """Return the taskbar's code where it has changed."""
+        code = progress_code(snapshot) if self._taskbar else ""
+        changed = code != self._code
+        self._code = code
+        return code if changed else ""

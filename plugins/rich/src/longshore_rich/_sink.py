@@ -12,16 +12,18 @@ from longshore.hookspecs import hookimpl
 from longshore.records import RunInfo, RunSummary
 from pydantic import BaseModel, ConfigDict, Field
 
+from longshore_rich._above import Above
 from longshore_rich._live import LiveView
-from longshore_rich._mode import choose_mode, live_console
+from longshore_rich._mode import choose_mode
+from longshore_rich._notebook import NotebookView, in_notebook
 from longshore_rich._views import NoView, PlainView, View
 
 
 class RichSink:
-    """Shows a run on standard error: alive on a terminal, as lines elsewhere, as JSON lines or not at all if asked.
+    """Shows a run: alive on a terminal or in a notebook, as lines elsewhere, as JSON lines or not at all if asked.
 
     The view is drawn from the run's snapshots on a thread of its own, which `close` ends; a thousand events cost as
-    much as none. Standard output is never written to. A terminal that goes away is raised at the next batch.
+    much as none. Nothing is written to standard output. A terminal that goes away is raised at the next batch.
     """
 
     api: int = 1
@@ -37,6 +39,8 @@ class RichSink:
         """Frames a second of the live view; half as many with more than 24 stages."""
         lines_period_s: float = Field(default=30.0, gt=0)
         """Seconds between two lines of progress, tenths of the way aside."""
+        taskbar: bool = True
+        """Whether the live view shows progress in the taskbar too, on terminals that are known to take it."""
 
     def __init__(
         self,
@@ -74,12 +78,15 @@ class RichSink:
         if stream is None:  # a process without standard streams
             return NoView()
         env = os.environ if self._env is None else self._env
-        # A terminal holds one live view: where another is drawn already, ours goes above it as lines.
-        terminal = stream.isatty() and not hasattr(stream, "rich_proxied_file")
+        if asked in ("auto", "live") and self._stream is None and in_notebook():
+            return NotebookView(refresh_hz=self._settings.refresh_hz)
+        # A terminal holds one live view: where another is drawn already, rich's too, ours goes above it as lines.
+        taken = isinstance(stream, Above) or hasattr(stream, "rich_proxied_file")
+        terminal = stream.isatty() and not taken
         match choose_mode(asked, terminal=terminal, env=env):
             case "none":
                 return NoView()
             case "live":
-                return LiveView(live_console(stream, env), refresh_hz=self._settings.refresh_hz)
+                return LiveView(stream, env, refresh_hz=self._settings.refresh_hz, taskbar=self._settings.taskbar)
             case mode:
-                return PlainView(stream, as_json=mode == "json", period_s=self._settings.lines_period_s)
+                return PlainView(stream, env, as_json=mode == "json", period_s=self._settings.lines_period_s)

@@ -5,17 +5,20 @@ The live view ends with the same summary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 from longshore.records import FailureGroup, RunInfo, RunSnapshot, RunSummary, SinkHealth
+from rich.text import Text
 
-from longshore_rich._text import duration, per_second, percent, span
+from longshore_rich._text import Glyphs, duration, per_second, percent, span
 
 _GROUPS_TOLD = 20
 """Kinds of failure told as they come; the others are in the summary."""
 _GROUPS_IN_SUMMARY = 50
+_LINE_MOST = 2000
+"""Characters of one line."""
 _THROTTLE_PAUSE_S = 5.0
 """Least time between two lines about throttling, which may come and go many times a second."""
 
@@ -38,7 +41,7 @@ class Story:
         self._told_s = 0.0
         self._tenths = 0
         self._groups: set[tuple[str, str | None]] = set()
-        self._throttled = False
+        self._held = ""
         self._throttle_told_s = float("-inf")
 
     def begin(self, run: RunInfo, now_s: float) -> list[Entry]:
@@ -57,15 +60,15 @@ class Story:
             kind = (group.type, group.reason)
             if kind not in self._groups and len(self._groups) < _GROUPS_TOLD:
                 self._groups.add(kind)
-                entries.append(Entry("failure", f"failed: {_failure_text(group)}", _plain(group), "red"))
+                entries.append(Entry("failure", f"failed: {failure_text(group)}", _plain(group), "red"))
         return entries
 
     def _throttle(self, snapshot: RunSnapshot, now_s: float) -> list[Entry]:
-        throttled = bool(snapshot.throttled)
-        if throttled == self._throttled or now_s - self._throttle_told_s < _THROTTLE_PAUSE_S:
+        held = held_text(snapshot.throttled).partition(":")[0] if snapshot.throttled else ""
+        if held == self._held or now_s - self._throttle_told_s < _THROTTLE_PAUSE_S:
             return []
-        self._throttled, self._throttle_told_s = throttled, now_s
-        text = f"throttled: {snapshot.throttled}" if throttled else "no longer throttled"
+        text = held_text(snapshot.throttled) if snapshot.throttled else f"no longer {self._held}"
+        self._held, self._throttle_told_s = held, now_s
         return [Entry("throttle", text, {"throttled": snapshot.throttled}, "yellow")]
 
     def _progress(self, snapshot: RunSnapshot, now_s: float) -> list[Entry]:
@@ -82,11 +85,21 @@ def summary_entries(summary: RunSummary) -> list[Entry]:
     """Return the last lines: how it ended, the failures by kind, what is wrong with sinks, and the notes."""
     entries = [_verdict(summary)]
     groups = summary.snapshot.failures
-    entries += [Entry("failure_group", f"  {_failure_text(g)}", _plain(g), "red") for g in groups[:_GROUPS_IN_SUMMARY]]
+    entries += [Entry("failure_group", f"  {failure_text(g)}", _plain(g), "red") for g in groups[:_GROUPS_IN_SUMMARY]]
     if len(groups) > _GROUPS_IN_SUMMARY:
         entries.append(_note(f"{len(groups) - _GROUPS_IN_SUMMARY:,} more kinds of failure"))
     entries += [Entry("sink", _sink_text(s), _plain(s), "yellow") for s in summary.snapshot.sinks if s.state != "ok"]
     return entries + [_note(note) for note in summary.notes]
+
+
+def summary_lines(summary: RunSummary, glyphs: Glyphs, ink: Callable[[Text], str]) -> str:
+    """Return the summary as it may be written, each line with its newline."""
+    return "".join(f"{told(entry, glyphs, ink)}\n" for entry in summary_entries(summary))
+
+
+def told(entry: Entry, glyphs: Glyphs, ink: Callable[[Text], str]) -> str:
+    """Return what one entry tells people, on one line, as it may be written."""
+    return ink(Text(glyphs.clean(entry.text, _LINE_MOST), entry.style))
 
 
 def progress_text(snapshot: RunSnapshot) -> str:
@@ -106,6 +119,11 @@ def done_text(snapshot: RunSnapshot) -> str:
     return f"{snapshot.ended:,}/{snapshot.total:,} {percent(snapshot.ended, snapshot.total)}"
 
 
+def held_text(reason: str) -> str:
+    """Return why nothing more is started, on one line for people; a pool that was paused is not throttled."""
+    return "paused: nothing new is started" if reason == "paused" else f"throttled: {reason}"
+
+
 def failure_head(group: FailureGroup) -> str:
     """Return count, type and reason of a kind of failure."""
     name = group.type.rpartition(".")[2]
@@ -114,7 +132,10 @@ def failure_head(group: FailureGroup) -> str:
 
 def _verdict(summary: RunSummary) -> Entry:
     snapshot = summary.snapshot
-    parts = [f"{snapshot.ended:,} tasks", *_ends(snapshot)]
+    stages = len(snapshot.stages)
+    tasks = f"{snapshot.ended:,} task{'' if snapshot.ended == 1 else 's'}"
+    # A task is one stage of one input: said where there are several, for who started the run counts its inputs.
+    parts = [f"{tasks} in {stages} stages" if stages > 1 else tasks, *_ends(snapshot)]
     if snapshot.elapsed_s > 0:
         parts.append(per_second(snapshot.ended / snapshot.elapsed_s))
     text = f"longshore run {snapshot.run_id} {summary.state} in {duration(snapshot.elapsed_s)}: {', '.join(parts)}"
@@ -138,7 +159,8 @@ def _ends(snapshot: RunSnapshot) -> list[str]:
     return parts
 
 
-def _failure_text(group: FailureGroup) -> str:
+def failure_text(group: FailureGroup) -> str:
+    """Return one kind of failure with its message and the first few it happened to."""
     text = f"{failure_head(group)}: {group.message[:200]}" if group.message else failure_head(group)
     return f"{text} - {_labels(group)}" if group.labels else text
 

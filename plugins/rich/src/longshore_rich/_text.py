@@ -6,20 +6,31 @@ Every string that a task, a file or an exception brought passes `Glyphs.clean` b
 from __future__ import annotations
 
 import codecs
-import re
+from collections.abc import Mapping
 from typing import NamedTuple
+from unicodedata import category
 
 from rich.cells import cell_len
 from rich.text import Text
 
-_ACTIVE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
-"""Controls (C0, DEL, C1), line separators, marks that turn the direction of text, halves of surrogate pairs."""
+_SPACES = "Zs"
+"""The category of what `isprintable` takes for unprintable, and which harms nothing: spaces of other widths."""
 
 
 def visible(text: str, limit: int = 300) -> str:
-    r"""Return at most about `limit` characters of `text`, with what a terminal would act on spelled out, as `\x1b`."""
+    r"""Return at most about `limit` characters of `text`, with what acts or hides spelled out, as `\x1b` or `\u200b`.
+
+    That is: controls, line separators, marks that turn the direction of text or have no width of their own, halves of
+    surrogate pairs. Marks that combine with a letter stay.
+    """
     cut = text if len(text) <= limit else f"{text[:limit]}..."
-    return _ACTIVE.sub(lambda found: found.group().encode("unicode_escape").decode(), cut)
+    if cut.isprintable():
+        return cut
+    return "".join(char if char.isprintable() or category(char) == _SPACES else _spelled(char) for char in cut)
+
+
+def _spelled(char: str) -> str:
+    return char.encode("unicode_escape").decode()
 
 
 class Glyphs(NamedTuple):
@@ -48,13 +59,16 @@ ASCII = Glyphs("#", ".", "-", "...", True)
 UNICODE = Glyphs("█", "░", "·", "…", False)
 
 
-def glyphs_for(encoding: str | None) -> Glyphs:
-    """Return what a stream of this encoding can show; an unknown one is taken for ASCII."""
+def glyphs_for(encoding: str | None, env: Mapping[str, str]) -> Glyphs:
+    """Return what a stream of this encoding can show; unknown ones, dumb terminals and the locale C get ASCII."""
     try:
         name = codecs.lookup(encoding or "ascii").name
     except LookupError:
         return ASCII
-    return UNICODE if name in ("utf-8", "utf-8-sig") else ASCII
+    # Python takes the locale C for UTF-8 (PEP 540), where the terminal's font and the user mean ASCII.
+    locale = env.get("LC_ALL") or env.get("LC_CTYPE") or env.get("LANG") or ""
+    plain = locale in ("C", "POSIX") or env.get("TERM") == "dumb"
+    return UNICODE if name in ("utf-8", "utf-8-sig") and not plain else ASCII
 
 
 def duration(seconds: float) -> str:

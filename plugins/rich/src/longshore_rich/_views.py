@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TextIO
 
 from longshore.records import RunInfo, RunSnapshot, RunSummary
 
-from longshore_rich._story import Entry, Story, summary_entries
+from longshore_rich._ink import Ink
+from longshore_rich._mode import wants_colour
+from longshore_rich._story import Entry, Story, summary_entries, told
 from longshore_rich._text import glyphs_for
 from longshore_rich._ticker import Ticker
 
@@ -44,22 +46,24 @@ class NoView:
 
 
 class PlainView:
-    """Tells a run in lines without any control character, each written whole."""
+    """Tells a run in lines, each written whole; with no control character but those of colour, where wanted."""
 
     def __init__(
         self,
         stream: TextIO,
+        env: Mapping[str, str],
         *,
         as_json: bool,
         period_s: float,
         look_s: float = _LOOK_S,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Prepare to write to `stream`; `clock` gives monotonic seconds."""
+        """Prepare to write to `stream`, in colour where `env` says so; `clock` gives monotonic seconds."""
         self._stream = stream
         self._clock = clock
         self._story = Story(period_s=period_s)
-        self._glyphs = glyphs_for(getattr(stream, "encoding", None))
+        self._glyphs = glyphs_for(getattr(stream, "encoding", None), env)
+        self._ink = Ink(env, colour=wants_colour(terminal=stream.isatty(), env=env))
         self._format = self._as_json if as_json else self._as_text
         self._ticker = Ticker(self._look, period_s=look_s, name="longshore-rich-lines")
         self._run_id = ""
@@ -92,7 +96,7 @@ class PlainView:
             self._stream.flush()
 
     def _as_text(self, entry: Entry) -> str:
-        return self._glyphs.clean(entry.text, 2000)
+        return told(entry, self._glyphs, self._ink)
 
     def _as_json(self, entry: Entry) -> str:
         row = {"v": 1, "ts": time.time(), "type": entry.type, "run": self._run_id, **entry.data}
