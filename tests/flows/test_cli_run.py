@@ -253,3 +253,52 @@ def test_every_option_is_explained_with_an_example(inside: Command) -> None:
         assert option in text
     assert "longshore run documents papers/ -o out.jsonl" in text
     assert "143 after a signal" in text
+
+
+def test_a_missing_name_on_stdin_costs_one_line(inside: Command, lines: Lines) -> None:
+    """A name on stdin that is no file fails with the reason "missing", and the others are done; exit 1. As an argument
+    it is a usage error, and nothing is run."""
+    inside.inputs(["a", "b"])
+    named = ("run", "job:size", "-", "--executor", "threads", "--progress", "none")
+    code, out, errors = inside(*named, stdin=b"in/a\nin/gone\nin/b\n")
+    assert code == 1, errors
+    told = lines(out)
+    assert {name: entry["status"] for name, entry in told.items()} == {
+        "a": "completed",
+        "b": "completed",
+        "gone": "failed",
+    }
+    assert told["gone"]["error"] == {"type": "FileNotFoundError", "reason": "missing"}
+    assert "3 inputs in" in errors
+    assert inside(*named, stdin=b"in/gone\n")[0] == 1
+    code, out, errors = inside("run", "job:size", "in/a", "in/gone", "--progress", "none")
+    assert (code, out) == (2, "")
+    assert "no such file or folder: in/gone" in errors
+
+
+def test_missing_names_count_as_failures_and_are_seen_before_a_run(inside: Command, lines: Lines) -> None:
+    """--max-failures counts them, so that nothing is begun once there are too many; --dry-run names them."""
+    inside.inputs(["a", "b"])
+    run = ("run", "job:size", "-", "--executor", "threads", "--progress", "none")
+    code, out, errors = inside(*run, "--max-failures", "2", stdin=b"in/a\nin/b\ngone\nlost\n")
+    assert code == 3, errors
+    assert {name: entry["status"] for name, entry in lines(out).items()} == {
+        "a": "cancelled",
+        "b": "cancelled",
+        "gone": "failed",
+        "lost": "failed",
+    }
+    code, out, errors = inside(*run, "--dry-run", stdin=b"in/a\ngone\n")
+    assert (code, out) == (0, "in/a\n")
+    assert "  gone: missing" in errors
+
+
+def test_links_that_lead_nowhere_are_counted(inside: Command, lines: Lines) -> None:
+    """A dangling link in a folder is no input, and stderr says how many there were."""
+    folder = inside.inputs(["a"])
+    for name in ("one", "two"):
+        (folder / name).symlink_to("nowhere")
+    code, out, errors = inside("run", "job:size", "in", "--executor", "threads", "--progress", "none")
+    assert code == 0, errors
+    assert list(lines(out)) == ["a"]
+    assert "note: 2 links lead nowhere below the folders given: passed over" in errors

@@ -2,14 +2,11 @@
 
 import io
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from longshore.cli.console import DASH, UsageError
-from longshore.cli.inputs import expand, ordered
-
-Expand = Callable[..., list[str]]
+from longshore.cli.inputs import Inputs, expand, ordered
 
 
 @pytest.fixture
@@ -23,6 +20,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _expand(*arguments: str, stdin: bytes = b"", output: str | None = None) -> list[str]:
+    return _found(*arguments, stdin=stdin, output=output).paths
+
+
+def _found(*arguments: str, stdin: bytes = b"", output: str | None = None) -> Inputs:
     return expand(arguments, lambda: io.BytesIO(stdin), output)
 
 
@@ -63,26 +64,40 @@ def test_names_that_are_no_utf8_survive(here: Path) -> None:
 
 
 def test_a_circle_of_links_does_no_harm(here: Path) -> None:
-    """A link to a folder above is not followed; a link to a file is an input; a dangling one and a pipe are not."""
+    """A link to a folder above is not followed, one to a file is an input; dangling ones are counted, pipes are not."""
     (here / "in" / "loop").symlink_to(here / "in")
     (here / "in" / "link.txt").symlink_to(here / "in" / "a.txt")
     (here / "in" / "dangling").symlink_to(here / "nowhere")
     os.mkfifo(here / "in" / "pipe")
     assert _expand("in") == ["in/.hidden", "in/a.txt", "in/b.txt", "in/link.txt", "in/sub/c.txt"]
+    assert _found("in", "in/sub", "in").dangling == 1
     assert _expand("in/loop/sub") == ["in/loop/sub/c.txt"]
 
 
 def test_all_that_is_missing_is_named(here: Path) -> None:
-    """What is not there is an error that names each one; nothing is left out in silence."""
+    """What is named and is not there is an error that names each one; nothing is left out in silence."""
+    (here / "in" / "dangling").symlink_to(here / "nowhere")
     with pytest.raises(UsageError) as caught:
-        _expand("nowhere", "in", "*.pdf", DASH, stdin=b"gone.txt\n")
+        _expand("nowhere", "in", "*.pdf", "in/dangling")
     text = str(caught.value)
+    assert "a link that leads nowhere: in/dangling" in text
     assert "no such file or folder: nowhere" in text
     assert "nothing matches: *.pdf" in text
-    assert "no such file or folder: gone.txt" in text
     os.mkfifo(here / "pipe")
     with pytest.raises(UsageError, match="no regular file or folder: pipe"):
         _expand("pipe")
+
+
+def test_names_on_stdin_that_are_no_files_are_set_apart(here: Path) -> None:
+    """Of the names on stdin those that are not there, or no more, refuse no other; each comes with its reason."""
+    (here / "in" / "dangling").symlink_to(here / "nowhere")
+    os.mkfifo(here / "pipe")
+    found = _found("in/a.txt", DASH, stdin=b"gone.txt\nin/b.txt\nin/dangling\npipe\n*.pdf\ngone.txt\n")
+    assert found.paths == ["in/a.txt", "in/b.txt"]
+    missing = dict.fromkeys(("gone.txt", "in/dangling", "*.pdf"), "missing")
+    assert found.unusable == {**missing, "pipe": "no regular file"}
+    with pytest.raises(UsageError, match="written over this input"):
+        _found(DASH, stdin=b"in/a.txt\n", output="in/a.txt")
 
 
 def test_the_output_is_no_input(here: Path) -> None:

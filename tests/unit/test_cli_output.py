@@ -93,6 +93,7 @@ def test_the_summary_counts_and_names() -> None:
     assert text[2] == "    bad-00"
     assert "    ... and 10 more, see the output" in text
     assert text[-2:] == ["1 x TaskTimeout: timeout", "    late"]
+    assert next(tally.lines(2.0, stages=2)).startswith("63 inputs, 2 stages each, in 2.0 s: 1 completed")
     assert tally.failed == 61
     assert json.loads(tally.json(2.0))["failures"][0]["count"] == 1
 

@@ -37,6 +37,7 @@ class Emulator:
         self.codes: list[str] = []
         self._stream = pyte.Stream(self.screen)
         self._rest = ""
+        self._gone: list[str] = []
 
     def feed(self, text: str) -> None:
         """Take output, frame by frame."""
@@ -61,8 +62,9 @@ class Emulator:
     @property
     def scrolled(self) -> list[str]:
         """The rows that have left the screen at its top."""
-        width = range(self.screen.columns)
-        return ["".join(line[x].data for x in width).rstrip() for line in self.screen.history.top]
+        lines = self.screen.history.top  # each as wide as the screen was then
+        rows = ["".join(line[x].data for x in range(max(line, default=-1) + 1)).rstrip() for line in lines]
+        return self._gone + rows
 
     @property
     def heads(self) -> int:
@@ -76,6 +78,8 @@ class Emulator:
         wrapped = [row[at : at + width] for row in rows for at in range(0, max(1, len(row)), width)]
         below = [row[at : at + width] for row in self.rows[cursor.y :] for at in range(0, max(1, len(row)), width)]
         first = max(0, len(wrapped) - (height - 1))
+        self._gone = self.scrolled + wrapped[:first]
+        screen.history.top.clear()
         screen.resize(height, width)
         screen.reset_mode(pyte.modes.DECAWM >> 5, private=True)
         for y, row in enumerate([*wrapped, *below][first : first + height]):

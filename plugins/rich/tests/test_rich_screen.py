@@ -294,7 +294,7 @@ def run_on(tmp_path: Path, emulator: Callable[[int, int], Emulator]) -> Iterator
     running: list[Terminal] = []
 
     def make(width: int, height: int) -> Terminal:
-        arguments = ["job:work", "in", "-o", "out.jsonl", "--workers", "3", "--set", "sinks.rich.refresh_hz=30"]
+        arguments = ["job:work", "in", "--workers", "3", "--set", "sinks.rich.refresh_hz=30"]
         running.append(Terminal(emulator(width, height), arguments, tmp_path))
         return running[-1]
 
@@ -308,7 +308,7 @@ def run_on(tmp_path: Path, emulator: Callable[[int, int], Emulator]) -> Iterator
 )
 def test_a_real_run_is_shown(run_on: Callable[[int, int], Terminal], sizes: list[tuple[int, int]]) -> None:
     """`longshore run` on a terminal that is resized meanwhile: after every frame one view is to be seen; at the end
-    what tasks printed, each line once, and the summary; the taskbar is told, and cleared."""
+    what tasks printed and every result, each once, and the summary; the taskbar is told, and cleared."""
     terminal = run_on(*sizes[0])
     screen = terminal.emulator
     terminal.read(lambda: any("4/60" in row for row in screen.rows))
@@ -325,6 +325,8 @@ def test_a_real_run_is_shown(run_on: Callable[[int, int], Terminal], sizes: list
     text = "".join(rows).replace(" ", "")  # rows are cut where the terminal is narrow
     assert "60tasks,ok54,FAILED6," in text
     assert "60inputs" in text
+    assert text.count('{"input":"in/') == 60
+    assert text.count('"status":"completed"') == 54
     assert not any("slowest now" in row or "░" in row for row in rows)
     assert screen.codes[0].startswith("1;")
     assert any(code.startswith("2;") for code in screen.codes)

@@ -6,24 +6,46 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from longshore.cli.console import DASH, UsageError
 from longshore.cli.options import Order
 
 
-def expand(arguments: Sequence[str], stdin: Callable[[], BinaryIO], output: str | None = None) -> list[str]:
+class Inputs(NamedTuple):
+    """What was found: the files; names from stdin that are none, with the reason; how many links led nowhere."""
+
+    paths: list[str]
+    unusable: dict[str, str]
+    dangling: int
+
+
+class _Unusable(UsageError):
+    """An argument that names no input; `reason` in a word or two."""
+
+    def __init__(self, text: str, reason: str = "missing") -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+def expand(arguments: Sequence[str], stdin: Callable[[], BinaryIO], output: str | None = None) -> Inputs:
     """Return each input's path once, in the order given, the files of a folder sorted.
 
     A folder means every regular file below it; links to folders below it are not followed, so that a circle of links
-    does no harm. `output` is left out where a folder or a pattern holds it. UsageError names all that is missing.
+    does no harm, and links that lead nowhere are counted. `output` is left out where a folder or a pattern holds it.
+    UsageError names all arguments that are missing; of the names from stdin those are set apart, for one file that went
+    away since they were listed is no reason to refuse all others.
     """
-    kept = _identity(output) if output is not None else None
-    paths: dict[str, None] = {}
+    search = _Search(output)
     problems: list[str] = []
-    for argument in _with_stdin(arguments, stdin):
+    for argument, listed in _with_stdin(arguments, stdin):
         try:
-            paths.update(dict.fromkeys(_expand(argument, kept)))
+            search.take(argument)
+        except _Unusable as unusable:
+            if listed:
+                search.unusable[argument] = unusable.reason
+            else:
+                problems.append(str(unusable))
         except UsageError as error:
             problems.append(str(error))
     if problems:
@@ -32,7 +54,7 @@ def expand(arguments: Sequence[str], stdin: Callable[[], BinaryIO], output: str 
         raise UsageError(
             "\n  ".join(["some inputs cannot be used:", *shown, *more]) if len(problems) > 1 else problems[0]
         )
-    return list(paths)
+    return Inputs(list(search.paths), search.unusable, len(search.dangling))
 
 
 def ordered(paths: Sequence[str], order: Order) -> list[str]:
@@ -40,44 +62,63 @@ def ordered(paths: Sequence[str], order: Order) -> list[str]:
     return sorted(paths, key=_size, reverse=True) if order == "largest-first" else list(paths)
 
 
-def _with_stdin(arguments: Iterable[str], stdin: Callable[[], BinaryIO]) -> Iterator[str]:
+def _with_stdin(arguments: Iterable[str], stdin: Callable[[], BinaryIO]) -> Iterator[tuple[str, bool]]:
+    """Yield each argument, and whether it was listed on stdin."""
     for argument in arguments:
         if argument != DASH:
-            yield argument
+            yield argument, False
             continue
         for raw in stdin():
             name = os.fsdecode(raw.rstrip(b"\r\n"))
             if name:
-                yield name
+                yield name, True
 
 
-def _expand(argument: str, kept: tuple[int, int] | None) -> Iterator[str]:
-    if os.path.isdir(argument):
-        yield from (path for path in _files(argument) if kept is None or _identity(path) != kept)
-    elif os.path.isfile(argument):
-        if kept is not None and _identity(argument) == kept:
-            raise UsageError(f"the output would be written over this input: {argument}")
-        yield argument
-    elif os.path.lexists(argument):
-        raise UsageError(f"no regular file or folder: {argument}")
-    elif has_magic(argument):
-        found = sorted(glob(argument, recursive=True))
+class _Search:
+    """Gathers what arguments mean."""
+
+    def __init__(self, output: str | None) -> None:
+        self._kept = _identity(output) if output is not None else None
+        self.paths: dict[str, None] = {}
+        self.unusable: dict[str, str] = {}
+        self.dangling: set[str] = set()
+
+    def take(self, argument: str) -> None:
+        """Add what one argument means; UsageError, and nothing added, if it means nothing."""
+        self.paths.update(dict.fromkeys(list(self._expand(argument))))
+
+    def _expand(self, argument: str) -> Iterator[str]:
+        if os.path.isdir(argument):
+            yield from (path for path in self._files(argument) if self._kept is None or _identity(path) != self._kept)
+        elif os.path.isfile(argument):
+            if self._kept is not None and _identity(argument) == self._kept:
+                raise UsageError(f"the output would be written over this input: {argument}")
+            yield argument
+        elif os.path.exists(argument):
+            raise _Unusable(f"no regular file or folder: {argument}", "no regular file")
+        elif os.path.lexists(argument):
+            raise _Unusable(f"a link that leads nowhere: {argument}")
+        elif has_magic(argument):
+            yield from self._matching(argument)
+        else:
+            raise _Unusable(f"no such file or folder: {argument}")
+
+    def _matching(self, pattern: str) -> Iterator[str]:
+        found = sorted(glob(pattern, recursive=True))
         if not found:
-            raise UsageError(f"nothing matches: {argument}")
+            raise _Unusable(f"nothing matches: {pattern}")
         for path in found:
-            if kept is None or _identity(path) != kept:
-                yield from _expand(path, kept)
-    else:
-        raise UsageError(f"no such file or folder: {argument}")
+            if self._kept is None or _identity(path) != self._kept:
+                yield from self._expand(path)
 
+    def _files(self, folder: str) -> list[str]:
+        def refuse(error: OSError) -> None:
+            raise UsageError(f"cannot be listed: {error.filename}: {error.strerror}")
 
-def _files(folder: str) -> list[str]:
-    def refuse(error: OSError) -> None:
-        raise UsageError(f"cannot be listed: {error.filename}: {error.strerror}")
-
-    walked = os.walk(folder, onerror=refuse)
-    paths = (os.path.join(place, name) for place, _, names in walked for name in names)
-    return sorted(path for path in paths if os.path.isfile(path))
+        walked = os.walk(folder, onerror=refuse)
+        paths = [os.path.join(place, name) for place, _, names in walked for name in names]
+        self.dangling.update(path for path in paths if not os.path.exists(path))
+        return sorted(path for path in paths if os.path.isfile(path))
 
 
 def _identity(path: str) -> tuple[int, int] | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from msgspec.structs import replace
@@ -50,10 +50,17 @@ class Job:
     settings: Settings
     progress: Progress
     limit: Limit | None = None
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """Names from stdin that are no files, and why; the last of `paths`."""
+
+    @property
+    def usable(self) -> Sequence[str]:
+        """The inputs there is something to be done with."""
+        return self.paths[: len(self.paths) - len(self.unusable)]
 
     def documents(self) -> Iterator[ProcessorContext]:
-        """Yield each input as a document."""
-        return (ProcessorContext(document_id=path, file_path=path) for path in self.paths)
+        """Yield each usable input as a document."""
+        return (ProcessorContext(document_id=path, file_path=path) for path in self.usable)
 
 
 def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:

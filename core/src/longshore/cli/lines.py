@@ -58,6 +58,7 @@ class Lines:
     def __init__(self, descriptor: int) -> None:
         """Write there."""
         self._descriptor = descriptor
+        self._drawn_on = _terminal_of_stderr(descriptor)
 
     def write(self, line: str) -> None:
         """Write one line; BrokenPipeError if nobody reads, LongshoreError if it cannot be."""
@@ -69,12 +70,28 @@ class Lines:
 
     def _put(self, data: bytes) -> None:
         try:
+            if self._drawn_on:  # by a live view, which has to put it above its rows
+                sys.stderr.write(data.decode("utf-8", "surrogateescape"))
+                sys.stderr.flush()
+                return
             while data:
                 data = data[os.write(self._descriptor, data) :]
         except BrokenPipeError:
             raise
         except OSError as error:
             raise LongshoreError(f"the output cannot be written: {error.strerror}") from error
+
+
+def _terminal_of_stderr(descriptor: int) -> bool:
+    """Tell whether the descriptor is the terminal that standard error is."""
+    try:
+        return (
+            sys.stderr.isatty()
+            and os.isatty(descriptor)
+            and os.fstat(descriptor).st_rdev == os.fstat(sys.stderr.fileno()).st_rdev
+        )
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def line(name: str, state: TaskState, result: str = "null", error: tuple[str, str] | None = None) -> str:

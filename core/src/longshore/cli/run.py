@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from dataclasses import replace
 from typing import Annotated, BinaryIO
 
 from cyclopts import Parameter
@@ -45,9 +46,13 @@ def run(
     Ctrl-C lets running tasks end and stops; a second one stops at once.
     """
     file = None if options.output in (None, DASH) else options.output
-    paths = ordered(expand(inputs, _stdin, file), options.order)
+    found = expand(inputs, _stdin, file)
+    if found.dangling:
+        links = "1 link leads" if found.dangling == 1 else f"{found.dangling} links lead"
+        say(f"note: {links} nowhere below the folders given: passed over")
+    paths = [*ordered(found.paths, options.order), *found.unusable]
     with stdout_for_data() as data:
-        job = make_job(target, paths, options)
+        job = replace(make_job(target, paths, options), unusable=found.unusable)
         if not paths:
             say("longshore: there is nothing to do: no input is a file, or has one below it")
             return ExitCode.NOTHING
@@ -81,6 +86,8 @@ def _plan(job: Job, lines: Lines) -> int:
     for step in job.steps:
         options = {"executor": executor_of(step, job.settings.executor), **step.options}
         say(f"  {step.name}: {', '.join(f'{name}={value}' for name, value in options.items())}")
-    for path in job.paths:
+    for path, reason in job.unusable.items():
+        say(f"  {path}: {reason}")
+    for path in job.usable:
         lines.write_name(path)
     return ExitCode.OK

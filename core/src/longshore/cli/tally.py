@@ -41,10 +41,11 @@ class Tally:
                 names.append(name)
             self._groups[error] = (count + 1, names)
 
-    def lines(self, elapsed_s: float) -> Iterator[str]:
-        """Yield the summary for people."""
+    def lines(self, elapsed_s: float, stages: int = 1) -> Iterator[str]:
+        """Yield the summary for people; where an input has several stages, it says so: sinks count those."""
         ends = ", ".join(f"{count} {state.value.replace('_', ' ')}" for state, count in self._sorted())
-        yield f"{self.ended} input{'' if self.ended == 1 else 's'} in {elapsed_s:.1f} s: {ends}"
+        inputs = f"{self.ended} input{'' if self.ended == 1 else 's'}"
+        yield f"{inputs}{f', {stages} stages each,' if stages > 1 else ''} in {elapsed_s:.1f} s: {ends}"
         for (kind, reason), (count, names) in sorted(self._groups.items(), key=lambda group: -group[1][0]):
             yield one_line(f"{count} x {kind}: {reason}")
             yield from (f"    {one_line(name)}" for name in sorted(names))

@@ -54,6 +54,7 @@ class _Work:
         notes: list[str] = []
         failure: LongshoreError | None = None
         with self._signals():
+            self._refuse_unusable()
             try:
                 notes = await self._through_pool()
             except LongshoreError as error:  # the pool's own end, or a plugin it could not do without
@@ -74,9 +75,11 @@ class _Work:
         job = self._job
         pool = WorkerPool(settings=job.settings, name=job.name, view=job.progress, interactive=True)
         async with pool:
-            pool.expect(len(job.paths) * len(job.steps))
+            pool.expect(len(job.usable) * len(job.steps))
             async with DocumentStream(pool, job.steps, job.documents()) as stream:
                 self._stream = stream
+                if self._limited or self._signal is not None:
+                    self._stop()
                 try:
                     async for result in stream:
                         self._record(result)
@@ -88,7 +91,7 @@ class _Work:
         return list(pool.summary.notes) if pool.summary is not None else []
 
     def _record(self, result: PipelineResult) -> None:
-        """Write the line of a document that has ended, and stop if too many have failed."""
+        """Write the line of a document that has ended."""
         state, error, text = result.state, None, "null"
         if result.failure is not None:
             error = out.error_facts(result.failure.error, state)
@@ -98,6 +101,15 @@ class _Work:
             except PayloadError as refusal:
                 state, error = TaskState.FAILED, out.payload_facts(refusal)
         self._write(result.index, state, text, error)
+        self._heed_limit()
+
+    def _refuse_unusable(self) -> None:
+        """Write the lines of names that are no files: they fail, and nothing is called for them."""
+        for index, reason in enumerate(self._job.unusable.values(), len(self._job.usable)):
+            self._write(index, TaskState.FAILED, "null", ("FileNotFoundError", reason))
+        self._heed_limit()
+
+    def _heed_limit(self) -> None:
         limit = self._job.limit
         if limit is not None and not self._limited and self._tally.failed >= limit.failures:
             self._limited = True
@@ -166,7 +178,7 @@ class _Work:
             return
         for note in notes:
             say(f"note: {note}")
-        for text in self._tally.lines(elapsed_s):
+        for text in self._tally.lines(elapsed_s, len(self._job.steps)):
             say(text)
         cancelled = self._tally.counts[TaskState.CANCELLED]
         if cancelled and (self._signal or self._limited):

@@ -93,6 +93,7 @@ def _head(snapshot: RunSnapshot, width: int, glyphs: Glyphs) -> Text:
         (2, per_second(snapshot.rate_per_s), ""),
         (5, f"ok {snapshot.completed:,}", "green"),
         (4, f"retry {snapshot.retried:,}" if snapshot.retried else "", "yellow"),
+        (4, f"cancelled {snapshot.cancelled:,}" if snapshot.cancelled else "", "yellow"),
         (8, f"FAILED {snapshot.failed:,}" if snapshot.failed else "", "bold red"),
     ]
     fields = [field for field in fields if field[1]]
