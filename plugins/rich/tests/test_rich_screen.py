@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -225,6 +226,8 @@ def work(path):
         raise ValueError("no \\x1b[2J five")
     if number % 10 == 0:
         print("printed by", number)
+def block(path):
+    time.sleep(60)
 """
 
 
@@ -293,8 +296,9 @@ def run_on(tmp_path: Path, emulator: Callable[[int, int], Emulator]) -> Iterator
         (tmp_path / "in" / f"{number:02}").touch()
     running: list[Terminal] = []
 
-    def make(width: int, height: int) -> Terminal:
-        arguments = ["job:work", "in", "--workers", "3", "--set", "sinks.rich.refresh_hz=30"]
+    def make(width: int, height: int, function: str = "work", executor: str = "processes") -> Terminal:
+        arguments = [f"job:{function}", "in", "--executor", executor, "--workers", "3"]
+        arguments += ["--set", "sinks.rich.refresh_hz=30"]
         running.append(Terminal(emulator(width, height), arguments, tmp_path))
         return running[-1]
 
@@ -331,4 +335,20 @@ def test_a_real_run_is_shown(run_on: Callable[[int, int], Terminal], sizes: list
     assert screen.codes[0].startswith("1;")
     assert any(code.startswith("2;") for code in screen.codes)
     assert screen.codes[-1] == "0;0"
+    assert not screen.screen.cursor.hidden
+
+
+@pytest.mark.slow
+def test_a_run_that_is_left_gives_the_cursor_back(run_on: Callable[..., Terminal]) -> None:
+    """Also where the loop is blocked and the third Ctrl-C ends the process, the cursor is not left hidden."""
+    terminal = run_on(80, 24, "block", "inline")
+    screen = terminal.emulator
+    terminal.read(lambda: screen.heads == 1 and screen.screen.cursor.hidden)
+    deadline = time.monotonic() + DEADLINE_S
+    while terminal.process.poll() is None:
+        assert time.monotonic() < deadline
+        terminal.process.send_signal(signal.SIGINT)
+        frames = len(screen.tops)
+        terminal.read(lambda frames=frames: len(screen.tops) > frames)  # type: ignore[misc]  # bound by its default
+    assert terminal.finish() == 130
     assert not screen.screen.cursor.hidden

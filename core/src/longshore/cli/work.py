@@ -157,7 +157,7 @@ class _Work:
             self._leaving.start()
             self._loop.call_soon_threadsafe(self._task.cancel)
         else:
-            os._exit(self._code())
+            self._exit()
 
     def _drain(self) -> None:
         name = self._signal.name if self._signal is not None else ""
@@ -168,6 +168,13 @@ class _Work:
         """Leave without the loop, which did not come to it in time."""
         with suppress(Exception):
             self._leave_out(_CANCELLED)
+        self._exit()
+
+    def _exit(self) -> None:
+        """End the process here and now, with the cursor that a live view has hidden."""
+        with suppress(OSError):
+            if os.isatty(2):
+                os.write(2, b"\x1b[?25h")
         os._exit(self._code())
 
     # ---- the end

@@ -31,7 +31,8 @@ class Above:
 
     def write(self, text: str) -> int:
         """Take text."""
-        if self._put is None or os.getpid() != self._pid:
+        put = self._put  # `end` may come meanwhile, from another thread
+        if put is None or os.getpid() != self._pid:
             return self._stream.write(text)
         with self._lock:
             whole, newline, rest = (self._partial + text).rpartition("\n")
@@ -39,7 +40,7 @@ class Above:
             if len(self._partial) > _PARTIAL_MOST:
                 whole, newline, self._partial = whole + newline + self._partial, "\n", ""
             if newline:
-                self._put(whole + newline)
+                put(whole + newline)
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:
