@@ -213,7 +213,8 @@ def test_a_second_view_on_one_terminal_tells_in_lines(
     """Where another live view is drawn already, ours does not draw into it."""
     stream = Above(terminal, terminal.write) if theirs == "ours" else terminal
     terminal.rich_proxied_file = terminal
-    sink = RichSink(RichSink.Settings(), stream=stream, env={"TERM": "xterm", "NO_COLOR": "1"})  # type: ignore[arg-type]  # stands in for a stream
+    env = {"TERM": "xterm", "NO_COLOR": "1", "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1"}
+    sink = RichSink(RichSink.Settings(), stream=stream, env=env)  # type: ignore[arg-type]  # stands in for a stream
     sink.open(run_of(snapshot_with))
     sink.close(RunSummary(snapshot=snapshot_with(), state="completed"))
     assert "\x1b" not in terminal.getvalue()
@@ -255,6 +256,17 @@ def test_the_taskbar_can_be_left_alone(terminal: io.StringIO, snapshot_with: Mak
     sink.open(run_of(snapshot_with))
     sink.close(RunSummary(snapshot=snapshot_with(), state="completed"))
     assert "\x1b]" not in terminal.getvalue()
+
+
+def test_a_console_without_escape_sequences_gets_lines(
+    terminal: io.StringIO, snapshot_with: Maker, run_of: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An old Windows console is a terminal that nothing can be drawn on."""
+    monkeypatch.setattr("longshore_rich._sink.detect_legacy_windows", lambda: True)
+    sink = RichSink(RichSink.Settings(), stream=terminal, env={**ENV, "NO_COLOR": "1"})
+    sink.open(run_of(snapshot_with))
+    sink.close(RunSummary(snapshot=snapshot_with(), state="completed"))
+    assert "\x1b" not in terminal.getvalue()
 
 
 def test_none_shows_nothing(terminal: io.StringIO, snapshot_with: Maker, run_of: RunMaker) -> None:

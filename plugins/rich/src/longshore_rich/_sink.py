@@ -11,6 +11,7 @@ from longshore.events import AnyEvent
 from longshore.hookspecs import hookimpl
 from longshore.records import RunInfo, RunSummary
 from pydantic import BaseModel, ConfigDict, Field
+from rich.console import detect_legacy_windows
 
 from longshore_rich._above import Above
 from longshore_rich._live import LiveView
@@ -82,8 +83,9 @@ class RichSink:
             return NotebookView(refresh_hz=self._settings.refresh_hz)
         # A terminal holds one live view: where another is drawn already, rich's too, ours goes above it as lines.
         taken = isinstance(stream, Above) or hasattr(stream, "rich_proxied_file")
-        terminal = stream.isatty() and not taken
-        match choose_mode(asked, terminal=terminal, env=env):
+        if taken and asked in ("auto", "live"):
+            asked = "lines"
+        match choose_mode(asked, terminal=stream.isatty() and not detect_legacy_windows(), env=env):
             case "none":
                 return NoView()
             case "live":
