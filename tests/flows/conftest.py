@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
+from longshore import (
+    Outcome,
+    ProcessorContext,
+    ProcessorMetadata,
+    ProcessorResult,
+    Settings,
+    WorkerConfig,
+    WorkerPool,
+    current_task,
+)
 from longshore.__main__ import main
+from longshore.hookspecs import hookimpl
+from longshore.testing import RecordingSink
 
 DEADLINE_S = 30.0
 
@@ -186,3 +201,78 @@ def until() -> Callable[[Callable[[], bool], str], None]:
             time.sleep(0.005)
 
     return wait
+
+
+class PlainProcessor:
+    """A processor that does nothing but what a test changes."""
+
+    said: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def metadata(self) -> ProcessorMetadata:
+        return ProcessorMetadata(**{"name": "p", "version": "1", "retry_count": 0, **self.said})
+
+    @hookimpl
+    def initialize(self) -> None:
+        pass
+
+    @hookimpl
+    def process(self, context: ProcessorContext) -> ProcessorResult:
+        return ProcessorResult(data=self.work(context))
+
+    def work(self, context: ProcessorContext) -> dict[str, Any]:
+        return {"worker": current_task().worker_id}
+
+    @hookimpl
+    def cleanup(self) -> None:
+        pass
+
+    @hookimpl
+    def health_check(self) -> bool:
+        return True
+
+
+class AsyncProcessor(PlainProcessor):
+    """The same with a coroutine."""
+
+    @hookimpl
+    async def process(self, context: ProcessorContext) -> ProcessorResult:  # type: ignore[override]  # either will do
+        await asyncio.sleep(0)
+        return ProcessorResult(data=self.work(context))
+
+
+class Processing:
+    """Processors for tests, and pools that have them."""
+
+    Base = PlainProcessor
+    AsyncBase = AsyncProcessor
+
+    @staticmethod
+    def kind(*mixins: type, coroutine: bool = False, facts: Mapping[str, Any] | None = None, **said: Any) -> type[Any]:
+        """Return a processor's class with these metadata, mixed with others, and with more members."""
+        made: Any = type("Made", (*mixins, AsyncProcessor if coroutine else PlainProcessor), dict(facts or {}))
+        made.said = {**made.said, **said}
+        return made
+
+    @staticmethod
+    @asynccontextmanager
+    async def pool_of(*sinks: RecordingSink, workers: int = 2, **processors: Any) -> AsyncIterator[WorkerPool]:
+        """A pool with these processors, and a deadline over all that happens in it."""
+        config = WorkerConfig(thread_workers=workers, process_workers=workers, async_workers=workers)
+        pool = WorkerPool(settings=Settings(probes=(), workers=config), sinks=sinks)
+        for name, processor in processors.items():
+            pool.replace_processor(name, processor)
+        async with asyncio.timeout(DEADLINE_S), pool:
+            yield pool
+
+    @staticmethod
+    async def end_of(pool: WorkerPool, name: str = "p", **context: Any) -> Outcome:
+        """Process one document, and return how that ended."""
+        handle = await pool.process(name, ProcessorContext(**{"document_id": "d", **context}))
+        return await handle.outcome()
+
+
+@pytest.fixture
+def processing() -> type[Processing]:
+    """Return what tests of processors share."""
+    return Processing

@@ -15,6 +15,7 @@ from longshore._engine.engine import Engine, EngineConfig
 from longshore._engine.messages import (
     Abort,
     Cancel,
+    Dismiss,
     Drain,
     ExecutorUp,
     Grant,
@@ -146,6 +147,13 @@ class EngineMachine(RuleBasedStateMachine):
         attempts = [Attempt(f"t{self.count + n}", spec, queued_at=self.now) for n in range(count)]
         self.count += count
         self.tell(Submit(spec, attempts), keep)
+
+    @rule(spec=specs, count=st.integers(1, 3), keep=KEEP)
+    def dismiss(self, spec: TaskSpec, count: int, keep: bool) -> None:
+        """Tasks whose input will never do: accepted, and ended unrun."""
+        attempts = [Attempt(f"t{self.count + n}", spec, queued_at=self.now) for n in range(count)]
+        self.count += count
+        self.tell(Dismiss(spec, attempts, [outcome_of(attempt, TaskState.FAILED) for attempt in attempts]), keep)
 
     @rule(one=specs, other=specs)
     def submit_both(self, one: TaskSpec, other: TaskSpec) -> None:

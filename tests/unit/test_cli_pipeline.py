@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longshore._processors import Processors
 from longshore._stream import DocumentStream
 from longshore.errors import PayloadError, PluginError, PoolNotRunning, SettingsError
 from longshore.pipeline import Pipeline, PipelineResult, Stage, Step, load_function, load_pipeline, prepare
@@ -286,5 +287,7 @@ def test_functions_take_the_context_or_the_path(load: Load) -> None:
     context = ProcessorContext(document_id="d", file_path="/d")
     assert STEPS[0].arguments(context, {}) == (context,)
     assert Step(name="x", function=len, takes="path").arguments(context, {}) == ("/d",)
-    steps = prepare(Pipeline("p", [Stage("a", _extract, timeout=2, retry=RetryPolicy(2))]), load("").settings, _host())
+    steps = prepare(
+        Pipeline("p", [Stage("a", _extract, timeout=2, retry=RetryPolicy(2))]), Processors(load("").settings, _host())
+    )
     assert steps[0].options == {"timeout": 2, "retry": RetryPolicy(2)}

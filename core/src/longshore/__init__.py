@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from longshore.events import Event as Event
     from longshore.pool import WorkerPool as WorkerPool
     from longshore.processor import ProcessorContext as ProcessorContext
+    from longshore.processor import ProcessorHealth as ProcessorHealth
     from longshore.processor import ProcessorMetadata as ProcessorMetadata
     from longshore.processor import ProcessorResult as ProcessorResult
     from longshore.records import PoolStats as PoolStats
@@ -74,7 +75,7 @@ _HOMES = {
     "longshore.errors": _ERRORS,
     "longshore.events": "Event",
     "longshore.pool": "WorkerPool",
-    "longshore.processor": "ProcessorContext ProcessorMetadata ProcessorResult",
+    "longshore.processor": "ProcessorContext ProcessorHealth ProcessorMetadata ProcessorResult",
     "longshore.records": "PoolStats RunSnapshot RunSummary WorkerStats",
     "longshore.settings": "Settings load_settings",
     "longshore.sync": "map outcomes",

@@ -11,6 +11,8 @@ from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._telling import Telling
 from longshore.errors import PoolNotRunning
+from longshore.hookspecs import Processor
+from longshore.processor import ProcessorHealth
 from longshore.records import PoolStats, RunSnapshot, WorkerStats
 
 
@@ -75,6 +77,24 @@ class Control:
             raise PoolNotRunning("the pool has not been started")
         driver = self._driver
         driver.inject(lambda: act(driver))
+
+    def replace_processor(self, name: str, processor: Processor | type[Processor] | str) -> None:
+        """Use another processor under this name from now on: its class, an instance, or the name of an installed one.
+
+        Tasks that were submitted before end with the one they have; those submitted afterwards use the new one, and a
+        worker cleans up the old one when it gets the first of these, or ends. Of an instance each worker has a copy.
+        May also bring a name that is not installed. Raises PluginError, and then changes nothing. From any thread.
+        """
+        self._parts.processors.replace(name, processor)
+
+    async def check_processors(self, *names: str, timeout_s: float = 5.0) -> dict[str, ProcessorHealth]:
+        """Ask these processors whether they can work: those the pool has used so far, if none is named. Never raises.
+
+        For each one is made, initialised, asked by its `health_check` and cleaned up, on a thread of its own beside the
+        workers. Who has not answered after `timeout_s` is reported as unhealthy and left to itself.
+        """
+        processors = self._parts.processors
+        return await processors.health(names or processors.used(), timeout_s)
 
     def snapshot(self) -> RunSnapshot:
         """Return the run as it is now, or was at its end. From any thread."""

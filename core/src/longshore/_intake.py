@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+from longshore._inputs import examine
+from longshore._processing import ProcessorCall
+from longshore._processors import Processors
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.handles import Handle, HandleTable
@@ -29,6 +32,7 @@ class Intake:
         executors: Executors,
         hooks: HookCaller,
         snapshot: Callable[[], RunSnapshot],
+        processors: Processors,
         *,
         token: str,
         default_executor: str | None,
@@ -36,6 +40,7 @@ class Intake:
     ) -> None:
         """Take what the pool is made of; `token` begins the ids of its tasks."""
         self.driver = driver
+        self.processors = processors
         self.loop = asyncio.get_running_loop()
         self.ids: Iterator[str] = task_ids(token)
         self._executors = executors
@@ -69,6 +74,9 @@ class Intake:
         """Return a spec; what can never work is refused: ValueError, PayloadError, PluginError, ResourceUnavailable."""
         self.driver.check()
         name = self._route(function, options)
+        limit = options.concurrent_limit
+        if limit is not None and limit >= self.driver.engine.config.max_concurrent_tasks:
+            options = merged(options, {"concurrent_limit": None})  # it never binds, and what is counted costs more
         capabilities = self._executors.get(name).capabilities
         spec = make_spec(function, options, name, capabilities, default_timeout_s=self._default_timeout_s)
         never = self.driver.engine.never_fits(spec.resources)
@@ -83,7 +91,11 @@ class Intake:
             raise PluginError(f"a hook refused {task.spec.name}: {reason}", reason="vetoed", why=reason)
         handle: Handle[Any] = Handle(task.task_id, self.driver)
         self._handles.add(handle)
-        self.driver.submit(task.spec, (task,))
+        end = examine(task) if task.spec.processor is not None else None
+        if end is None:
+            self.driver.submit(task.spec, (task,))
+        else:
+            self.driver.dismiss((task,), (end,))
         return handle
 
     @property
@@ -108,16 +120,19 @@ class Intake:
         return None
 
     def _route(self, function: Any, options: TaskOptions) -> str:  # Any: the user's function
-        """Return the executor: the one named, else a hook's choice, settings', or what suits the function."""
+        """Return the executor: the one named, else a hook's choice, the processor's, settings', or what suits."""
         if options.executor is not None:
             return options.executor
-        suits = "asyncio" if is_coroutine_function(function) else "threads"
+        declared = function.executor if isinstance(function, ProcessorCall) else None
+        suits = declared or ("asyncio" if is_coroutine_function(function) else "threads")
         if self._hooks.route_wanted:
             name = options.name or name_of(function)
             spec = TaskSpec(function=function, name=name, executor=suits, priority=options.priority)
             chosen = self._hooks.route(Task("", spec, key=options.key))
             if chosen is not None:
                 return chosen
+        if declared is not None:
+            return declared
         named = self._default_executor
         if named is not None and (suits == "threads" or "coroutine" in self._executors.get(named).capabilities.runs):
             return named

@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 
 from longshore._engine.engine import Engine, EngineConfig
+from longshore._processors import Processors
 from longshore.errors import PluginError
 from longshore.hookspecs import Executor, Probe, Sink
 from longshore.plugins import HookCaller, PluginHost
@@ -24,6 +25,7 @@ class Parts:
         self.settings = settings
         self.config = config
         self.plugins = PluginHost(settings.plugins)
+        self.processors = Processors(settings, self.plugins)
 
     def engine(self) -> Engine:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

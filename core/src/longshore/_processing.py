@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
+from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
@@ -10,58 +13,139 @@ from longshore.errors import TaskFailed
 from longshore.processor import ProcessorContext, ProcessorResult
 from longshore.worker import current_task
 
+_log = logging.getLogger("longshore.worker")
+
 
 class ProcessorCall:
     """The function of a processor's tasks: one processor per worker, made and initialised on its first task there.
 
-    Travels by the processor's class; a worker keeps the instance in its seat, under this call's name and version.
+    Travels by the processor's factory; a worker keeps the instance in its seat, under this call's name and version.
+    One of a higher version takes the place of those before it, which are cleaned up; a task of an older version that
+    comes late has its own again.
     """
 
-    __slots__ = ("factory", "name")
+    __slots__ = ("check", "executor", "factory", "name", "version")
 
-    def __init__(self, factory: Callable[[], Any], name: str) -> None:  # Any: a Processor, by contract
-        """Call `factory()` for the instance; it must be picklable for executors that leave the process."""
+    def __init__(
+        self,
+        factory: Callable[[], Any],  # Any: a Processor, by contract
+        name: str,
+        version: int = 1,
+        *,
+        executor: str | None = None,
+        check: Callable[[ProcessorContext], Exception | None] | None = None,
+    ) -> None:
+        """Call `factory()` for the instance; it must be picklable for executors that leave the process.
+
+        `executor` is where the processor wants to run, and `check` what looks at a document before a worker is taken:
+        both are the pool's to heed, and stay behind.
+        """
         self.factory = factory
         self.name = name
+        self.version = version
+        self.executor = executor
+        self.check = check
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel by the factory."""
-        return ProcessorCall, (self.factory, self.name)
+        return type(self), (self.factory, self.name, self.version)
 
-    def instance(self) -> Any:  # Any: a Processor, by contract
+    def fitting(self, coroutines: bool) -> ProcessorCall:
+        """Return the call for an executor that runs coroutines, or for one that does not."""
+        return self
+
+    def __call__(self, context: ProcessorContext) -> Any:  # Any: ProcessorResult, or a coroutine that gives one
+        """Process one document; a result with status "failed" is raised as TaskFailed, with its errors' text."""
+        held = self._held()
+        result = held.processor.process(context)
+        return self._unpack(held.awaited(result) if isinstance(result, CoroutineType) else result)
+
+    def _held(self) -> _Held:
         """Return this worker's processor, making and initialising it on first use."""
-        state = current_task().worker_state
-        key = f"processor:{self.name}"
-        held = state.get(key)
-        if held is None or held[0] is not self.factory:
+        task = current_task()
+        versions: dict[int, _Held] = task.worker_state.setdefault(f"processor:{self.name}", {})
+        held = versions.get(self.version)
+        if held is None:
+            for version in [version for version in versions if version < self.version]:
+                versions.pop(version).close()
+            held = versions[self.version] = _Held(self.name, self._initialised())
+            task.at_worker_end(held.close)
+        return held
+
+    def _initialised(self) -> Any:  # Any: a Processor, by contract
+        try:
             processor = self.factory()
             processor.initialize()
-            held = state[key] = (self.factory, processor)
-        return held[1]
+        except BaseException as error:
+            error.add_note(f"processor {self.name} could not be made ready in this worker; its next task tries again")
+            raise
+        return processor
 
-    def __call__(self, context: ProcessorContext) -> Any:  # Any: the result's data, JSON-safe values
-        """Process one document; a result with status "failed" is raised as TaskFailed, with its first error's text."""
-        result = self.instance().process(context)
-        if isinstance(result, CoroutineType):
-            result = self._awaited(result)
-        return self.unpack(result)
+    def _unpack(self, result: ProcessorResult) -> ProcessorResult:
+        """Return a completed result; raise for a failed one, with its data among the facts."""
+        if not isinstance(result, ProcessorResult):
+            raise TypeError(f"processor {self.name} returned {type(result).__name__}, not a ProcessorResult")
+        if result.status == "failed":
+            raise TaskFailed(
+                "; ".join(result.errors) or f"processor {self.name} returned status failed",
+                processor=self.name,
+                reason=result.metadata.get("reason"),
+                errors=list(result.errors),
+                data=dict(result.data),
+                metadata=dict(result.metadata),
+            )
+        return result
 
-    def _awaited(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:  # Any: as typing has it
-        """Return what the coroutine of an async `process` gives, from a loop of its own."""
-        import asyncio  # a worker that runs plain functions only has no other use for it
 
+class AsyncProcessorCall(ProcessorCall):
+    """The call of a processor whose `process` is a coroutine function, for executors that run coroutines."""
+
+    __slots__ = ()
+
+    def fitting(self, coroutines: bool) -> ProcessorCall:
+        """Return the call for an executor that runs coroutines, or for one that does not."""
+        if coroutines:
+            return self
+        return ProcessorCall(self.factory, self.name, self.version, executor=self.executor, check=self.check)
+
+    async def __call__(self, context: ProcessorContext) -> ProcessorResult:
+        """Do what the plain call does, on the loop of the executor."""
+        return self._unpack(await self._held().processor.process(context))
+
+
+class _Held:
+    """One worker's processor, and the loop its coroutines run on where the executor has none."""
+
+    __slots__ = ("_closed", "_name", "_runner", "processor")
+
+    def __init__(self, name: str, processor: Any) -> None:  # Any: a Processor, by contract
+        self._name = name
+        self.processor = processor
+        self._runner: asyncio.Runner | None = None
+        self._closed = False
+
+    def awaited(self, coroutine: CoroutineType[Any, Any, Any]) -> Any:  # Any: as typing has it
+        """Return what the coroutine gives; one loop per worker, so that what it keeps open can be used again."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            return asyncio.run(coroutine)
+            if self._runner is None:
+                self._runner = asyncio.Runner()
+            return self._runner.run(coroutine, context=copy_context())
         coroutine.close()
         raise TypeError(
-            f"processor {self.name} is async, and cannot run inline: name executor='threads' or 'processes'"
+            f"processor {self._name} is async, and cannot run inline: name executor='threads' or 'processes'"
         )
 
-    def unpack(self, result: ProcessorResult) -> ProcessorResult:
-        """Return a completed result; raise for a failed one."""
-        if result.status == "failed":
-            message = "; ".join(result.errors) or f"processor {self.name} returned status failed"
-            raise TaskFailed(message, processor=self.name, reason=result.metadata.get("reason"))
-        return result
+    def close(self) -> None:
+        """Clean up, once; what that raises is logged, as no task is to blame."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self.processor.cleanup()
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+            _log.warning("processor %s could not clean up: %r", self._name, error)
+        finally:
+            if self._runner is not None:
+                self._runner.close()

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from longshore._inputs import examine
 from longshore._intake import Intake
 from longshore._runtime.handles import Handle
 from longshore._runtime.specs import merged
 from longshore._runtime.stream import Stream
 from longshore.errors import QueueFull
+from longshore.processor import ProcessorContext, ProcessorResult
 from longshore.task import Attempt, Outcome, TaskOptions, TaskSpec
 
 ItemT = TypeVar("ItemT")
@@ -25,13 +27,19 @@ class Submitter:
     """A pool with options set: `pool.options(timeout=30)` gives one, and it may be kept and used again."""
 
     def __init__(
-        self, options: TaskOptions, intake: Callable[[], Intake], expect: Callable[[int | None], Callable[[int], None]]
+        self,
+        options: TaskOptions,
+        intake: Callable[[], Intake],
+        expect: Callable[[int | None], Callable[[int], None]],
+        given: Mapping[str, Any] | None = None,  # Any: each option's own type
     ) -> None:
         """Submit with `options` to what `intake()` gives, which raises PoolNotRunning while the pool is not running.
 
-        `expect` is told how many tasks a stream will have, and gives what is to be told how many it had.
+        `expect` is told how many tasks a stream will have, and gives what is to be told how many it had. `given` is
+        what of the options was said, and not left to the defaults.
         """
         self._options = options
+        self._given = dict(given or {})
         self._shared = merged(options, {"key": None})  # a key belongs to a task, not to its spec
         self._intake = intake
         self._expect = expect
@@ -44,7 +52,7 @@ class Submitter:
         ValueError a value that can't be meant; what an executor cannot honour is refused with ValueError when
         something is submitted.
         """
-        return Submitter(merged(self._options, changes), self._intake, self._expect)
+        return Submitter(merged(self._options, changes), self._intake, self._expect, {**self._given, **changes})
 
     async def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Handle[Any]:  # Any: user's
         """Queue one call, waiting for room without bound; handles among the arguments are awaited first.
@@ -88,6 +96,17 @@ class Submitter:
 
         loop = self._intake().loop  # first: it raises when the pool is not running
         return asyncio.run_coroutine_threadsafe(call(), loop)
+
+    async def process(self, processor: str, context: ProcessorContext) -> Handle[ProcessorResult]:
+        """Queue a document for an installed processor, under the options that its metadata and this submitter say.
+
+        Where both say something, this submitter does. The document's id is the task's key. Raises PluginError for a
+        processor that is missing, broken or disabled, and what `submit` raises.
+        """
+        entry = self._intake().processors.entry(processor)
+        given = {name: value for name, value in self._given.items() if name != "key"}
+        key = self._options.key or context.document_id
+        return await self.options(**entry.options_with(given), key=key).submit(entry.call, context)
 
     def outcomes(
         self,
@@ -146,6 +165,7 @@ class Submitter:
             ordered=ordered,
             key=key,
             admit=intake.admit,
+            examine=examine if spec.processor is not None else None,
             expect=lambda: self._expect(total),
         )
 

@@ -233,6 +233,17 @@ class Processor(Protocol):
         """Tell whether it can work."""
 
 
+class InputValidator(Protocol):
+    """What a processor may have beside its contract."""
+
+    @hookspec
+    def validate_input(self, context: ProcessorContext) -> str | None:
+        """Return why this document can never be processed, None when it may be tried; may raise instead.
+
+        Called on the pool's own thread before a worker is taken, of an instance that is not initialised: be quick.
+        """
+
+
 @runtime_checkable
 class PipelineSource(Protocol):
     """Ready pipelines, as data."""
@@ -276,6 +287,7 @@ __all__ = [
     "Executor",
     "ExecutorHost",
     "Hooks",
+    "InputValidator",
     "Journal",
     "PipelineSource",
     "Probe",

@@ -6,7 +6,6 @@ by name, `prepare` resolves its stages to functions, and `DocumentStream` sends 
 
 from __future__ import annotations
 
-import functools
 import importlib
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,13 +18,12 @@ from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from longshore._plugins.advice import nearest
-from longshore._processing import ProcessorCall
+from longshore._processors import Processors
 from longshore._runtime.specs import is_coroutine_function
 from longshore.errors import PluginError, SettingsError
-from longshore.hookspecs import Processor
 from longshore.plugins import PluginHost
-from longshore.processor import ProcessorContext, ProcessorMetadata
-from longshore.settings import LoadedSettings, Settings
+from longshore.processor import ProcessorContext
+from longshore.settings import LoadedSettings
 from longshore.task import Outcome, Resources, RetryPolicy, TaskState
 
 Function = Callable[..., Any]  # Any: the user's function takes and gives what it likes
@@ -196,13 +194,13 @@ def load_pipeline(name: str, loaded: LoadedSettings, host: PluginHost) -> Pipeli
     return Pipeline(name, [stage.stage() for stage in table.stages])
 
 
-def prepare(pipeline: Pipeline, settings: Settings, host: PluginHost) -> list[Step]:
+def prepare(pipeline: Pipeline, processors: Processors) -> list[Step]:
     """Return the stages in order, each with its function; imports the processors and functions they name.
 
     An option comes from the stage, else from the processor's metadata; what neither says is left to the pool.
     """
     needed = {name for stage in pipeline.stages for name in stage.after}
-    steps = [(_step(stage, settings, host), stage) for stage in pipeline.ordered()]
+    steps = [(_step(stage, processors), stage) for stage in pipeline.ordered()]
     return [replace(step, after=tuple(stage.after), final=step.name not in needed) for step, stage in steps]
 
 
@@ -230,7 +228,7 @@ def load_function(name: str) -> Function:
     return cast("Function", found)
 
 
-def _step(stage: Stage, settings: Settings, host: PluginHost) -> Step:
+def _step(stage: Stage, processors: Processors) -> Step:
     said = {
         "executor": stage.executor,
         "timeout": stage.timeout,
@@ -243,26 +241,8 @@ def _step(stage: Stage, settings: Settings, host: PluginHost) -> Step:
         return Step(name=stage.name, function=stage.processor, options=own)
     if ":" in stage.processor:
         return Step(name=stage.name, function=load_function(stage.processor), options=own)
-    table = settings.table("processors", stage.processor)
-    processor: Processor = host.create("processors", stage.processor, table)
-    model: type[BaseModel] | None = getattr(processor, "Settings", None)
-    kind: Function = type(processor)
-    factory = functools.partial(kind, model.model_validate(table)) if model else kind
-    options = {**_declared(processor.metadata), **own}
-    return Step(name=stage.name, function=ProcessorCall(factory, stage.processor), options=options)
-
-
-def _declared(metadata: ProcessorMetadata) -> dict[str, Any]:  # Any: the keywords of `WorkerPool.options`
-    executor = metadata.executor or ("processes" if metadata.is_cpu_intensive else None)
-    said: dict[str, Any] = {  # Any: as above
-        "executor": executor,
-        "timeout": metadata.timeout_seconds,
-        "retry": RetryPolicy(attempts=metadata.retry_count + 1),
-        "priority": metadata.priority,
-    }
-    if metadata.memory_mb or metadata.requires_gpu:
-        said["resources"] = Resources(memory_mb=metadata.memory_mb, gpu=float(metadata.requires_gpu))
-    return {name: value for name, value in said.items() if value is not None}
+    entry = processors.entry(stage.processor)
+    return Step(name=stage.name, function=entry.call, options=entry.options_with(own))
 
 
 def _resources(table: Mapping[str, float]) -> Resources:

@@ -133,6 +133,7 @@ class WorkerPool(Submitter, Control):
             self._executors,
             self._hooks,
             self.snapshot,
+            self._parts.processors,
             token=token,
             default_executor=self.settings.executor,
             default_timeout_s=self.config.default_timeout,

@@ -29,20 +29,33 @@ class ProcessorResult(Struct, frozen=True, kw_only=True):
     metadata: Mapping[str, Any] = {}  # Any: JSON-safe values
 
 
+class ProcessorHealth(Struct, frozen=True, kw_only=True):
+    """Whether a processor can work, and if not, why; `took_s` is how long the answer took."""
+
+    healthy: bool
+    reason: str | None = None
+    took_s: float = 0.0
+
+
 class ProcessorMetadata(Struct, frozen=True, kw_only=True):
     """What a processor says of itself; the pool acts on it without the caller's help."""
 
     name: str
     version: str
     formats: Sequence[str] = ()
-    """File suffixes without the dot, in lower case; empty means any."""
+    """File suffixes without the dot, or MIME types, in lower case; empty means any. Others are refused unrun."""
     timeout_seconds: float = 300.0
     retry_count: int = 3
+    """How often a failed attempt is tried again: 3 makes 4 attempts."""
     concurrent_limit: int = 10
+    """How many documents may be in it at once."""
     executor: str | None = None
+    """Where it runs; None: `processes` where it is CPU-intensive, `asyncio` where its `process` is a coroutine."""
     is_cpu_intensive: bool = False
     is_io_intensive: bool = False
     requires_gpu: bool = False
     memory_mb: float = 0.0
+    """What a document reserves while it is worked on."""
     max_file_size_mb: float | None = None
+    """Larger files, and files that are not there, are refused unrun; MB is 10**6 bytes."""
     priority: Priority = Priority.NORMAL

@@ -72,6 +72,10 @@ class Resources(Struct, frozen=True, kw_only=True):
             if not _is_amount(amount):
                 raise ValueError(f"Resources: {name} is a finite amount of at least 0, not {amount!r}")
 
+    def __hash__(self) -> int:
+        """Go by the amounts: `custom` has no hash, and specs are kept by their options."""
+        return hash(frozenset(self.amounts().items()))
+
     def amounts(self) -> dict[str, float]:
         """Return the non-zero requests by resource name."""
         named = {

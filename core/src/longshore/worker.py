@@ -6,6 +6,7 @@ starts without pydantic, stevedore, pluggy or a command-line library.
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import time
@@ -28,6 +29,7 @@ ItemT = TypeVar("ItemT")
 PROGRESS_PERIOD_S = 0.1
 """Updates of one task are sent at most this often; the first and the last always are."""
 _COMPLETED = TaskState.COMPLETED  # looked up once: an Enum's member costs 70 ns to get at on Python 3.11
+_log = logging.getLogger("longshore.worker")
 _TEXT_CAP = 16_384  # characters kept of a message or a traceback
 
 
@@ -44,6 +46,7 @@ class Seat:
         "cancelled",
         "completed",
         "failed",
+        "farewells",
         "prepared",
         "send",
         "started",
@@ -61,6 +64,7 @@ class Seat:
         self.cancelled: Attempt | None = None
         self.state: dict[str, Any] = {}  # Any: the user's own objects
         self.prepared: set[object] = set()
+        self.farewells: list[Callable[[], object]] = []
         self.completed = self.failed = 0
         self.busy_s = 0.0
         """What it has done so far: the executor counts, `stats` tells."""
@@ -105,6 +109,14 @@ class Seat:
         if initializer is not None and initializer not in self.prepared:
             initializer()
             self.prepared.add(initializer)
+
+    def close(self) -> None:
+        """Call what tasks want called at the worker's end, the last first: for executors, in the worker itself."""
+        while self.farewells:
+            try:
+                self.farewells.pop()()
+            except Exception as error:  # noqa: BLE001 - user code, and no task is left to blame
+                _log.warning("worker %s: what was to be called at its end raised %r", self.worker_id, error)
 
 
 NEVER = float("inf")
@@ -154,6 +166,10 @@ class CurrentTask:
     def worker_state(self) -> dict[str, Any]:  # Any: the user's own objects
         """A dict that lives as long as the worker and is seen by its tasks only."""
         return self._seat.state
+
+    def at_worker_end(self, call: Callable[[], object]) -> None:
+        """Have `call` called in the worker when it ends in order; one that is killed calls nothing."""
+        self._seat.farewells.append(call)
 
     def time_remaining(self) -> float | None:
         """Return the seconds until this attempt must have ended, None without a limit."""

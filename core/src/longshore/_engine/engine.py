@@ -17,6 +17,7 @@ from longshore._engine.messages import (
     Cancel,
     CancelAttempts,
     Command,
+    Dismiss,
     Drain,
     ExecutorUp,
     Grant,
@@ -177,6 +178,8 @@ class Engine:
                     self._report(stimulus, now, out)
                 case Submit():
                     self._submit(stimulus, now, out)
+                case Dismiss():
+                    self._dismiss(stimulus, out)
                 case Cancel():
                     self._cancel(stimulus.task_ids, stimulus.message, now, out)
                 case ExecutorUp():
@@ -203,7 +206,7 @@ class Engine:
     def _submit(self, stimulus: Submit, now: float, out: list[Command]) -> None:
         spec, attempts = stimulus.spec, stimulus.attempts
         if self._closed:
-            out.append(Refuse(attempts, "closed", "the pool takes no more work"))
+            out.append(_closed(attempts))
             return
         never = self.never_fits(spec.resources)
         if never is not None:
@@ -221,6 +224,13 @@ class Engine:
                     self._expiring.add(expires_at, attempt.task_id)
             self._dispatch.queue(spec, attempts)
             out.append(Tell(TasksSubmitted(spec, attempts)))
+
+    def _dismiss(self, stimulus: Dismiss, out: list[Command]) -> None:
+        if self._closed:
+            out.append(_closed(stimulus.attempts))
+            return
+        out.append(Tell(TasksSubmitted(stimulus.spec, stimulus.attempts)))
+        self._settle(stimulus.spec, stimulus.outcomes, out)
 
     def _start(self, now: float, out: list[Command]) -> None:
         for executor, attempts in self._dispatch.start(now):
@@ -338,3 +348,7 @@ class Engine:
         for attempt in retries:
             self._retries[attempt.spec.priority is Priority.CRITICAL] -= 1
         return retries
+
+
+def _closed(attempts: Sequence[Attempt]) -> Refuse:
+    return Refuse(attempts, "closed", "the pool takes no more work")

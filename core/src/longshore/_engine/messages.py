@@ -23,6 +23,14 @@ class Submit(Struct, frozen=True):
     attempts: Sequence[Attempt]
 
 
+class Dismiss(Struct, frozen=True):
+    """Tasks of one spec are accepted and end at once, unrun, as these outcomes say: one each, in the same order."""
+
+    spec: TaskSpec
+    attempts: Sequence[Attempt]
+    outcomes: Sequence[Outcome]
+
+
 class Reported(Struct, frozen=True):
     """An executor says how attempts ended."""
 
@@ -73,7 +81,7 @@ class Tick(Struct, frozen=True):
     """Time has passed, nothing else."""
 
 
-Stimulus = Submit | Reported | Cancel | ExecutorUp | Grant | Pause | Unpause | Drain | Abort | Tick
+Stimulus = Submit | Dismiss | Reported | Cancel | ExecutorUp | Grant | Pause | Unpause | Drain | Abort | Tick
 
 # ---- commands: what to do next
 

@@ -17,7 +17,8 @@ CANCELLED = TaskState.CANCELLED
 MOVES: Mapping[TaskState, frozenset[TaskState]] = {
     # waiting for a retry to fall due
     PENDING: frozenset({QUEUED, CANCELLED, TIMED_OUT}),
-    QUEUED: frozenset({PROCESSING, CANCELLED, TIMED_OUT}),
+    # failed: dismissed, for what it was given will never do
+    QUEUED: frozenset({PROCESSING, CANCELLED, TIMED_OUT, FAILED}),
     PROCESSING: frozenset({COMPLETED, FAILED, TIMED_OUT, CANCELLED, PENDING}),
     COMPLETED: frozenset(),
     FAILED: frozenset(),

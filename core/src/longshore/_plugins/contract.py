@@ -23,6 +23,7 @@ from longshore.hookspecs import (
     Capabilities,
     Executor,
     Hooks,
+    InputValidator,
     Journal,
     PipelineSource,
     Probe,
@@ -42,6 +43,8 @@ PROTOCOLS: Final[Mapping[str, type]] = MappingProxyType(
         "hooks": Hooks,
     }
 )
+OPTIONAL: Final[Mapping[str, type]] = MappingProxyType({"hooks": Hooks, "processors": InputValidator})
+"""Contracts of which each method may be left out."""
 EITHER: Final = frozenset({("processors", "process")})
 """Methods that may be a plain function or a coroutine function."""
 
@@ -52,7 +55,8 @@ Method = Callable[..., Any]  # Any: a plugin's method, checked here
 def manager(kind: str) -> pluggy.PluginManager:
     """Return a new pluggy manager that knows the contract of this kind and no plugin."""
     made = pluggy.PluginManager(PROJECT)
-    made.add_hookspecs(PROTOCOLS[kind])
+    for protocol in _protocols(kind):
+        made.add_hookspecs(protocol)
     return made
 
 
@@ -102,8 +106,8 @@ def instance_problems(kind: str, plugin: object) -> list[str]:
 
 def specs(kind: str) -> dict[str, Method]:
     """Return the functions of the contract by name, in the order they are written."""
-    protocol = PROTOCOLS[kind]
-    return {name: value for name, value in vars(protocol).items() if hasattr(value, f"{PROJECT}_spec")}
+    members = [item for protocol in _protocols(kind) for item in vars(protocol).items()]
+    return {name: value for name, value in members if hasattr(value, f"{PROJECT}_spec")}
 
 
 def attributes(kind: str) -> list[str]:
@@ -116,6 +120,14 @@ def marked(plugin: object) -> Marks:
     reader = pluggy.PluginManager(PROJECT)
     found = ((name, reader.parse_hookimpl_opts(plugin, name)) for name in dir(plugin))
     return {name: dict(options) for name, options in found if options is not None}
+
+
+def _may_lack(kind: str, name: str) -> bool:
+    return kind in OPTIONAL and name in vars(OPTIONAL[kind])
+
+
+def _protocols(kind: str) -> list[type]:
+    return list(dict.fromkeys([PROTOCOLS[kind], OPTIONAL.get(kind, PROTOCOLS[kind])]))
 
 
 def _refused(kind: str, plugin: object) -> list[str]:
@@ -148,7 +160,7 @@ def _strangers(kind: str, marks: Marks) -> list[str]:
 def _method_problems(kind: str, cls: type, name: str, marks: Marks) -> list[str]:
     function = _implementation(kind, cls, name)
     if function is None:
-        if kind == "hooks" or any(nearest(other, [name]) for other in marks if other not in specs(kind)):
+        if _may_lack(kind, name) or any(nearest(other, [name]) for other in marks if other not in specs(kind)):
             return []  # optional, or told of already as the misspelt one
         return [f"method {name} is missing"]
     if not callable(function):

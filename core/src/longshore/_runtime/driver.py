@@ -20,6 +20,7 @@ from longshore._engine.messages import (
     Abort,
     CancelAttempts,
     Command,
+    Dismiss,
     Drain,
     Refuse,
     Reported,
@@ -139,6 +140,10 @@ class Driver:
         self._pending[spec.priority is Priority.CRITICAL] += len(tasks)
         self._submits.append(Submit(spec, tasks))
         self.wake()
+
+    def dismiss(self, tasks: Sequence[Attempt], outcomes: Sequence[Outcome]) -> None:
+        """Have tasks of one spec accepted and ended unrun, with these outcomes; they need no room."""
+        self.stimulate(Dismiss(tasks[0].spec, tasks, outcomes))
 
     def stimulate(self, stimulus: Stimulus) -> None:
         """Queue a stimulus and see to a step."""

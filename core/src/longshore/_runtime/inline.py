@@ -81,6 +81,7 @@ class InlineExecutor:
     async def stop(self, deadline: float) -> None:
         """Report what waits as cancelled."""
         self.cancel(CancelRequest([attempt.task_id for attempt in self._backlog], "cancelled: the pool stopped"))
+        self._seat.close()
 
     def _schedule(self) -> None:
         if self._backlog and not self._scheduled:

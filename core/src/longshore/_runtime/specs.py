@@ -71,6 +71,8 @@ def make_spec(
     default_timeout_s: float,
 ) -> TaskSpec:
     """Return the spec of `function` on an executor; ValueError names an option that it cannot honour."""
+    if isinstance(function, ProcessorCall):
+        function = function.fitting("coroutine" in capabilities.runs)
     name = options.name or name_of(function)
     _check_honoured(function, name, options, executor, capabilities)
     timeout_s = options.timeout

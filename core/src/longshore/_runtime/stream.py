@@ -71,16 +71,19 @@ class Stream(Generic[ItemT]):
         ordered: bool,
         key: Callable[[Call], str | None] | None = None,
         admit: Callable[[Task], str | None] | None = None,
+        examine: Callable[[Attempt], Outcome | None] | None = None,
         expect: Callable[[], Callable[[int], None]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take calls of `spec.function`; `give` makes what is yielded of each outcome, which it is itself without.
 
-        `admit` returns why a task is refused, which then is its outcome; None where nobody wants to be asked. `expect`
-        is called as the iteration begins, and what it returns at the end, with how many tasks there were.
+        `admit` returns why a task is refused, which then is its outcome; None where nobody wants to be asked. `examine`
+        returns how a task ends that cannot be run, None for one that can. `expect` is called as the iteration begins,
+        and what it returns at the end, with how many tasks there were.
         """
         self.spec = spec
-        self._driver, self._give, self._ids, self._key, self._admit = driver, give, ids, key, admit
+        self._driver, self._give, self._ids, self._key = driver, give, ids, key
+        self._admit, self._examine = admit, examine
         self._clock, self._expect = clock, expect
         self._over: Callable[[int], None] | None = None
         self._source: Source = Plain(calls) if isinstance(calls, Iterable) else Pumped(calls, self._arrived)
@@ -122,7 +125,9 @@ class Stream(Generic[ItemT]):
             tasks = [Attempt(i, spec, c, None, n, k, 1, now) for n, k, c, i in keyed]
         self._index += len(tasks)
         self._out += len(tasks)
-        return tasks if self._admit is None else self._admitted(tasks, self._admit)
+        if self._admit is not None:
+            tasks = self._admitted(tasks, self._admit)
+        return tasks if self._examine is None else self._examined(tasks, self._examine)
 
     def _keys(self, calls: Sequence[Call]) -> list[str | None]:
         """Return the keys of the calls, up to the first that the user's function raises for; that ends the source."""
@@ -143,6 +148,14 @@ class Stream(Generic[ItemT]):
         if refused:
             self.settle(refused)
         return [task for task, reason in reasons if reason is None]
+
+    def _examined(self, tasks: list[Attempt], examine: Callable[[Attempt], Outcome | None]) -> list[Attempt]:
+        """Return the tasks that can be run; the others are accepted and end at once."""
+        ends = [examine(task) for task in tasks]
+        ended = [(task, end) for task, end in zip(tasks, ends, strict=True) if end is not None]
+        if ended:
+            self._driver.dismiss([task for task, _ in ended], [end for _, end in ended])
+        return [task for task, end in zip(tasks, ends, strict=True) if end is None]
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Take outcomes for the consumer."""

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
+from longshore._processing import ProcessorCall
+from longshore._processors import Processors
 from longshore.cli.console import UsageError, say
 from longshore.cli.options import Progress, RunOptions
 from longshore.pipeline import Step, load_function, load_pipeline, prepare
@@ -75,7 +77,7 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:
     if ":" in target:
         steps = [Step(name=target, function=load_function(target), takes="path")]
     else:
-        steps = prepare(load_pipeline(target, loaded, host), loaded.settings, host)
+        steps = prepare(load_pipeline(target, loaded, host), Processors(loaded.settings, host))
     steps = [replace(step, options={**step.options, **own}) for step in steps]
     changed: dict[str, Any] = {  # Any: as the settings
         "executor": loaded.settings.executor or "processes",
@@ -105,7 +107,8 @@ def _own(options: RunOptions) -> dict[str, Any]:  # Any: the pool's options
 
 def executor_of(step: Step, default: str | None) -> str:
     """Return where a step will run, hooks aside."""
-    named: str | None = step.options.get("executor")
+    declared = step.function.executor if isinstance(step.function, ProcessorCall) else None
+    named: str | None = step.options.get("executor") or declared
     return named or ("asyncio" if step.coroutine else str(default))
 
 

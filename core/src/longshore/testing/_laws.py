@@ -16,6 +16,7 @@ from longshore._engine.messages import (
     Cancel,
     CancelAttempts,
     Command,
+    Dismiss,
     Drain,
     ExecutorUp,
     Grant,
@@ -56,6 +57,7 @@ class EngineLaws:
         self._capacity_before = self.model.capacity
         self._reported: dict[str, Outcome] = {}
         self._cancelling: set[str] = set()
+        self._dismissed: dict[str, Outcome] = {}
         self._late = self._order = 0
         self._paused = self._closed = self._excused = False
         self._starts: dict[GateKey, list[float]] = defaultdict(list)
@@ -102,6 +104,8 @@ class EngineLaws:
                 self._paused = isinstance(stimulus, Pause)
             case Drain() | Abort():
                 self._closed = True
+            case Dismiss():
+                self._dismissed.update({outcome.task_id: outcome for outcome in stimulus.outcomes})
             case Submit() | Cancel() | Tick():
                 pass
             case _:
@@ -180,6 +184,7 @@ class EngineLaws:
         self._law(executor == known.spec.executor, "a task runs where its spec says", name)
         alive = known.expires_at is None or known.expires_at > self.now
         self._law(alive and attempt.expires_at == known.expires_at, "a deadline ends a waiting task", name)
+        self._law(name not in self._dismissed, "what is dismissed never starts", name)
         self._check_order(known)
         if not known.plain:
             self._check_bounds(known)
@@ -197,6 +202,8 @@ class EngineLaws:
         elif outcome.state is TaskState.TIMED_OUT:
             expired = known.expires_at is not None and known.expires_at <= self.now
             self._law(expired, "only a passed deadline times out what waits", name)
+        elif outcome.state is not TaskState.CANCELLED:
+            self._law(self._dismissed.get(name) is outcome, "what has not run fails by being dismissed only", name)
         self._move(known, outcome.state)
         known.due = None
         self.outcomes[name] = outcome
@@ -294,6 +301,10 @@ class EngineLaws:
 
     def _check_answered(self, stimulus: Stimulus, room: Mapping[Priority, int]) -> None:
         """The answer to a lone Submit is exact: as many as there was room for, in order, or none at all."""
+        if isinstance(stimulus, Dismiss):
+            ids = [outcome.task_id for outcome in stimulus.outcomes]
+            ended = all((name in self.outcomes) != (name in self.refused) for name in ids)
+            self._law(ended, "what is dismissed ends at once, or is refused", str(ids))
         if not isinstance(stimulus, Submit):
             return
         spec, ids = stimulus.spec, [task.task_id for task in stimulus.attempts]

@@ -138,6 +138,8 @@ class AsyncioExecutor:
         for seat in list(self._seats.values()):
             if seat.attempt is not None:
                 self._write_off(seat)
+            else:
+                seat.close()
         self._disarm()
         self._flush()
 
@@ -148,7 +150,7 @@ class AsyncioExecutor:
         while len(self._seats) < self._wanted:
             self._free.append(self._new_seat())
         while len(self._seats) > self._wanted and self._free:
-            del self._seats[self._free.pop().worker_id]
+            self._seats.pop(self._free.pop().worker_id).close()
 
     def _new_seat(self) -> AsyncSeat:
         seat = AsyncSeat(f"async-{self._made}", self._host)
@@ -184,12 +186,12 @@ class AsyncioExecutor:
         """Free a seat, or take it away when there are too many; `_turn` fills the free ones."""
         seat.attempt = None
         seat.running = None
-        if seat.lost:
-            self._left.discard(seat)
-        elif len(self._seats) > self._wanted:
-            del self._seats[seat.worker_id]
-        else:
+        if not seat.lost and len(self._seats) <= self._wanted:
             self._free.append(seat)
+            return
+        self._left.discard(seat)
+        self._seats.pop(seat.worker_id, None)
+        seat.close()
 
     # ---- running
 

@@ -9,7 +9,7 @@ from longshore.hookspecs import hookimpl
 from longshore.processor import ProcessorContext, ProcessorMetadata, ProcessorResult
 
 from longshore_documents.failures import Reason, refusal
-from longshore_documents.formats import SUFFIXES, recognise
+from longshore_documents.formats import recognise
 from longshore_documents.lazy import SettingsOf
 from longshore_documents.limits import Limits
 from longshore_documents.readers import reader_of
@@ -41,7 +41,7 @@ class ExtractProcessor:
         return ProcessorMetadata(
             name="extract",
             version="0.1.0",
-            formats=tuple(sorted(SUFFIXES)),
+            formats=(),  # whatever the name: a document is known by its bytes
             timeout_seconds=60.0,
             retry_count=0,
             concurrent_limit=1024,

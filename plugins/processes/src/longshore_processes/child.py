@@ -86,6 +86,7 @@ class Worker:
                 else:
                     self._codes.pop(number, None)
                     self._ready.pop(number, None)
+        self._seat.close()
 
     def flush(self) -> None:
         """Send what has ended; from any thread."""

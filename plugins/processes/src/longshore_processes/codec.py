@@ -159,8 +159,8 @@ class Carrier:
         try:
             try:
                 self._look(pickle.dumps((function, initializer), PROTOCOL))
-            except Exception:  # noqa: BLE001 - nested functions and lambdas: their own module may be ours alone too
-                self._note(getattr(function, "__module__", None))
+            except Exception:  # noqa: BLE001 - nested functions, lambdas, local classes: their modules may be ours alone
+                self._look(_dump_by_value((function, initializer)))
             return dump((function, initializer), self._by_value)
         except Exception as error:
             raise PayloadError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from itertools import groupby
 from operator import attrgetter
@@ -40,6 +40,12 @@ class ThreadSeat(Seat):
         self.thread: threading.Thread | None = None
         self.left: Attempt | None = None
         self.told: Attempt | Told | None = None
+
+    def start(self, work: Callable[[ThreadSeat], None]) -> None:
+        """Have `work` done in a thread of its own; RuntimeError where the system has no more of them."""
+        name = f"longshore-{self.worker_id}"
+        self.thread = threading.Thread(target=work, args=(self,), name=name, daemon=True)
+        self.thread.start()
 
     def give_up(self, attempt: Attempt) -> bool:
         """Take the attempt from the thread; False if its function is over. The executor's lock is held."""

@@ -1,5 +1,4 @@
-"""Plain functions in threads: attempts wait in one deque that all threads take from, outcomes in another
-that the loop empties.
+"""Plain functions in threads: attempts wait in one deque for all threads, outcomes in another that the loop empties.
 
 A thread cannot be killed. An attempt that passes its deadline, or is cancelled while it runs, is reported at once and
 its thread abandoned: another takes its place, up to a cap, and the abandoned one ends when the function returns.
@@ -53,6 +52,7 @@ class ThreadsExecutor:
         self._wake: SimpleQueue[bool] = SimpleQueue()  # one item per idle thread that is to look for work
         self._lock = threading.Lock()  # guards what follows, and what seats are told
         self._seats: dict[str, ThreadSeat] = {}
+        self._present: set[ThreadSeat] = set()  # those, and the ones that leave and are closing down
         self._idle = 0
         self._made = 0
         self._asked = 0
@@ -133,10 +133,10 @@ class ThreadsExecutor:
         running = [seat.attempt for seat in list(self._seats.values())]
         left = [attempt.task_id for attempt in [*self._backlog.copy(), *running] if attempt is not None]
         self.cancel(CancelRequest(left, _STOPPED))
-        threads = [seat.thread for seat in list(self._seats.values())]
+        threads = [seat.thread for seat in list(self._present)]
         for _ in range(idle):
             self._wake.put(True)
-        if self._seats:
+        if self._present:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(_LEAVE_S, deadline - time.monotonic())):
                     await self._empty.wait()
@@ -153,17 +153,16 @@ class ThreadsExecutor:
         """Start missing threads, at most so many; the lock is held."""
         for _ in range(min(self._wanted - len(self._seats), most)):
             seat = ThreadSeat(f"thread-{self._made}", self._host)
-            name = f"longshore-{seat.worker_id}"
-            seat.thread = threading.Thread(target=self._work, args=(seat,), name=name, daemon=True)
             self._made += 1
             self._seats[seat.worker_id] = seat
             try:
-                seat.thread.start()
+                seat.start(self._work)
             except RuntimeError as error:  # the system has no more threads
                 del self._seats[seat.worker_id]
                 if not self._seats:
                     self._host.failed(error)
                 return
+            self._present.add(seat)
 
     def _recount(self) -> bool:
         """Set how many threads are wanted; return whether that changed. The lock is held."""
@@ -182,10 +181,11 @@ class ThreadsExecutor:
         if self._withdrawn and not any(seat.told is Told.LOOK for seat in self._seats.values()):
             self._withdrawn.clear()
 
-    def _remove(self, seat: ThreadSeat) -> None:
-        """Take a seat away; the lock is held."""
+    def _gone(self, seat: ThreadSeat) -> None:
+        """Count a thread no more, and wait for it no more; the lock is held."""
         self._seats.pop(seat.worker_id, None)
-        if self._stopping and not self._seats:
+        self._present.discard(seat)
+        if self._stopping and not self._present:
             with suppress(RuntimeError):  # the loop is closed: nobody waits
                 self._host.loop.call_soon_threadsafe(self._empty.set)
 
@@ -194,12 +194,15 @@ class ThreadsExecutor:
         bind(seat)
         while self._run_backlog(seat) and self._wait(seat):
             pass
+        seat.close()
+        with self._lock:
+            self._gone(seat)
 
     def _wait(self, seat: ThreadSeat) -> bool:
         """Wait for work without polling; False when the thread is to end."""
         with self._lock:
             if self._stopping or len(self._seats) > self._wanted:
-                self._remove(seat)
+                del self._seats[seat.worker_id]
                 return False
             self._looked(seat)
             if self._backlog:
@@ -208,7 +211,7 @@ class ThreadsExecutor:
         self._wake.get()
         with self._lock:
             if len(self._seats) > self._wanted:
-                self._remove(seat)
+                del self._seats[seat.worker_id]
                 return False
         return True
 
@@ -287,7 +290,7 @@ class ThreadsExecutor:
             given_up = seat.told is attempt
             surplus = not given_up and len(self._seats) > self._wanted
             if surplus:
-                self._remove(seat)
+                del self._seats[seat.worker_id]
             self._looked(seat)
         if given_up:
             return self._return_lost()
@@ -339,7 +342,7 @@ class ThreadsExecutor:
             if seat.worker_id not in self._seats or not seat.give_up(attempt):
                 return False
             self._withdrawn.pop(attempt.task_id, None)
-            self._remove(seat)
+            self._gone(seat)
             self._abandoned += 1
             fewer = self._recount() and not self._stopping
             if not self._stopping:
