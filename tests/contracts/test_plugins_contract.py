@@ -267,6 +267,30 @@ def test_a_processor_may_process_in_either_colour() -> None:
     assert class_problems("processors", AsyncProcessor) == []
 
 
+def test_a_processor_may_look_at_its_input() -> None:
+    """`validate_input` may be left out; where it is there it is held to its contract like any other method."""
+
+    class Looking(GoodProcessor):
+        @hookimpl
+        def validate_input(self, context: Any) -> str | None: ...
+
+    class Unmarked(GoodProcessor):
+        def validate_input(self, context: Any) -> str | None: ...
+
+    class Async(GoodProcessor):
+        @hookimpl
+        async def validate_input(self, context: Any) -> str | None: ...
+
+    class Misspelt(GoodProcessor):
+        @hookimpl
+        def validate_inputs(self, context: Any) -> str | None: ...
+
+    assert class_problems("processors", Looking) == []
+    assert "is not marked with @hookimpl" in class_problems("processors", Unmarked)[0]
+    assert "must be a plain function" in class_problems("processors", Async)[0]
+    assert "did you mean validate_input?" in class_problems("processors", Misspelt)[0]
+
+
 def test_extra_arguments_with_defaults_are_welcome() -> None:
     """A method may be handier for other callers, as long as ours works."""
 

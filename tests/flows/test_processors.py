@@ -143,7 +143,7 @@ async def test_metadata_say_nothing_have_the_stated_defaults(processing: Any) ->
     metadata = ProcessorMetadata(name="p", version="1")
     assert (metadata.timeout_seconds, metadata.retry_count, metadata.concurrent_limit) == (300.0, 3, 10)
     async with processing.pool_of(p=processing.kind(retry_count=3)) as pool:
-        options = pool._parts.processors.entry("p").options
+        options = pool._processors.entry("p").options
     assert (options["timeout"], options["retry"].attempts, options["concurrent_limit"]) == (300.0, 4, 10)
 
 

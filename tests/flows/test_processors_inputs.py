@@ -98,7 +98,7 @@ async def test_streams_leave_out_what_will_not_do(processing: Any, files: None) 
     names = ["small.txt", "large.txt", "small.txt", "missing.md", "a.png"]
     contexts = [ProcessorContext(document_id=name, file_path=name) for name in names]
     async with processing.pool_of(p=processing.kind(Picky)) as pool:
-        call = pool._parts.processors.entry("p").call
+        call = pool._processors.entry("p").call
         outcomes = [outcome async for outcome in pool.outcomes(call, contexts, ordered=True)]
         assert [outcome.attempts for outcome in outcomes] == [1, 0, 1, 0, 0]
         assert not any([outcome.ok async for outcome in pool.outcomes(call, contexts[3:])])

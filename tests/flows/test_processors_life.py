@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -116,6 +117,28 @@ async def test_an_initialize_that_raises_fails_its_task_only(processing: Any, ex
     assert (first.error.type, first.error.message) == ("ConnectionError", "not yet")
     assert "processor p could not be made ready" in first.error.traceback
     assert second.ok
+
+
+async def test_getting_ready_is_not_a_documents_own_time(processing: Any, tmp_path: Path) -> None:
+    """In a worker process `initialize` may take longer than a document may: the time limit begins after it."""
+    mark = tmp_path / "initialized"
+
+    class Heavy(processing.Base):
+        said: ClassVar = {"timeout_seconds": 0.3, "executor": "processes"}
+
+        @hookimpl
+        def initialize(self) -> None:
+            current_task().progress(0.0, "loading")
+            time.sleep(0.5)
+            mark.touch()
+
+        def work(self, context: ProcessorContext) -> dict[str, Any]:
+            return {"left": current_task().time_remaining()}
+
+    async with processing.pool_of(p=Heavy, workers=1) as pool:
+        result = (await processing.end_of(pool)).unwrap()
+    assert mark.exists()
+    assert 0 < result.data["left"] <= 0.3
 
 
 async def test_a_cleanup_that_raises_costs_nothing(processing: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -219,6 +219,8 @@ def drive(laws: EngineLaws, first: Sequence[Stimulus], now: float) -> float:
     laws.handle(first, now)
     spec = TaskSpec(function=work, name="late", executor="quay")
     laws.handle([Submit(spec, [Attempt("too late", spec, queued_at=now)])], now)
+    unfit = Attempt("unfit, and too late", spec, queued_at=now)
+    laws.handle([Dismiss(spec, [unfit], [outcome_of(unfit, TaskState.FAILED)])], now)
     while not laws.engine.idle:
         running = laws.model.running()
         if running:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from longshore._engine.messages import Cancel, Pause, Unpause
 from longshore._parts import Parts
+from longshore._processors import Processors
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._telling import Telling
@@ -24,6 +25,7 @@ class Control:
     _executors: Executors
     _telling: Telling
     _parts: Parts
+    _processors: Processors
 
     @property
     def run_id(self) -> str:
@@ -85,7 +87,7 @@ class Control:
         worker cleans up the old one when it gets the first of these, or ends. Of an instance each worker has a copy.
         May also bring a name that is not installed. Raises PluginError, and then changes nothing. From any thread.
         """
-        self._parts.processors.replace(name, processor)
+        self._processors.replace(name, processor)
 
     async def check_processors(self, *names: str, timeout_s: float = 5.0) -> dict[str, ProcessorHealth]:
         """Ask these processors whether they can work: those the pool has used so far, if none is named. Never raises.
@@ -93,8 +95,7 @@ class Control:
         For each one is made, initialised, asked by its `health_check` and cleaned up, on a thread of its own beside the
         workers. Who has not answered after `timeout_s` is reported as unhealthy and left to itself.
         """
-        processors = self._parts.processors
-        return await processors.health(names or processors.used(), timeout_s)
+        return await self._processors.health(names or self._processors.used(), timeout_s)
 
     def snapshot(self) -> RunSnapshot:
         """Return the run as it is now, or was at its end. From any thread."""

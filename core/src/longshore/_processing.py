@@ -54,6 +54,10 @@ class ProcessorCall:
         """Return the call for an executor that runs coroutines, or for one that does not."""
         return self
 
+    def ready(self) -> None:
+        """Have this worker's processor ready: what an executor may call ahead of the first document's own time."""
+        self._held()
+
     def __call__(self, context: ProcessorContext) -> Any:  # Any: ProcessorResult, or a coroutine that gives one
         """Process one document; a result with status "failed" is raised as TaskFailed, with its errors' text."""
         held = self._held()

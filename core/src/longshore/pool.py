@@ -72,6 +72,7 @@ class WorkerPool(Submitter, Control):
         self._sinks_wanted: tuple[str | Sink, ...] = (*self.settings.sinks, *sinks)
         self._run_facts: dict[str, Any] = {"name": name, "view": view, "interactive": interactive}  # Any: RunInfo's
         self._parts = Parts(self.settings, self.config)
+        self._processors = self._parts.processors
         self._running = False
         self._started = False
         self._ending: asyncio.Task[RunSummary] | None = None
@@ -133,7 +134,7 @@ class WorkerPool(Submitter, Control):
             self._executors,
             self._hooks,
             self.snapshot,
-            self._parts.processors,
+            self._processors,
             token=token,
             default_executor=self.settings.executor,
             default_timeout_s=self.config.default_timeout,

@@ -36,8 +36,9 @@ _TEXT_CAP = 16_384  # characters kept of a message or a traceback
 class Seat:
     """One worker's place: what it runs now, and a dict that lives as long as the worker.
 
-    An executor makes one seat per worker, sets `attempt` and `started` as it begins an attempt, and sends its progress
-    by `send`. The two plain assignments per task are all that binding costs.
+    An executor makes one seat per worker, sets `attempt` and `started` as it begins an attempt, sends its progress by
+    `send`, and closes the seat in the worker when that ends in order. The two plain assignments per task are all that
+    binding costs.
     """
 
     __slots__ = (

@@ -71,8 +71,11 @@ def make_spec(
     default_timeout_s: float,
 ) -> TaskSpec:
     """Return the spec of `function` on an executor; ValueError names an option that it cannot honour."""
+    initializer = options.initializer
     if isinstance(function, ProcessorCall):
         function = function.fitting("coroutine" in capabilities.runs)
+        if initializer is None and capabilities.initializer:
+            initializer = function.ready
     name = options.name or name_of(function)
     _check_honoured(function, name, options, executor, capabilities)
     timeout_s = options.timeout
@@ -90,7 +93,7 @@ def make_spec(
         max_per_second=options.max_per_second,
         concurrent_limit=options.concurrent_limit,
         processor=function.name if isinstance(function, ProcessorCall) else None,
-        initializer=options.initializer,
+        initializer=initializer,
         isolation=options.isolation,
     )
     if capabilities.pickles:

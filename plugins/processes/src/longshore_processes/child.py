@@ -196,6 +196,8 @@ class Worker:
         except BaseException as error:
             raise _unfit("function", error) from error
         self._seat.prepare(initializer)
+        if self._seat.attempt is not None:
+            self._seat.leave()  # it was asked for while its worker got ready: its own time begins after that
         self._ready[number] = function
         return function  # type: ignore[no-any-return]
 
