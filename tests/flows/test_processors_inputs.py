@@ -8,12 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from longshore import (
-    ProcessorContext,
-    TaskState,
-)
+from longshore import ProcessorContext, Settings, TaskState, WorkerPool
 from longshore.hookspecs import hookimpl
-from longshore.testing import RecordingSink
+from longshore.testing import MemoryJournal, RecordingSink
 
 pytestmark = pytest.mark.anyio
 
@@ -82,7 +79,7 @@ async def test_a_document_that_will_not_do_fails_before_a_worker_is_taken(
         {"file_path": "small.txt"},
         {"file_path": "small.TXT"},
         {"file_path": "small.odd", "mime_type": "text/markdown; charset=utf-8"},
-        {"mime_type": "application/x-odd"},
+        {"mime_type": "Application/X-Odd; version=2"},
     ],
 )
 @pytest.mark.requirement("req:K08")
@@ -104,6 +101,17 @@ async def test_streams_leave_out_what_will_not_do(processing: Any, files: None) 
         assert not any([outcome.ok async for outcome in pool.outcomes(call, contexts[3:])])
         stats = pool.get_stats()
     assert (stats.submitted_tasks, stats.completed_tasks, stats.failed_tasks) == (7, 2, 5)
+
+
+@pytest.mark.requirement("req:K08")
+async def test_a_refused_document_is_committed_like_any_other_end(processing: Any) -> None:
+    """With a journal, the end of a document that will not do is kept before anybody is told of it."""
+    journal = MemoryJournal()
+    pool = WorkerPool(settings=Settings(probes=()), journal=journal)
+    pool.replace_processor("p", processing.kind(Picky))
+    async with pool:
+        outcome = await processing.end_of(pool, file_path="a.png")
+        assert [kept.task_id for kept in journal.outcomes] == [outcome.task_id]
 
 
 async def test_a_validate_input_that_answers_oddly_is_a_failure(processing: Any) -> None:

@@ -76,7 +76,7 @@ async def test_each_worker_has_one_and_cleans_it_up(
     assert lines[-1] == "cleanup"
 
 
-@pytest.mark.parametrize(("coroutine", "executor"), [lane for lane in LANES if lane[1] != "inline"])
+@pytest.mark.parametrize(("coroutine", "executor"), [LANES[1], LANES[2], LANES[3]])
 @pytest.mark.requirement("req:K05")
 async def test_a_worker_that_is_let_go_cleans_up(
     processing: Any, coroutine: bool, executor: str, tmp_path: Path
@@ -119,6 +119,7 @@ async def test_an_initialize_that_raises_fails_its_task_only(processing: Any, ex
     assert second.ok
 
 
+@pytest.mark.slow
 async def test_getting_ready_is_not_a_documents_own_time(processing: Any, tmp_path: Path) -> None:
     """In a worker process `initialize` may take longer than a document may: the time limit begins after it."""
     mark = tmp_path / "initialized"

@@ -48,8 +48,9 @@ class InputCheck:
     def _look_at_format(self, context: ProcessorContext) -> None:
         """Refuse a document whose suffix and MIME type are both none of the formats."""
         suffix = PurePath(context.file_path).suffix[1:].lower() if context.file_path is not None else None
-        said = [known for known in (suffix, context.mime_type) if known is not None]
-        if not self._formats or not said or self._formats.intersection([*said, *_suffixes(context.mime_type)]):
+        kind = context.mime_type.partition(";")[0].strip().lower() if context.mime_type is not None else None
+        said = [known for known in (suffix, kind) if known is not None]
+        if not self._formats or not said or self._formats.intersection([*said, *_suffixes(kind)]):
             return
         taken, given = ", ".join(sorted(self._formats)), ", ".join(filter(None, said)) or "without a suffix"
         raise DocumentError(
@@ -86,6 +87,5 @@ def examine(attempt: Attempt) -> Outcome | None:
     return failed(unrun, error, attempt.queued_at, attempt.queued_at, None)
 
 
-def _suffixes(mime_type: str | None) -> list[str]:
-    kind = (mime_type or "").partition(";")[0].strip().lower()
-    return [suffix[1:] for suffix in mimetypes.guess_all_extensions(kind, strict=False)]
+def _suffixes(kind: str | None) -> list[str]:
+    return [suffix[1:] for suffix in mimetypes.guess_all_extensions(kind or "", strict=False)]

@@ -22,7 +22,7 @@ from longshore._inputs import InputCheck
 from longshore._plugins.contract import class_problems, instance_problems
 from longshore._processing import AsyncProcessorCall, ProcessorCall
 from longshore._runtime.specs import merged
-from longshore.errors import PluginError
+from longshore.errors import PluginError, SettingsError
 from longshore.hookspecs import Processor
 from longshore.plugins import PluginHost
 from longshore.processor import ProcessorHealth, ProcessorMetadata
@@ -94,7 +94,7 @@ class Processors:
         for name in dict.fromkeys(names):
             try:
                 asking[name] = _ask(self.entry(name))
-            except PluginError as error:
+            except (PluginError, SettingsError) as error:
                 found[name] = ProcessorHealth(healthy=False, reason=str(error))
         if asking:
             await asyncio.wait(asking.values(), timeout=timeout_s)
