@@ -40,10 +40,13 @@ if TYPE_CHECKING:
     from longshore.processor import ProcessorHealth as ProcessorHealth
     from longshore.processor import ProcessorMetadata as ProcessorMetadata
     from longshore.processor import ProcessorResult as ProcessorResult
+    from longshore.records import Health as Health
     from longshore.records import PoolStats as PoolStats
     from longshore.records import RunSnapshot as RunSnapshot
     from longshore.records import RunSummary as RunSummary
+    from longshore.records import TaskRecord as TaskRecord
     from longshore.records import WorkerStats as WorkerStats
+    from longshore.settings import ResultLimits as ResultLimits
     from longshore.settings import Settings as Settings
     from longshore.settings import load_settings as load_settings
     from longshore.sync import map as map
@@ -76,8 +79,8 @@ _HOMES = {
     "longshore.events": "Event",
     "longshore.pool": "WorkerPool",
     "longshore.processor": "ProcessorContext ProcessorHealth ProcessorMetadata ProcessorResult",
-    "longshore.records": "PoolStats RunSnapshot RunSummary WorkerStats",
-    "longshore.settings": "Settings load_settings",
+    "longshore.records": "Health PoolStats RunSnapshot RunSummary TaskRecord WorkerStats",
+    "longshore.settings": "ResultLimits Settings load_settings",
     "longshore.sync": "map outcomes",
     "longshore.task": "ErrorRecord Outcome Priority ProcessorPriority Resources RetryPolicy Task TaskOptions TaskState",
     "longshore.worker": "CurrentTask current_task track",

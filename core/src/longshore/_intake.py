@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+from longshore._calling import BY_IDENTITY, NamedCall
 from longshore._inputs import examine
 from longshore._processing import ProcessorCall
 from longshore._processors import Processors
@@ -19,7 +19,7 @@ from longshore.plugins import HookCaller
 from longshore.records import RunSnapshot
 from longshore.task import Attempt, Outcome, Task, TaskOptions, TaskSpec
 
-_COMPARED_BY_IDENTITY = (FunctionType, MethodType, BuiltinFunctionType)
+_COMPARED_BY_IDENTITY = (*BY_IDENTITY, NamedCall)
 _SPECS_MOST = 256  # specs of single submissions that are kept for their next use
 
 
@@ -42,6 +42,7 @@ class Intake:
         self.driver = driver
         self.processors = processors
         self.loop = asyncio.get_running_loop()
+        self.token = token
         self.ids: Iterator[str] = task_ids(token)
         self._executors = executors
         self._hooks = hooks
@@ -84,12 +85,16 @@ class Intake:
             raise ResourceUnavailable(f"{spec.name} asks for more than there can ever be: {never}", reason=never)
         return spec
 
-    def accept(self, task: Attempt) -> Handle[Any]:  # Any: the user's result
-        """Queue a task for which there is room; PluginError if a hook refuses it."""
+    def prepare(self, executor: str) -> None:
+        """See to it that an executor that a spec names is there; PluginError if it can't be."""
+        self._executors.get(executor)
+
+    def accept(self, task: Attempt, handle: Handle[Any] | None = None) -> Handle[Any]:  # Any: the user's result
+        """Queue a task for which there is room, under its `handle` if it has one; PluginError if a hook refuses it."""
         reason = self._admit(task)
         if reason is not None:
             raise PluginError(f"a hook refused {task.spec.name}: {reason}", reason="vetoed", why=reason)
-        handle: Handle[Any] = Handle(task.task_id, self.driver)
+        handle = handle or Handle(task.task_id, self.driver)
         self._handles.add(handle)
         end = examine(task) if task.spec.processor is not None else None
         if end is None:

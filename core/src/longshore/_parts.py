@@ -17,6 +17,16 @@ from longshore.settings import Settings, WorkerConfig
 _log = logging.getLogger("longshore.pool")
 
 
+def host_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def host_memory_mb() -> float:
+    """Return the machine's memory; 0 where the system does not say."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6 if hasattr(os, "sysconf") else 0.0
+
+
 class Parts:
     """Makes the parts of one pool, anew for each run."""
 
@@ -28,11 +38,9 @@ class Parts:
         self.processors = Processors(settings, self.plugins)
 
     def engine(self) -> Engine:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        limits = self.settings.limits
-        capacity = {"cpu": cores * limits.max_cpu_percent / 100.0, "gpu": 0.0, "gpu_memory": 0.0}
-        if hasattr(os, "sysconf"):
-            memory_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
+        limits, memory_mb = self.settings.limits, host_memory_mb()
+        capacity = {"cpu": host_cores() * limits.max_cpu_percent / 100.0, "gpu": 0.0, "gpu_memory": 0.0}
+        if memory_mb:
             capacity["memory"] = memory_mb * limits.max_memory_percent / 100.0
         config = EngineConfig(
             max_queue_size=self.config.max_queue_size,

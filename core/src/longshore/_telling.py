@@ -27,7 +27,7 @@ class Telling:
 
     def __init__(self, bus: EventBus, foreign: object | None, *, closes_bus: bool) -> None:
         """Tell `bus`, and through it a duck-typed bus of the user's; TypeError where that has no way to be told."""
-        self._bus = bus
+        self.bus = bus
         self._closes_bus = closes_bus
         self._foreign = ForeignBus(foreign) if foreign is not None else None
         self._detach: Callable[[], None] | None = None
@@ -63,7 +63,7 @@ class Telling:
         """Begin to tell the sinks and the foreign bus of this run."""
         self.run = run
         if self._foreign is not None:
-            self._detach = self._foreign.attach(self._bus)
+            self._detach = self._foreign.attach(self.bus)
         self._couriers = [SinkCourier(name, sink, run) for name, sink in sinks.items()]
         for courier in self._couriers:
             courier.start()
@@ -74,7 +74,7 @@ class Telling:
             self._troubles[str(batch.data.get("error", "no reason given"))[:200]] += 1
         self.fold.fold(batch, time.monotonic())
         at = datetime.now(UTC)
-        self._bus.publish_batch(batch, self._seq, at)
+        self.bus.publish_batch(batch, self._seq, at)
         for courier in self._couriers:
             courier.put(batch, self._seq, at)
         self._seq += len(batch)
@@ -130,12 +130,12 @@ class Telling:
         deadline = time.monotonic() + within_s
         for courier in self._couriers:
             courier.conclude(summary, deadline)
-        await asyncio.gather(self._bus.drain(within_s), in_threads([courier.wait for courier in self._couriers]))
-        self._handlers = self._bus.health()
+        await asyncio.gather(self.bus.drain(within_s), in_threads([courier.wait for courier in self._couriers]))
+        self._handlers = self.bus.health()
         if self._detach is not None:
             self._detach()
         if self._closes_bus:
-            await in_threads([self._bus.close])
+            await in_threads([self.bus.close])
 
 
 async def in_threads(calls: Sequence[Callable[[], object]]) -> None:

@@ -75,6 +75,8 @@ class TaskSubmitted(_OfTask, frozen=True):
     type: ClassVar[str] = "task_submitted"
     key: str | None = None
     processor: str | None = None
+    retry_of: str | None = None
+    """The task that this one tries again, by `retry_task`."""
 
 
 class TaskStarted(_OfTask, frozen=True):
@@ -135,6 +137,11 @@ class TaskFailed(_Ended, frozen=True):
     error: str | None = None
     message: str | None = None
     reason: str | None = None
+    traceback: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    cpu_s: float | None = None
+    peak_memory_mb: float | None = None
 
 
 class TaskCancelled(_Ended, frozen=True):
@@ -172,7 +179,7 @@ class TasksSubmitted(Struct, frozen=True):
         spec = self.spec
         name, executor, priority, processor = spec.name, spec.executor, int(spec.priority), spec.processor
         return [
-            TaskSubmitted(seq + i, at, task.task_id, name, executor, priority, task.key, processor)
+            TaskSubmitted(seq + i, at, task.task_id, name, executor, priority, task.key, processor, spec.retry_of)
             for i, task in enumerate(self.tasks)
         ]
 
@@ -319,9 +326,17 @@ def _ended(spec: TaskSpec, outcome: Outcome, seq: int, at: datetime) -> AnyEvent
     if outcome.state is TaskState.COMPLETED:
         return TaskCompleted(*common)
     error = outcome.error
-    message = error.message if error else None
     if outcome.state is TaskState.CANCELLED:
-        return TaskCancelled(*common, "cancelled", message)
+        return TaskCancelled(*common, "cancelled", error.message if error else None)
     return TaskFailed(
-        *common, outcome.state.value, error.type if error else None, message, error.reason if error else None
+        *common,
+        outcome.state.value,
+        error.type if error else None,
+        error.message if error else None,
+        error.reason if error else None,
+        (error.traceback or None) if error else None,
+        error.exit_code if error else None,
+        error.signal if error else None,
+        outcome.cpu_s,
+        outcome.peak_memory_mb,
     )

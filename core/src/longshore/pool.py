@@ -19,10 +19,11 @@ from longshore._runtime.commit import Committer
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.probing import Probing
+from longshore._seam import Seam
 from longshore._submit import Submitter
 from longshore._telling import Telling, in_threads
 from longshore.errors import PoolNotRunning
-from longshore.events import EventBatch, Happened, TasksSettled
+from longshore.events import EventBatch, Happened, TasksSettled, TasksStarted
 from longshore.hookspecs import Journal, Probe, Sink, WorkerNotice
 from longshore.records import PoolInfo, RunInfo, RunSummary
 from longshore.settings import Settings, WorkerConfig, load_settings
@@ -33,7 +34,7 @@ _CLOSE_S = 5.0  # what executors, journal and sinks get to close in, each
 _PROBE_S = 1.0  # what probes get to come back in; one that hangs is left to itself
 
 
-class WorkerPool(Submitter, Control):
+class WorkerPool(Submitter, Control, Seam):
     """One queue over all executors. `async with` starts it and, on leaving, waits for what was submitted.
 
     Cheap to make, no loop needed: threads, processes and plugins come with `start`, or with the first work that needs
@@ -59,8 +60,9 @@ class WorkerPool(Submitter, Control):
         that keep the contract; `journal` likewise, False for none. `event_bus` is an EventBus, or anything with `emit`
         or `publish`. `name`, `view` and `interactive` are passed on to sinks.
         """
-        super().__init__(TaskOptions(), self._taking, self.expect)
+        Submitter.__init__(self, TaskOptions(), self._taking, self.expect)
         self.settings = settings if settings is not None else load_settings().settings
+        Seam.__init__(self, self.settings.results)
         self.config = config or self.settings.workers
         self.events = event_bus if isinstance(event_bus, EventBus) else EventBus()
         """The bus to subscribe to. One that the pool made itself ends with the run, and its subscriptions with it."""
@@ -235,9 +237,13 @@ class WorkerPool(Submitter, Control):
         return self._taking().loop
 
     def _publish(self, batch: EventBatch) -> None:
-        self._telling.publish(batch)
         if isinstance(batch, TasksSettled):
+            self._telling.publish(batch)
             self._ways_in.settled(batch.outcomes)
+            return
+        if isinstance(batch, TasksStarted):
+            self._note_started(batch.attempts)
+        self._telling.publish(batch)
 
     def _notice(self, notice: WorkerNotice) -> None:
         self._publish(Happened(notice.type, dict(notice.data)))

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
-from longshore.task import Outcome
+from longshore.task import ErrorRecord, Outcome, Priority, Resources, TaskState
 
 
 class ReadRequest(Struct, frozen=True):
@@ -250,3 +250,69 @@ class WorkerStats(Struct, frozen=True, kw_only=True):
     def average_processing_time(self) -> float:
         """Return seconds per completed task, 0.0 with none."""
         return self.total_processing_time / self.tasks_completed if self.tasks_completed else 0.0
+
+
+class TaskRecord(Struct, frozen=True, kw_only=True, eq=False):
+    """What is known of one task that `submit_task` was given, as it was when asked for.
+
+    Stamps are timezone-aware and all follow from `submitted_at` by the monotonic clock, so none is before another.
+    """
+
+    task_id: str
+    processor_name: str
+    context: Any  # Any: the user's own, usually a ProcessorContext
+    processor_func: Callable[..., Any]
+    priority: Priority
+    timeout: float | None
+    """Seconds one attempt may run, the default included."""
+    executor: str
+    state: TaskState
+    submitted_at: datetime
+    started_at: datetime | None = None
+    """When its first attempt began; None before, and if none ever did."""
+    completed_at: datetime | None = None
+    """When it ended, however it did."""
+    attempts: int = 0
+    """How many have begun."""
+    result: Any = None  # Any: the user's own
+    error: ErrorRecord | None = None
+    worker_id: str | None = None
+    """The worker that runs it, or ran its last attempt."""
+    wait_time: float | None = None
+    """Seconds from being submitted to the start of the first attempt; None before that."""
+    duration_s: float | None = None
+    """Seconds the last attempt ran; None before the end."""
+    cpu_s: float | None = None
+    peak_memory_mb: float | None = None
+    resources: Resources | None = None
+    key: str | None = None
+    retry_of: str | None = None
+    """The task that this one tries again, by `retry_task`."""
+
+    def error_report(self) -> dict[str, Any] | None:  # Any: JSON-safe values
+        """Return all that is known of a failure in JSON-safe values; None while there is none."""
+        error = self.error
+        if error is None:
+            return None
+        return {
+            "task_id": self.task_id,
+            "processor": self.processor_name,
+            "state": self.state.value,
+            **{name: getattr(error, name) for name in error.__struct_fields__},
+            "attempts": self.attempts,
+            "executor": self.executor,
+            "wait_s": self.wait_time,
+            "duration_s": self.duration_s,
+            "cpu_s": self.cpu_s,
+            "resources": self.resources.amounts() if self.resources is not None else {},
+        }
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """Whether a pool is well; what it has to do, or has not, is no part of that: an idle pool is healthy."""
+
+    healthy: bool
+    reasons: Sequence[str] = ()
+    """What is wrong, for people; empty when healthy."""
+    checks: Mapping[str, bool] = {}
+    """What was looked at: running, loop, executors, queue, probes, sinks, handlers; true is well."""

@@ -74,6 +74,20 @@ Names = Annotated[
 """Plugin names: given as a list, or as a table with a table of options per plugin."""
 
 
+class ResultLimits(BaseModel):
+    """How long and how many results of `submit_task` are kept; frozen, unknown keys are refused.
+
+    Those that were read go first. One that nobody has read goes only by its age or for the bytes, never for their
+    number.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keep_s: float = Field(default=3600.0, gt=0, description="Seconds a result is kept, from its end or last reading")
+    max_count: int = Field(default=10_000, ge=1, description="Results that are kept, unless nobody has read them")
+    max_mb: float = Field(default=256.0, gt=0, description="MB that results may hold together")
+
+
 class Settings(BaseModel):
     """All settings; frozen, and unknown keys are refused.
 
@@ -94,6 +108,7 @@ class Settings(BaseModel):
     plugins: PluginPolicy = Field(default_factory=PluginPolicy, description="Which plugins may be loaded")
     workers: WorkerConfig = Field(default_factory=WorkerConfig, description="Worker counts, queues and times")
     limits: ResourceLimits = Field(default_factory=ResourceLimits, description="What of the machine may be used")
+    results: ResultLimits = Field(default_factory=ResultLimits, description="How long results of submit_task are kept")
     pipelines: dict[str, Options] = Field(default={}, description="Pipelines by name")
     executors: dict[str, Options] = Field(default={}, description="Options of executors by name")
     journals: dict[str, Options] = Field(default={}, description="Options of journals by name")
@@ -300,6 +315,7 @@ __all__ = [
     "Origin",
     "ResourceLimits",
     "ResourceType",
+    "ResultLimits",
     "Settings",
     "WorkerConfig",
     "load_settings",

@@ -11,6 +11,7 @@ from enum import IntEnum, StrEnum
 from typing import Any, Self
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from longshore.errors import TaskCancelled, TaskFailed, TaskTimeout
 
@@ -162,6 +163,12 @@ class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
     processor: str | None = None
     initializer: Callable[[], object] | None = None
     isolation: str = "task"
+    retry_of: str | None = None
+    """The task that the one task of this spec tries again."""
+
+    def again(self, task_id: str) -> TaskSpec:
+        """Return the spec of a task that tries `task_id` again."""
+        return replace(self, retry_of=task_id)
 
 
 class Task(Struct, frozen=True, eq=False, gc=False):

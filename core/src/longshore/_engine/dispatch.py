@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 
-from longshore._engine.lanes import AGING_S, Gate, Lane, LaneKey, lane_key
+from longshore._engine.lanes import AGING_S, Gate, Lane, LaneKey, lane_key, standing
 from longshore._engine.ledger import Ledger
 from longshore.task import Attempt, Priority, TaskSpec
 
@@ -141,6 +141,43 @@ class Dispatch:
     def waiting(self) -> Iterator[Attempt]:
         """Yield all that wait."""
         return (attempt for lane in self._lanes.values() for queue in lane.queues for attempt in queue)
+
+    def slots(self) -> dict[str, int]:
+        """Return how many workers each place has."""
+        return {name: place.slots for name, place in self._places.items()}
+
+    def ahead(self, attempt: Attempt, now: float) -> int:
+        """Return how many wait for the same executor and go before this one; looks at all that wait there."""
+        mine = standing(attempt, now)
+        found = 0
+        for queue in (queue for lane in self._place(attempt.spec.executor).lanes for queue in lane.queues):
+            for other in queue:
+                if other is attempt:
+                    break
+                found += standing(other, now) <= mine
+        return found
+
+    def obstacle(self, attempt: Attempt, now: float) -> str | None:
+        """Return in plain words what keeps a waiting attempt from starting, but for others before it; None if nothing.
+
+        What holds back its whole lane comes first, then what all workers do.
+        """
+        place, lane = self._place(attempt.spec.executor), self._lanes[lane_key(attempt.spec)]
+        if not place.slots:
+            return f"executor {place.name} has no workers yet"
+        opens = lane.gate.opens_at(now)
+        if opens is None:
+            return f"at most {lane.gate.limit} of {lane.gate.name} run at once, and so many do"
+        if opens > now:
+            return f"at most {lane.gate.rate:g} of {lane.gate.name} start in a second, the next in {opens - now:.3g} s"
+        lacks = self.ledger.lacks(lane.amounts)
+        if lacks is not None:
+            return lacks
+        if place.busy() >= place.slots:
+            return f"{place.slots} of {place.slots} workers of {place.name} are busy"
+        if sum(other.busy() for other in self._places.values()) >= self.cap:
+            return f"{self.cap} tasks run, as many as max_concurrent_tasks allows"
+        return None
 
     def ended(self, executor: str, count: int, ran_s: float) -> None:
         """Take ended attempts off their place."""

@@ -45,6 +45,7 @@ from longshore._engine.states import (
     TIMED_OUT,
     check_reported,
 )
+from longshore._engine.why import queued, retrying, running
 from longshore.events import TaskRetrying, TasksStarted, TasksSubmitted
 from longshore.records import TaskCounts
 from longshore.task import Attempt, Outcome, Priority, Resources, TaskSpec, TaskState
@@ -116,7 +117,27 @@ class Engine:
             return PROCESSING
         if task_id in self._waiting:
             return PENDING
-        return QUEUED if any(attempt.task_id == task_id for attempt in self._dispatch.waiting()) else None
+        return QUEUED if self.find(task_id) is not None else None
+
+    def find(self, task_id: str) -> Attempt | None:
+        """Return the attempt that runs, or comes next, of an accepted task; None as `state` does, at the same price."""
+        attempt = self._running.get(task_id) or self._waiting.get(task_id)
+        return attempt or next((queued for queued in self._dispatch.waiting() if queued.task_id == task_id), None)
+
+    def why(self, task_id: str, now: float) -> str | None:
+        """Return in plain words where an accepted task is and what it waits for; None as `state` does."""
+        attempt = self.find(task_id)
+        if attempt is None:
+            return None
+        if task_id in self._running:
+            return running(attempt)
+        if task_id in self._waiting:
+            return retrying(attempt, now)
+        return queued(attempt, self._dispatch, now, paused=self._paused)
+
+    def slots(self) -> dict[str, int]:
+        """Return how many workers each executor has, as far as it has said."""
+        return self._dispatch.slots()
 
     def is_running(self, task_id: str) -> bool:
         """Tell whether an attempt of the task is with its executor."""

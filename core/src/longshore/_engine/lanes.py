@@ -117,3 +117,8 @@ def effective(priority: int, waited_s: float) -> int:
     if priority <= _TOP_AGED:
         return priority
     return max(_TOP_AGED, priority - int(waited_s / AGING_S))
+
+
+def standing(attempt: Attempt, now: float) -> tuple[int, float]:
+    """Return what decides between two attempts that wait: the level, then who came first."""
+    return effective(attempt.spec.priority, now - attempt.queued_at), attempt.queued_at

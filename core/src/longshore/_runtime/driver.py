@@ -13,7 +13,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Protocol
 
 from longshore._engine.engine import Engine
 from longshore._engine.messages import (
@@ -33,41 +32,15 @@ from longshore._engine.messages import (
     Unpause,
 )
 from longshore._runtime.commit import Committer
+from longshore._runtime.line import Line
+from longshore._runtime.owners import Feeder, Owner
 from longshore._runtime.turnstile import Turnstile
 from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable
 from longshore.events import EventBatch, ProgressUpdate, TasksProgressed, TasksSettled
 from longshore.hookspecs import CancelRequest, Executor, WorkerNotice
-from longshore.task import Attempt, Outcome, Priority, Task, TaskSpec
+from longshore.task import Attempt, Outcome, Priority, TaskSpec
 
 _log = logging.getLogger("longshore.pool")
-
-
-class Owner(Protocol):
-    """Who waits for the outcomes of a spec's tasks."""
-
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Take outcomes that are committed."""
-
-    def refuse(self, tasks: Sequence[Task], error: LongshoreError) -> None:
-        """Take back tasks that were not accepted."""
-
-
-class Feeder(Protocol):
-    """Who has more tasks to submit as soon as there is room."""
-
-    @property
-    def spec(self) -> TaskSpec:
-        """The spec of its tasks."""
-
-    def pull(self, room: int) -> list[Attempt]:
-        """Return up to `room` tasks, none when there are none just now."""
-
-    @property
-    def hungry(self) -> bool:
-        """Whether `pull` may give something now."""
-
-    def cut(self, error: LongshoreError) -> None:
-        """Have nothing more to give: the pool takes no more. What was pulled goes on to its end."""
 
 
 class Driver:
@@ -90,7 +63,7 @@ class Driver:
         self._notice = notice
         self._committer = committer
         self._clock = clock
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._submits: list[Submit] = []
         self._stimuli: list[Stimulus] = []
@@ -104,6 +77,8 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = float("inf")
         self._turnstiles = (Turnstile(self.wake), Turnstile(self.wake))  # ordinary, urgent
+        self.line = Line(engine.lacks, self.wake)
+        """Who waits for resources outside of the queue."""
         self._waiting_for_idle: list[asyncio.Future[None]] = []
         self._draining = self._aborting = self._closed = False
 
@@ -154,14 +129,22 @@ class Driver:
         """See to a step soon."""
         if not self._scheduled and not self._closed:
             self._scheduled = True
-            self._loop.call_soon(self._step)
+            self.loop.call_soon(self._step)
+
+    @property
+    def unseen(self) -> bool:
+        """Whether something was submitted that the engine has not seen yet."""
+        return bool(self._submits)
+
+    def crowded(self, priority: Priority) -> bool:
+        """Tell whether there is no room, or others wait for it."""
+        return bool(self._turnstiles[priority is Priority.CRITICAL]) or self.room(priority) <= 0
 
     async def wait_for_room(self, priority: Priority) -> None:
         """Wait until there is room, in the order of asking; it is the caller's until he next awaits something."""
         self.check()
-        turnstile = self._turnstiles[priority is Priority.CRITICAL]
-        if turnstile or self.room(priority) <= 0:
-            await turnstile.wait()
+        if self.crowded(priority):
+            await self._turnstiles[priority is Priority.CRITICAL].wait()
             self.check()
 
     async def wait_until_idle(self) -> None:
@@ -178,7 +161,7 @@ class Driver:
         return self.failure is None and not self._aborting
 
     async def _next_idle(self) -> None:
-        future: asyncio.Future[None] = self._loop.create_future()
+        future: asyncio.Future[None] = self.loop.create_future()
         self._waiting_for_idle.append(future)
         await future
 
@@ -190,10 +173,15 @@ class Driver:
         uncommitted = self._committer is not None and any(self._committer.waiting)
         return not uncommitted and not any(feeder.hungry for feeder in self._feeders)
 
+    @property
+    def ending(self) -> bool:
+        """Whether it takes no more work: it is stopping, or over."""
+        return self._closed or self._draining
+
     def check(self) -> None:
         """Raise PoolNotRunning if the pool takes no work: it has failed, is stopping, or is over."""
         self._check_failed()
-        if self._closed or self._draining:
+        if self.ending:
             raise PoolNotRunning(f"the pool takes no work: it {'has stopped' if self._closed else 'is stopping'}")
 
     def _check_failed(self) -> None:
@@ -250,6 +238,7 @@ class Driver:
     def _turn_away(self) -> None:
         for turnstile in self._turnstiles:
             turnstile.turn_away()
+        self.line.turn_away()
 
     def _give_up_on_owners(self, refusal: LongshoreError) -> None:
         owners, self._owners = self._owners, {}
@@ -270,7 +259,7 @@ class Driver:
         elif not self._scheduled:
             self._scheduled = True
             with suppress(RuntimeError):  # the loop was closed under the pool: nobody waits any more
-                self._loop.call_soon_threadsafe(self._step)
+                self.loop.call_soon_threadsafe(self._step)
 
     def reported(self, executor: str, outcomes: Sequence[Outcome]) -> None:
         """Take an executor's report."""
@@ -368,6 +357,8 @@ class Driver:
         for turnstile, priority in zip(self._turnstiles, (Priority.NORMAL, Priority.CRITICAL), strict=True):
             if turnstile:
                 turnstile.let_in(self.room(priority))
+        if self.line:
+            self.line.let_in()
         if any(feeder.hungry and self.room(feeder.spec.priority) > 0 for feeder in self._feeders):
             self.wake()
 
@@ -378,7 +369,7 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_due = due
-        self._timer = self._loop.call_later(max(0.0, due - self._clock()), self._timed)
+        self._timer = self.loop.call_later(max(0.0, due - self._clock()), self._timed)
 
     def _timed(self) -> None:
         self._timer = None

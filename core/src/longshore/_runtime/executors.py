@@ -41,6 +41,10 @@ class Executors:
             self._starting[name] = asyncio.get_running_loop().create_task(self._start(name, executor, host))
         return executor
 
+    def up(self) -> Sequence[str]:
+        """Return the names of those that have started."""
+        return list(self._up)
+
     def resize(self, name: str, workers: int) -> None:
         """Have an executor change its number of workers, as soon as it has started."""
         self.get(name)

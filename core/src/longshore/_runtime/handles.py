@@ -56,7 +56,7 @@ class Handle(Generic[T]):
 
     async def outcome(self) -> Outcome:
         """Wait for the task's end and return its outcome; raises only what is ours, never the task's exception."""
-        await self._ended()
+        await self.ended()
         if self._refusal is not None:
             raise self._refusal
         if self._outcome is None:
@@ -69,7 +69,8 @@ class Handle(Generic[T]):
         value: T = outcome.unwrap()
         return value
 
-    async def _ended(self) -> None:
+    async def ended(self) -> None:
+        """Wait for the task's end; raises nothing of its own."""
         if self.done:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()

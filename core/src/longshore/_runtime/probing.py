@@ -13,6 +13,7 @@ from longshore.records import Reading, ReadRequest, Usage
 _log = logging.getLogger("longshore.probes")
 _QUIET_AFTER = 3  # a probe that keeps failing is logged this often, and tried on
 _PERIOD_S = 1.0  # between two tries, while a probe can't say its period
+_SILENT_S = 30.0  # several readings of any probe that is of use for admission
 _PERIOD_LEAST_S = 0.001  # so that no probe takes a core
 
 
@@ -24,12 +25,14 @@ class Probing:
         self._probes = probes
         self._pids = pids
         self._readings: dict[str, Reading] = {}
+        self._heard_s: dict[str, float] = {}  # when each last gave a reading, or began
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self.errors = 0
 
     def start(self) -> None:
         """Begin to read."""
+        self._heard_s = dict.fromkeys(self._probes, time.monotonic())
         for name, probe in self._probes.items():
             thread = threading.Thread(
                 target=self._read, args=(name, probe), name=f"longshore-probe-{name}", daemon=True
@@ -54,6 +57,11 @@ class Probing:
             together.update(reading.usage)
         return together
 
+    def silent(self) -> Sequence[str]:
+        """Return the probes that have given no reading for long."""
+        since_s = time.monotonic() - _SILENT_S
+        return [name for name, heard_s in list(self._heard_s.items()) if heard_s < since_s]
+
     def _read(self, name: str, probe: Probe) -> None:
         failed, period_s = 0, _PERIOD_S
         while not self._stop.is_set():
@@ -63,6 +71,7 @@ class Probing:
                 if not isinstance(reading, Reading):
                     raise TypeError(f"read() gave {type(reading).__name__} where a Reading was due")
                 self._readings[name] = reading
+                self._heard_s[name] = time.monotonic()
                 failed = 0
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and reading goes on
                 self.errors += 1

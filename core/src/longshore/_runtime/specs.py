@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import chain, count
 from typing import Any
 
+from longshore._calling import NamedCall
 from longshore._processing import ProcessorCall
 from longshore.errors import PayloadError
 from longshore.hookspecs import Capabilities
@@ -27,7 +28,7 @@ def name_of(function: Callable[..., Any]) -> str:  # Any: the user's function
     """Return the name a function goes by in events and statistics."""
     while isinstance(function, functools.partial):
         function = function.func
-    if isinstance(function, ProcessorCall):
+    if isinstance(function, ProcessorCall | NamedCall):
         return function.name
     return getattr(function, "__qualname__", type(function).__qualname__)
 
@@ -92,7 +93,7 @@ def make_spec(
         resources=options.resources,
         max_per_second=options.max_per_second,
         concurrent_limit=options.concurrent_limit,
-        processor=function.name if isinstance(function, ProcessorCall) else None,
+        processor=function.name if isinstance(function, ProcessorCall | NamedCall) else None,
         initializer=initializer,
         isolation=options.isolation,
     )

@@ -1,0 +1,63 @@
+"""The function of a task that goes by a processor's name, as it travels to workers. Light: a worker imports it.
+
+Made by `submit_task` of whatever it is given: what is called is the user's own, what is added is the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
+
+from longshore.errors import TaskFailed
+from longshore.processor import ProcessorResult
+
+BY_IDENTITY = (FunctionType, MethodType, BuiltinFunctionType)
+"""Kinds of callables that are equal only if they are the same; others may be equal and yet different."""
+
+
+class NamedCall:
+    """A function with the name of a processor; a result with status "failed" is raised as TaskFailed."""
+
+    __slots__ = ("function", "name")
+
+    def __init__(self, name: str, function: Callable[..., Any]) -> None:  # Any: the user's function
+        """Call `function` under `name`."""
+        self.name = name
+        self.function = function
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Any: as pickle has it
+        """Travel by the function."""
+        return type(self), (self.name, self.function)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal one that calls the same function under the same name."""
+        return isinstance(other, NamedCall) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        """Return the hash that goes with being equal."""
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[str, object]:
+        function = self.function
+        return self.name, function if isinstance(function, BY_IDENTITY) else id(function)
+
+    def __call__(self, context: Any) -> Any:  # Any: the user's own
+        """Call the function with the context."""
+        return self._unpacked(self.function(context))
+
+    def _unpacked(self, result: Any) -> Any:  # Any: the user's own
+        if isinstance(result, ProcessorResult) and result.status == "failed":
+            message = "; ".join(result.errors) or f"processor {self.name} returned status failed"
+            raise TaskFailed(message, processor=self.name, reason=result.metadata.get("reason"))
+        return result
+
+
+class NamedCoroutine(NamedCall):
+    """The same of a function that gives a coroutine."""
+
+    __slots__ = ()
+
+    async def __call__(self, context: Any) -> Any:  # Any: the user's own
+        """Call the function with the context, and await what it gives."""
+        return self._unpacked(await self.function(context))

@@ -1,0 +1,38 @@
+"""In plain words: where an accepted task is, and what it waits for. Asked by people, one task at a time."""
+
+from __future__ import annotations
+
+from longshore._engine.dispatch import Dispatch
+from longshore._engine.lanes import effective
+from longshore.task import Attempt, Priority
+
+
+def running(attempt: Attempt) -> str:
+    """Return what is to be said of an attempt that its executor has."""
+    return f"is with executor {attempt.spec.executor}, {_which(attempt)}"
+
+
+def retrying(attempt: Attempt, now: float) -> str:
+    """Return what is to be said of a task that waits for its next attempt to fall due."""
+    return (
+        f"waits for its retry: attempt {attempt.number - 1} failed, {_which(attempt)} is due in "
+        f"{max(0.0, attempt.queued_at - now):.3g} s"
+    )
+
+
+def queued(attempt: Attempt, dispatch: Dispatch, now: float, *, paused: bool) -> str:
+    """Return what is to be said of an attempt that waits in the queue."""
+    spec, waited_s = attempt.spec, max(0.0, now - attempt.queued_at)
+    level = Priority(effective(spec.priority, waited_s))
+    aged = f", by now served as {level.name}" if level is not spec.priority else ""
+    ahead = dispatch.ahead(attempt, now)
+    place = "next in line" if not ahead else f"behind {ahead} other{'s' if ahead > 1 else ''}"
+    because = "the pool is paused" if paused else dispatch.obstacle(attempt, now)
+    return (
+        f"is queued for executor {spec.executor} with priority {spec.priority.name}{aged}, {place}, and has waited "
+        f"{waited_s:.3g} s: {because or ('those before it go first' if ahead else 'it is about to start')}"
+    )
+
+
+def _which(attempt: Attempt) -> str:
+    return f"attempt {attempt.number} of {attempt.spec.retry.attempts}"

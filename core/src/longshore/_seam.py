@@ -1,0 +1,300 @@
+"""The specification's own way to the pool: tasks by id instead of handles. `WorkerPool` has it from here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+from longshore._calling import NamedCall, NamedCoroutine
+from longshore._health import look
+from longshore._intake import Intake
+from longshore._limits import ResourceType
+from longshore._parts import host_cores, host_memory_mb
+from longshore._runtime.driver import Driver
+from longshore._runtime.executors import Executors
+from longshore._runtime.keeping import KeptTask
+from longshore._runtime.probing import Probing
+from longshore._runtime.results import ResultStore
+from longshore._runtime.specs import is_coroutine_function, merged
+from longshore._telling import Telling
+from longshore.errors import QueueFull, ResourceUnavailable, ResultNotReady
+from longshore.records import Health, TaskRecord
+from longshore.settings import ResultLimits, Settings
+from longshore.task import Attempt, Priority, Resources, RetryPolicy, TaskOptions, TaskSpec, TaskState
+
+Demands = Resources | Mapping[str, float]
+_RETRIED = (TaskState.FAILED, TaskState.TIMED_OUT, TaskState.CANCELLED)
+
+
+class ProcessorEntry(Protocol):
+    """An installed processor: the function of its tasks, and what its metadata says of how they are to be run."""
+
+    @property
+    def call(self) -> Callable[..., Any]:
+        """Any: the function is called with the context, and gives what the processor does."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Any: the keywords of `WorkerPool.options`, each of its own type."""
+
+
+class ProcessorTable(Protocol):
+    """The installed processors, by name."""
+
+    def entry(self, name: str) -> ProcessorEntry:
+        """Return one; PluginError where there is none of that name."""
+
+
+class Seam:
+    """Submitting by a processor's name and asking by a task's id, for one pool, which sets what is declared here."""
+
+    settings: Settings
+    _started: bool
+    _driver: Driver
+    _executors: Executors
+    _probing: Probing
+    _telling: Telling
+    _processors: ProcessorTable
+    _shared: TaskOptions
+    _intake: Callable[[], Intake]
+
+    def __init__(self, limits: ResultLimits) -> None:
+        """Keep results within `limits`, from one run to the next."""
+        self._kept: ResultStore[KeptTask] = ResultStore(
+            keep_s=limits.keep_s, max_count=limits.max_count, max_bytes=limits.max_mb * 1e6
+        )
+
+    async def submit_task(
+        self,
+        processor_name: str,
+        context: Any,  # Any: the user's own, usually a ProcessorContext
+        processor_func: Any = None,  # Any: see below
+        priority: Priority = Priority.NORMAL,
+        timeout: float | None = None,
+        resources: Demands | None = None,
+        *,
+        retry: RetryPolicy | None = None,
+        executor: str | None = None,
+        key: str | None = None,
+        resource_timeout: float | None = None,
+    ) -> str:
+        """Queue one call of a processor with `context`, and return the task's id, which no other task ever has.
+
+        `processor_func` is a function, sync or async, anything else that can be called, or an object with a method
+        `process`; None takes the installed processor of that name, with what its metadata says (a priority of NORMAL
+        leaves that to it, too). `timeout` is for one attempt; None is `default_timeout`.
+
+        `resources` are Resources, or the specification's mapping in units of the limits: percent of the machine for
+        cpu, memory and gpu, MB/s for disk_io and network_io. What does not fit now waits in the queue.
+        With `resource_timeout` it waits outside of it, in the order of asking, for so many seconds at most (0: not at
+        all), and is then refused with ResourceUnavailable; nothing is queued or reserved by that.
+
+        Waits `submit_timeout` seconds at most for room in the queue, then raises QueueFull. Raises as `submit` does:
+        PoolNotRunning, ValueError, PayloadError, PluginError, and ResourceUnavailable for what can never fit.
+        """
+        said: dict[str, Any] = {"timeout": timeout, "retry": retry, "executor": executor}  # Any: each its own type
+        changes = {name: value for name, value in said.items() if value is not None}
+        if Priority(priority) is not Priority.NORMAL:
+            changes["priority"] = Priority(priority)
+        if resources is not None:
+            changes["resources"] = _resources(resources)
+        intake = self._intake()
+        function, declared = self._called(processor_name, processor_func)
+        spec = intake.shared_spec(function, merged(self._shared, {**declared, **changes, "name": processor_name}))
+        return await self._enter(spec, (context,), key, resource_timeout)
+
+    async def get_task_result(self, task_id: str, timeout: float | None = None) -> Any:  # Any: the user's result
+        """Wait for a task's end and return its result, or raise the task's own exception unchanged; by any number.
+
+        What a processor returned is returned: of one that gives a ProcessorResult, that. TaskTimeout is the task's own
+        time limit; when `timeout` seconds pass first it is ResultNotReady, and the task goes on. TaskNotFound for an id
+        that submit_task did not give, and for a result that has expired, which the message says.
+        """
+        kept = self._kept.get(task_id, time.monotonic())
+        if not kept.done:
+            try:
+                async with asyncio.timeout(timeout):
+                    await kept.ended()
+            except TimeoutError:
+                name, state = kept.attempt.spec.name, kept.state.value
+                raise ResultNotReady(
+                    f"task {task_id} ({name}) has no result yet after {timeout:g} s: it is {state}, and goes on",
+                    task_id=task_id,
+                    state=state,
+                ) from None
+        self._kept.read(task_id, time.monotonic())
+        return (await kept.outcome()).unwrap()
+
+    def get_task(self, task_id: str) -> TaskRecord:
+        """Return what is known of a task that submit_task was given; TaskNotFound as `get_task_result`.
+
+        Asking is not reading the result: it makes it neither stay longer nor go sooner.
+        """
+        kept = self._kept.get(task_id, time.monotonic())
+        return kept.record(None if kept.done else self._workers().get(task_id))
+
+    def tasks(self, limit: int = 100) -> Sequence[TaskRecord]:
+        """Return up to `limit` of these records: first those that have not ended, then those nobody has read yet.
+
+        The newest come first in each part.
+        """
+        workers = self._workers()
+        return [kept.record(workers.get(kept.task_id)) for kept in islice(self._kept, limit)]
+
+    async def retry_task(self, task_id: str) -> str:
+        """Submit a task again that failed, timed out or was cancelled, as it was; return the id of the new one.
+
+        The new one's record and its `task_submitted` name the old one as `retry_of`. Waits for room and raises as
+        submit_task; ValueError for a task that goes on, or that completed; TaskNotFound as `get_task_result`.
+        """
+        kept = self._kept.get(task_id, time.monotonic())
+        spec, state = kept.attempt.spec, kept.state
+        if not kept.done:
+            raise ValueError(f"task {task_id} ({spec.name}) is {state.value}: only what has ended can be tried again")
+        if state not in _RETRIED:
+            raise ValueError(f"task {task_id} ({spec.name}) has completed: submit it anew if it is to be done twice")
+        self._intake().driver.check()
+        self._intake().prepare(spec.executor)
+        return await self._enter(spec.again(task_id), kept.attempt.args, kept.attempt.key, None)
+
+    def explain(self, task_id: str) -> str:
+        """Return in plain words where a task is, and what it waits for; TaskNotFound as `get_task_result`.
+
+        Knows every task that has not ended, by whatever way it was submitted, and of the ended ones those that are
+        kept.
+        """
+        why = self._driver.engine.why(task_id, time.monotonic()) if self._started else None
+        if why is None:
+            return _told(self.get_task(task_id))
+        if self._driver.engine.is_running(task_id):
+            worker = self._workers().get(task_id)
+            why += f", on worker {worker}" if worker else ", and waits there for a worker"
+        return f"task {task_id} {why}"
+
+    def health(self) -> Health:
+        """Return whether the pool is well, and if not, why. From any thread; from another one it may wait a second."""
+        if not self._started:
+            return Health(healthy=False, reasons=("the pool was not started",), checks={"running": False})
+        return look(self._driver, self._executors, self._probing, self._telling)
+
+    def _called(self, name: str, processor: Any) -> tuple[Callable[..., Any], Mapping[str, Any]]:  # Any: the user's own
+        """Return the function of a task, and what its processor says of how it is to be run."""
+        if processor is None:
+            entry = self._processors.entry(name)
+            return entry.call, entry.options
+        return named_call(name, processor), {}
+
+    async def _enter(
+        self,
+        spec: TaskSpec,
+        args: tuple[Any, ...],  # Any: the user's own
+        key: str | None,
+        resource_timeout: float | None,
+    ) -> str:
+        """Submit one task, as soon as there is room and, if that is asked for, what it reserves."""
+        driver = self._intake().driver
+        await self._wait_for_room(driver, spec)
+        if resource_timeout is not None and spec.resources is not None:
+            await self._wait_for_resources(driver, spec, spec.resources, resource_timeout)
+        intake = self._intake()
+        attempt = Attempt(self._kept.issue(intake.token), spec, args, None, 0, key, 1, time.monotonic())
+        kept = KeptTask(attempt, driver, self._kept)
+        intake.accept(attempt, kept)
+        self._kept.add(attempt.task_id, kept)
+        return attempt.task_id
+
+    async def _wait_for_room(self, driver: Driver, spec: TaskSpec) -> None:
+        """Wait for room in the queue; it is the caller's until he next awaits something."""
+        if not driver.crowded(spec.priority):
+            driver.check()
+            return
+        limit_s = self.settings.submit_timeout
+        try:
+            async with asyncio.timeout(limit_s):
+                await driver.wait_for_room(spec.priority)
+        except TimeoutError:
+            raise QueueFull(
+                f"no room for {spec.name}: the queue was full for {limit_s:g} s (submit_timeout); submit more slowly, "
+                "or raise workers.max_queue_size",
+                name=spec.name,
+            ) from None
+
+    async def _wait_for_resources(self, driver: Driver, spec: TaskSpec, resources: Resources, timeout_s: float) -> None:
+        """Wait until resources are free and there is room; ResourceUnavailable when that takes too long."""
+        give_up, let_in = time.monotonic() + timeout_s, False
+        while True:
+            if driver.unseen and not let_in:
+                await asyncio.sleep(0)  # what was submitted just now has not got its resources yet
+                continue
+            lacks = None if let_in else driver.line.lacks(resources)
+            if lacks is None and not driver.crowded(spec.priority):
+                driver.check()
+                return
+            let_in = False
+            if lacks is None:
+                await self._wait_for_room(driver, spec)
+            elif timeout_s > 0 and await driver.line.wait(resources, give_up - time.monotonic()):
+                let_in = True
+            else:
+                waited = f"for {timeout_s:g} s" if timeout_s > 0 else "now"
+                raise ResourceUnavailable(
+                    f"{spec.name} can't have its resources {waited}: {lacks}", name=spec.name, reason=lacks
+                )
+
+    def _note_started(self, attempts: Sequence[Attempt]) -> None:
+        """Take down when tasks that are kept began."""
+        live = self._kept.live
+        if live:
+            now = time.monotonic()
+            for attempt in attempts:
+                kept = live.get(attempt.task_id)
+                if kept is not None and kept.started_s is None:
+                    kept.started_s = now
+
+    def _workers(self) -> Mapping[str, str]:
+        """Return which worker runs which task now."""
+        workers = self._executors.workers() if self._started else []
+        return {worker.current_task: worker.worker_id for worker in workers if worker.current_task is not None}
+
+
+def named_call(name: str, processor: Any) -> NamedCall:  # Any: what users have is checked here
+    """Return the call of a function, of anything else that can be called, or of an object's method `process`.
+
+    TypeError for what can't be called with a context, and for a class of processors instead of one of them.
+    """
+    if isinstance(processor, type) and hasattr(processor, "process"):
+        raise TypeError(f"{name}: {processor.__qualname__} is a class of processors; give one of them, or install it")
+    function = processor if callable(processor) else getattr(processor, "process", None)
+    if not callable(function):
+        raise TypeError(f"{name}: {processor!r} is neither a function nor an object with a method `process`")
+    return NamedCoroutine(name, function) if is_coroutine_function(function) else NamedCall(name, function)
+
+
+def _resources(given: Demands) -> Resources:
+    """Return resources in our units; ValueError names what is no resource of the specification's."""
+    if isinstance(given, Resources):
+        return given
+    for name in given:
+        if name not in list(ResourceType):
+            raise ValueError(f"resources: there is no {name!r} but {', '.join(ResourceType)}; others as Resources(…)")
+    amounts = {str(name): amount for name, amount in given.items()}
+    return Resources(
+        cpu=host_cores() * amounts.get("cpu", 0.0) / 100.0,
+        memory_mb=host_memory_mb() * amounts.get("memory", 0.0) / 100.0,
+        gpu=amounts.get("gpu", 0.0) / 100.0,
+        disk_mbps=amounts.get("disk_io", 0.0),
+        network_mbps=amounts.get("network_io", 0.0),
+    )
+
+
+def _told(record: TaskRecord) -> str:
+    """Return in plain words how a task ended."""
+    text = f"task {record.task_id} ({record.processor_name}) {record.state.value.replace('_', ' ')}"
+    if record.duration_s is not None:
+        text += f" after {record.attempts} attempt{'s' if record.attempts != 1 else ''}"
+        text += f", the last of {record.duration_s:.3g} s" if record.started_at else ", before one could begin"
+        text += f" on worker {record.worker_id}" if record.worker_id else ""
+    return f"{text}: {record.error.type}: {record.error.message}" if record.error is not None else text
