@@ -141,10 +141,12 @@ async def test_control_resize(executor: str) -> None:
 async def test_control_wait_for_completion(gate: threading.Event) -> None:
     """True at once when idle, False when it takes longer than asked, True as soon as all has ended."""
     async with open_pool() as pool:
-        assert await pool.wait_for_completion(0.0) or await pool.wait_for_completion(0.1)
+        for timeout in (0.0, -1.0, 0.1, None):
+            assert await pool.wait_for_completion(timeout)
         await pool.submit(gate.wait, DEADLINE_S)
         await pool.submit(add, 1)
         began = time.monotonic()
+        assert not await pool.wait_for_completion(0.0)
         assert not await pool.wait_for_completion(0.05)
         assert time.monotonic() - began < 1.0
         waiting = asyncio.create_task(pool.wait_for_completion(DEADLINE_S))

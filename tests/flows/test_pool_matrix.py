@@ -248,6 +248,7 @@ async def test_matrix_cancel_queued(executor: str, tmp_path: Path) -> None:
 
 
 @each
+@pytest.mark.requirement("req:D14")
 async def test_matrix_cancel_running(executor: str, tmp_path: Path) -> None:
     """A running task that is cancelled is told to its waiter at once; only a thread is left behind, and named so."""
     async with one_worker(executor) as (pool, on, watch):

@@ -22,6 +22,7 @@ from longshore import (
     ResourceUnavailable,
     RetryPolicy,
     Settings,
+    TaskCancelled,
     TaskTimeout,
     WorkerConfig,
     WorkerPool,
@@ -116,7 +117,7 @@ async def test_submit_priorities(gate: threading.Event) -> None:
     assert order == sorted(wanted, key=lambda pair: pair[0])
 
 
-@pytest.mark.requirement("req:A04", "req:A05")
+@pytest.mark.requirement("req:A04", "req:A05", "req:D15")
 async def test_submit_bounds(gate: threading.Event) -> None:
     """A full queue raises QueueFull and counts nothing; critical tasks have a bound of their own."""
     async with open_pool(max_queue_size=10, priority_queue_size=12) as pool:
@@ -201,13 +202,21 @@ async def _wait(handle: Any) -> Any:
 
 
 async def test_submit_handle_as_argument() -> None:
-    """Handles among the arguments are awaited first, by place or by name; their failure is the caller's."""
+    """Handles among the arguments are awaited first, by place or by name; their failure is the caller's.
+
+    Nothing is queued then, the task that was cancelled is named, and handles inside of collections are left alone.
+    """
     async with open_pool() as pool:
         one, two = await pool.submit(add, 1), await pool.submit(add, 2)
         assert await (await pool.submit(add, one, b=two)) == 3
-        failing = await pool.submit(fail)
-        with pytest.raises(KeyError, match="mine"):
-            await pool.submit(add, failing)
+        failing, cancelled = await pool.submit(fail), await pool.options(executor="asyncio").submit(asyncio.sleep, 30)
+        cancelled.cancel("not wanted")
+        for handle, error in ((failing, KeyError), (cancelled, TaskCancelled)):
+            with pytest.raises(error, match="mine" if error is KeyError else f"{cancelled.task_id}.*not wanted"):
+                await pool.submit(add, handle, b=two)
+        assert pool.get_stats().submitted_tasks == 5
+        (inside,) = await (await pool.submit(list, [one]))
+        assert inside is one
         with pytest.raises(TypeError, match="submit"):
             pool.submit_nowait(add, one)
 

@@ -36,11 +36,15 @@ class Control:
         return run.run_id
 
     async def wait_for_completion(self, timeout: float | None = None) -> bool:
-        """Wait until nothing is queued or running; False when that takes longer than `timeout` seconds."""
+        """Wait until nothing is queued or running; False when that takes longer than `timeout` seconds.
+
+        True at once where that is so already, whatever the timeout.
+        """
         if not self._started:
             return True
         try:
-            await asyncio.wait_for(self._driver.wait_until_idle(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._driver.wait_until_idle()
         except TimeoutError:
             return False
         return True

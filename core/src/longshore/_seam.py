@@ -168,7 +168,8 @@ class Seam:
         """
         why = self._driver.engine.why(task_id, time.monotonic()) if self._started else None
         if why is None:
-            return _told(self.get_task(task_id))
+            record = self.get_task(task_id)
+            return f"task {task_id} was submitted just now" if record.completed_at is None else _told(record)
         if self._driver.engine.is_running(task_id):
             worker = self._workers().get(task_id)
             why += f", on worker {worker}" if worker else ", and waits there for a worker"

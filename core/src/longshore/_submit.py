@@ -57,6 +57,9 @@ class Submitter:
     async def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Handle[Any]:  # Any: user's
         """Queue one call, waiting for room without bound; handles among the arguments are awaited first.
 
+        When the task of such a handle failed or was cancelled, `submit` raises what awaiting it raises, and queues
+        nothing. A handle inside a list or another collection is passed on as it is.
+
         Raises PoolNotRunning, ResourceUnavailable (can never fit), PayloadError (can't leave the process), ValueError.
         """
         spec = self._intake().shared_spec(function, self._shared)

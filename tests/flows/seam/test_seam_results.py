@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from statistics import median
 from typing import Any
 
@@ -183,3 +184,23 @@ async def test_results_of_a_pool_that_was_aborted(open_pool: Opener, gate: Any) 
             with pytest.raises((TaskCancelled, PoolNotRunning)):
                 await result
         assert pool.get_task(held).state in (TaskState.CANCELLED, TaskState.FAILED)
+
+
+async def test_results_of_a_pool_that_has_failed(open_pool: Opener, gate: Any) -> None:
+    """When the pool fails, those who wait and those who ask later are told why; what had ended is still there."""
+    with suppress(PoolNotRunning):  # leaving the pool says so once more
+        async with open_pool() as pool:
+            before = await pool.submit_task("same", 1, same)
+            await pool.get_task_result(before)
+            (held,) = await gate.hold(pool)
+            waiting = asyncio.create_task(pool.get_task_result(held))
+            await asyncio.sleep(0)
+            pool._driver.fail(RuntimeError("the quay is flooded"))
+            for result in (waiting, pool.get_task_result(held)):
+                with pytest.raises(PoolNotRunning, match="flooded"):
+                    await result
+            record = pool.get_task(held)
+            assert (record.state, record.error, record.completed_at is None) == (TaskState.FAILED, None, False)
+            assert await pool.get_task_result(before) == 1
+            assert "flooded" in pool.health().reasons[0]
+            gate.set()

@@ -1,0 +1,37 @@
+"""What the page on submitting by name shows is true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+from longshore import ResultLimits
+
+PAGE = (Path(__file__).parents[2] / "docs/how-to/submit-by-name.md").read_text(encoding="utf-8")
+
+
+def code(language: str) -> str:
+    """Return the page's only code block of a language."""
+    (block,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+    return str(block)
+
+
+def test_the_example_prints_what_the_page_says(tmp_path: Path) -> None:
+    """Copied into a file and started, it prints the lines that stand below it, and no warning."""
+    (tmp_path / "example.py").write_text(code("python"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "example.py"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
+    (said,) = re.findall(r"^It prints (.*)\.$", PAGE, flags=re.MULTILINE)
+    assert done.stdout.splitlines() == re.findall(r"`([^`]*)`", said)
+
+
+def test_the_settings_shown_are_the_defaults() -> None:
+    """The table on the page names every bound, with its default."""
+    shown = tomllib.loads(code("toml"))["tool"]["longshore"]["results"]
+    assert shown == ResultLimits().model_dump()
