@@ -21,6 +21,7 @@ from longshore._runtime.results import ResultStore
 from longshore._runtime.specs import is_coroutine_function, merged
 from longshore._telling import Telling
 from longshore.errors import QueueFull, ResourceUnavailable, ResultNotReady
+from longshore.processor import ProcessorContext
 from longshore.records import Health, TaskRecord
 from longshore.settings import ResultLimits, Settings
 from longshore.task import Attempt, Priority, Resources, RetryPolicy, TaskOptions, TaskSpec, TaskState
@@ -85,7 +86,8 @@ class Seam:
 
         `processor_func` is a function, sync or async, anything else that can be called, or an object with a method
         `process`; None takes the installed processor of that name, with what its metadata says (a priority of NORMAL
-        leaves that to it, too). `timeout` is for one attempt; None is `default_timeout`.
+        leaves that to it, too). `timeout` is for one attempt; None is `default_timeout`. `key` names the task in events
+        and views; None is the document's id where the context has one.
 
         `resources` are Resources, or the specification's mapping in units of the limits: percent of the machine for
         cpu, memory and gpu, MB/s for disk_io and network_io. What does not fit now waits in the queue.
@@ -104,6 +106,8 @@ class Seam:
         intake = self._intake()
         function, declared = self._called(processor_name, processor_func)
         spec = intake.shared_spec(function, merged(self._shared, {**declared, **changes, "name": processor_name}))
+        if key is None and isinstance(context, ProcessorContext):
+            key = context.document_id
         return await self._enter(spec, (context,), key, resource_timeout)
 
     async def get_task_result(self, task_id: str, timeout: float | None = None) -> Any:  # Any: the user's result

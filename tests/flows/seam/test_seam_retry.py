@@ -33,10 +33,6 @@ def same(value: object) -> object:
     return value
 
 
-async def same_async(value: object) -> object:
-    return value
-
-
 def fail(_: object) -> None:
     raise Broken("the lid is broken", 7)
 

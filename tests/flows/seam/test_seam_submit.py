@@ -277,6 +277,7 @@ async def test_the_context_is_handed_through_unchanged(open_pool: Opener, execut
         assert found["attempt"] == 1
         assert 0 < found["left"] <= 10
         assert pool.get_task(task_id).context is context
+        assert pool.get_task(task_id).key == "d1"
     assert [(event.data["task_id"], event.data["message"]) for event in told] == [(task_id, "half")]
 
 

@@ -41,8 +41,10 @@ class KeptTask(Handle[Any]):
             # Attempts are given out ahead: only what ended it knows when it began, if it did.
             began = outcome.worker is not None or outcome.ran_s > 0
             self.started_s = self._submitted_s + outcome.queued_s if began else None
-        held = (self.attempt.args, outcome.value, outcome.error) if outcome is not None else self.attempt.args
-        self._store.ended(self.task_id, now, _RECORD_BYTES + size_of(held))
+        held_bytes = _RECORD_BYTES + size_of(self.attempt.args[0])
+        if outcome is not None:
+            held_bytes += size_of(outcome.value) + size_of(outcome.error)
+        self._store.ended(self.task_id, now, held_bytes)
 
     def record(self, worker_id: str | None) -> TaskRecord:
         """Return what is known of the task; `worker_id` runs it now."""

@@ -7,6 +7,8 @@ from collections import deque
 from itertools import islice
 from types import FunctionType, ModuleType
 
+from longshore.task import PLAIN_TYPES
+
 _LOOKS = 200  # objects looked at; what lies beyond is taken to be like what was seen
 _SAMPLE = 20  # of the items of one collection
 _DEPTH = 6
@@ -19,6 +21,8 @@ def size_of(value: object) -> int:
 
     Collections are judged by their first items. Of an array the buffer counts, where it says its size.
     """
+    if type(value) in PLAIN_TYPES:
+        return sys.getsizeof(value)
     try:
         return _size(value, _DEPTH, [_LOOKS])
     except Exception:  # noqa: BLE001 - a user's `__sizeof__`, `nbytes` or `__iter__` may raise anything
