@@ -90,22 +90,20 @@ class Seam:
         and views; None is the document's id where the context has one.
 
         `resources` are Resources, or the specification's mapping in units of the limits: percent of the machine for
-        cpu, memory and gpu, MB/s for disk_io and network_io. What does not fit now waits in the queue.
-        With `resource_timeout` it waits outside of it, in the order of asking, for so many seconds at most (0: not at
-        all), and is then refused with ResourceUnavailable; nothing is queued or reserved by that.
+        cpu, memory and gpu, MB/s for disk_io and network_io. What does not fit now waits in the queue. With
+        `resource_timeout` it waits outside of it, in order, for so many seconds at most (0: not at all), and is then
+        refused with ResourceUnavailable; nothing is queued or reserved by that.
 
         Waits `submit_timeout` seconds at most for room in the queue, then raises QueueFull. Raises as `submit` does:
         PoolNotRunning, ValueError, PayloadError, PluginError, and ResourceUnavailable for what can never fit.
         """
-        said: dict[str, Any] = {"timeout": timeout, "retry": retry, "executor": executor}  # Any: each its own type
-        changes = {name: value for name, value in said.items() if value is not None}
-        if Priority(priority) is not Priority.NORMAL:
+        said = {"timeout": timeout, "resources": _resources(resources), "retry": retry, "executor": executor}
+        changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}  # Any: options
+        if priority != Priority.NORMAL:
             changes["priority"] = Priority(priority)
-        if resources is not None:
-            changes["resources"] = _resources(resources)
-        intake = self._intake()
         function, declared = self._called(processor_name, processor_func)
-        spec = intake.shared_spec(function, merged(self._shared, {**declared, **changes, "name": processor_name}))
+        options = merged(self._shared, {**declared, **changes, "name": processor_name})
+        spec = self._intake().shared_spec(function, options)
         if key is None and isinstance(context, ProcessorContext):
             key = context.document_id
         return await self._enter(spec, (context,), key, resource_timeout)
@@ -278,9 +276,9 @@ def named_call(name: str, processor: Any) -> NamedCall:  # Any: what users have 
     return NamedCoroutine(name, function) if is_coroutine_function(function) else NamedCall(name, function)
 
 
-def _resources(given: Demands) -> Resources:
+def _resources(given: Demands | None) -> Resources | None:
     """Return resources in our units; ValueError names what is no resource of the specification's."""
-    if isinstance(given, Resources):
+    if given is None or isinstance(given, Resources):
         return given
     for name in given:
         if name not in list(ResourceType):
