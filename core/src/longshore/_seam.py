@@ -229,12 +229,12 @@ class Seam:
         """Wait until resources are free and there is room; ResourceUnavailable when that takes too long."""
         give_up, let_in = time.monotonic() + timeout_s, False
         while True:
+            driver.check()
             if driver.unseen and not let_in:
                 await asyncio.sleep(0)  # what was submitted just now has not got its resources yet
                 continue
             lacks = None if let_in else driver.line.lacks(resources)
             if lacks is None and not driver.crowded(spec.priority):
-                driver.check()
                 return
             let_in = False
             if lacks is None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -208,3 +209,17 @@ async def test_a_stop_turns_those_away_who_wait_for_resources(open_pool: Opener,
         assert time.monotonic() - began < 10
         holder.go(0)
         await stopping
+
+
+async def test_a_failure_ends_the_wait_of_those_who_came_at_the_same_moment(open_pool: Opener) -> None:
+    """When the pool fails before it has looked at what was just submitted, who waits for that is told."""
+    with suppress(PoolNotRunning):  # leaving the pool says so once more
+        async with open_pool(limits=WHOLE) as pool:
+            loop, driver = asyncio.get_running_loop(), pool._driver
+            driver._scheduled = True  # no step comes: the failure is sooner
+            await pool.submit_task("same", 1, same)
+            waiting = asyncio.create_task(pool.submit_task("same", 1, same, resources=ALL, resource_timeout=5.0))
+            loop.call_later(0.01, driver.fail, RuntimeError("the quay is flooded"))
+            with pytest.raises(PoolNotRunning, match="flooded"):
+                await waiting
+            driver._scheduled = False
