@@ -125,8 +125,9 @@ async def test_an_idle_pool_begins_at_once(open_pool: Opener, executor: str) -> 
     function = now_async if executor == "asyncio" else now
     async with open_pool() as pool:
         await slowest_s(pool, 100)
-        best_s = min([await slowest_s(pool, 100) for _ in range(4)])  # whatever else the machine does just then
-    assert best_s < 0.005
+        give_up = time.monotonic() + 10
+        while (slowest := await slowest_s(pool, 100)) >= 0.005:  # the machine may be busy with something else just then
+            assert time.monotonic() < give_up, f"99 of 100 began within {slowest} s"
 
 
 @pytest.mark.slow
