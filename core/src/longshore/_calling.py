@@ -16,6 +16,20 @@ BY_IDENTITY = (FunctionType, MethodType, BuiltinFunctionType)
 """Kinds of callables that are equal only if they are the same; others may be equal and yet different."""
 
 
+def succeeded(name: str, result: ProcessorResult) -> ProcessorResult:
+    """Return a processor's completed result; raise TaskFailed for a failed one, with its data among the facts."""
+    if result.status == "failed":
+        raise TaskFailed(
+            "; ".join(result.errors) or f"processor {name} returned status failed",
+            processor=name,
+            reason=result.metadata.get("reason"),
+            errors=list(result.errors),
+            data=dict(result.data),
+            metadata=dict(result.metadata),
+        )
+    return result
+
+
 class NamedCall:
     """A function with the name of a processor; a result with status "failed" is raised as TaskFailed."""
 
@@ -47,10 +61,7 @@ class NamedCall:
         return self._unpacked(self.function(context))
 
     def _unpacked(self, result: Any) -> Any:  # Any: the user's own
-        if isinstance(result, ProcessorResult) and result.status == "failed":
-            message = "; ".join(result.errors) or f"processor {self.name} returned status failed"
-            raise TaskFailed(message, processor=self.name, reason=result.metadata.get("reason"))
-        return result
+        return succeeded(self.name, result) if isinstance(result, ProcessorResult) else result
 
 
 class NamedCoroutine(NamedCall):

@@ -9,7 +9,7 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
-from longshore.errors import TaskFailed
+from longshore._calling import succeeded
 from longshore.processor import ProcessorContext, ProcessorResult
 from longshore.worker import current_task
 
@@ -89,16 +89,7 @@ class ProcessorCall:
         """Return a completed result; raise for a failed one, with its data among the facts."""
         if not isinstance(result, ProcessorResult):
             raise TypeError(f"processor {self.name} returned {type(result).__name__}, not a ProcessorResult")
-        if result.status == "failed":
-            raise TaskFailed(
-                "; ".join(result.errors) or f"processor {self.name} returned status failed",
-                processor=self.name,
-                reason=result.metadata.get("reason"),
-                errors=list(result.errors),
-                data=dict(result.data),
-                metadata=dict(result.metadata),
-            )
-        return result
+        return succeeded(self.name, result)
 
 
 class AsyncProcessorCall(ProcessorCall):

@@ -6,13 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any
 
 from longshore._calling import NamedCall, NamedCoroutine
 from longshore._health import look
 from longshore._intake import Intake
 from longshore._limits import ResourceType
 from longshore._parts import host_cores, host_memory_mb
+from longshore._processors import Processors
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.keeping import KeptTask
@@ -30,25 +31,6 @@ Demands = Resources | Mapping[str, float]
 _RETRIED = (TaskState.FAILED, TaskState.TIMED_OUT, TaskState.CANCELLED)
 
 
-class ProcessorEntry(Protocol):
-    """An installed processor: the function of its tasks, and what its metadata says of how they are to be run."""
-
-    @property
-    def call(self) -> Callable[..., Any]:
-        """Any: the function is called with the context, and gives what the processor does."""
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """Any: the keywords of `WorkerPool.options`, each of its own type."""
-
-
-class ProcessorTable(Protocol):
-    """The installed processors, by name."""
-
-    def entry(self, name: str) -> ProcessorEntry:
-        """Return one; PluginError where there is none of that name."""
-
-
 class Seam:
     """Submitting by a processor's name and asking by a task's id, for one pool, which sets what is declared here."""
 
@@ -58,7 +40,7 @@ class Seam:
     _executors: Executors
     _probing: Probing
     _telling: Telling
-    _processors: ProcessorTable
+    _processors: Processors
     _shared: TaskOptions
     _intake: Callable[[], Intake]
 
@@ -101,9 +83,8 @@ class Seam:
         changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}  # Any: options
         if priority != Priority.NORMAL:
             changes["priority"] = Priority(priority)
-        function, declared = self._called(processor_name, processor_func)
-        options = merged(self._shared, {**declared, **changes, "name": processor_name})
-        spec = self._intake().shared_spec(function, options)
+        function, options = self._called(processor_name, processor_func, changes)
+        spec = self._intake().shared_spec(function, merged(self._shared, {**options, "name": processor_name}))
         if key is None and isinstance(context, ProcessorContext):
             key = context.document_id
         return await self._enter(spec, (context,), key, resource_timeout)
@@ -183,12 +164,17 @@ class Seam:
             return Health(healthy=False, reasons=("the pool was not started",), checks={"running": False})
         return look(self._driver, self._executors, self._probing, self._telling)
 
-    def _called(self, name: str, processor: Any) -> tuple[Callable[..., Any], Mapping[str, Any]]:  # Any: the user's own
-        """Return the function of a task, and what its processor says of how it is to be run."""
-        if processor is None:
-            entry = self._processors.entry(name)
-            return entry.call, entry.options
-        return named_call(name, processor), {}
+    def _called(
+        self,
+        name: str,
+        processor: Any,  # Any: the user's own
+        own: Mapping[str, Any],  # Any: each option's own type
+    ) -> tuple[Callable[..., Any], Mapping[str, Any]]:
+        """Return the function of a task and its options: its own, and what an installed processor's metadata says."""
+        if processor is not None:
+            return named_call(name, processor), own
+        entry = self._processors.entry(name)
+        return entry.call, entry.options_with(own)
 
     async def _enter(
         self,

@@ -7,20 +7,21 @@ import functools
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from longshore import (
     CurrentTask,
+    DocumentError,
     PluginError,
     PoolNotRunning,
     Priority,
     ProcessorContext,
+    ProcessorMetadata,
     ProcessorResult,
     QueueFull,
-    RetryPolicy,
     Settings,
     TaskFailed,
     TaskNotFound,
@@ -31,6 +32,7 @@ from longshore import (
     current_task,
 )
 from longshore.events import AnyEvent
+from longshore.hookspecs import hookimpl
 
 pytestmark = pytest.mark.anyio
 
@@ -149,43 +151,60 @@ async def test_a_coroutine_is_never_a_result(open_pool: Opener) -> None:
                 await pool.submit_task("wrong", 1, wrong)
 
 
-@dataclass
-class Entry:
-    """An installed processor."""
+class Reader:
+    """A processor as a plugin has it."""
 
-    call: Callable[..., Any]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    metadata = ProcessorMetadata(name="reader", version="1", timeout_seconds=7.0, retry_count=1, priority=Priority.HIGH)
+
+    @hookimpl
+    def initialize(self) -> None:
+        """Get ready."""
+
+    @hookimpl
+    def process(self, context: ProcessorContext) -> ProcessorResult:
+        if current_task().attempt == 1:
+            raise OSError("not yet")
+        return ProcessorResult(data={"read": context.document_id})
+
+    @hookimpl
+    def cleanup(self) -> None:
+        """End."""
+
+    @hookimpl
+    def health_check(self) -> bool:
+        return True
 
 
-class Installed:
-    """The processors that are installed."""
-
-    def __init__(self, **entries: Entry) -> None:
-        self._entries = entries
-
-    def entry(self, name: str) -> Entry:
-        if name not in self._entries:
-            raise PluginError(f"there is no processor {name!r}")
-        return self._entries[name]
-
-
-async def test_without_a_function_the_installed_processor_is_taken(
-    open_pool: Opener, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_without_a_function_the_installed_processor_is_taken(open_pool: Opener) -> None:
     """What its metadata says holds where the call says nothing; an unknown name is refused and queues nothing."""
-    said = {"timeout": 7.0, "priority": Priority.HIGH, "retry": RetryPolicy(attempts=2)}
     async with open_pool() as pool:
-        monkeypatch.setattr(pool, "_processors", Installed(double=Entry(double, said)), raising=False)
-        plain = await pool.submit_task("double", 4)
-        other = await pool.submit_task("double", 5, None, Priority.LOW, 3.0)
-        assert [await pool.get_task_result(task_id) for task_id in (plain, other)] == [8, 10]
+        pool.replace_processor("reader", Reader)
+        document = ProcessorContext(document_id="d")
+        plain = await pool.submit_task("reader", document)
+        other = await pool.submit_task("reader", document, None, Priority.LOW, 3.0)
+        inline = await pool.submit_task("reader", document, executor="inline")
+        for task_id in (plain, other, inline):
+            assert await pool.get_task_result(task_id) == ProcessorResult(data={"read": "d"})
         record = pool.get_task(plain)
-        assert (record.timeout, record.priority) == (7.0, Priority.HIGH)
+        assert (record.timeout, record.priority, record.attempts) == (7.0, Priority.HIGH, 2)
         record = pool.get_task(other)
         assert (record.timeout, record.priority) == (3.0, Priority.LOW)
+        assert (pool.get_task(inline).timeout, pool.get_task(inline).executor) == (None, "inline")
         with pytest.raises(PluginError, match="nosuch"):
             await pool.submit_task("nosuch", 4)
-        assert pool.get_stats().submitted_tasks == 2
+        assert pool.get_stats().submitted_tasks == 3
+
+
+async def test_a_document_that_will_not_do_fails_unrun(open_pool: Opener, tmp_path: Path) -> None:
+    """What an installed processor does not take ends with its reason, and has neither a start nor an attempt."""
+    async with open_pool() as pool:
+        document = ProcessorContext(document_id="d", file_path=str(tmp_path / "missing.txt"))
+        task_id = await pool.submit_task("extract", document)
+        with pytest.raises(DocumentError, match="missing"):
+            await pool.get_task_result(task_id)
+        record = pool.get_task(task_id)
+        assert (record.state, record.attempts, record.started_at) == (TaskState.FAILED, 0, None)
+        assert pool.explain(task_id).endswith("cannot be opened: No such file or directory")
 
 
 @pytest.mark.requirement("req:D07")
