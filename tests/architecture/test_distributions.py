@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -93,3 +94,23 @@ def test_every_entry_point_leads_to_a_class_of_the_plugin_itself(plugin_folders:
                 [announced] = entry_points(group=group, name=name)
                 assert isinstance(announced.load(), type)
                 assert announced.load().api == 1
+
+
+@pytest.mark.requirement("req:N01")
+def test_every_distribution_is_for_the_same_pythons(projects: dict[str, dict[str, Any]]) -> None:
+    """Python 3.11 is the floor of each, and each names the versions it is tested on; this one is among them."""
+    for name, table in projects.items():
+        said = {line.rpartition(" ")[2] for line in table["classifiers"] if "Language :: Python" in line}
+        assert (name, table["requires-python"], said) == (name, ">=3.11", {"3.11", "3.12", "3.13"})
+        assert f"{sys.version_info[0]}.{sys.version_info[1]}" in said
+
+
+@pytest.mark.requirement("req:N04")
+def test_every_suite_of_the_specification_has_tests(root: Path, python_files: list[Path]) -> None:
+    """Each of the twelve suites is a marker, and tests carry it."""
+    markers = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]["markers"]
+    kinds = ("unit", "integration", "performance")
+    suites = [name for name, _, text in (line.partition(": ") for line in markers) if text.split(",")[0] in kinds]
+    assert len(suites) == 12
+    tests = "".join(path.read_text("utf-8") for path in python_files if path.name.startswith("test_"))
+    assert [suite for suite in suites if f"pytest.mark.{suite}" not in tests] == []
