@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from datetime import UTC, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from longshore._tracking import RunFold, Sketch
-from longshore._tracking.eta import remaining_s
+from longshore._tracking import RunFold
 from longshore.events import (
     EventBatch,
     ProgressUpdate,
@@ -113,44 +111,3 @@ def test_counts_are_true_at_every_instant_and_folding_again_gives_the_same(data:
     for number, batch in enumerate(batches):
         again.fold(batch, number * 0.7)
     assert snapshot(again, 50.0) == snapshot(fold, 50.0)
-
-
-@settings(max_examples=80, deadline=None)
-@given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=300), st.floats(0.01, 1.0))
-def test_sketch_quantiles_are_within_their_error(values: list[float], share: float) -> None:
-    """For any values, a quantile lies within 2 % of the value at that rank."""
-    sketch = Sketch()
-    for value in values:
-        sketch.add(value)
-    ordered = sorted(values)
-    answer = sketch.quantile(share)
-    assert answer is not None
-    rank = share * len(values)
-    near = {ordered[max(0, min(len(values) - 1, r))] for r in (int(rank) - 1, int(rank), round(rank) - 1)}
-    assert any(abs(answer - value) <= 0.0201 * value for value in near)
-
-
-def test_the_eta_range_holds_the_truth_more_often_than_not() -> None:
-    """In simulated runs of uneven tasks on four workers, four out of five ranges hold the true remaining time."""
-    hits = [_range_holds(random.Random(seed), at) for seed in range(40) for at in (0.2, 0.5, 0.8)]
-    assert sum(hits) >= 0.8 * len(hits)
-
-
-def _range_holds(rng: random.Random, at: float) -> bool:
-    """Simulate 200 log-normal tasks on 4 workers; compare what was said at the share `at` with what came."""
-    free = [0.0] * 4
-    ends: list[tuple[float, float]] = []
-    for _ in range(200):
-        worker = min(range(4), key=free.__getitem__)
-        took = rng.lognormvariate(0.0, 1.0)
-        free[worker] += took
-        ends.append((free[worker], took))
-    ends.sort()
-    done = int(200 * at)
-    now, sketch = ends[done - 1][0], Sketch()
-    for _, took in ends[:done]:
-        sketch.add(took)
-    recent = sum(1 for end, _ in ends[:done] if end > now - 10) / min(now, 10.0)
-    said = remaining_s(left=200 - done, ended=done, elapsed_s=now, recent_per_s=recent, parallel=4, durations=sketch)
-    assert said is not None
-    return said[0] <= max(free) - now <= said[1]

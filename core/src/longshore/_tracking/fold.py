@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import assert_never
 
-from longshore._tracking.eta import remaining_s
+from longshore._tracking.eta import AGES_MOST, remaining_s
 from longshore._tracking.rate import RateRing
 from longshore._tracking.running import RunningTasks
 from longshore._tracking.sketch import Sketch
@@ -252,17 +253,18 @@ class RunFold:
             ended=counts.ended,
             elapsed_s=now - self._started_at,
             recent_per_s=rate_per_s,
-            parallel=counts.running,
+            running=counts.running,
+            ages_s=[max(0.0, now - started) for _, started in self._oldest(AGES_MOST)],
             durations=self._sketch,
         )
 
     def _slowest(self, now: float) -> list[RunningTask]:
+        return [self._running_task(attempt, now - started) for attempt, started in self._oldest(SLOWEST)]
+
+    def _oldest(self, limit: int) -> list[tuple[Attempt, float]]:
         for _ in range(_READ_TRIES):
-            try:
-                oldest = self._running.oldest(SLOWEST)
-            except RuntimeError:  # a dict changed its size under the reader
-                continue
-            return [self._running_task(attempt, now - started) for attempt, started in oldest]
+            with suppress(RuntimeError):  # a dict changed its size under the reader
+                return self._running.oldest(limit)
         return []
 
     def _running_task(self, attempt: Attempt, running_s: float) -> RunningTask:
