@@ -29,8 +29,8 @@ def sketch_of(values: list[float]) -> Sketch:
     st.lists(SECONDS, max_size=150),
     st.lists(SECONDS, max_size=60),
     st.integers(0, 1000),
-    st.floats(0.0, 1e6),
-    st.floats(0.0, 1e6),
+    st.just(0.0) | st.floats(1e-3, 1e6),
+    st.just(0.0) | st.floats(1e-3, 1e6),
 )
 def test_the_low_end_is_never_above_the_high_one(
     took: list[float], ages_s: list[float], waiting: int, elapsed_s: float, recent_per_s: float

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from longshore._tracking.sketch import KEPT_MOST, SMALLEST, Sketch
 
 VALUES = st.one_of(
-    st.floats(1e-9, 1e9),
+    st.floats(1e-6, 1e7),
     st.floats(1e-6, 1e3),
     st.integers(0, 20).map(float),
     st.floats(-5.0, 5.0).map(lambda power: 10.0**power),
@@ -98,7 +98,7 @@ def test_buckets_are_bounded_and_high_quantiles_survive_it(values: list[float], 
     assert sketch.count == len(values)
     assert sketch.quantile(1.0) == pytest.approx(max(values), rel=0.010001)
     high = exact(values, 0.99)
-    if math.log(max(values) / max(high, SMALLEST)) < 0.02 * (buckets_most - 2):
+    if max(values) < high * math.exp(0.02 * (buckets_most - 2)):
         assert sketch.quantile(0.99) == pytest.approx(high, rel=0.010001, abs=SMALLEST)
 
 
