@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -276,3 +276,16 @@ class Processing:
 def processing() -> type[Processing]:
     """Return what tests of processors share."""
     return Processing
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], object], str], Awaitable[None]]:
+    """Return a way to wait for a condition while the loop goes on, with a deadline."""
+
+    async def wait(condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"waited too long for {what}"
+            await asyncio.sleep(0.005)
+
+    return wait

@@ -229,3 +229,13 @@ def test_each_stage_has_a_rate_of_its_own() -> None:
     fold.fold(TasksSettled(slow, [settled(waiting[0], ran_s=0.5)]), 4.5)
     assert [stage.rate_per_s for stage in snapshot(fold, 5.0).stages] == [5.0, 1.0]
     assert [stage.rate_per_s for stage in snapshot(fold, 30.0).stages] == [0.0, 0.0]
+
+
+def test_a_task_that_runs_on_and_on_pushes_the_estimate() -> None:
+    """With one task left that runs far longer than the others did, the high end grows with its age."""
+    fold, of, made = begun(50, at=1.0)
+    fold.fold(TasksSettled(of, [settled(t, ran_s=1.0) for t in made[1:]]), 6.0)
+    highs = [snapshot(fold, now, total=50).eta_high_s for now in (6.0, 61.0, 301.0)]
+    assert highs == pytest.approx([5.0, 60.0, 300.0])
+    fold.fold(TasksSettled(of, [settled(made[0], ran_s=300.0)]), 301.0)
+    assert snapshot(fold, 301.0, total=50).eta_high_s == 0.0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from longshore._runtime.handles import Handle as Handle
     from longshore._runtime.stream import Stream as Stream
     from longshore._submit import Submitter as Submitter
+    from longshore._track import track as track
     from longshore.errors import DocumentError as DocumentError
     from longshore.errors import JournalError as JournalError
     from longshore.errors import LongshoreError as LongshoreError
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
     from longshore.processor import ProcessorHealth as ProcessorHealth
     from longshore.processor import ProcessorMetadata as ProcessorMetadata
     from longshore.processor import ProcessorResult as ProcessorResult
+    from longshore.progress import PipelineProgress as PipelineProgress
+    from longshore.progress import ProgressTracker as ProgressTracker
+    from longshore.progress import TaskProgress as TaskProgress
     from longshore.records import Health as Health
     from longshore.records import PoolStats as PoolStats
     from longshore.records import RunSnapshot as RunSnapshot
@@ -62,7 +66,6 @@ if TYPE_CHECKING:
     from longshore.task import TaskState as TaskState
     from longshore.worker import CurrentTask as CurrentTask
     from longshore.worker import current_task as current_task
-    from longshore.worker import track as track
 
 _ERRORS = (
     "DocumentError JournalError LongshoreError MemoryLimitExceeded PayloadError PluginError PoisonTask PoolNotRunning "
@@ -75,15 +78,17 @@ _HOMES = {
     "longshore._runtime.handles": "Handle",
     "longshore._runtime.stream": "Stream",
     "longshore._submit": "Submitter",
+    "longshore._track": "track",
     "longshore.errors": _ERRORS,
     "longshore.events": "Event",
     "longshore.pool": "WorkerPool",
     "longshore.processor": "ProcessorContext ProcessorHealth ProcessorMetadata ProcessorResult",
+    "longshore.progress": "PipelineProgress ProgressTracker TaskProgress",
     "longshore.records": "Health PoolStats RunSnapshot RunSummary TaskRecord WorkerStats",
     "longshore.settings": "ResultLimits Settings load_settings",
     "longshore.sync": "map outcomes",
     "longshore.task": "ErrorRecord Outcome Priority ProcessorPriority Resources RetryPolicy Task TaskOptions TaskState",
-    "longshore.worker": "CurrentTask current_task track",
+    "longshore.worker": "CurrentTask current_task",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -19,7 +19,7 @@ from longshore._runtime.executors import Executors
 from longshore._runtime.keeping import KeptTask
 from longshore._runtime.probing import Probing
 from longshore._runtime.results import ResultStore
-from longshore._runtime.specs import is_coroutine_function, merged
+from longshore._runtime.specs import from_here, is_coroutine_function, merged
 from longshore._telling import Telling
 from longshore.errors import QueueFull, ResourceUnavailable, ResultNotReady
 from longshore.processor import ProcessorContext
@@ -84,7 +84,8 @@ class Seam:
         if priority != Priority.NORMAL:
             changes["priority"] = Priority(priority)
         function, options = self._called(processor_name, processor_func, changes)
-        spec = self._intake().shared_spec(function, merged(self._shared, {**options, "name": processor_name}))
+        own = merged(from_here(self._shared), {**options, "name": processor_name})
+        spec = self._intake().shared_spec(function, own)
         if key is None and isinstance(context, ProcessorContext):
             key = context.document_id
         return await self._enter(spec, (context,), key, resource_timeout)

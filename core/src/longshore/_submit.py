@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from longshore._inputs import examine
 from longshore._intake import Intake
 from longshore._runtime.handles import Handle
-from longshore._runtime.specs import merged
+from longshore._runtime.specs import from_here, merged
 from longshore._runtime.stream import Stream
 from longshore.errors import QueueFull
 from longshore.processor import ProcessorContext, ProcessorResult
@@ -48,7 +48,7 @@ class Submitter:
         """Return a submitter with some options changed.
 
         The options are those of `longshore.TaskOptions`: executor, priority, timeout, deadline, retry, max_per_second,
-        concurrent_limit, resources, key, name, initializer, isolation. TypeError names one that does not exist,
+        concurrent_limit, resources, key, name, initializer, isolation, parent. TypeError names one that does not exist,
         ValueError a value that can't be meant; what an executor cannot honour is refused with ValueError when
         something is submitted.
         """
@@ -62,7 +62,7 @@ class Submitter:
 
         Raises PoolNotRunning, ResourceUnavailable (can never fit), PayloadError (can't leave the process), ValueError.
         """
-        spec = self._intake().shared_spec(function, self._shared)
+        spec = self._intake().shared_spec(function, from_here(self._shared))
         args = tuple([await arg if isinstance(arg, Handle) else arg for arg in args])
         kwargs = {name: await arg if isinstance(arg, Handle) else arg for name, arg in kwargs.items()}
         await self._intake().driver.wait_for_room(spec.priority)
@@ -73,7 +73,7 @@ class Submitter:
         if any(isinstance(arg, Handle) for arg in (*args, *kwargs.values())):
             raise TypeError("submit_nowait cannot wait for a handle among its arguments: await it, or use submit")
         intake = self._intake()
-        spec = intake.shared_spec(function, self._shared)
+        spec = intake.shared_spec(function, from_here(self._shared))
         if intake.driver.room(spec.priority) <= 0:
             raise QueueFull(
                 f"no room for {spec.name}: the queue is full; use `await pool.submit(...)` to wait for room",
@@ -88,9 +88,11 @@ class Submitter:
 
         Cancelling the future before its task ended cancels the task.
         """
+        own = from_here(self._shared)  # here: the task that calls, if one does, may be over before the loop gets to it
+        submitter = self if own is self._shared else self.options(parent=own.parent)
 
         async def call() -> Any:  # Any: the user's result
-            handle = await self.submit(function, *args, **kwargs)
+            handle = await submitter.submit(function, *args, **kwargs)
             try:
                 return await handle
             except asyncio.CancelledError:
@@ -158,7 +160,7 @@ class Submitter:
         key: Callable[[tuple[Any, ...]], str] | None,
     ) -> Stream[T]:
         intake = self._intake()
-        spec = intake.new_spec(function, self._shared)
+        spec = intake.new_spec(function, from_here(self._shared))
         return Stream(
             intake.driver,
             spec,

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
-from longshore._delivery import EventBus, ForeignBus, SinkCourier
+from longshore._delivery import EventBus, ForeignBus, ForeignTracker, SinkCourier
 from longshore._tracking import RunFold
 from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened
 from longshore.hookspecs import Sink
+from longshore.progress import ProgressTracker
 from longshore.records import PoolStats, RunInfo, RunSnapshot, RunSummary, SinkHealth, Usage, WorkerStats
 
 _TROUBLES = 5  # kinds of trouble with workers that are named
@@ -25,12 +26,13 @@ _TROUBLES = 5  # kinds of trouble with workers that are named
 class Telling:
     """One run's fold, bus and sinks. `snapshot` may be called from any thread."""
 
-    def __init__(self, bus: EventBus, foreign: object | None, *, closes_bus: bool) -> None:
-        """Tell `bus`, and through it a duck-typed bus of the user's; TypeError where that has no way to be told."""
+    def __init__(self, bus: EventBus, foreign: object | None, tracker: object | None, *, closes_bus: bool) -> None:
+        """Tell `bus`, and through it a duck-typed bus and a tracker of the user's; TypeError for what can't be told."""
         self.bus = bus
         self._closes_bus = closes_bus
         self._foreign = ForeignBus(foreign) if foreign is not None else None
-        self._detach: Callable[[], None] | None = None
+        self._tracker = _follower(tracker)
+        self._detach: list[Callable[[], None]] = []
         self._handlers: Sequence[SinkHealth] = ()
         self._couriers: list[SinkCourier] = []
         self._began = time.monotonic()
@@ -60,10 +62,12 @@ class Telling:
         return over
 
     def open(self, run: RunInfo, sinks: Mapping[str, Sink]) -> None:
-        """Begin to tell the sinks and the foreign bus of this run."""
+        """Begin to tell the sinks, the tracker and the foreign bus of this run."""
         self.run = run
         if self._foreign is not None:
-            self._detach = self._foreign.attach(self.bus)
+            self._detach.append(self._foreign.attach(self.bus))
+        if self._tracker is not None:
+            self._detach.append(self._tracker(self.bus))
         self._couriers = [SinkCourier(name, sink, run) for name, sink in sinks.items()]
         for courier in self._couriers:
             courier.start()
@@ -132,8 +136,8 @@ class Telling:
             courier.conclude(summary, deadline)
         await asyncio.gather(self.bus.drain(within_s), in_threads([courier.wait for courier in self._couriers]))
         self._handlers = self.bus.health()
-        if self._detach is not None:
-            self._detach()
+        for detach in self._detach:
+            detach()
         if self._closes_bus:
             await in_threads([self.bus.close])
 
@@ -147,6 +151,13 @@ async def in_threads(calls: Sequence[Callable[[], object]]) -> None:
             await asyncio.gather(*(loop.run_in_executor(threads, call) for call in calls))
         finally:
             threads.shutdown(wait=False)
+
+
+def _follower(tracker: object | None) -> Callable[[EventBus], Callable[[], None]] | None:
+    """Return how a tracker is made to follow a bus; TypeError for what is no tracker."""
+    if tracker is None:
+        return None
+    return tracker.follow if isinstance(tracker, ProgressTracker) else ForeignTracker(tracker).attach
 
 
 def _note(kind: str, health: SinkHealth) -> str:

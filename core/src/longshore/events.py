@@ -77,6 +77,8 @@ class TaskSubmitted(_OfTask, frozen=True):
     processor: str | None = None
     retry_of: str | None = None
     """The task that this one tries again, by `retry_task`."""
+    parent_id: str | None = None
+    """The task that submitted it, where one did."""
 
 
 class TaskStarted(_OfTask, frozen=True):
@@ -86,6 +88,7 @@ class TaskStarted(_OfTask, frozen=True):
     attempt: int = 1
     key: str | None = None
     processor: str | None = None
+    parent_id: str | None = None
 
 
 class TaskProgress(_Typed, frozen=True):
@@ -100,6 +103,7 @@ class TaskProgress(_Typed, frozen=True):
     completed_steps: int | None = None
     total_steps: int | None = None
     estimated_remaining_s: float | None = None
+    state: str = "processing"
 
 
 class TaskRetried(_OfTask, frozen=True):
@@ -120,6 +124,10 @@ class _Ended(_OfTask, frozen=True):
     worker_id: str | None = None
     key: str | None = None
     processor: str | None = None
+    parent_id: str | None = None
+    cpu_s: float | None = None
+    """Processor time of the last attempt, and beside it its peak of memory, where the executor measures them."""
+    peak_memory_mb: float | None = None
 
 
 class TaskCompleted(_Ended, frozen=True):
@@ -140,8 +148,6 @@ class TaskFailed(_Ended, frozen=True):
     traceback: str | None = None
     exit_code: int | None = None
     signal: int | None = None
-    cpu_s: float | None = None
-    peak_memory_mb: float | None = None
 
 
 class TaskCancelled(_Ended, frozen=True):
@@ -162,6 +168,8 @@ class ProgressUpdate(Struct, frozen=True):
     current_step: str | None = None
     completed_steps: int | None = None
     total_steps: int | None = None
+    estimated_remaining_s: float | None = None
+    """At the attempt's pace so far; None while it has done nothing."""
 
 
 class TasksSubmitted(Struct, frozen=True):
@@ -177,9 +185,12 @@ class TasksSubmitted(Struct, frozen=True):
     def expand(self, seq: int, at: datetime) -> list[AnyEvent]:
         """Return one TaskSubmitted per task, numbered from `seq`."""
         spec = self.spec
-        name, executor, priority, processor = spec.name, spec.executor, int(spec.priority), spec.processor
+        name, executor, priority = spec.name, spec.executor, int(spec.priority)
+        processor, parent_id = spec.processor, spec.parent
         return [
-            TaskSubmitted(seq + i, at, task.task_id, name, executor, priority, task.key, processor, spec.retry_of)
+            TaskSubmitted(
+                seq + i, at, task.task_id, name, executor, priority, task.key, processor, spec.retry_of, parent_id
+            )
             for i, task in enumerate(self.tasks)
         ]
 
@@ -209,6 +220,7 @@ class TasksStarted(Struct, frozen=True):
                     attempt.number,
                     attempt.key,
                     spec.processor,
+                    spec.parent,
                 )
             )
         return events
@@ -236,6 +248,7 @@ class TasksProgressed(Struct, frozen=True):
                 u.current_step,
                 u.completed_steps,
                 u.total_steps,
+                u.estimated_remaining_s,
             )
             for i, u in enumerate(self.updates)
         ]
@@ -322,6 +335,9 @@ def _ended(spec: TaskSpec, outcome: Outcome, seq: int, at: datetime) -> AnyEvent
         outcome.worker,
         outcome.key,
         spec.processor,
+        spec.parent,
+        outcome.cpu_s,
+        outcome.peak_memory_mb,
     )
     if outcome.state is TaskState.COMPLETED:
         return TaskCompleted(*common)
@@ -337,6 +353,4 @@ def _ended(spec: TaskSpec, outcome: Outcome, seq: int, at: datetime) -> AnyEvent
         (error.traceback or None) if error else None,
         error.exit_code if error else None,
         error.signal if error else None,
-        outcome.cpu_s,
-        outcome.peak_memory_mb,
     )

@@ -46,6 +46,7 @@ class WorkerPool(Submitter, Control, Seam):
         self,
         config: WorkerConfig | None = None,
         event_bus: object | None = None,
+        progress_tracker: object | None = None,
         *,
         settings: Settings | None = None,
         journal: Journal | str | bool | None = None,
@@ -58,7 +59,8 @@ class WorkerPool(Submitter, Control, Seam):
 
         `config` replaces the table `workers`; `sinks` come beside those that settings enable, by name or as objects
         that keep the contract; `journal` likewise, False for none. `event_bus` is an EventBus, or anything with `emit`
-        or `publish`. `name`, `view` and `interactive` are passed on to sinks.
+        or `publish`; `progress_tracker` is a ProgressTracker, or anything with its `start_task`, `update_task` and
+        `complete_task`. `name`, `view` and `interactive` are passed on to sinks.
         """
         Submitter.__init__(self, TaskOptions(), self._taking, self.expect)
         self.settings = settings if settings is not None else load_settings().settings
@@ -70,6 +72,8 @@ class WorkerPool(Submitter, Control, Seam):
         """The run that ended last, with the health of every sink; None while none has."""
         self._own_bus = self.events is not event_bus
         self._foreign = None if isinstance(event_bus, EventBus) else event_bus
+        self.progress_tracker = progress_tracker
+        """What was passed: the pool makes none by itself."""
         self._journal_wanted = self.settings.journal if journal is None else journal
         self._sinks_wanted: tuple[str | Sink, ...] = (*self.settings.sinks, *sinks)
         self._run_facts: dict[str, Any] = {"name": name, "view": view, "interactive": interactive}  # Any: RunInfo's
@@ -106,7 +110,7 @@ class WorkerPool(Submitter, Control, Seam):
             return
         token, started = secrets.token_hex(3), datetime.now(UTC)
         sinks, probes, hooks = self._parts.sinks(self._sinks_wanted), self._parts.probes(), self._parts.hooks()
-        telling = Telling(self.events, self._foreign, closes_bus=self._own_bus)
+        telling = Telling(self.events, self._foreign, self.progress_tracker, closes_bus=self._own_bus)
         run = RunInfo(
             run_id=f"{started:%Y%m%dT%H%M%S}-{token}", started=started, snapshot=self.snapshot, **self._run_facts
         )

@@ -144,6 +144,8 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     """Called once in each worker before its first task of this kind."""
     isolation: str = "task"
     """"task": a coroutine runs as an asyncio task of its own; "shared": awaited in the worker, twice as fast."""
+    parent: str | None = None
+    """The task that starts this one; None: the one that submits it, if one of this process does."""
 
 
 class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
@@ -165,6 +167,7 @@ class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
     isolation: str = "task"
     retry_of: str | None = None
     """The task that the one task of this spec tries again."""
+    parent: str | None = None
 
     def again(self, task_id: str) -> TaskSpec:
         """Return the spec of a task that tries `task_id` again."""

@@ -8,29 +8,29 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
+import threading
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
-from longshore.errors import LongshoreError, TaskCancelled
+from longshore._packing import pack_error as pack_error
+from longshore._packing import portable as portable
+from longshore._packing import type_name as type_name
+from longshore.errors import TaskCancelled
 from longshore.events import ProgressUpdate
 from longshore.records import WorkerStats
 from longshore.task import PLAIN_TYPES, Attempt, ErrorRecord, Outcome, PlainOutcome, TaskState
 
-ItemT = TypeVar("ItemT")
-
 PROGRESS_PERIOD_S = 0.1
-"""Updates of one task are sent at most this often; the first and the last always are."""
+"""Updates of one task are sent at most this often: the first at once, then the newest of each period, and the last."""
+NEVER = float("inf")
 _COMPLETED = TaskState.COMPLETED  # looked up once: an Enum's member costs 70 ns to get at on Python 3.11
 _log = logging.getLogger("longshore.worker")
-_TEXT_CAP = 16_384  # characters kept of a message or a traceback
 
 
 class Seat:
@@ -42,6 +42,7 @@ class Seat:
     """
 
     __slots__ = (
+        "_ringing",
         "attempt",
         "busy_s",
         "cancelled",
@@ -71,6 +72,7 @@ class Seat:
         """What it has done so far: the executor counts, `stats` tells."""
         self.view: CurrentTask | None = None
         """What `current_task` gave out for the attempt; None while nobody asked: `finish` has nothing to do."""
+        self._ringing = False
 
     def task(self) -> CurrentTask | None:
         """Return the view of the attempt that runs here, made on first use; None between attempts."""
@@ -95,6 +97,28 @@ class Seat:
             last_heartbeat=datetime.now(UTC),
         )
 
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Have `call` called in a moment, on any thread; RuntimeError where that can't be. Executors may do better."""
+        timer = threading.Timer(delay_s, call)
+        timer.daemon = True
+        timer.start()
+
+    def hold(self, delay_s: float = PROGRESS_PERIOD_S) -> None:
+        """See to it that what the running attempt held back is sent, though it may say nothing more for long."""
+        if not self._ringing:
+            self._ringing = True
+            try:
+                self.later(delay_s, self._ring)
+            except RuntimeError:  # no more threads, or a loop that is closed: the next update or the end will send it
+                self._ringing = False
+
+    def _ring(self) -> None:
+        self._ringing = False
+        view = self.view
+        wait_s = view._send_held(early=False) if view is not None else None
+        if wait_s is not None:
+            self.hold(wait_s)
+
     def mute(self) -> None:
         """Send nothing from now on: what the attempt was is reported, and what it still says comes after its end."""
         self.send = _drop
@@ -102,7 +126,7 @@ class Seat:
     def finish(self) -> None:
         """Send the last progress of the attempt that ended, if any was held back."""
         if self.view is not None:
-            self.view._flush()
+            self.view._send_held(early=True)
             self.view = None
 
     def prepare(self, initializer: Callable[[], object] | None) -> None:
@@ -120,7 +144,6 @@ class Seat:
                 _log.warning("worker %s: what was to be called at its end raised %r", self.worker_id, error)
 
 
-NEVER = float("inf")
 _seat: ContextVar[Seat | None] = ContextVar("longshore_seat", default=None)
 
 
@@ -132,14 +155,15 @@ def bind(seat: Seat) -> None:
 class CurrentTask:
     """The running task, seen from inside it."""
 
-    __slots__ = ("_attempt", "_held", "_seat", "_sent_at", "_started", "_top")
+    __slots__ = ("_attempt", "_held", "_lock", "_seat", "_sent_at", "_started", "_top")
 
     def __init__(self, seat: Seat, attempt: Attempt, started: float) -> None:
         """Look at `attempt`, begun at monotonic `started`."""
         self._seat = seat
         self._attempt = attempt
         self._started = started
-        self._sent_at = 0.0
+        self._sent_at = -NEVER
+        self._lock = threading.RLock()  # a destructor may tell progress while some is being sent
         self._held: ProgressUpdate | None = None
         self._top = 0.0
 
@@ -198,15 +222,19 @@ class CurrentTask:
         """Say how far the task is, 0 to 1; steps stand in for the fraction when none is given. It never goes back."""
         if fraction is None:
             fraction = completed_steps / total_steps if completed_steps is not None and total_steps else self._top
-        self._top = max(self._top, min(1.0, max(0.0, fraction)))
-        update = ProgressUpdate(self.task_id, self.attempt, self._top, message, step, completed_steps, total_steps)
-        now = time.monotonic()
-        if now - self._sent_at >= PROGRESS_PERIOD_S:
-            self._sent_at = now
-            self._held = None
-            self._seat.send(update)
-        else:
-            self._held = update
+        with self._lock:  # beside the thread that sends what was held back
+            self._top = top = max(self._top, min(1.0, max(0.0, fraction)))
+            now = time.monotonic()
+            left_s = (now - self._started) * (1.0 - top) / top if top else None
+            update = ProgressUpdate(
+                self.task_id, self.attempt, top, message, step, completed_steps, total_steps, left_s
+            )
+            if now - self._sent_at >= PROGRESS_PERIOD_S:
+                self._send(update, now)
+            else:
+                self._held = update
+        if self._held is not None:
+            self._seat.hold()
 
     @contextmanager
     def output(self, path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
@@ -228,31 +256,35 @@ class CurrentTask:
         finally:
             os.close(folder)
 
-    def _flush(self) -> None:
-        if self._held is not None:
-            held, self._held = self._held, None
-            self._seat.send(held)
+    def _send(self, update: ProgressUpdate, now: float) -> None:
+        self._sent_at, self._held = now, None
+        self._seat.send(update)
+
+    def _send_held(self, *, early: bool) -> float | None:
+        """Send what was held back, if its time has come or it may be early; return the seconds until then."""
+        with self._lock:
+            if self._held is None:
+                return None
+            now = time.monotonic()
+            wait_s = self._sent_at + PROGRESS_PERIOD_S - now
+            if wait_s > 0 and not early:
+                return wait_s
+            self._send(self._held, now)
+            return None
+
+
+def running_task() -> CurrentTask | None:
+    """Return the task this code runs in, None outside of one."""
+    seat = _seat.get()
+    return seat.task() if seat is not None else None
 
 
 def current_task() -> CurrentTask:
     """Return the task this code runs in; RuntimeError outside of one."""
-    seat = _seat.get()
-    task = seat.task() if seat is not None else None
+    task = running_task()
     if task is None:
         raise RuntimeError("current_task() was called outside of a task: only code a pool runs has one")
     return task
-
-
-def track(items: Iterable[ItemT], *, total: int | None = None, message: str = "") -> Iterator[ItemT]:
-    """Yield `items`, reporting the current task's progress after each; outside a task, just yield them."""
-    seat = _seat.get()
-    task = seat.task() if seat is not None else None
-    if total is None and isinstance(items, Sized):
-        total = len(items)
-    for done, item in enumerate(items, 1):
-        yield item
-        if task is not None:
-            task.progress(None, message, completed_steps=done, total_steps=total)
 
 
 def _drop(_: ProgressUpdate) -> None:
@@ -348,50 +380,3 @@ def cancelled(attempt: Attempt, started: float, now: float, worker: str | None, 
         worker=worker,
     )
     return ended(attempt, TaskState.CANCELLED, error, started, now)
-
-
-def pack_error(exception: BaseException, attempt: int, worker: str | None) -> ErrorRecord:
-    """Return what is known of an exception, capped, whatever its `__str__` does."""
-    facts = exception.facts if isinstance(exception, LongshoreError) else {}
-    reason = facts.get("reason")
-    return ErrorRecord(
-        type=type_name(exception),
-        message=_text(exception),
-        traceback=_traceback(exception),
-        reason=reason if isinstance(reason, str) else None,
-        attempt=attempt,
-        worker=worker,
-        exit_code=facts.get("exit_code"),
-        signal=facts.get("signal"),
-        peak_memory_mb=facts.get("peak_memory_mb"),
-    )
-
-
-def type_name(exception: BaseException) -> str:
-    """Return the qualified name of the exception's class, without `builtins`."""
-    kind = type(exception)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-
-
-def portable(exception: BaseException) -> bytes | None:
-    """Return a pickle of the exception that was shown to come back as the same type, else None."""
-    try:
-        data = pickle.dumps(exception, pickle.HIGHEST_PROTOCOL)
-        back = pickle.loads(data)  # noqa: S301 - our own bytes, made in the line above
-    except BaseException:  # noqa: BLE001 - a reducer is user code and may raise anything
-        return None
-    return data if type(back) is type(exception) else None
-
-
-def _text(exception: BaseException) -> str:
-    try:
-        return str(exception)[:_TEXT_CAP]
-    except BaseException as error:  # noqa: BLE001 - __str__ is user code and may raise anything
-        return f"<the message could not be made: {type(error).__name__}>"
-
-
-def _traceback(exception: BaseException) -> str:
-    try:
-        return "".join(traceback.format_exception(exception))[-_TEXT_CAP:]
-    except BaseException as error:  # noqa: BLE001 - formatting calls user code, which may raise anything
-        return f"<the traceback could not be made: {type(error).__name__}>"

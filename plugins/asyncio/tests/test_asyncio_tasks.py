@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longshore import track
 from longshore.task import TaskState
-from longshore.worker import current_task, track
+from longshore.worker import current_task
 
 pytestmark = pytest.mark.anyio
 

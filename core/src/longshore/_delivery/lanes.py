@@ -13,6 +13,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from contextvars import copy_context
 from datetime import datetime
 
 from longshore._delivery.mailbox import Batch, Mailbox, Parcel
@@ -128,7 +129,7 @@ class Subscriber:
 
     def health(self, dropped: int) -> SinkHealth:
         """Return how it went, `dropped` being what its lane dropped."""
-        state = "failing" if self.failing else "slow" if dropped else "ok"
+        state = "failing" if self.errors else "slow" if dropped else "ok"
         return SinkHealth(
             name=self.name,
             delivered=self.delivered,
@@ -253,6 +254,7 @@ class LoopLane(Lane):
         """Make the lane; without a loop it takes the first one that runs where something is published."""
         super().__init__(limit_events)
         self._loop = loop
+        self._context = copy_context()  # handlers run in that of their subscription, not of whoever publishes
         self._lock = threading.Lock()
         self._awake = False
         self._task: asyncio.Task[None] | None = None
@@ -267,7 +269,7 @@ class LoopLane(Lane):
                 return
             self._awake = True
         try:
-            self._loop.call_soon_threadsafe(self._begin, self._loop)
+            self._loop.call_soon_threadsafe(self._begin, self._loop, context=self._context)
         except RuntimeError:  # the loop is closed, and nobody is left to tell
             self._give_up()
 

@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import copy_context
 
 from longshore._engine.engine import Engine
 from longshore._engine.messages import (
@@ -64,6 +65,7 @@ class Driver:
         self._committer = committer
         self._clock = clock
         self.loop = asyncio.get_running_loop()
+        self._context = copy_context()  # steps run in it, not in that of a task that happened to ask for one
         self._thread = threading.get_ident()
         self._submits: list[Submit] = []
         self._stimuli: list[Stimulus] = []
@@ -129,7 +131,7 @@ class Driver:
         """See to a step soon."""
         if not self._scheduled and not self._closed:
             self._scheduled = True
-            self.loop.call_soon(self._step)
+            self.loop.call_soon(self._step, context=self._context)
 
     @property
     def unseen(self) -> bool:
@@ -259,7 +261,7 @@ class Driver:
         elif not self._scheduled:
             self._scheduled = True
             with suppress(RuntimeError):  # the loop was closed under the pool: nobody waits any more
-                self.loop.call_soon_threadsafe(self._step)
+                self.loop.call_soon_threadsafe(self._step, context=self._context)
 
     def reported(self, executor: str, outcomes: Sequence[Outcome]) -> None:
         """Take an executor's report."""

@@ -13,6 +13,7 @@ from longshore._processing import ProcessorCall
 from longshore.errors import PayloadError
 from longshore.hookspecs import Capabilities
 from longshore.task import Priority, Resources, RetryPolicy, TaskOptions, TaskSpec
+from longshore.worker import running_task
 
 
 def is_coroutine_function(function: Callable[..., Any]) -> bool:  # Any: the user's function
@@ -60,6 +61,7 @@ _KINDS: Mapping[str, type] = {
     "key": str,
     "name": str,
     "concurrent_limit": int,
+    "parent": str,
 }
 
 
@@ -96,6 +98,7 @@ def make_spec(
         processor=function.name if isinstance(function, ProcessorCall | NamedCall) else None,
         initializer=initializer,
         isolation=options.isolation,
+        parent=options.parent,
     )
     if capabilities.pickles:
         _check_payload(spec)
@@ -149,6 +152,12 @@ def merged(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:  # 
     made = TaskOptions(**{**known, **changes})
     check_options(made)
     return made
+
+
+def from_here(options: TaskOptions) -> TaskOptions:
+    """Return the options, with the task that this code runs in for a parent, if it runs in one."""
+    task = running_task() if options.parent is None else None
+    return options if task is None else merged(options, {"parent": task.task_id})
 
 
 def task_ids(token: str) -> Iterator[str]:

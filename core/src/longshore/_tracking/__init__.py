@@ -1,4 +1,4 @@
-"""The room that watches: pure folds of event batches into counts, rates, the slowest tasks and an ETA."""
+"""The room that watches: pure folds of events into counts, rates, records of tasks, statistics and an ETA."""
 
 from longshore._tracking.fold import RunFold
 from longshore._tracking.sketch import Sketch

@@ -29,14 +29,19 @@ class Verdict(NamedTuple):
 class AsyncSeat(Seat):
     """A seat with the asyncio task that sits in it, and what it has done so far."""
 
-    __slots__ = ("lost", "running", "verdict")
+    __slots__ = ("_loop", "lost", "running", "verdict")
 
     def __init__(self, worker_id: str, host: ExecutorHost) -> None:
         super().__init__(worker_id, lambda update: host.progress((update,)))
+        self._loop = host.loop
         self.running: asyncio.Task[None] | asyncio.Task[float] | None = None
         self.verdict: Verdict | None = None
         self.lost = False
         """Whether its attempt was reported and another seat took its place, though its coroutine goes on."""
+
+    def later(self, delay_s: float, call: Callable[[], None]) -> None:
+        """Have `call` called by the loop; progress may be told from threads, too."""
+        self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, call)
 
 
 def running_in(seats: Iterable[AsyncSeat]) -> list[asyncio.Task[None] | asyncio.Task[float]]:

@@ -6,9 +6,9 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from longshore import track
 from longshore.hookspecs import hookimpl
 from longshore.processor import ProcessorContext, ProcessorMetadata, ProcessorResult
-from longshore.worker import track
 
 from longshore_documents.lazy import SettingsOf
 from longshore_documents.limits import Sizes

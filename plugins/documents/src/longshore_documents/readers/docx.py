@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
-from longshore.worker import track
+from longshore import track
 
 from longshore_documents.ooxml import Package
 from longshore_documents.source import Source

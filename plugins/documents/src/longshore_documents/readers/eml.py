@@ -11,7 +11,7 @@ from email.errors import HeaderParseError
 from email.header import decode_header
 from email.message import Message
 
-from longshore.worker import track
+from longshore import track
 
 from longshore_documents.decode import Decoded, decode, has_mark, wide_encoding
 from longshore_documents.failures import Reason, refusal

@@ -6,7 +6,7 @@ import posixpath
 from urllib.parse import unquote
 from xml.etree.ElementTree import Element
 
-from longshore.worker import track
+from longshore import track
 
 from longshore_documents.archive import Archive
 from longshore_documents.decode import decode

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from longshore.worker import track
+from longshore import track
 
 from longshore_documents.archive import Archive
 from longshore_documents.failures import Reason, refusal

@@ -6,7 +6,7 @@ import re
 import threading
 
 import pypdfium2  # type: ignore[import-untyped]  # it ships no types
-from longshore.worker import track
+from longshore import track
 
 from longshore_documents.failures import Reason, refusal
 from longshore_documents.source import Source

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.etree.ElementTree import Element
 
-from longshore.worker import track
+from longshore import track
 
 from longshore_documents.ooxml import Package, related_id
 from longshore_documents.source import Source

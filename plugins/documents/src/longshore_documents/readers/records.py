@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from longshore.worker import track
+from longshore import track
 
 from longshore_documents.decode import decode
 from longshore_documents.failures import Reason, refusal

@@ -6,7 +6,7 @@ import csv
 import io
 from itertools import islice
 
-from longshore.worker import track
+from longshore import track
 
 from longshore_documents.decode import decode
 from longshore_documents.source import Source

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from xml.etree.ElementTree import Element
 
-from longshore.worker import track
+from longshore import track
 
 from longshore_documents.ooxml import Package, related_id
 from longshore_documents.source import Source

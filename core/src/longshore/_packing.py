@@ -1,0 +1,61 @@
+"""What is known of an exception, as a record that travels: capped, and whatever the exception's own methods do.
+
+Used by `worker`, from where executors have it; light, for workers import it.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+
+from longshore.errors import LongshoreError
+from longshore.task import ErrorRecord
+
+_TEXT_CAP = 16_384  # characters kept of a message or a traceback
+
+
+def pack_error(exception: BaseException, attempt: int, worker: str | None) -> ErrorRecord:
+    """Return what is known of an exception, capped, whatever its `__str__` does."""
+    facts = exception.facts if isinstance(exception, LongshoreError) else {}
+    reason = facts.get("reason")
+    return ErrorRecord(
+        type=type_name(exception),
+        message=_text(exception),
+        traceback=_traceback(exception),
+        reason=reason if isinstance(reason, str) else None,
+        attempt=attempt,
+        worker=worker,
+        exit_code=facts.get("exit_code"),
+        signal=facts.get("signal"),
+        peak_memory_mb=facts.get("peak_memory_mb"),
+    )
+
+
+def type_name(exception: BaseException) -> str:
+    """Return the qualified name of the exception's class, without `builtins`."""
+    kind = type(exception)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def portable(exception: BaseException) -> bytes | None:
+    """Return a pickle of the exception that was shown to come back as the same type, else None."""
+    try:
+        data = pickle.dumps(exception, pickle.HIGHEST_PROTOCOL)
+        back = pickle.loads(data)  # noqa: S301 - our own bytes, made in the line above
+    except BaseException:  # noqa: BLE001 - a reducer is user code and may raise anything
+        return None
+    return data if type(back) is type(exception) else None
+
+
+def _text(exception: BaseException) -> str:
+    try:
+        return str(exception)[:_TEXT_CAP]
+    except BaseException as error:  # noqa: BLE001 - __str__ is user code and may raise anything
+        return f"<the message could not be made: {type(error).__name__}>"
+
+
+def _traceback(exception: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(exception))[-_TEXT_CAP:]
+    except BaseException as error:  # noqa: BLE001 - formatting calls user code, which may raise anything
+        return f"<the traceback could not be made: {type(error).__name__}>"
