@@ -1,0 +1,36 @@
+"""What the page on progress shows is true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).parents[2] / "docs/how-to/progress.md").read_text(encoding="utf-8")
+READ, BY_HAND = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (READ, ["words: 6", "book-1 completed 1.0 2 of 2", "completed: 1"]),
+        (BY_HAND, ["completed 1.0", "pipeline: 0.5", "processing 0.0"]),
+    ],
+    ids=["inside a task", "by hand"],
+)
+def test_the_examples_run_as_they_are_printed(code: str, said: list[str], tmp_path: Path) -> None:
+    """Copied into a file and started, each says what it should, and nothing goes wrong."""
+    (tmp_path / "example.py").write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "example.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert sorted(done.stdout.splitlines()) == sorted(said)
