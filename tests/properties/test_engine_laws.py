@@ -19,6 +19,7 @@ from longshore._engine.messages import (
     Drain,
     ExecutorUp,
     Grant,
+    Measured,
     Pause,
     Reported,
     Stimulus,
@@ -26,6 +27,7 @@ from longshore._engine.messages import (
     Tick,
     Unpause,
 )
+from longshore.records import Load
 from longshore.task import Attempt, ErrorRecord, Outcome, Priority, Resources, RetryPolicy, TaskSpec, TaskState
 from longshore.testing._laws import EngineLaws
 
@@ -92,6 +94,30 @@ OPERATING = st.one_of(
     st.sampled_from([Pause(), Unpause(), Unpause(), Unpause()]),
     st.builds(Grant, st.sampled_from([CAPACITY, CAPACITY, {**CAPACITY, "cpu": 2.0}, {**CAPACITY, "cpu": 0.5}])),
 )
+LOADS = st.fixed_dictionaries(
+    {},
+    optional={
+        "memory": st.builds(
+            Load,
+            usage=st.sampled_from([20.0, 40.0, 68.0, 70.0, 74.0, 90.0]),
+            limit=st.just(75.0),
+            warning=st.just(65.0),
+            own=st.sampled_from([None, 10.0, 40.0]),
+            lendable=st.just(1000.0),
+            per_unit=st.just(10.0),
+        ),
+        "cpu": st.builds(
+            Load,
+            usage=st.sampled_from([10.0, 72.0, 95.0]),
+            limit=st.just(80.0),
+            warning=st.just(70.0),
+            own=st.sampled_from([0.0, 10.0, 90.0]),
+            per_unit=st.just(0.05),
+        ),
+        "network_io": st.builds(Load, usage=st.sampled_from([0.0, 2.0]), limit=st.just(1.0), warning=st.just(0.8)),
+    },
+)
+MEASURED = st.builds(Measured, loads=LOADS, valid_s=st.just(10.0))
 RAN_S = st.sampled_from([0.0, 0.00001, 0.001, 1.0])
 
 
@@ -200,6 +226,12 @@ class EngineMachine(RuleBasedStateMachine):
         due = self.laws.engine.next_due(self.now) if when_due else None
         self.now = self.now + passed_s if due is None else max(due, self.now)
         self.tell(Tick(), keep)
+
+    @rule(measured=MEASURED, passed_s=PASSED_S, keep=KEEP)
+    def measure(self, measured: Measured, passed_s: float, keep: bool) -> None:
+        """A probe has read the machine."""
+        self.now += passed_s
+        self.tell(measured, keep)
 
     @rule(stimulus=OPERATING)
     def operate(self, stimulus: Stimulus) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from longshore._limits import ResourceLimits as ResourceLimits
     from longshore._limits import ResourceType as ResourceType
     from longshore._limits import WorkerConfig as WorkerConfig
+    from longshore._loads import HostSize as HostSize
+    from longshore._loads import required_share as required_share
     from longshore._runtime.handles import Handle as Handle
     from longshore._runtime.stream import Stream as Stream
     from longshore._submit import Submitter as Submitter
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from longshore.errors import TaskTimeout as TaskTimeout
     from longshore.errors import WorkerDied as WorkerDied
     from longshore.events import Event as Event
+    from longshore.monitor import Availability as Availability
+    from longshore.monitor import ResourceMonitor as ResourceMonitor
     from longshore.pool import WorkerPool as WorkerPool
     from longshore.processor import ProcessorContext as ProcessorContext
     from longshore.processor import ProcessorHealth as ProcessorHealth
@@ -46,6 +50,7 @@ if TYPE_CHECKING:
     from longshore.progress import TaskProgress as TaskProgress
     from longshore.records import Health as Health
     from longshore.records import PoolStats as PoolStats
+    from longshore.records import ResourceSnapshot as ResourceSnapshot
     from longshore.records import RunSnapshot as RunSnapshot
     from longshore.records import RunSummary as RunSummary
     from longshore.records import TaskRecord as TaskRecord
@@ -75,16 +80,18 @@ _ERRORS = (
 _HOMES = {
     "longshore._delivery": "EventBus",
     "longshore._limits": "ResourceLimits ResourceType WorkerConfig",
+    "longshore._loads": "HostSize required_share",
     "longshore._runtime.handles": "Handle",
     "longshore._runtime.stream": "Stream",
     "longshore._submit": "Submitter",
     "longshore._track": "track",
     "longshore.errors": _ERRORS,
     "longshore.events": "Event",
+    "longshore.monitor": "Availability ResourceMonitor",
     "longshore.pool": "WorkerPool",
     "longshore.processor": "ProcessorContext ProcessorHealth ProcessorMetadata ProcessorResult",
     "longshore.progress": "PipelineProgress ProgressTracker TaskProgress",
-    "longshore.records": "Health PoolStats RunSnapshot RunSummary TaskRecord WorkerStats",
+    "longshore.records": "Health PoolStats ResourceSnapshot RunSnapshot RunSummary TaskRecord WorkerStats",
     "longshore.settings": "ResultLimits Settings load_settings",
     "longshore.sync": "map outcomes",
     "longshore.task": "ErrorRecord Outcome Priority ProcessorPriority Resources RetryPolicy Task TaskOptions TaskState",

@@ -7,8 +7,8 @@ import threading
 
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
-from longshore._runtime.probing import Probing
 from longshore._telling import Telling
+from longshore.monitor import ResourceMonitor
 from longshore.records import Health
 from longshore.task import Priority
 
@@ -16,7 +16,7 @@ _ANSWER_S = 1.0  # what the loop gets to answer in
 _LOST = ("quarantined", "stuck")
 
 
-def look(driver: Driver, executors: Executors, probing: Probing, telling: Telling) -> Health:
+def look(driver: Driver, executors: Executors, monitor: ResourceMonitor, telling: Telling) -> Health:
     """Return the health of a pool that was started; waits up to a second for its loop when called from elsewhere."""
     found = {
         "running": _running(driver),
@@ -25,7 +25,7 @@ def look(driver: Driver, executors: Executors, probing: Probing, telling: Tellin
             f"executor {name} has no workers" for name in executors.up() if not driver.engine.slots().get(name)
         ],
         "queue": _queue(driver),
-        "probes": [f"probe {name} gives no readings" for name in probing.silent()],
+        "probes": [f"probe {name} gives no readings" for name in monitor.silent()],
         "sinks": [f"sink {sink.name} is {sink.state}" for sink in telling.health() if sink.state in _LOST],
         "handlers": [] if telling.bus.is_healthy() else ["a handler of events does not keep up, or raised"],
     }

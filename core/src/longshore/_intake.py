@@ -82,7 +82,11 @@ class Intake:
         spec = make_spec(function, options, name, capabilities, default_timeout_s=self._default_timeout_s)
         never = self.driver.engine.never_fits(spec.resources)
         if never is not None:
-            raise ResourceUnavailable(f"{spec.name} asks for more than there can ever be: {never}", reason=never)
+            short = self.driver.engine.shortage(spec.resources)
+            facts = short._asdict() if short is not None else {}
+            raise ResourceUnavailable(
+                f"{spec.name} asks for more than there can ever be: {never}", reason=never, **facts
+            )
         return spec
 
     def prepare(self, executor: str) -> None:

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
+import math
 import random
 from collections.abc import Sequence
 
 from longshore._engine.engine import Engine, EngineConfig
+from longshore._limits import ResourceLimits
+from longshore._loads import HostSize
+from longshore._measuring import Measuring, monitor_of
 from longshore._processors import Processors
 from longshore.errors import PluginError
 from longshore.hookspecs import Executor, Probe, Sink
+from longshore.monitor import ResourceMonitor
 from longshore.plugins import HookCaller, PluginHost
 from longshore.settings import Settings, WorkerConfig
 
 _log = logging.getLogger("longshore.pool")
-
-
-def host_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def host_memory_mb() -> float:
-    """Return the machine's memory; 0 where the system does not say."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6 if hasattr(os, "sysconf") else 0.0
 
 
 class Parts:
@@ -37,11 +31,18 @@ class Parts:
         self.plugins = PluginHost(settings.plugins)
         self.processors = Processors(settings, self.plugins)
 
-    def engine(self) -> Engine:
-        limits, memory_mb = self.settings.limits, host_memory_mb()
-        capacity = {"cpu": host_cores() * limits.max_cpu_percent / 100.0, "gpu": 0.0, "gpu_memory": 0.0}
-        if memory_mb:
-            capacity["memory"] = memory_mb * limits.max_memory_percent / 100.0
+    def engine(self, limits: ResourceLimits) -> Engine:
+        """Make the engine, with what may be lent of this host; what is measured later counts instead."""
+        host = HostSize.here()
+        most = {
+            "cpu": host.cores * limits.max_cpu_percent / 100.0,
+            "memory": host.memory_mb * limits.max_memory_percent / 100.0,
+            "disk_io": limits.get_limit("disk_io"),
+            "network_io": limits.get_limit("network_io"),
+            "gpu": 0.0,
+            "gpu_memory": 0.0,
+        }
+        capacity = {name: amount for name, amount in most.items() if amount < math.inf}
         config = EngineConfig(
             max_queue_size=self.config.max_queue_size,
             priority_queue_size=self.config.priority_queue_size,
@@ -61,7 +62,13 @@ class Parts:
                 sinks[name if name not in sinks else f"{name}-{len(sinks)}"] = wanted
         return sinks
 
-    def probes(self) -> dict[str, Probe]:
+    def measuring(self, given: object | None) -> Measuring:
+        """Return what measures for a run: the monitor that was given, or one of settings' limits and probes."""
+        limits = self.settings.limits
+        own = ResourceMonitor(limits, None, self._probes()) if given is None else None
+        return Measuring(own, None) if own is not None else Measuring(*monitor_of(given, limits))
+
+    def _probes(self) -> dict[str, Probe]:
         """Make the probes; one that is only enabled by default may be missing, disabled or broken."""
         if "probes" in self.settings.model_fields_set:
             return {name: self._probe(name) for name in self.settings.probes}

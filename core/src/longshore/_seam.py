@@ -12,12 +12,12 @@ from longshore._calling import NamedCall, NamedCoroutine
 from longshore._health import look
 from longshore._intake import Intake
 from longshore._limits import ResourceType
-from longshore._parts import host_cores, host_memory_mb
+from longshore._loads import host_cores, host_memory_mb
+from longshore._measuring import Measuring
 from longshore._processors import Processors
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.keeping import KeptTask
-from longshore._runtime.probing import Probing
 from longshore._runtime.results import ResultStore
 from longshore._runtime.specs import from_here, is_coroutine_function, merged
 from longshore._telling import Telling
@@ -38,7 +38,7 @@ class Seam:
     _started: bool
     _driver: Driver
     _executors: Executors
-    _probing: Probing
+    _measuring: Measuring
     _telling: Telling
     _processors: Processors
     _shared: TaskOptions
@@ -163,7 +163,7 @@ class Seam:
         """Return whether the pool is well, and if not, why. From any thread; from another one it may wait a second."""
         if not self._started:
             return Health(healthy=False, reasons=("the pool was not started",), checks={"running": False})
-        return look(self._driver, self._executors, self._probing, self._telling)
+        return look(self._driver, self._executors, self._measuring.monitor, self._telling)
 
     def _called(
         self,

@@ -44,6 +44,7 @@ class Telling:
         self._troubles: Counter[str] = Counter()
         self.throttled: Callable[[], str | None] = lambda: None
         self.usage: Callable[[], Mapping[str, Usage]] = dict
+        self.utilization: Callable[[], Mapping[str, float]] = dict
 
     @property
     def uptime_s(self) -> float:
@@ -120,7 +121,7 @@ class Telling:
             failed_tasks=counts.failed,
             average_wait_time=self.fold.mean_wait_s,
             average_processing_time=self.fold.mean_run_s,
-            resource_utilization={name: one.used for name, one in self.usage().items()},
+            resource_utilization=dict(self.utilization()),
             submitted_tasks=counts.submitted,
             running_tasks=counts.running,
             retrying_tasks=counts.retrying,

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -18,20 +18,18 @@ from longshore._parts import Parts
 from longshore._runtime.commit import Committer
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
-from longshore._runtime.probing import Probing
 from longshore._seam import Seam
 from longshore._submit import Submitter
-from longshore._telling import Telling, in_threads
+from longshore._telling import Telling
 from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened, TasksSettled, TasksStarted
-from longshore.hookspecs import Journal, Probe, Sink, WorkerNotice
+from longshore.hookspecs import Journal, Sink, WorkerNotice
 from longshore.records import PoolInfo, RunInfo, RunSummary
 from longshore.settings import Settings, WorkerConfig, load_settings
 from longshore.task import TaskOptions
 
 _log = logging.getLogger("longshore.pool")
 _CLOSE_S = 5.0  # what executors, journal and sinks get to close in, each
-_PROBE_S = 1.0  # what probes get to come back in; one that hangs is left to itself
 
 
 class WorkerPool(Submitter, Control, Seam):
@@ -46,6 +44,7 @@ class WorkerPool(Submitter, Control, Seam):
         self,
         config: WorkerConfig | None = None,
         event_bus: object | None = None,
+        resource_monitor: object | None = None,
         progress_tracker: object | None = None,
         *,
         settings: Settings | None = None,
@@ -59,8 +58,9 @@ class WorkerPool(Submitter, Control, Seam):
 
         `config` replaces the table `workers`; `sinks` come beside those that settings enable, by name or as objects
         that keep the contract; `journal` likewise, False for none. `event_bus` is an EventBus, or anything with `emit`
-        or `publish`; `progress_tracker` is a ProgressTracker, or anything with its `start_task`, `update_task` and
-        `complete_task`. `name`, `view` and `interactive` are passed on to sinks.
+        or `publish`; `resource_monitor` a ResourceMonitor, or anything with `current_usage` or `check_availability`
+        (None: one of the settings' limits and probes; one that does not run is started and stopped with the pool);
+        `progress_tracker` a ProgressTracker, or anything with its methods. The others are passed on to sinks.
         """
         Submitter.__init__(self, TaskOptions(), self._taking, self.expect)
         self.settings = settings if settings is not None else load_settings().settings
@@ -70,10 +70,10 @@ class WorkerPool(Submitter, Control, Seam):
         """The bus to subscribe to. One that the pool made itself ends with the run, and its subscriptions with it."""
         self.summary: RunSummary | None = None
         """The run that ended last, with the health of every sink; None while none has."""
-        self._own_bus = self.events is not event_bus
+        self._monitor_given = resource_monitor
+
         self._foreign = None if isinstance(event_bus, EventBus) else event_bus
         self.progress_tracker = progress_tracker
-        """What was passed: the pool makes none by itself."""
         self._journal_wanted = self.settings.journal if journal is None else journal
         self._sinks_wanted: tuple[str | Sink, ...] = (*self.settings.sinks, *sinks)
         self._run_facts: dict[str, Any] = {"name": name, "view": view, "interactive": interactive}  # Any: RunInfo's
@@ -109,18 +109,20 @@ class WorkerPool(Submitter, Control, Seam):
         if self._running:
             return
         token, started = secrets.token_hex(3), datetime.now(UTC)
-        sinks, probes, hooks = self._parts.sinks(self._sinks_wanted), self._parts.probes(), self._parts.hooks()
-        telling = Telling(self.events, self._foreign, self.progress_tracker, closes_bus=self._own_bus)
+        sinks, hooks = self._parts.sinks(self._sinks_wanted), self._parts.hooks()
+        self._measuring = self._parts.measuring(self._monitor_given)
+        telling = Telling(self.events, self._foreign, self.progress_tracker, closes_bus=self.events is not event_bus)
         run = RunInfo(
             run_id=f"{started:%Y%m%dT%H%M%S}-{token}", started=started, snapshot=self.snapshot, **self._run_facts
         )
         await self._open_journal(run)
         self._telling, self._hooks, self._ending = telling, hooks, None
         try:
-            self._put_together(token, probes)
+            self._put_together(token)
             telling.open(run, sinks)
-            self._probing.start()
+            await self._measuring.start()
         except BaseException:  # such as no more threads to be had
+            await self._measuring.stop()
             if self._committer is not None:
                 await self._committer.stop(_CLOSE_S)
             raise
@@ -129,11 +131,11 @@ class WorkerPool(Submitter, Control, Seam):
         self._publish(Happened("worker_pool_started", {"run": run.run_id, "config": config}))
         hooks.pool_started(PoolInfo(run_id=run.run_id, executors={}, settings=settings))
 
-    def _put_together(self, token: str, probes: Mapping[str, Probe]) -> None:
+    def _put_together(self, token: str) -> None:
         """Make what decides and acts in the run that begins."""
-        self._driver = Driver(
-            self._parts.engine(), publish=self._publish, notice=self._notice, committer=self._committer
-        )
+        monitor = self._measuring.monitor
+        engine = self._parts.engine(monitor.limits)
+        self._driver = Driver(engine, publish=self._publish, notice=self._notice, committer=self._committer)
         self._executors = Executors(self._driver, self._parts.executor, self._parts.workers)
         self._ways_in = Intake(
             self._driver,
@@ -145,9 +147,10 @@ class WorkerPool(Submitter, Control, Seam):
             default_executor=self.settings.executor,
             default_timeout_s=self.config.default_timeout,
         )
-        self._probing = Probing(probes, self._executors.pids)
+        self._measuring.join(self._driver, self._executors.pids, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because
-        self._telling.usage = self._probing.usage
+        self._telling.usage = lambda: monitor.usage
+        self._telling.utilization = lambda: monitor.current_usage
 
     async def stop(self, timeout: float | None = None) -> RunSummary | None:
         """Take no more work, let what was accepted end within `timeout` seconds (None: no bound), cancel the rest.
@@ -183,12 +186,11 @@ class WorkerPool(Submitter, Control, Seam):
         if self._driver.failure is not None:
             error = str(self._driver.failure)
         state = "failed" if error is not None else "completed" if drained else "stopped"
-        self._probing.stop()
         self._publish(Happened("worker_pool_stopped", {"run": self.run_id, "uptime_s": self._telling.uptime_s}))
         self._driver.close()
         await asyncio.gather(
             self._telling.conclude(self._sum_up(state, error), _CLOSE_S),
-            in_threads([lambda: self._probing.join(_PROBE_S)]),
+            self._measuring.stop(),
         )
         self.summary = summary = self._sum_up(state, error)
         self._hooks.pool_stopped(summary)
@@ -254,7 +256,7 @@ class WorkerPool(Submitter, Control, Seam):
 
     def _sum_up(self, state: str, error: str | None) -> RunSummary:
         late = self._driver.engine.snapshot().late
-        notes = [*self._telling.notes(), *self._hooks.notes]
+        notes = [*self._telling.notes(), *self._hooks.notes, *self._measuring.notes()]
         if late:
             notes.append(f"{late} late results of attempts that no longer counted were discarded")
         return RunSummary(snapshot=self.snapshot(), state=state, error=error, notes=notes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from math import inf
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -43,6 +44,55 @@ class Reading(Struct, frozen=True):
     at: datetime
     usage: Mapping[str, Usage] = {}
     workers: Mapping[int, WorkerUsage] = {}
+
+
+class Load(Struct, frozen=True):
+    """How far one resource of the machine is used, in the unit of its limit: percent, MB/s, or MB of GPU memory."""
+
+    usage: float
+    limit: float = inf
+    """Above it nothing new starts."""
+    warning: float = inf
+    """Above it less starts at once."""
+    own: float | None = None
+    """The part this process and its workers use; None where that is not known."""
+    unit: str = "%"
+    lendable: float | None = None
+    """How much tasks may reserve in all, in the units of `Resources`; None for no bound."""
+    per_unit: float = 1.0
+    """How much of `Resources` one unit of use is; 0 where use and reservations are not of one kind."""
+
+    @property
+    def foreign(self) -> float:
+        """The part that others use; all of it where nobody knows."""
+        return self.usage if self.own is None else max(0.0, self.usage - self.own)
+
+
+class ResourceSnapshot(Struct, frozen=True, kw_only=True):
+    """The machine and the pools that measure it, at one moment; the specification's ten fields.
+
+    Rates are MB/s over the time between two readings, MB is 10**6 bytes. What no probe reads is 0.0.
+    """
+
+    timestamp: datetime
+    """Timezone-aware."""
+    cpu_percent: float = 0.0
+    """Of the cores there are, or that a control group allows."""
+    memory_percent: float = 0.0
+    """Of the machine's memory, or of the tightest control group."""
+    memory_mb: float = 0.0
+    """What this process and its workers hold; all that is used where that is not known."""
+    disk_io_read_mb: float = 0.0
+    disk_io_write_mb: float = 0.0
+    network_io_sent_mb: float = 0.0
+    network_io_recv_mb: float = 0.0
+    active_tasks: int = 0
+    queued_tasks: int = 0
+
+    def to_dict(self) -> dict[str, Any]:  # Any: JSON-safe values
+        """Return the fields as a plain dict, the time as ISO text."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        return {**fields, "timestamp": self.timestamp.isoformat()}
 
 
 class TaskCounts(Struct, frozen=True, kw_only=True):

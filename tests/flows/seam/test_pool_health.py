@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from longshore import Health, Settings, WorkerConfig, WorkerPool
+from longshore import Health, ResourceMonitor, Settings, WorkerConfig, WorkerPool
 from longshore._runtime import probing
 from longshore.events import AnyEvent
 from longshore.hookspecs import hookimpl
@@ -115,13 +115,12 @@ async def test_a_probe_that_gives_nothing_is_a_reason(
     """One whose readings have been missing for long is named."""
     monkeypatch.setattr(probing, "_SILENT_S", 0.05)
     async with open_pool() as pool:
-        silent = probing.Probing({"mute": Mute()}, tuple)
-        monkeypatch.setattr(pool, "_probing", silent)
-        silent.start()
+        silent = ResourceMonitor(None, 0.01, {"mute": Mute()})
+        monkeypatch.setattr(pool._measuring, "monitor", silent)
+        await silent.start()
         await eventually(lambda: not pool.health().checks["probes"], "the probe to be missed")
         assert pool.health().reasons == ("probe mute gives no readings",)
-        silent.stop()
-        silent.join(5)
+        await silent.stop()
 
 
 async def test_an_executor_without_workers_is_a_reason(open_pool: Opener) -> None:

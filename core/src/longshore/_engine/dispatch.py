@@ -13,6 +13,10 @@ from heapq import heapify, heappop, heapreplace
 
 from longshore._engine.lanes import AGING_S, Gate, Lane, LaneKey, lane_key, standing
 from longshore._engine.ledger import Ledger
+from longshore._engine.messages import Measured
+from longshore._engine.pressure import Pressure
+from longshore.events import Happened
+from longshore.records import Load
 from longshore.task import Attempt, Priority, TaskSpec
 
 AHEAD_S = 0.004
@@ -23,6 +27,7 @@ WINDOW_MOST = 2048
 _SMOOTHING = 0.3
 _GATES_MOST = 1024
 _LAST = (len(Priority), 0.0, 0)
+_ALL = len(Priority)  # above every level: none is parked
 
 
 class Place:
@@ -83,19 +88,25 @@ class Dispatch:
         "_exact",
         "_gates",
         "_lanes",
+        "_most",
+        "_parks_from",
         "_places",
+        "_pressure",
         "_scarce",
         "_tidy_at",
         "cap",
         "held",
         "ledger",
         "opens_at",
+        "parked",
+        "parks",
         "queued",
     )
 
     def __init__(self, cap: int, capacity: Mapping[str, float]) -> None:
         """Let at most `cap` tasks run at once over all places, lending at most `capacity`."""
-        self.cap = cap
+        self.cap = self._most = cap
+        self._pressure = Pressure(cap)
         self.ledger = Ledger(capacity)
         self._places: dict[str, Place] = {}
         self._lanes: dict[LaneKey, Lane] = {}
@@ -110,11 +121,51 @@ class Dispatch:
         """Why something that waits was not started last time, though a worker was free."""
         self.opens_at: float | None = None
         """When a rate limit lets the next task start, if one held something back."""
+        self.parks = False
+        """Whether LOW and BACKGROUND wait for as long as anything more urgent does."""
+        self.parked = False
+        """Whether some of theirs had to wait for that last time."""
+        self._parks_from = _ALL
 
     def up(self, executor: str, slots: int, runs_ahead: bool) -> None:
         """Set how many workers an executor has."""
         self._place(executor).up(slots, runs_ahead)
-        self._scarce = sum(place.slots for place in self._places.values()) > self.cap
+        self._scarce = self._workers() > self.cap
+
+    def measure(self, measured: Measured, now: float, ended: int) -> list[Happened]:
+        """Decide by what was measured from now on; return the warnings. `ended` counts the attempts that ended."""
+        moved = self._pressure.take(measured, now, busy=self._busy(), workers=self._workers(), ended=ended)
+        self._press(measured.loads)
+        return moved
+
+    @property
+    def measured_until(self) -> float | None:
+        """When what was measured is too old to count."""
+        return self._pressure.until
+
+    def forget_measures(self) -> list[Happened]:
+        """Decide without what was measured; return the warnings that end with it."""
+        moved = self._pressure.release()
+        self._pressure = Pressure(self._most)
+        self._press({})
+        return moved
+
+    def _press(self, loads: Mapping[str, Load]) -> None:
+        self.cap, self.parks = self._pressure.cap, self._pressure.presses
+        self._scarce = self._workers() > self.cap
+        self.ledger.measure(loads)
+        self.ledger.closed = self._pressure.closed()
+
+    def held_because(self) -> str | None:
+        """Return why something that waits is not started, though a worker is free or would be; from any thread."""
+        by_pressure = self.parked or self._busy() >= self.cap
+        return (by_pressure and self._pressure.says) or self.held
+
+    def _workers(self) -> int:
+        return sum(place.slots for place in self._places.values())
+
+    def _busy(self) -> int:
+        return sum(map(Place.busy, list(self._places.values())))
 
     def queue(self, spec: TaskSpec, attempts: Sequence[Attempt]) -> None:
         """Let attempts of one spec wait, behind those of their priority."""
@@ -176,7 +227,7 @@ class Dispatch:
         if place.busy() >= place.slots:
             return f"{place.slots} of {place.slots} workers of {place.name} are busy"
         if sum(other.busy() for other in self._places.values()) >= self.cap:
-            return f"{self.cap} tasks run, as many as max_concurrent_tasks allows"
+            return self._pressure.says or f"{self.cap} tasks run, as many as max_concurrent_tasks allows"
         return None
 
     def ended(self, executor: str, count: int, ran_s: float) -> None:
@@ -208,9 +259,21 @@ class Dispatch:
                 self._tidy_at = max(_GATES_MOST, 2 * len(self._gates))
 
     def start(self, now: float) -> Iterator[tuple[str, list[Attempt]]]:
-        """Choose what starts; yield it by executor."""
+        """Choose what starts; yield it by executor, which may be named twice."""
         self.held = None
         self.opens_at = None
+        self.parked = False
+        if self.parks:
+            self._parks_from = Priority.LOW
+            yield from self._start(now)
+            self._parks_from = _ALL
+            if any(place.best(now)[0] < Priority.LOW for place in self._places.values()):
+                lanes = [lane for place in self._places.values() for lane in place.lanes]
+                self.parked = any(any(lane.queues[Priority.LOW :]) for lane in lanes)
+                return
+        yield from self._start(now)
+
+    def _start(self, now: float) -> Iterator[tuple[str, list[Attempt]]]:
         places: Iterable[Place] = self._places.values()
         if self._scarce:
             places = [place for place in places if place.waits()]
@@ -251,7 +314,7 @@ class Dispatch:
     def _choose(self, place: Place, free: int, unused: int, now: float, attempts: list[Attempt]) -> None:
         """Take up to `free` attempts in order; of exact lanes only as many as there are unused workers."""
         lanes = place.lanes
-        if len(lanes) == 1 and not lanes[0].exact:
+        if len(lanes) == 1 and not lanes[0].exact and self._parks_from == _ALL:
             priority = lanes[0].only_priority()
             if priority is not None:
                 attempts.extend(lanes[0].take(priority, free))
@@ -260,7 +323,7 @@ class Dispatch:
         kept: set[str] = set()
         ranked = [(*rank, index) for index, lane in enumerate(lanes) if (rank := lane.best(now)) is not None]
         heapify(ranked)
-        while ranked and len(attempts) < free:
+        while ranked and len(attempts) < free and ranked[0][0] < self._parks_from:
             _, queued_at, priority, index = ranked[0]
             lane = lanes[index]
             if lane.exact:
@@ -296,13 +359,19 @@ class Dispatch:
             self.held = f"at most {gate.rate:g} of {gate.name} a second"
             self.opens_at = opens if self.opens_at is None else min(self.opens_at, opens)
             return False
-        if kept.isdisjoint(lane.amounts) and self.ledger.fits(lane.amounts):
+        lacks = self.ledger.lacks(lane.amounts)
+        if lacks is not None and self._is_idle() and self.ledger.fits_alone(lane.amounts):
+            lacks = None  # others use what it lacks, and nothing here will give it back
+        if lacks is None and kept.isdisjoint(lane.amounts):
             return True
         wanted = ", ".join(f"{name} {amount:g}" for name, amount in lane.amounts.items())
-        self.held = f"waiting for {wanted}: all of it is lent to running tasks"
+        self.held = f"waiting for {wanted}: {lacks or 'it is kept for a task that has waited longer'}"
         if waited_s >= AGING_S and self.ledger.never(lane.amounts) is None:
             kept.update(lane.amounts)
         return False
+
+    def _is_idle(self) -> bool:
+        return not self._exact and not any(place.held for place in self._places.values())
 
     def _place(self, executor: str) -> Place:
         place = self._places.get(executor)

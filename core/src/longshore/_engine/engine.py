@@ -12,6 +12,7 @@ from typing import assert_never
 from msgspec import Struct
 
 from longshore._engine.dispatch import Dispatch
+from longshore._engine.ledger import Shortage
 from longshore._engine.messages import (
     Abort,
     Cancel,
@@ -21,6 +22,7 @@ from longshore._engine.messages import (
     Drain,
     ExecutorUp,
     Grant,
+    Measured,
     Pause,
     Refuse,
     Reported,
@@ -107,9 +109,23 @@ class Engine:
         """Return why these resources can never be lent, None when they can."""
         return self._dispatch.ledger.never(resources.amounts()) if resources is not None else None
 
+    def shortage(self, resources: Resources | None) -> Shortage | None:
+        """Return, in numbers, what of these resources there can never be enough of; None when there can."""
+        return self._dispatch.ledger.shortage(resources.amounts()) if resources is not None else None
+
     def lacks(self, resources: Resources | None) -> str | None:
-        """Return why these resources can't be lent now, None when they can."""
+        """Return why these resources can't be lent now, None when they can; what is measured counts, and once."""
         return self._dispatch.ledger.lacks(resources.amounts()) if resources is not None else None
+
+    @property
+    def concurrency(self) -> int:
+        """How many tasks may run at once just now, with the machine as it was measured."""
+        return self._dispatch.cap
+
+    @property
+    def parks(self) -> bool:
+        """Whether the least urgent wait for all others, because the machine is short of something."""
+        return self._dispatch.parks
 
     def state(self, task_id: str) -> TaskState | None:
         """Return where an accepted task is, None when it has ended or is unknown; for a queued one it looks at all."""
@@ -162,12 +178,15 @@ class Engine:
         """Return in plain words why waiting tasks are not started; None when none waits or workers are busy."""
         if not any(self._dispatch.queued):
             return None
-        return "paused" if self._paused else self._dispatch.held
+        if self._paused:
+            return "paused"
+        return self._dispatch.held_because()
 
     def next_due(self, now: float) -> float | None:
         """Return when the engine wants to be called even if nothing happens; None for never."""
         opens = None if self._paused else self._dispatch.opens_at
-        times = [time for time in (self._due.first, self._expiring.first, opens) if time is not None]
+        dues = (self._due.first, self._expiring.first, opens, self._dispatch.measured_until)
+        times = [time for time in dues if time is not None]
         return min(times) if times else None
 
     def snapshot(self) -> EngineSnapshot:
@@ -207,6 +226,9 @@ class Engine:
                     self._dispatch.up(stimulus.executor, stimulus.slots, stimulus.runs_ahead)
                 case Grant():
                     self._dispatch.ledger.capacity = dict(stimulus.capacity)
+                case Measured():
+                    ended = sum(self._ended.values()) + self._retried
+                    out += map(Tell, self._dispatch.measure(stimulus, now, ended))
                 case Pause() | Unpause():
                     self._paused = isinstance(stimulus, Pause)
                 case Drain():
@@ -220,6 +242,8 @@ class Engine:
                     assert_never(stimulus)
         if self._due or self._expiring:
             self._clock(now, out)
+        if (until := self._dispatch.measured_until) is not None and until <= now:
+            out += map(Tell, self._dispatch.forget_measures())
         if not self._paused:
             self._start(now, out)
         return out

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct
 
 from longshore.events import EventBatch
+from longshore.records import Load
 from longshore.task import Attempt, Outcome, Task, TaskSpec
 
 # ---- stimuli: what has happened
@@ -59,6 +60,15 @@ class Grant(Struct, frozen=True):
     capacity: Mapping[str, float]
 
 
+class Measured(Struct, frozen=True):
+    """How far the machine is used now; counts for `valid_s` seconds, unless something newer comes."""
+
+    loads: Mapping[str, Load]
+    valid_s: float = 10.0
+    closed: str | None = None
+    """Why nothing may start whatever was measured; None when nobody says so."""
+
+
 class Pause(Struct, frozen=True):
     """Start nothing until Unpause."""
 
@@ -81,7 +91,7 @@ class Tick(Struct, frozen=True):
     """Time has passed, nothing else."""
 
 
-Stimulus = Submit | Dismiss | Reported | Cancel | ExecutorUp | Grant | Pause | Unpause | Drain | Abort | Tick
+Stimulus = Submit | Dismiss | Reported | Cancel | ExecutorUp | Grant | Measured | Pause | Unpause | Drain | Abort | Tick
 
 # ---- commands: what to do next
 

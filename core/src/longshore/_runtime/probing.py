@@ -20,15 +20,30 @@ _PERIOD_LEAST_S = 0.001  # so that no probe takes a core
 class Probing:
     """The newest readings of some probes. One daemon thread each: one that hangs keeps nobody but itself."""
 
-    def __init__(self, probes: Mapping[str, Probe], pids: Callable[[], Sequence[int]]) -> None:
-        """Take probes by name; `pids` names the worker processes to account for."""
+    def __init__(
+        self,
+        probes: Mapping[str, Probe],
+        pids: Callable[[], Sequence[int]],
+        *,
+        period_s: float | None = None,
+        told: Callable[[str], None] = lambda name: None,
+    ) -> None:
+        """Take probes by name; `pids` names the worker processes to account for.
+
+        Each is read every `period_s` seconds, None: as often as it says itself. `told` hears on the probe's thread of
+        each reading, by the probe's name.
+        """
         self._probes = probes
         self._pids = pids
+        self._period_s = period_s
+        self._told = told
         self._readings: dict[str, Reading] = {}
         self._heard_s: dict[str, float] = {}  # when each last gave a reading, or began
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._periods_s: dict[str, float] = {}
         self.errors = 0
+        self.last_error: str | None = None
 
     def start(self) -> None:
         """Begin to read."""
@@ -39,6 +54,11 @@ class Probing:
             )
             self._threads.append(thread)
             thread.start()
+
+    @property
+    def longest_s(self) -> float:
+        """The longest time between two readings of one probe."""
+        return max(self._periods_s.values(), default=_PERIOD_S)
 
     def stop(self) -> None:
         """Read no more; a probe that is inside a reading is left to itself."""
@@ -59,23 +79,28 @@ class Probing:
 
     def silent(self) -> Sequence[str]:
         """Return the probes that have given no reading for long."""
-        since_s = time.monotonic() - _SILENT_S
+        since_s = time.monotonic() - max(_SILENT_S, 3.0 * self.longest_s)
         return [name for name, heard_s in list(self._heard_s.items()) if heard_s < since_s]
 
     def _read(self, name: str, probe: Probe) -> None:
-        failed, period_s = 0, _PERIOD_S
+        failed, period_s = 0, self._period_s or _PERIOD_S
         while not self._stop.is_set():
+            due = time.monotonic()
             try:
-                period_s = float(probe.period_s)
+                if self._period_s is None:
+                    period_s = float(probe.period_s)
+                self._periods_s[name] = period_s
                 reading = probe.read(ReadRequest(self._pids()))
                 if not isinstance(reading, Reading):
                     raise TypeError(f"read() gave {type(reading).__name__} where a Reading was due")
                 self._readings[name] = reading
                 self._heard_s[name] = time.monotonic()
+                self._told(name)
                 failed = 0
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and reading goes on
                 self.errors += 1
+                self.last_error = f"{type(error).__name__}: {error}"
                 failed += 1
                 if failed <= _QUIET_AFTER:
                     _log.warning("probe %s could not read: %s: %s", name, type(error).__name__, error)
-            self._stop.wait(max(_PERIOD_LEAST_S, period_s))
+            self._stop.wait(max(_PERIOD_LEAST_S, due + period_s - time.monotonic()))

@@ -20,6 +20,7 @@ from longshore._engine.messages import (
     Drain,
     ExecutorUp,
     Grant,
+    Measured,
     Pause,
     Refuse,
     Reported,
@@ -56,6 +57,7 @@ class EngineLaws:
         self.refused: set[str] = set()
         self._capacity_before = self.model.capacity
         self._reported: dict[str, Outcome] = {}
+        self._started: list[Known] = []
         self._cancelling: set[str] = set()
         self._dismissed: dict[str, Outcome] = {}
         self._late = self._order = 0
@@ -74,6 +76,8 @@ class EngineLaws:
         for stimulus in stimuli:
             self._told(stimulus)
         commands = self.engine.handle(stimuli, now)
+        self.model.cap = self.engine.concurrency
+        self._started = []
         for command in commands:
             self._done(command)
         self._fall_due()
@@ -100,6 +104,9 @@ class EngineLaws:
                 self._excused = self._excused or self.model.in_use() > self.engine.config.max_concurrent_tasks
             case Grant():
                 self.model.capacity = dict(stimulus.capacity)
+            case Measured():
+                lendable = {name: load.lendable for name, load in stimulus.loads.items() if load.lendable is not None}
+                self.model.capacity = {**self.model.capacity, **lendable}
             case Pause() | Unpause():
                 self._paused = isinstance(stimulus, Pause)
             case Drain() | Abort():
@@ -191,6 +198,7 @@ class EngineLaws:
         self._move(known, TaskState.PROCESSING)
         known.number = attempt.number
         self.model.held[executor][name] = attempt
+        self._started.append(known)
 
     def _settle(self, spec: TaskSpec, outcome: Outcome) -> None:
         name = outcome.task_id
@@ -273,8 +281,23 @@ class EngineLaws:
         due = self.engine.next_due(self.now)
         self._law(due is None or due > self.now, "the engine wants to be called later, not now")
         self._check_counts()
+        self._check_pressed()
         if not self._paused:
             self._check_no_idling()
+
+    def _check_pressed(self) -> None:
+        """On a short machine nothing starts past the cap, and what is least urgent only when it waits alone."""
+        most = self.engine.config.max_concurrent_tasks
+        self._law(0 <= self.model.cap <= most, "the cap only ever lowers max_concurrent_tasks", str(self.model.cap))
+        if self._started and self.model.cap < most:
+            self._law(self.model.in_use() <= self.model.cap, "nothing starts past the cap of a short machine")
+        for known in self._started if self.engine.parks else ():
+            urgent = known.rank(self.now)[0] < Priority.LOW
+            self._law(urgent or not self._urgent_wait(), "the least urgent are parked first", known.task.task_id)
+
+    def _urgent_wait(self) -> bool:
+        waiting = (known for known in self.model.live() if known.state is TaskState.QUEUED)
+        return any(known.rank(self.now)[0] < Priority.LOW for known in waiting)
 
     def _check_counts(self) -> None:
         counts, snapshot = self._fold.counts(), self.engine.snapshot()
@@ -289,7 +312,9 @@ class EngineLaws:
         """A free worker and a task that could use it are never left together."""
         waiting = [known for known in self.model.live() if known.state is TaskState.QUEUED]
         for known in waiting:
-            if self.model.free(known.spec.executor) <= 0:
+            if self.model.free(known.spec.executor) <= 0 or self.engine.lacks(known.spec.resources) is not None:
+                continue
+            if self.engine.parks and known.rank(self.now)[0] >= Priority.LOW and self._urgent_wait():
                 continue
             wanted_too = any(other is not known and self._vies(other, known) for other in waiting)
             if known.plain or (self.model.gate_is_open(known) and self.model.fits(known) and not wanted_too):

@@ -62,6 +62,8 @@ class EngineModel:
         self.held: dict[str, dict[str, Attempt]] = defaultdict(dict)
         self.slots: dict[str, int] = {}
         self.capacity: Mapping[str, float] = dict(config.capacity)
+        self.cap = config.max_concurrent_tasks
+        """How many tasks may run at once as the engine has it, with the machine as it was measured."""
 
     def running(self) -> list[Attempt]:
         """Return the attempts that executors hold, oldest first in each."""
@@ -95,7 +97,7 @@ class EngineModel:
     def free(self, executor: str) -> int:
         slots, held = self.slots.get(executor, 0), len(self.held[executor])
         others = self.in_use() - min(held, slots)
-        return min(slots, self.config.max_concurrent_tasks - others) - held
+        return min(slots, self.cap - others) - held
 
     def gate_is_open(self, known: Known) -> bool:
         limit = known.spec.concurrent_limit

@@ -29,6 +29,10 @@ class ScriptedProbe:
         self.requests: list[ReadRequest] = []
         """What was asked, in order."""
 
+    def then(self, reading: Reading | Exception) -> None:
+        """Give this from now on; from any thread."""
+        self._script = [reading]
+
     @property
     def resources(self) -> Sequence[str]:
         """The keys it reads."""
@@ -43,7 +47,8 @@ class ScriptedProbe:
     def read(self, request: ReadRequest) -> Reading:
         """Return the next reading, or raise it where it is an exception."""
         self.requests.append(request)
-        reading = self._script[min(len(self.requests), len(self._script)) - 1]
+        script = self._script
+        reading = script[min(len(self.requests), len(script)) - 1]
         if isinstance(reading, Exception):
             raise reading
         return reading

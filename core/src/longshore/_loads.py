@@ -1,0 +1,142 @@
+"""Between units: what probes read becomes loads in the units of the limits; what a pipeline needs, shares of a host."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from longshore._limits import ResourceLimits, ResourceType
+from longshore.records import Load, Usage
+
+GPU_MEMORY = "gpu_memory"
+KNOWN = (*map(str, ResourceType), GPU_MEMORY)
+_CORES = (0.1, 16.0)
+_MEMORY_MB = (128.0, 65536.0)
+_GPU_MEMORY_LEAST_MB = 512.0
+
+
+def limit_of(limits: ResourceLimits, name: str) -> float:
+    """Return the limit of a resource in its own unit, infinity where there is none."""
+    if name != GPU_MEMORY:
+        return limits.get_limit(name)
+    return math.inf if limits.max_gpu_memory_mb is None else float(limits.max_gpu_memory_mb)
+
+
+def warning_of(limits: ResourceLimits, name: str) -> float:
+    """Return the level to warn at."""
+    return limits.get_warning_threshold(name) if name != GPU_MEMORY else limit_of(limits, name) * 0.8
+
+
+def amounts_of(required: Mapping[ResourceType | str, float]) -> dict[str, float]:
+    """Return what is required by plain names; ValueError for one that has no limits, or an amount below 0."""
+    for name, amount in required.items():
+        if str(name) not in KNOWN:
+            raise ValueError(f"unknown resource {str(name)!r}; there are {', '.join(KNOWN)}")
+        if not 0 <= amount < math.inf:
+            raise ValueError(f"{name} is a finite amount of at least 0, not {amount!r}")
+    return {str(name): amount for name, amount in required.items()}
+
+
+def loads_of(usage: Mapping[str, Usage], limits: ResourceLimits) -> dict[str, Load]:
+    """Return the load of each resource that was read: percent of cpu, memory and gpu, MB/s of I/O, MB of GPU memory."""
+    loads: dict[str, Load] = {}
+    for name in ("cpu", "memory"):
+        one = usage.get(name)
+        if one is not None and one.capacity:
+            loads[name] = _percent(name, one, one.capacity, limits)
+    for name in ("disk_io", "network_io"):
+        both = [one for key, one in usage.items() if key.startswith(f"{name}.")]
+        if both:
+            loads[name] = _load(name, both, limits, "MB/s")
+    devices = [one for key, one in usage.items() if key.startswith("gpu.")]
+    if devices:
+        mean = sum(one.used for one in devices) / len(devices)
+        limit, warning = limit_of(limits, "gpu"), warning_of(limits, "gpu")
+        loads["gpu"] = Load(mean, limit, warning, lendable=float(len(devices)), per_unit=0.0)
+    memories = [one for key, one in usage.items() if key.startswith(f"{GPU_MEMORY}.")]
+    if memories:
+        there = sum(one.capacity or math.inf for one in memories)
+        loads[GPU_MEMORY] = _load(GPU_MEMORY, memories, limits, "MB", there)
+    return loads
+
+
+def _percent(name: str, one: Usage, capacity: float, limits: ResourceLimits) -> Load:
+    limit, per_unit = limit_of(limits, name), capacity / 100.0
+    own = None if one.own is None else one.own / per_unit
+    used = min(100.0, one.used / per_unit)  # over a short time the clocks of kernel and probe differ a little
+    return Load(used, limit, warning_of(limits, name), own, "%", limit * per_unit, per_unit)
+
+
+def _load(name: str, parts: Iterable[Usage], limits: ResourceLimits, unit: str, there: float = math.inf) -> Load:
+    limit, owns = limit_of(limits, name), [part.own for part in parts]
+    own = None if None in owns else sum(own for own in owns if own is not None)
+    lendable = min(limit, there)
+    return Load(
+        sum(part.used for part in parts),
+        limit,
+        warning_of(limits, name),
+        own,
+        unit,
+        lendable if lendable < math.inf else None,
+    )
+
+
+def host_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def host_memory_mb() -> float:
+    """Return the machine's memory; 0 where the system does not say."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6 if hasattr(os, "sysconf") else 0.0
+
+
+class HostSize(NamedTuple):
+    """How many cores a host has, and how much memory in MB (10**6 bytes)."""
+
+    cores: float
+    memory_mb: float
+
+    @classmethod
+    def here(cls) -> HostSize:
+        """Return this machine's: the cores this process may use; memory is infinite where nobody can say."""
+        return cls(host_cores(), host_memory_mb() or math.inf)
+
+
+def required_share(
+    *,
+    cpu_cores: float | None = None,
+    memory_mb: float | None = None,
+    gpu_required: bool = False,
+    gpu_memory_mb: float | None = None,
+    host: HostSize | None = None,
+) -> dict[str, float]:
+    """Return what a pipeline needs in the units of the limits, as `ResourceMonitor.check_availability` takes it.
+
+    One core of four is 25 % of cpu. `cpu_cores` is 0.1 to 16, `memory_mb` 128 to 65536, `gpu_memory_mb` at least 512;
+    ValueError names what is not. A GPU that is required has to be there and below its limit, whatever share of it will
+    be used. `host` is the machine to measure against, None this one.
+    """
+    size = host or HostSize.here()
+    share: dict[str, float] = {}
+    if cpu_cores is not None:
+        share["cpu"] = _bounded("cpu_cores", cpu_cores, *_CORES) / size.cores * 100.0
+    if memory_mb is not None:
+        share["memory"] = _bounded("memory_mb", memory_mb, *_MEMORY_MB) / size.memory_mb * 100.0
+    if gpu_required or gpu_memory_mb is not None:
+        share["gpu"] = 0.0
+    if gpu_memory_mb is not None:
+        share[GPU_MEMORY] = _bounded("gpu_memory_mb", gpu_memory_mb, _GPU_MEMORY_LEAST_MB, math.inf)
+    return share
+
+
+def _bounded(name: str, value: float, least: float, most: float) -> float:
+    if isinstance(value, bool) or not (least <= value <= most and value < math.inf):
+        bounds = f"{least:g} to {most:g}" if most < math.inf else f"at least {least:g}"
+        raise ValueError(f"{name} is {bounds}, not {value!r}")
+    return float(value)
+
+
+__all__ = ["HostSize", "required_share"]

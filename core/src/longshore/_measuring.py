@@ -1,0 +1,202 @@
+"""What a pool knows of the machine: its monitor, whose loads go to the engine; also a monitor that somebody else wrote.
+
+Loads come on the probes' threads and are handed to the driver, so that measuring keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from longshore._engine.messages import Measured
+from longshore._limits import ResourceLimits
+from longshore._loads import HostSize
+from longshore._runtime.driver import Driver
+from longshore.monitor import ResourceMonitor
+from longshore.records import Load, Reading, ReadRequest, TaskCounts, Usage
+
+_FIRST_S = 2.0  # what the first reading of a GPU may take, before tasks that want one are refused
+_ANSWER_S = 5.0  # what a coroutine of somebody else's monitor may take
+
+
+class ForeignMonitor:
+    """Anything with `current_usage` or `check_availability`, sync or async, as a probe; what it raises is counted.
+
+    `current_usage` maps resources to use, in the units of the limits. While `check_availability({})` says no, nothing
+    starts. Coroutines run on the pool's loop, all else on a thread of its own.
+    """
+
+    resources: Sequence[str] = ()
+
+    def __init__(self, target: object) -> None:
+        """Adapt `target`; TypeError if it has neither."""
+        known = ("current_usage", "check_availability")
+        if not any(inspect.getattr_static(target, name, None) for name in known):
+            raise TypeError(f"{type(target).__name__} is no resource monitor: it has neither {' nor '.join(known)}")
+        self._target = target
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._begun = False
+        self.errors = 0
+        self.last_error: str | None = None
+        self.closed: str | None = None
+        """Why it lets nothing start, if it says so."""
+
+    @property
+    def period_s(self) -> float:
+        """Seconds between two questions."""
+        interval = inspect.getattr_static(self._target, "check_interval", None)
+        return interval if isinstance(interval, int | float) and interval > 0 else 1.0
+
+    @property
+    def limits(self) -> ResourceLimits | None:
+        """Its own limits, where it has them."""
+        limits = inspect.getattr_static(self._target, "limits", None)
+        return limits if isinstance(limits, ResourceLimits) else None
+
+    async def start(self) -> None:
+        """Start it, unless it says that it runs."""
+        self._loop = asyncio.get_running_loop()
+        if inspect.getattr_static(self._target, "running", False) is not True:
+            self._begun = await self._call("start")
+
+    async def stop(self) -> None:
+        """Stop it, if it was started here."""
+        if self._begun:
+            self._begun = False
+            await self._call("stop")
+
+    async def _call(self, name: str) -> bool:
+        method = getattr(self._target, name, None)
+        if method is None:
+            return False
+        try:
+            made = method()
+            if inspect.isawaitable(made):
+                await asyncio.wait_for(made, _ANSWER_S)
+        except Exception as error:  # noqa: BLE001 - it is not ours, and never changes an outcome
+            self.errors += 1
+            self.last_error = f"{name}: {type(error).__name__}: {error}"
+        return True
+
+    def read(self, request: ReadRequest) -> Reading:
+        """Ask it once."""
+        used = self._ask("current_usage")
+        check = getattr(self._target, "check_availability", None)
+        answer = self._answer(check({})) if check is not None else True
+        available, reason = answer[:2] if isinstance(answer, tuple) else (answer, None)
+        self.closed = None if available else str(reason or "the resource monitor says that nothing is available")
+        return Reading(datetime.now(UTC), _readings(used) if isinstance(used, Mapping) else {})
+
+    def _ask(self, name: str) -> Any:  # Any: whatever it gives
+        asked = getattr(self._target, name, None)
+        return self._answer(asked() if callable(asked) else asked)
+
+    def _answer(self, given: Any) -> Any:  # Any: whatever it gives
+        if not inspect.isawaitable(given) or isinstance(given, tuple):
+            return given
+        assert self._loop is not None, "it is asked between start and stop"
+        return asyncio.run_coroutine_threadsafe(_await(given), self._loop).result(_ANSWER_S)
+
+
+class Measuring:
+    """The monitor of one run, started unless it ran before; only what was started here is stopped."""
+
+    def __init__(self, monitor: ResourceMonitor, foreign: ForeignMonitor | None) -> None:
+        """Take a monitor, and whose answers it measures, if they are somebody else's."""
+        self.monitor = monitor
+        self._foreign = foreign
+        self._driver: Driver | None = None
+        self._pids: Callable[[], Sequence[int]] = list
+        self._counts: Callable[[], TaskCounts] = TaskCounts
+        self._starts = False
+        self._gpu_seen = asyncio.Event()
+
+    def join(self, driver: Driver, pids: Callable[[], Sequence[int]], counts: Callable[[], TaskCounts]) -> None:
+        """Tell `driver` what is measured from the start on, with the workers and counts of its pool."""
+        self._driver, self._pids, self._counts = driver, pids, counts
+
+    async def start(self) -> None:
+        """Begin to measure; return when GPUs were read, where there is a probe for them."""
+        if self._foreign is not None:
+            await self._foreign.start()
+        self.monitor.attach(self)
+        self._starts = not self.monitor.running
+        if self._starts:
+            await self.monitor.start()
+        elif self.monitor.loads:
+            self.measured(self.monitor.loads, self.monitor.valid_s)
+        if any(name.startswith("gpu") for name in self.monitor.resources):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._gpu_seen.wait(), _FIRST_S)
+
+    async def stop(self) -> None:
+        """Tell no more, and stop what was started here."""
+        self.monitor.detach(self)
+        if self._starts:
+            await self.monitor.stop()
+        if self._foreign is not None:
+            await self._foreign.stop()
+
+    def notes(self) -> list[str]:
+        """Return a line for people on readings that failed, and on limits that nothing is measured for."""
+        errors = self.monitor.errors + (self._foreign.errors if self._foreign is not None else 0)
+        last = self.monitor.last_error or (self._foreign.last_error if self._foreign is not None else None)
+        notes = [f"measuring the machine failed {errors} times; the last: {last}"] if errors else []
+        unmeasured = [name for name in self.monitor.unavailable if name not in ("cpu", "memory")]
+        return notes + [f"{name} is unavailable: nothing measures it, so its limit did nothing" for name in unmeasured]
+
+    # ---- on the probes' threads
+
+    def pids(self) -> Sequence[int]:
+        """Return the processes of the pool's workers."""
+        return self._pids()
+
+    def counts(self) -> tuple[int, int]:
+        """Return how many tasks run and are queued."""
+        counts = self._counts()
+        return counts.running, counts.queued
+
+    def measured(self, loads: Mapping[str, Load], valid_s: float) -> None:
+        """Hand the newest loads to the driver."""
+        driver, closed = self._driver, self._foreign.closed if self._foreign is not None else None
+        if driver is None:
+            return
+
+        def tell() -> None:
+            driver.stimulate(Measured(loads, valid_s, closed))
+            if "gpu" in loads:
+                self._gpu_seen.set()
+
+        driver.inject(tell)
+
+
+def monitor_of(given: object, limits: ResourceLimits) -> tuple[ResourceMonitor, ForeignMonitor | None]:
+    """Return a monitor of ours for what a pool was given; TypeError if that is none."""
+    if isinstance(given, ResourceMonitor):
+        return given, None
+    foreign = ForeignMonitor(given)
+    return ResourceMonitor(foreign.limits or limits, None, {type(given).__name__: foreign}), foreign
+
+
+def _readings(used: Mapping[object, object]) -> dict[str, Usage]:
+    """Return use in the units of the limits as a probe would have read it."""
+    host = HostSize.here()
+    readings: dict[str, Usage] = {}
+    for key, value in used.items():
+        name, amount = str(getattr(key, "value", key)), float(value)  # type: ignore[arg-type]  # checked by float itself
+        if name in ("cpu", "memory"):
+            there = host.cores if name == "cpu" else host.memory_mb
+            readings[name] = Usage(amount / 100.0 * there, there)
+        elif name == "gpu":
+            readings["gpu.0"] = Usage(amount, 100.0)
+        elif name in ("disk_io", "network_io"):
+            readings[f"{name}.all"] = Usage(amount)
+    return readings
+
+
+async def _await(given: Awaitable[Any]) -> Any:  # Any: whatever it gives
+    return await given
