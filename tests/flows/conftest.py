@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -15,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import psutil
 import pytest
 from longshore import (
     Outcome,
@@ -289,3 +292,41 @@ def eventually() -> Callable[[Callable[[], object], str], Awaitable[None]]:
             await asyncio.sleep(0.005)
 
     return wait
+
+
+class Held:
+    """What this process holds: threads, tasks of the running loop, children and open files."""
+
+    def __init__(self) -> None:
+        self.threads = set(threading.enumerate())
+        self.tasks = asyncio.all_tasks()
+        self.children = {child.pid for child in psutil.Process().children(recursive=True)}
+        self.files = self._files()
+
+    @staticmethod
+    def _files() -> int:
+        return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
+
+    def more(self) -> dict[str, Any]:
+        """Return what there is now beyond that; threads of the loop's own default pool are not ours."""
+        gc.collect()
+        grown = {
+            "threads": {t.name for t in set(threading.enumerate()) - self.threads if not t.name.startswith("asyncio_")},
+            "tasks": {repr(task) for task in asyncio.all_tasks() - self.tasks},
+            "children": {child.pid for child in psutil.Process().children(recursive=True)} - self.children,
+            "files": max(0, self._files() - self.files),
+        }
+        return {name: what for name, what in grown.items() if what}
+
+    async def again(self) -> None:
+        """Hold no more than then, at once or in the moment a thread takes to end."""
+        give_up = time.monotonic() + 3.0
+        while (more := self.more()) and time.monotonic() < give_up:
+            await asyncio.sleep(0.01)
+        assert not more
+
+
+@pytest.fixture
+def holdings() -> type[Held]:
+    """Return what can be made to remember what this process holds, and compare with that later."""
+    return Held

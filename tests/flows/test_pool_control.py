@@ -29,7 +29,7 @@ from longshore import (
 from longshore.events import AnyEvent
 from longshore.testing import RecordingSink
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.coordination]
 
 DEADLINE_S = 20.0
 TERMINAL = ("task_completed", "task_failed", "task_cancelled")
@@ -131,7 +131,10 @@ async def test_control_resize(executor: str) -> None:
         for handle in handles:
             await handle
         pool.resize(executor, 1)
-        await eventually(lambda: len(pool.get_worker_stats()) == 1, "the others to go")
+        kind = "async" if executor == "asyncio" else "thread"
+        await eventually(
+            lambda: [worker.worker_type for worker in pool.get_worker_stats()].count(kind) == 1, "the others to go"
+        )
         assert pool.get_stats().completed_tasks == 3
         with pytest.raises(ValueError, match="at least 1"):
             pool.resize(executor, 0)

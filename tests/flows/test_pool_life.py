@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,7 +30,7 @@ from longshore import (
 from longshore.events import AnyEvent
 from longshore.testing import MemoryJournal, RecordingSink
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.lifecycle]
 
 DEADLINE_S = 20.0
 CLOSING_S = 2.0  # what stopping may take beyond its own time limit
@@ -110,38 +108,6 @@ async def _result(handle: Awaitable[object]) -> object:
         return error
 
 
-class Held:
-    """What this process holds: threads, tasks of the loop, children and open files."""
-
-    def __init__(self) -> None:
-        self.threads = set(threading.enumerate())
-        self.tasks = asyncio.all_tasks()
-        self.children = {child.pid for child in psutil.Process().children(recursive=True)}
-        self.files = self._files()
-
-    @staticmethod
-    def _files() -> int:
-        return len(os.listdir("/proc/self/fd")) if os.path.exists("/proc/self/fd") else 0
-
-    def more(self) -> dict[str, Any]:
-        """Return what there is now beyond that; threads of the loop's own default pool are not ours."""
-        gc.collect()
-        grown = {
-            "threads": {t.name for t in set(threading.enumerate()) - self.threads if not t.name.startswith("asyncio_")},
-            "tasks": {repr(task) for task in asyncio.all_tasks() - self.tasks},
-            "children": {child.pid for child in psutil.Process().children(recursive=True)} - self.children,
-            "files": max(0, self._files() - self.files),
-        }
-        return {name: what for name, what in grown.items() if what}
-
-    async def again(self) -> None:
-        """Hold no more than then, at once or in the moment a thread takes to end."""
-        give_up = time.monotonic() + 3.0
-        while (more := self.more()) and time.monotonic() < give_up:
-            await asyncio.sleep(0.01)
-        assert not more
-
-
 @asynccontextmanager
 async def released(folder: Path) -> AsyncIterator[None]:
     """Let what hangs in this folder go at the end."""
@@ -164,14 +130,14 @@ def test_life_constructing_is_cheap() -> None:
 
 @pytest.mark.requirement("req:C02", "req:C11")
 async def test_life_start_and_stop_twice() -> None:
-    """A second start or stop does nothing, and a stop before the start neither."""
+    """A second start or stop does nothing, not even beside the first, and a stop before the start neither."""
     sink = RecordingSink()
     pool = WorkerPool(settings=plain(), sinks=[sink])
     assert await pool.stop() is None
+    await asyncio.gather(pool.start(), pool.start())
+    first, workers = pool.run_id, len(pool.get_worker_stats())
     await pool.start()
-    first = pool.run_id
-    await pool.start()
-    assert pool.run_id == first
+    assert (pool.run_id, len(pool.get_worker_stats())) == (first, workers)
     assert await (await pool.submit(answer)) == 42
     summary = await pool.stop()
     assert summary is not None
@@ -213,7 +179,8 @@ async def test_life_restart() -> None:
                 assert await (await pool.submit(answer_async)) == 42
                 stats = pool.get_stats()
                 assert (stats.submitted_tasks, stats.completed_tasks) == (2, 2)
-                assert stats.total_workers <= pool.config.async_workers + pool.config.thread_workers
+                config = pool.config
+                assert stats.total_workers == config.async_workers + config.thread_workers + config.process_workers
                 runs.add(pool.run_id)
     assert len(runs) == 3
 
@@ -347,9 +314,9 @@ class ClosedJournal(MemoryJournal):
     ids=["sink", "sink-settings", "journal", "probe", "hook"],
 )
 @pytest.mark.requirement("req:C03")
-async def test_life_start_fails(wrong: dict[str, Any], kind: type[Exception]) -> None:
+async def test_life_start_fails(wrong: dict[str, Any], kind: type[Exception], holdings: Any) -> None:
     """A start that fails says why in our own words, and leaves nothing behind."""
-    held = Held()
+    held = holdings()
     pool = WorkerPool(settings=Settings.model_validate({"probes": (), **wrong}), sinks=[RecordingSink()])
     with pytest.raises(kind):
         await pool.start()
@@ -360,9 +327,9 @@ async def test_life_start_fails(wrong: dict[str, Any], kind: type[Exception]) ->
 
 
 @pytest.mark.requirement("req:C03")
-async def test_life_start_fails_with_its_journal() -> None:
+async def test_life_start_fails_with_its_journal(holdings: Any) -> None:
     """A journal that cannot be opened is a JournalError, and its thread ends; a later start may succeed."""
-    held = Held()
+    held = holdings()
     pool = WorkerPool(settings=plain(), journal=ClosedJournal(), sinks=[RecordingSink()])
     with pytest.raises(JournalError, match="the disk is gone"):
         await pool.start()
@@ -371,30 +338,12 @@ async def test_life_start_fails_with_its_journal() -> None:
 
 
 @pytest.mark.requirement("req:C03")
-async def test_life_unknown_executor() -> None:
+async def test_life_unknown_executor(holdings: Any) -> None:
     """An executor that is not installed is refused at submit, and the pool goes on."""
-    held = Held()
+    held = holdings()
     async with asyncio.timeout(DEADLINE_S), WorkerPool(settings=plain()) as pool:
         with pytest.raises(PluginError, match="steamboat"):
             await pool.options(executor="steamboat").submit(answer)
         assert await (await pool.submit(answer)) == 42
         assert pool.get_stats().submitted_tasks == 1
     await held.again()
-
-
-@pytest.mark.requirement("req:C07", "req:C16")
-async def test_life_leaves_nothing() -> None:
-    """After fifteen lives no thread, asyncio task, child process or open file is left."""
-    async with asyncio.timeout(DEADLINE_S):
-        await live_once()
-        held = Held()
-        for _ in range(15):
-            await live_once()
-        await held.again()
-
-
-async def live_once() -> None:
-    settings = Settings(workers=WorkerConfig(process_workers=1))
-    async with WorkerPool(settings=settings, journal=MemoryJournal(), sinks=[RecordingSink()]) as pool:
-        handles = [await pool.options(executor=executor).submit(abs, -42) for executor in ("threads", "processes")]
-        assert await ended(*handles, await pool.submit(answer_async)) == [42] * 3

@@ -30,7 +30,7 @@ from longshore import (
 )
 from longshore.testing import RecordingSink
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.submission]
 
 DEADLINE_S = 20.0
 

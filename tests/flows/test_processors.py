@@ -118,7 +118,7 @@ async def test_priority_orders_what_waits(processing: Any) -> None:
         ({"coroutine": True, "is_cpu_intensive": True}, "process"),
     ],
 )
-@pytest.mark.requirement("req:K01")
+@pytest.mark.requirement("req:E04", "req:K01")
 async def test_a_processor_runs_where_it_belongs(processing: Any, said: dict[str, Any], worker: str) -> None:
     """The executor it names; else processes for CPU work, asyncio for a coroutine, threads for what waits."""
     async with processing.pool_of(p=processing.kind(**said)) as pool:

@@ -60,7 +60,7 @@ async def test_a_document_that_will_not_do_fails_before_a_worker_is_taken(
     sink = RecordingSink()
     async with processing.pool_of(sink, p=processing.kind(Picky)) as pool:
         outcome = await processing.end_of(pool, **context)
-        assert pool.get_worker_stats() == []
+        assert {row.tasks_completed + row.tasks_failed for row in pool.get_worker_stats()} == {0}
         stats, counts = pool.get_stats(), pool.snapshot()
     assert outcome.error is not None
     assert (outcome.state, outcome.error.reason) == (TaskState.FAILED, reason)

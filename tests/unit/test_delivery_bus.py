@@ -17,7 +17,7 @@ from longshore._delivery import EventBus, ForeignBus
 from longshore.events import AnyEvent, Event, Happened, TasksSettled, TasksStarted, TasksSubmitted
 from longshore.task import Attempt, Outcome, Task, TaskSpec, TaskState
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.events]
 AT = datetime(2024, 1, 1, tzinfo=UTC)
 SPEC = TaskSpec(function=print, name="f", executor="threads")
 

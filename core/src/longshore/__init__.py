@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from longshore._runtime.stream import Stream as Stream
     from longshore._submit import Submitter as Submitter
     from longshore._track import track as track
+    from longshore.catalogue import CATALOGUE as CATALOGUE
+    from longshore.catalogue import EVENTS_VERSION as EVENTS_VERSION
+    from longshore.catalogue import events_schema as events_schema
     from longshore.errors import DocumentError as DocumentError
     from longshore.errors import JournalError as JournalError
     from longshore.errors import LongshoreError as LongshoreError
@@ -55,6 +58,8 @@ if TYPE_CHECKING:
     from longshore.records import RunSummary as RunSummary
     from longshore.records import TaskRecord as TaskRecord
     from longshore.records import WorkerStats as WorkerStats
+    from longshore.records import WorkerStatus as WorkerStatus
+    from longshore.records import WorkerType as WorkerType
     from longshore.settings import ResultLimits as ResultLimits
     from longshore.settings import Settings as Settings
     from longshore.settings import load_settings as load_settings
@@ -77,6 +82,7 @@ _ERRORS = (
     "QueueFull ResourceError ResourceUnavailable ResultNotReady SettingsError TaskCancelled TaskFailed TaskNotFound "
     "TaskTimeout WorkerDied"
 )
+_RECORDS = "Health PoolStats ResourceSnapshot RunSnapshot RunSummary TaskRecord WorkerStats WorkerStatus WorkerType"
 _HOMES = {
     "longshore._delivery": "EventBus",
     "longshore._limits": "ResourceLimits ResourceType WorkerConfig",
@@ -85,13 +91,14 @@ _HOMES = {
     "longshore._runtime.stream": "Stream",
     "longshore._submit": "Submitter",
     "longshore._track": "track",
+    "longshore.catalogue": "CATALOGUE EVENTS_VERSION events_schema",
     "longshore.errors": _ERRORS,
     "longshore.events": "Event",
     "longshore.monitor": "Availability ResourceMonitor",
     "longshore.pool": "WorkerPool",
     "longshore.processor": "ProcessorContext ProcessorHealth ProcessorMetadata ProcessorResult",
     "longshore.progress": "PipelineProgress ProgressTracker TaskProgress",
-    "longshore.records": "Health PoolStats ResourceSnapshot RunSnapshot RunSummary TaskRecord WorkerStats",
+    "longshore.records": _RECORDS,
     "longshore.settings": "ResultLimits Settings load_settings",
     "longshore.sync": "map outcomes",
     "longshore.task": "ErrorRecord Outcome Priority ProcessorPriority Resources RetryPolicy Task TaskOptions TaskState",

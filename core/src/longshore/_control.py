@@ -10,6 +10,7 @@ from longshore._parts import Parts
 from longshore._processors import Processors
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
+from longshore._runtime.roster import Roster
 from longshore._telling import Telling
 from longshore.errors import PoolNotRunning
 from longshore.hookspecs import Processor
@@ -23,6 +24,7 @@ class Control:
     _started: bool
     _driver: Driver
     _executors: Executors
+    _roster: Roster
     _telling: Telling
     _parts: Parts
     _processors: Processors
@@ -112,8 +114,8 @@ class Control:
         return self._telling.stats(self.get_worker_stats()) if self._started else PoolStats()
 
     def get_worker_stats(self) -> list[WorkerStats]:
-        """Return what each worker of each executor in use is doing."""
-        return self._executors.workers() if self._started else []
+        """Return what each worker of each executor in use is doing; after `stop`, all as stopped. From any thread."""
+        return self._roster.workers() if self._started else []
 
     def expect(self, tasks: int | None) -> Callable[[int], None]:
         """Tell progress of so many tasks to come, beside those of streams; None if nobody can say.

@@ -91,6 +91,12 @@ class Parts:
         executor: Executor = self.plugins.create("executors", name, self.settings.table("executors", name))
         return executor
 
+    def lanes(self) -> list[str]:
+        """Return the executors that are brought up with the pool: those that settings give workers."""
+        config = self.config
+        given = {"asyncio": config.async_workers, "threads": config.thread_workers, "processes": config.process_workers}
+        return [name for name, workers in given.items() if workers]
+
     def workers(self, name: str) -> int:
         """Return how many workers settings want of an executor; 0 leaves it to the executor."""
         config = self.config

@@ -19,9 +19,11 @@ from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.keeping import KeptTask
 from longshore._runtime.results import ResultStore
+from longshore._runtime.roster import Roster
 from longshore._runtime.specs import from_here, is_coroutine_function, merged
 from longshore._telling import Telling
 from longshore.errors import QueueFull, ResourceUnavailable, ResultNotReady
+from longshore.events import Happened
 from longshore.processor import ProcessorContext
 from longshore.records import Health, TaskRecord
 from longshore.settings import ResultLimits, Settings
@@ -38,6 +40,7 @@ class Seam:
     _started: bool
     _driver: Driver
     _executors: Executors
+    _roster: Roster
     _measuring: Measuring
     _telling: Telling
     _processors: Processors
@@ -160,10 +163,16 @@ class Seam:
         return f"task {task_id} {why}"
 
     def health(self) -> Health:
-        """Return whether the pool is well, and if not, why. From any thread; from another one it may wait a second."""
+        """Return whether the pool is well, and if not, why; while it runs, the event `health_check` tells of it.
+
+        From any thread; from another one it may wait a second.
+        """
         if not self._started:
             return Health(healthy=False, reasons=("the pool was not started",), checks={"running": False})
-        return look(self._driver, self._executors, self._measuring.monitor, self._telling)
+        found = look(self._driver, self._executors, self._measuring.monitor, self._telling)
+        told = Happened("health_check", {"healthy": found.healthy, "reasons": list(found.reasons)})
+        self._driver.inject(lambda: self._telling.publish(told))
+        return found
 
     def _called(
         self,
@@ -246,7 +255,7 @@ class Seam:
 
     def _workers(self) -> Mapping[str, str]:
         """Return which worker runs which task now."""
-        workers = self._executors.workers() if self._started else []
+        workers = self._roster.workers() if self._started else []
         return {worker.current_task: worker.worker_id for worker in workers if worker.current_task is not None}
 
 

@@ -18,18 +18,18 @@ from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened
 from longshore.hookspecs import Sink
 from longshore.progress import ProgressTracker
-from longshore.records import PoolStats, RunInfo, RunSnapshot, RunSummary, SinkHealth, Usage, WorkerStats
+from longshore.records import PoolStats, RunInfo, RunSnapshot, RunSummary, SinkHealth, Usage, WorkerStats, WorkerStatus
 
 _TROUBLES = 5  # kinds of trouble with workers that are named
+_TROUBLE = ("worker_error", "worker_blocked")
 
 
 class Telling:
     """One run's fold, bus and sinks. `snapshot` may be called from any thread."""
 
-    def __init__(self, bus: EventBus, foreign: object | None, tracker: object | None, *, closes_bus: bool) -> None:
+    def __init__(self, bus: EventBus, foreign: object | None, tracker: object | None) -> None:
         """Tell `bus`, and through it a duck-typed bus and a tracker of the user's; TypeError for what can't be told."""
         self.bus = bus
-        self._closes_bus = closes_bus
         self._foreign = ForeignBus(foreign) if foreign is not None else None
         self._tracker = _follower(tracker)
         self._detach: list[Callable[[], None]] = []
@@ -69,13 +69,14 @@ class Telling:
             self._detach.append(self._foreign.attach(self.bus))
         if self._tracker is not None:
             self._detach.append(self._tracker(self.bus))
-        self._couriers = [SinkCourier(name, sink, run) for name, sink in sinks.items()]
-        for courier in self._couriers:
+        for name, sink in sinks.items():
+            courier = SinkCourier(name, sink, run)
             courier.start()
+            self._couriers.append(courier)
 
     def publish(self, batch: EventBatch) -> None:
         """Fold a batch and pass it on."""
-        if isinstance(batch, Happened) and batch.type == "worker_error" and not batch.data.get("killed_for"):
+        if isinstance(batch, Happened) and batch.type in _TROUBLE and not batch.data.get("killed_for"):
             self._troubles[str(batch.data.get("error", "no reason given"))[:200]] += 1
         self.fold.fold(batch, time.monotonic())
         at = datetime.now(UTC)
@@ -111,11 +112,12 @@ class Telling:
     def stats(self, workers: Sequence[WorkerStats]) -> PoolStats:
         """Return the run's statistics, with what its workers do."""
         counts = self.fold.counts()
-        active = sum(1 for worker in workers if worker.status == "busy")
+        there = [worker for worker in workers if worker.status is not WorkerStatus.STOPPED]
+        active = sum(worker.current_task is not None for worker in there)
         return PoolStats(
-            total_workers=len(workers),
+            total_workers=len(there),
             active_workers=active,
-            idle_workers=len(workers) - active,
+            idle_workers=len(there) - active,
             queued_tasks=counts.queued,
             completed_tasks=counts.completed,
             failed_tasks=counts.failed,
@@ -139,8 +141,12 @@ class Telling:
         self._handlers = self.bus.health()
         for detach in self._detach:
             detach()
-        if self._closes_bus:
-            await in_threads([self.bus.close])
+        await in_threads([self.bus.rest])
+
+    async def abandon(self, within_s: float) -> None:
+        """Close what was opened for a run that does not come about: its sinks are closed without having heard."""
+        if self.run is not None:
+            await self.conclude(RunSummary(snapshot=self.snapshot(), state="failed", error="not started"), within_s)
 
 
 async def in_threads(calls: Sequence[Callable[[], object]]) -> None:

@@ -81,7 +81,7 @@ class WorkerNotice(Struct, frozen=True):
     """Something about a worker that is no outcome: it becomes the event `type` with these data."""
 
     type: str
-    """"worker_error", "worker_blocked", "worker_started", "worker_stopped" or "task_overdue"."""
+    """"worker_error", "worker_blocked" or "task_overdue"; the data are those of the catalogue."""
     data: Mapping[str, Any]  # Any: JSON-safe values
 
 
@@ -142,7 +142,11 @@ class Executor(Protocol):
 
     @hookspec
     def workers(self) -> Sequence[WorkerStats]:
-        """Return what each worker is doing; cheap, from any thread."""
+        """Return what each worker is doing; cheap, from any thread.
+
+        `last_heartbeat` says when a worker was last known to live: now, for one that can be seen from any thread; None
+        for one on the pool's loop, of which only a turn of the loop can tell. The pool does the rest.
+        """
 
     @hookspec
     def pids(self) -> Sequence[int]:

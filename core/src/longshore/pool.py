@@ -18,9 +18,11 @@ from longshore._parts import Parts
 from longshore._runtime.commit import Committer
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
+from longshore._runtime.roster import Roster
 from longshore._seam import Seam
 from longshore._submit import Submitter
 from longshore._telling import Telling
+from longshore.catalogue import EVENTS_VERSION
 from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened, TasksSettled, TasksStarted
 from longshore.hookspecs import Journal, Sink, WorkerNotice
@@ -35,10 +37,16 @@ _CLOSE_S = 5.0  # what executors, journal and sinks get to close in, each
 class WorkerPool(Submitter, Control, Seam):
     """One queue over all executors. `async with` starts it and, on leaving, waits for what was submitted.
 
-    Cheap to make, no loop needed: threads, processes and plugins come with `start`, or with the first work that needs
-    them. Left by an exception, it cancels what is left instead of waiting. May be started again after `stop`; counts
-    then begin anew. Methods belong to the loop's thread unless they say otherwise.
+    Cheap to make, no loop needed. `start` brings up `asyncio`, `threads` and, where `process_workers` is set,
+    `processes`, whose processes come with their first work; other executors come with the first work that names them.
+    Left by an exception, it cancels what is left instead of waiting. May be started again after `stop`; counts then
+    begin anew, and subscriptions to `events` go on. Methods belong to the loop's thread unless they say otherwise.
     """
+
+    summary: RunSummary | None = None
+    """The run that ended last, with the health of every sink; None while none has."""
+    _starting: asyncio.Future[None] | None = None
+    _ending: asyncio.Task[RunSummary] | None = None
 
     def __init__(
         self,
@@ -67,11 +75,8 @@ class WorkerPool(Submitter, Control, Seam):
         Seam.__init__(self, self.settings.results)
         self.config = config or self.settings.workers
         self.events = event_bus if isinstance(event_bus, EventBus) else EventBus()
-        """The bus to subscribe to. One that the pool made itself ends with the run, and its subscriptions with it."""
-        self.summary: RunSummary | None = None
-        """The run that ended last, with the health of every sink; None while none has."""
+        """The bus to subscribe to; subscriptions outlive `stop`, and hear the next run as well."""
         self._monitor_given = resource_monitor
-
         self._foreign = None if isinstance(event_bus, EventBus) else event_bus
         self.progress_tracker = progress_tracker
         self._journal_wanted = self.settings.journal if journal is None else journal
@@ -79,9 +84,7 @@ class WorkerPool(Submitter, Control, Seam):
         self._run_facts: dict[str, Any] = {"name": name, "view": view, "interactive": interactive}  # Any: RunInfo's
         self._parts = Parts(self.settings, self.config)
         self._processors = self._parts.processors
-        self._running = False
-        self._started = False
-        self._ending: asyncio.Task[RunSummary] | None = None
+        self._running = self._started = False
 
     # ---- life
 
@@ -101,35 +104,56 @@ class WorkerPool(Submitter, Control, Seam):
     async def start(self) -> None:
         """Take work from now on; a second call does nothing. Raises with nothing left open.
 
-        PluginError for a plugin that is missing or broken, SettingsError for its options, JournalError for a journal
-        that does not open.
+        PluginError for a plugin that is missing or broken or can't start, SettingsError for its options, JournalError
+        for a journal that does not open.
         """
         if self._ending is not None and not self._ending.done():
             await asyncio.wait({self._ending})
+        while self._starting is not None:
+            await asyncio.wait({self._starting})
         if self._running:
             return
+        self._starting = asyncio.get_running_loop().create_future()
+        try:
+            await self._begin()
+        finally:
+            self._starting.set_result(None)
+            self._starting = None
+
+    async def _begin(self) -> None:
+        """Begin a run, or raise with nothing left open."""
         token, started = secrets.token_hex(3), datetime.now(UTC)
         sinks, hooks = self._parts.sinks(self._sinks_wanted), self._parts.hooks()
         self._measuring = self._parts.measuring(self._monitor_given)
-        telling = Telling(self.events, self._foreign, self.progress_tracker, closes_bus=self.events is not event_bus)
+        telling = Telling(self.events, self._foreign, self.progress_tracker)
         run = RunInfo(
             run_id=f"{started:%Y%m%dT%H%M%S}-{token}", started=started, snapshot=self.snapshot, **self._run_facts
         )
         await self._open_journal(run)
         self._telling, self._hooks, self._ending = telling, hooks, None
+        self._put_together(token)
         try:
-            self._put_together(token)
+            executors = await self._executors.bring_up(self._parts.lanes())
             telling.open(run, sinks)
             await self._measuring.start()
         except BaseException:  # such as no more threads to be had
-            await self._measuring.stop()
-            if self._committer is not None:
-                await self._committer.stop(_CLOSE_S)
+            await self._undo_start()
             raise
         self._running = self._started = True
+        self._roster.start()
         config, settings = self.config.model_dump(mode="json"), self.settings.model_dump(mode="json")
-        self._publish(Happened("worker_pool_started", {"run": run.run_id, "config": config}))
-        hooks.pool_started(PoolInfo(run_id=run.run_id, executors={}, settings=settings))
+        told = {"run": run.run_id, "config": config, "events_version": EVENTS_VERSION}
+        self._publish(Happened("worker_pool_started", told))
+        hooks.pool_started(PoolInfo(run_id=run.run_id, executors=executors, settings=settings))
+
+    async def _undo_start(self) -> None:
+        """Leave nothing of a start that failed, or was given up on."""
+        await self._executors.stop(time.monotonic() + _CLOSE_S)
+        self._driver.close()
+        await self._measuring.stop()
+        await self._telling.abandon(_CLOSE_S)
+        if self._committer is not None:
+            await self._committer.stop(_CLOSE_S)
 
     def _put_together(self, token: str) -> None:
         """Make what decides and acts in the run that begins."""
@@ -137,6 +161,8 @@ class WorkerPool(Submitter, Control, Seam):
         engine = self._parts.engine(monitor.limits)
         self._driver = Driver(engine, publish=self._publish, notice=self._notice, committer=self._committer)
         self._executors = Executors(self._driver, self._parts.executor, self._parts.workers)
+        interval_s = self.config.worker_heartbeat_interval
+        self._roster = Roster(self._executors.workers, self._publish, interval_s)
         self._ways_in = Intake(
             self._driver,
             self._executors,
@@ -162,6 +188,7 @@ class WorkerPool(Submitter, Control, Seam):
         if self._running:
             self._running = False
             self._driver.drain()
+            self._roster.drain()
             self._ending = asyncio.get_running_loop().create_task(self._end(), name="longshore-stop")
         ending = self._ending
         if ending is None or ending.done():
@@ -180,12 +207,14 @@ class WorkerPool(Submitter, Control, Seam):
     async def _end(self) -> RunSummary:
         """Wait for the end of all tasks, or for `abort`; then close everything, whatever state it is in."""
         drained = await self._driver.wait_until_drained()
+        self._roster.workers()  # what they have done, before they leave
         error = await self._stop_executors()
         if self._committer is not None and not await self._committer.stop(_CLOSE_S):
             error = "the journal did not close in time"
         if self._driver.failure is not None:
             error = str(self._driver.failure)
         state = "failed" if error is not None else "completed" if drained else "stopped"
+        self._roster.stop()
         self._publish(Happened("worker_pool_stopped", {"run": self.run_id, "uptime_s": self._telling.uptime_s}))
         self._driver.close()
         await asyncio.gather(

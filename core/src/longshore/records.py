@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from enum import StrEnum
 from math import inf
 from typing import Any, Protocol
 
@@ -259,7 +260,9 @@ class PoolStats(Struct, frozen=True, kw_only=True):
     """Statistics for the entire pool: the specification's nine fields, and ours."""
 
     total_workers: int = 0
+    """Those that have stopped left out."""
     active_workers: int = 0
+    """Those that have a task."""
     idle_workers: int = 0
     queued_tasks: int = 0
     completed_tasks: int = 0
@@ -281,20 +284,46 @@ class PoolStats(Struct, frozen=True, kw_only=True):
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
+class WorkerType(StrEnum):
+    """The kinds of workers that come with us; other executors have names of their own."""
+
+    ASYNC = "async"
+    THREAD = "thread"
+    PROCESS = "process"
+
+
+class WorkerStatus(StrEnum):
+    """What a worker is at: it begins idle or busy, and stopped is for good."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+    STOPPING = "stopping"
+    """It takes nothing new, and may still be at its last task."""
+    STOPPED = "stopped"
+    ERROR = "error"
+    """It does not answer, or is dead and not yet replaced, or blocks the loop it is on."""
+
+
 class WorkerStats(Struct, frozen=True, kw_only=True):
-    """Statistics of one worker, live."""
+    """Statistics of one worker, live; those of a stopped pool are of its last run."""
 
     worker_id: str
     worker_type: str
-    """"async", "thread", "process", or another executor's name."""
-    status: str
-    """"idle", "busy", "stopping", "stopped" or "error"."""
+    """A `WorkerType`, or another executor's name."""
+    status: WorkerStatus
     tasks_completed: int = 0
     tasks_failed: int = 0
     total_processing_time: float = 0.0
-    """Seconds, over completed tasks."""
+    """Seconds, over completed tasks: what failed, timed out or was cancelled does not inflate it."""
     current_task: str | None = None
     last_heartbeat: datetime | None = None
+    """When it was last known to live, as of the pool's own beat; before the first, when it was first seen.
+
+    From an executor: when it last heard of the worker, "now" for one that it sees alive from any thread. None where
+    only a turn of the pool's loop can show it.
+    """
+    started: bool = True
+    """False for a place whose process starts with the first work for it; such a one has no heartbeats."""
 
     @property
     def average_processing_time(self) -> float:

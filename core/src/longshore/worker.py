@@ -23,7 +23,7 @@ from longshore._packing import portable as portable
 from longshore._packing import type_name as type_name
 from longshore.errors import TaskCancelled
 from longshore.events import ProgressUpdate
-from longshore.records import WorkerStats
+from longshore.records import WorkerStats, WorkerStatus
 from longshore.task import PLAIN_TYPES, Attempt, ErrorRecord, Outcome, PlainOutcome, TaskState
 
 PROGRESS_PERIOD_S = 0.1
@@ -83,18 +83,21 @@ class Seat:
             self.view = CurrentTask(self, attempt, self.started)
         return self.view
 
-    def stats(self, worker_type: str, *, stopping: bool = False) -> WorkerStats:
-        """Return what is done here and has been; from any thread."""
+    def stats(self, worker_type: str, *, stopping: bool = False, alive: bool | None = None) -> WorkerStats:
+        """Return what is done here and has been; from any thread. `alive` is None if the caller can't tell."""
         attempt = self.attempt
+        status = WorkerStatus.BUSY if attempt is not None else WorkerStatus.IDLE
+        if stopping:
+            status = WorkerStatus.STOPPING
         return WorkerStats(
             worker_id=self.worker_id,
             worker_type=worker_type,
-            status="busy" if attempt is not None else "stopping" if stopping else "idle",
+            status=WorkerStatus.ERROR if alive is False else status,
             tasks_completed=self.completed,
             tasks_failed=self.failed,
             total_processing_time=self.busy_s,
             current_task=attempt.task_id if attempt is not None else None,
-            last_heartbeat=datetime.now(UTC),
+            last_heartbeat=datetime.now(UTC) if alive else None,
         )
 
     def later(self, delay_s: float, call: Callable[[], None]) -> None:

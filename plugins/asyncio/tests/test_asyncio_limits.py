@@ -132,7 +132,7 @@ async def test_asyncio_the_deadline_over_all_attempts_holds(start: Any, isolatio
     rig = await start(1)
     runs = rig.submit(forever, isolation=isolation, timeout_s=60.0, left_s=0.05)
     waits = rig.submit(called, isolation=isolation, left_s=0.02)
-    passed = rig.submit(called, isolation=isolation, left_s=0.05)
+    passed = rig.submit(called, isolation=isolation, left_s=0.04)  # so that it is over before there is a free seat
     outcomes = await rig.all_of([runs, waits, passed])
     assert [outcome.state for outcome in outcomes] == [TaskState.TIMED_OUT] * 3
     assert "over all attempts" in outcomes[0].error.message

@@ -83,6 +83,7 @@ ENDS: dict[str, tuple[Callable[[], Any], str | None, str]] = {
 
 
 @pytest.mark.parametrize("name", ENDS)
+@pytest.mark.requirement("req:E10")
 def test_one_bad_task_of_twenty(yard: Any, name: str) -> None:
     """fault:K1 fault:K2 Twenty tasks, one bad, two workers: nineteen give their result and the bad one its reason.
 
@@ -137,6 +138,7 @@ def test_result_that_hangs_at_pickle(lone_yard: Any) -> None:
     assert [outcome.state is TaskState.TIMED_OUT for outcome in outcomes] == [x == 3 for x in range(6)]
 
 
+@pytest.mark.requirement("req:E09")
 def test_time_limit_inside_a_batch(lone_yard: Any) -> None:
     """A task past its limit is killed and named; every other one of its batch gives its result."""
     lone_yard.run(sleep_if, [0] * 200, timeout_s=0.2)
@@ -244,6 +246,7 @@ def test_stopped_worker_is_killed_at_the_limit(yard: Any) -> None:
     assert [outcome.state is TaskState.TIMED_OUT for outcome in outcomes] == [True, False, False]
 
 
+@pytest.mark.requirement("req:E10", "req:F02")
 def test_killed_from_outside_while_idle(yard: Any, eventually: Any) -> None:
     """A worker killed between tasks costs no task, and another takes its place."""
     yard.run(sleep_if, [0] * 10)

@@ -44,11 +44,13 @@ def test_it_is_an_executor() -> None:
 
 
 def test_workers_come_with_the_work(yard: Any) -> None:
-    """No worker before the first task, one for one task, and never more than asked for."""
+    """No process before the first task, one for one task, and never more than asked for; the others stand idle."""
     assert yard.executor.pids() == []
-    assert yard.executor.workers() == []
+    places = [("process-0", "idle", False), ("process-1", "idle", False)]
+    assert [(row.worker_id, row.status, row.started) for row in yard.executor.workers()] == places
     yard.run(sleep_if, [0])
     assert len(yard.executor.pids()) == 1
+    assert [row.started for row in yard.executor.workers()] == [True, False]
     yard.run(sleep_if, [0.01] * 8)
     assert len(yard.executor.pids()) == 2
     assert yard.host.sizes == [2]

@@ -40,8 +40,8 @@ class EventBus:
     ) -> Callable[[], None]:
         """Call `handler` with each event to come, of the given types only; return the function that ends it.
 
-        A coroutine function is called on the loop that runs here, or where none runs, on the first loop that something
-        is published from. `name` is what `health` shows.
+        A coroutine function is called on the loop that runs here, or where none runs, or it is closed by then, on the
+        first loop that something is published from. `name` is what `health` shows.
         """
         wanted = None if types is None else frozenset({types} if isinstance(types, str) else types)
         subscriber = Subscriber(handler, wanted, name or str(getattr(handler, "__qualname__", handler)))
@@ -77,6 +77,17 @@ class EventBus:
         for future in late:
             future.cancel()
         return not late
+
+    def rest(self, timeout_s: float = 1.0) -> None:
+        """End the bus's thread when it has told what waits, waiting up to `timeout_s`; the next event starts another.
+
+        Nobody is unsubscribed: it is for the time between two runs, and does no harm at any other.
+        """
+        lanes = self._lanes
+        for lane in lanes:
+            lane.rest()
+        for lane in lanes:
+            lane.join(timeout_s)
 
     def close(self, timeout_s: float = 1.0) -> None:
         """End all subscriptions and the bus's thread, waiting for it up to `timeout_s`; what waits is still told."""

@@ -176,6 +176,9 @@ class Lane:
     def wake(self) -> None:
         """See to it that what waits is handled."""
 
+    def rest(self) -> None:
+        """Hold no thread while nothing is to be told."""
+
     def join(self, timeout_s: float) -> None:
         """Wait for the lane's own thread, if it has one."""
 
@@ -187,12 +190,13 @@ class Lane:
 
 
 class ThreadLane(Lane):
-    """The lane of the plain functions: one daemon thread, which ends with its last subscriber."""
+    """The lane of the plain functions: one daemon thread while there is something to tell, or soon may be."""
 
     def __init__(self, limit_events: int) -> None:
-        """Make the lane; its thread starts with the first subscriber."""
+        """Make the lane; its thread starts with the first event."""
         super().__init__(limit_events)
-        self._thread = threading.Thread(target=self._work, name="longshore-bus", daemon=True)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._loops: dict[Subscriber, asyncio.AbstractEventLoop] = {}
 
     def add(self, subscriber: Subscriber, loop: asyncio.AbstractEventLoop | None = None) -> None:
@@ -200,23 +204,44 @@ class ThreadLane(Lane):
         if loop is not None:
             self._loops[subscriber] = loop
         super().add(subscriber)
-        if not self._thread.is_alive():
-            self._thread.start()
 
     def remove(self, subscriber: Subscriber) -> None:
         """Let a subscriber hear nothing more; the last one ends the thread."""
         super().remove(subscriber)
         self._loops.pop(subscriber, None)
 
+    def wake(self) -> None:
+        """Start the thread, unless it is there; where none is to be had, the next event tries again."""
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=self._work, name="longshore-bus", daemon=True)
+                with suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
+
+    def rest(self) -> None:
+        """Let the thread end when it has told all there is; the next event starts another."""
+        with self._lock:
+            if self._thread is not None:
+                self.mailbox.release()
+
     def join(self, timeout_s: float) -> None:
         """Wait for the thread to end, unless this is it."""
-        if threading.current_thread() is not self._thread:
-            self._thread.join(timeout_s)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout_s)
 
     def _work(self) -> None:
-        while parcels := self.mailbox.take(linger=_LINGER_S):
+        while (parcels := self.mailbox.take(linger=_LINGER_S)) or self._goes_on():
             for parcel in parcels:
                 self._tell(parcel)
+
+    def _goes_on(self) -> bool:
+        """Tell whether something came after all; if not, the thread ends, and `wake` starts another for what comes."""
+        with self._lock:
+            if not self.mailbox.pending:
+                self._thread = None
+            return self._thread is not None
 
     def _tell(self, parcel: Parcel) -> None:
         told = [subscriber for subscriber in self.subscribers if subscriber.selected(parcel)]
@@ -251,7 +276,7 @@ class LoopLane(Lane):
     """The lane of one coroutine function: a task on its loop while there is something to tell."""
 
     def __init__(self, limit_events: int, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Make the lane; without a loop it takes the first one that runs where something is published."""
+        """Make the lane; without a loop, or once that is closed, it takes the one that runs where one publishes."""
         super().__init__(limit_events)
         self._loop = loop
         self._context = copy_context()  # handlers run in that of their subscription, not of whoever publishes
@@ -260,13 +285,17 @@ class LoopLane(Lane):
         self._task: asyncio.Task[None] | None = None
 
     def wake(self) -> None:
-        """Start the lane's task unless it runs; a loop that is closed closes the lane."""
+        """Start the lane's task unless it runs; a loop that is closed, with none here, closes the lane."""
         with self._lock:
             if self._awake:
                 return
-            self._loop = self._loop or running_loop()
-            if self._loop is None:
-                return
+            if self._loop is None or self._loop.is_closed():
+                found = running_loop()
+                if found is None:
+                    if self._loop is not None:
+                        self._give_up()
+                    return
+                self._loop = found
             self._awake = True
         try:
             self._loop.call_soon_threadsafe(self._begin, self._loop, context=self._context)

@@ -77,6 +77,7 @@ class Mailbox:
         self._dropped = 0
         self._wake_at: int | None = None  # how many pending events the waiting reader is to be woken for
         self._closed = False
+        self._released = False
 
     @property
     def dropped(self) -> int:
@@ -107,13 +108,22 @@ class Mailbox:
         """Return all that waits in order of arrival, waiting up to `timeout` seconds for a first batch.
 
         Once something is there, up to `linger` seconds more are spent on gathering half a box; a reader that is woken
-        for every batch would cost the loop more than the events do. Empty at the timeout, and once closed and empty.
+        for every batch would cost the loop more than the events do. Empty at the timeout, once closed and empty, and
+        once after `release`.
         """
         with self._lock:
             self._await(1, timeout)
+            if not self._pending:
+                self._released = False
             if linger and self._pending:
                 self._await(max(1, self.limit_events // 2), linger)
             return self._empty()
+
+    def release(self) -> None:
+        """Let the reader go, this once, when nothing is left for it."""
+        with self._lock:
+            self._released = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Let nothing more in, and wake the reader; what waits can still be taken."""
@@ -134,7 +144,7 @@ class Mailbox:
     def _await(self, events: int, timeout: float | None) -> None:
         self._wake_at = events
         try:
-            self._changed.wait_for(lambda: self._closed or self._pending >= events, timeout)
+            self._changed.wait_for(lambda: self._closed or self._released or self._pending >= events, timeout)
         finally:
             self._wake_at = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from longshore._runtime.driver import Driver
 from longshore._runtime.host import Host
@@ -28,6 +28,7 @@ class Executors:
         self._make = make
         self._wanted = wanted
         self._starting: dict[str, asyncio.Task[None]] = {}
+        self._mute: set[str] = set()  # those that it was said of that they can't say what their workers do
         self._up: dict[str, Executor] = {}  # those whose `start` has returned: nothing else is asked of one before
 
     def get(self, name: str) -> Executor:
@@ -57,9 +58,34 @@ class Executors:
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it has the workers it had
                 _log.warning("executor %s could not be resized to %d workers: %r", name, workers, error)
 
-    def workers(self) -> list[WorkerStats]:
-        """Return what each worker of each executor is doing."""
-        return [worker for executor in list(self._up.values()) for worker in executor.workers()]
+    async def bring_up(self, names: Iterable[str]) -> dict[str, int]:
+        """Start these executors, and return how many workers each is to have; one that can't be loaded is left out.
+
+        PluginError if one cannot start. Who names one that was left out is told why then.
+        """
+        for name in names:
+            try:
+                self.get(name)
+            except PluginError as error:
+                _log.info("executor %s is not brought up: %s", name, error)
+        if self._starting:
+            await asyncio.wait(self._starting.values())
+        if self._driver.failure is not None:
+            raise self._driver.failure
+        return {name: self._wanted(name) for name in self._up}
+
+    def workers(self) -> Iterator[tuple[str, WorkerStats]]:
+        """Yield what each worker is doing, with its executor's name; from any thread."""
+        for name, executor in list(self._up.items()):
+            try:
+                rows = executor.workers()
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and the others are to be told of
+                if name not in self._mute:
+                    self._mute.add(name)
+                    _log.warning("executor %s could not say what its workers do: %r", name, error)
+                continue
+            for row in rows:
+                yield name, row
 
     def pids(self) -> Sequence[int]:
         """Return the process ids of all workers that are processes of their own."""
@@ -71,8 +97,7 @@ class Executors:
             await asyncio.wait(self._starting.values(), timeout=_START_S)  # half started is harder to stop than started
         for starting in self._starting.values():
             starting.cancel()
-        up, self._up = self._up, {}
-        stopping = {asyncio.ensure_future(executor.stop(deadline)): name for name, executor in up.items()}
+        stopping = {asyncio.ensure_future(executor.stop(deadline)): name for name, executor in self._up.items()}
         if not stopping:
             return
         ended, late = await asyncio.wait(stopping, timeout=max(0.0, deadline - time.monotonic()) + _GRACE_S)

@@ -29,6 +29,7 @@ class InlineExecutor:
         """Make an executor that is not started."""
         self._backlog: deque[Attempt] = deque()
         self._scheduled = False
+        self._stopping = False
 
     @hookimpl
     async def start(self, host: ExecutorHost) -> None:
@@ -62,15 +63,7 @@ class InlineExecutor:
     @hookimpl
     def workers(self) -> Sequence[WorkerStats]:
         """Return the one worker."""
-        attempt = self._seat.attempt
-        return [
-            WorkerStats(
-                worker_id=self._seat.worker_id,
-                worker_type="inline",
-                status="idle" if attempt is None else "busy",
-                current_task=None if attempt is None else attempt.task_id,
-            )
-        ]
+        return [self._seat.stats("inline", stopping=self._stopping)]
 
     @hookimpl
     def pids(self) -> Sequence[int]:
@@ -80,6 +73,7 @@ class InlineExecutor:
     @hookimpl
     async def stop(self, deadline: float) -> None:
         """Report what waits as cancelled."""
+        self._stopping = True
         self.cancel(CancelRequest([attempt.task_id for attempt in self._backlog], "cancelled: the pool stopped"))
         self._seat.close()
 
@@ -104,8 +98,11 @@ class InlineExecutor:
                 raise TypeError(f"{attempt.spec.name} returned a coroutine: name executor='asyncio' for it")
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, and it costs this task only
             outcome = failed(attempt, error, started, time.monotonic(), seat.worker_id)
+            seat.failed += 1
         else:
             outcome = completed(attempt, value, started, time.monotonic(), seat.worker_id)
+            seat.completed += 1
+            seat.busy_s += outcome.ran_s
         seat.finish()
         seat.attempt = None
         self._host.report([outcome])

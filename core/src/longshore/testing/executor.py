@@ -10,7 +10,7 @@ from typing import Any
 from longshore import worker
 from longshore.errors import WorkerDied
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
-from longshore.records import WorkerStats
+from longshore.records import WorkerStats, WorkerStatus
 from longshore.task import Attempt, Outcome
 
 _CAPABILITIES = Capabilities(
@@ -91,7 +91,7 @@ class ManualExecutor:
             WorkerStats(
                 worker_id=f"manual-{index}",
                 worker_type=self._capabilities.worker_type,
-                status="idle" if task_id is None else "busy",
+                status=WorkerStatus.IDLE if task_id is None else WorkerStatus.BUSY,
                 current_task=task_id,
             )
             for index, task_id in enumerate(tasks)

@@ -8,13 +8,14 @@ from inspect import isawaitable
 from typing import NamedTuple
 
 from longshore.hookspecs import ExecutorHost, WorkerNotice
+from longshore.records import WorkerStats
 from longshore.task import Attempt, Outcome, TaskState
 from longshore.worker import Seat, cancelled, completed, due_at, failed, timed_out
 
 NOT_YET = 0.0
 """When a seat's attempt started, before its asyncio task took its first step."""
 _GRACE = 0.1  # a coroutine may take this fraction of its timeout to end once cancelled, and at most _GRACE_MOST_S
-_GRACE_MOST_S = 1.0
+_GRACE_MOST_S = 0.5  # a pool that stops is over within 1 s of its deadline, and this is part of that
 _LEFT_BEHIND = "its coroutine ignored being cancelled and was left behind"
 
 
@@ -29,13 +30,15 @@ class Verdict(NamedTuple):
 class AsyncSeat(Seat):
     """A seat with the asyncio task that sits in it, and what it has done so far."""
 
-    __slots__ = ("_loop", "lost", "running", "verdict")
+    __slots__ = ("_loop", "blocks", "lost", "running", "verdict")
 
     def __init__(self, worker_id: str, host: ExecutorHost) -> None:
         super().__init__(worker_id, lambda update: host.progress((update,)))
         self._loop = host.loop
         self.running: asyncio.Task[None] | asyncio.Task[float] | None = None
         self.verdict: Verdict | None = None
+        self.blocks = False
+        """Whether the watchdog found it blocking the loop; until the loop has turned."""
         self.lost = False
         """Whether its attempt was reported and another seat took its place, though its coroutine goes on."""
 
@@ -102,6 +105,20 @@ def left_behind(seat: AsyncSeat, attempt: Attempt, count: int) -> WorkerNotice:
         "left_behind": count,
     }
     return WorkerNotice("worker_error", data)
+
+
+def stats(seat: AsyncSeat, *, stopping: bool) -> WorkerStats:
+    """Return a seat's row; one that blocks the loop is in error, whether others live only a turn of it shows."""
+    return seat.stats("async", stopping=stopping, alive=False if seat.blocks else None)
+
+
+def count(seat: AsyncSeat, outcome: Outcome) -> None:
+    """Count what was done in a seat; time spent on what did not complete is not work done."""
+    if outcome.error is None:
+        seat.completed += 1
+        seat.busy_s += outcome.ran_s
+    else:
+        seat.failed += 1
 
 
 def _take_verdict(seat: AsyncSeat) -> Verdict | None:

@@ -23,6 +23,7 @@ from longshore_asyncio._seat import (
     NOT_YET,
     AsyncSeat,
     Verdict,
+    count,
     given_up,
     grace_s,
     left_behind,
@@ -30,7 +31,9 @@ from longshore_asyncio._seat import (
     raised,
     returned,
     running_in,
+    stats,
 )
+from longshore_asyncio._watchdog import Watchdog
 
 _SLICE_S = 0.001  # tasks that never suspend give the loop a turn this often
 _REPORT_LEAST = 512  # while attempts wait here, outcomes go back when there are this many
@@ -79,6 +82,7 @@ class AsyncioExecutor:
         self._host = host
         self._loop = host.loop
         self._context = copy_context()
+        self._watchdog = Watchdog(host, lambda: list(self._seats.values()))
         self._resize(host.workers)
         host.resized(self._wanted)
 
@@ -89,8 +93,7 @@ class AsyncioExecutor:
         if self._stopping:
             self.cancel(CancelRequest([attempt.task_id for attempt in attempts], _STOPPED))
         self._fill()
-        if self._backlog:
-            self._arm_waiting()
+        self._arm_waiting()
 
     @hookimpl
     def cancel(self, request: CancelRequest) -> None:
@@ -119,7 +122,7 @@ class AsyncioExecutor:
     @hookimpl
     def workers(self) -> Sequence[WorkerStats]:
         """Return what each seat is doing."""
-        return [seat.stats("async", stopping=self._stopping) for seat in list(self._seats.values())]
+        return [stats(seat, stopping=self._stopping) for seat in list(self._seats.values())]
 
     @hookimpl
     def pids(self) -> Sequence[int]:
@@ -141,6 +144,7 @@ class AsyncioExecutor:
             else:
                 seat.close()
         self._disarm()
+        self._watchdog.stop()
         self._flush()
 
     # ---- seats
@@ -148,15 +152,12 @@ class AsyncioExecutor:
     def _resize(self, workers: int) -> None:
         self._wanted = max(1, workers)
         while len(self._seats) < self._wanted:
-            self._free.append(self._new_seat())
+            seat = AsyncSeat(f"async-{self._made}", self._host)
+            self._made += 1
+            self._seats[seat.worker_id] = seat
+            self._free.append(seat)
         while len(self._seats) > self._wanted and self._free:
             self._seats.pop(self._free.pop().worker_id).close()
-
-    def _new_seat(self) -> AsyncSeat:
-        seat = AsyncSeat(f"async-{self._made}", self._host)
-        self._made += 1
-        self._seats[seat.worker_id] = seat
-        return seat
 
     def _fill(self) -> None:
         """Start attempts while there are free seats; never re-entered, though eager tasks may end while it runs."""
@@ -181,6 +182,8 @@ class AsyncioExecutor:
                     return
         finally:
             self._filling = False
+            if self._watchdog.resting and len(self._free) < len(self._seats):
+                self._watchdog.wake()
 
     def _leave(self, seat: AsyncSeat) -> None:
         """Free a seat, or take it away when there are too many; `_turn` fills the free ones."""
@@ -266,11 +269,7 @@ class AsyncioExecutor:
         if seat.view is not None:
             seat.finish()
         if not seat.lost:  # else it was reported when it was written off
-            if outcome.error is None:
-                seat.completed += 1
-                seat.busy_s += outcome.ran_s
-            else:
-                seat.failed += 1
+            count(seat, outcome)
             self._done.append(outcome)
             if not self._turning:
                 self._turn_soon()
@@ -280,8 +279,7 @@ class AsyncioExecutor:
 
     def _tell(self, outcome: Outcome) -> None:
         self._done.append(outcome)
-        if not self._turning:
-            self._turn_soon()
+        self._turn_soon()
 
     def _turn_soon(self) -> None:
         if not self._turning:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic, process_time
+from types import CoroutineType
 from typing import Any, Final, NamedTuple
 
 from longshore.errors import PayloadError, TaskCancelled
@@ -147,10 +148,14 @@ class Worker:
             return (FAILED, cpu_s, *value.facts)
         if type(value) in SCALARS:
             return LONG, cpu_s, value
+        if isinstance(value, CoroutineType):
+            value.close()
+            error = TypeError("the function returned a coroutine: name executor='asyncio' for it")
+            return (FAILED, cpu_s, *self._failure(error, serial, start).facts)
         try:
             return PACKED, cpu_s, dump(value)
-        except BaseException as error:  # noqa: BLE001 - reducers are user code
-            return (FAILED, cpu_s, *self._failure(_unfit("result", error), serial, start).facts)
+        except BaseException as unfit:  # noqa: BLE001 - reducers are user code
+            return (FAILED, cpu_s, *self._failure(_unfit("result", unfit), serial, start).facts)
 
     def _failure(self, error: BaseException, serial: int, start: float) -> _Failure:
         trace = error.__traceback__

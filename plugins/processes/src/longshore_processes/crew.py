@@ -15,8 +15,9 @@ from time import monotonic
 from typing import Final, Literal
 
 from longshore.errors import WorkerDied
+from longshore.records import WorkerStats, WorkerStatus, WorkerType
 
-from longshore_processes.handle import Handle
+from longshore_processes.handle import Handle, worker_id
 from longshore_processes.relay import Lines, LogRelay
 from longshore_processes.spawner import Exited, Lost, News, Refused, Spawner, Started, make_spawner
 
@@ -61,6 +62,22 @@ class Crew:
     def staff(self) -> int:
         """Return how many workers are here to stay."""
         return sum(1 for handle in self.handles.values() if not (handle.retiring or handle.gone or handle.doomed))
+
+    def stats(self, places: int) -> list[WorkerStats]:
+        """Return what each worker is doing, then idle ones yet to be started, up to `places`; from any thread."""
+        handles = list(self.handles.values())
+        rows = [handle.stats() for handle in handles]
+        missing = places - sum(not (handle.retiring or handle.gone) for handle in handles)
+        for number in range(self._count, self._count + missing):
+            rows.append(
+                WorkerStats(
+                    worker_id=worker_id(number),
+                    worker_type=WorkerType.PROCESS,
+                    status=WorkerStatus.IDLE,
+                    started=False,
+                )
+            )
+        return rows
 
     def hire(self, now: float) -> Handle | None:
         """Begin to start a worker, which may be given work at once; None when none may be or can be started now."""

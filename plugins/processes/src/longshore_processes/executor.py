@@ -51,6 +51,7 @@ class ProcessesExecutor:
         """Start nothing yet."""
         self._settings = settings or ProcessesSettings()
         self._supervisor: Supervisor | None = None
+        self._asked = 0
 
     @property
     def capabilities(self) -> Capabilities:
@@ -65,6 +66,7 @@ class ProcessesExecutor:
         """
         if os.name != "posix" or not hasattr(socket, "AF_UNIX"):
             raise RuntimeError("process workers need a POSIX system: use executor 'threads' here")
+        self._asked = host.workers
         workers = host.workers or usable_cpus()
         self._supervisor = Supervisor(host, workers=workers, start_method=self._settings.start_method)
         self._supervisor.start()
@@ -84,14 +86,14 @@ class ProcessesExecutor:
     @hookimpl
     def resize(self, request: ResizeRequest) -> None:
         """Change the number of workers; idle ones go first, busy ones when what they run has ended."""
+        self._asked = request.workers
         if self._supervisor is not None:
             self._supervisor.post(request)
 
     @hookimpl
     def workers(self) -> Sequence[WorkerStats]:
-        """Return what each worker that runs is doing."""
-        handles = list(self._supervisor.crew.handles.values()) if self._supervisor is not None else []
-        return [handle.stats() for handle in handles if handle.pid is not None]
+        """Return what each worker is doing; those that were asked for and are yet to be started stand last, idle."""
+        return self._supervisor.crew.stats(self._asked) if self._supervisor is not None else ()
 
     @hookimpl
     def pids(self) -> Sequence[int]:

@@ -11,12 +11,12 @@ import socket
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum
 from time import monotonic
 from typing import Final
 
-from longshore.records import WorkerStats
+from longshore.records import WorkerStats, WorkerStatus, WorkerType
 from longshore.task import Attempt
 
 from longshore_processes import frames
@@ -67,7 +67,7 @@ class Handle:
     def __init__(self, number: int) -> None:
         """Open the descriptors of a worker that is yet to be started."""
         self.number = number
-        self.worker_id = f"process-{number}"
+        self.worker_id = worker_id(number)
         self._open()
         self.reader = FrameReader(self.sock)
         self.outgoing: deque[memoryview] = deque()
@@ -192,27 +192,31 @@ class Handle:
 
     def stats(self) -> WorkerStats:
         """Return its statistics; from any thread."""
-        status = (
-            "stopped" if self.gone else "stopping" if self.retiring or self.doomed else "busy" if self.held else "idle"
-        )
-        ago = timedelta(seconds=monotonic() - self.seen_at)
+        status = WorkerStatus.BUSY if self.held else WorkerStatus.IDLE
+        if self.retiring or self.doomed:
+            status = WorkerStatus.STOPPING
+        if self.gone:
+            status = WorkerStatus.STOPPED
         return WorkerStats(
             worker_id=self.worker_id,
-            worker_type="process",
+            worker_type=WorkerType.PROCESS,
             status=status,
             tasks_completed=self.completed,
             tasks_failed=self.failed,
             total_processing_time=self.busy_s,
             current_task=self._current(),
-            last_heartbeat=datetime.now(UTC) - ago,
+            last_heartbeat=datetime.now(UTC),  # the supervisor sees at once when it ends
+            started=self.pid is not None,
         )
 
     def _current(self) -> str | None:
+        """Return what it runs, or is about to."""
         try:
             found = self.find(self.words.running()[0])
+            attempt = found[1] if found else next((attempt for _, attempt in self.attempts()), None)
         except (RuntimeError, ValueError):  # the supervisor changed or closed it meanwhile
             return None
-        return found[1].task_id if found else None
+        return attempt.task_id if attempt else None
 
     # -- ending
 
@@ -262,6 +266,11 @@ class Handle:
     def read(self) -> list[Frame]:
         """Return the frames that have come."""
         return self.reader.read()
+
+
+def worker_id(number: int) -> str:
+    """Return the id of the worker that is started as this number."""
+    return f"process-{number}"
 
 
 def _pipe(undo: ExitStack) -> tuple[int, int]:

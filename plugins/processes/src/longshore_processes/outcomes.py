@@ -99,7 +99,7 @@ def settle(handle: Handle, held: Held, payload: bytes) -> list[Outcome]:
         ]
     worker, name = handle.worker_id, held.kind.name
     handle.completed += count
-    handle.busy_s += ends[-1] - starts[0]
+    handle.busy_s += sum(ends) - sum(starts)
     plain = PLAIN_TYPES
     return [
         (PlainOutcome if type(value) in plain else Outcome)(

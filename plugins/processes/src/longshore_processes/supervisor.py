@@ -79,8 +79,12 @@ class Supervisor:
         self._thread = threading.Thread(target=self._run, name="longshore-processes", daemon=True)
 
     def start(self) -> None:
-        """Start the thread; no worker before there is work."""
-        self._thread.start()
+        """Start the thread; no worker before there is work. RuntimeError where the system has no more of them."""
+        try:
+            self._thread.start()
+        except BaseException:
+            self._release()
+            raise
 
     def post(self, command: Command) -> None:
         """Hand over a command; from any thread, never blocks."""
@@ -116,15 +120,19 @@ class Supervisor:
         finally:
             left = self._stop.deadline - monotonic() if self._stop else 0.0
             self.crew.close(min(1.0, max(0.1, left)))
-            self._selector.close()
-            os.close(self._wake)
-            waker, self._waker = self._waker, -1
-            os.close(waker)
+            self._release()
             with self._ending:
                 calls, self._when_over = self._when_over or [], None
             for call in calls:
                 with suppress(RuntimeError):  # the loop that waited is closed
                     call()
+
+    def _release(self) -> None:
+        """Close the supervisor's own descriptors."""
+        self._selector.close()
+        os.close(self._wake)
+        waker, self._waker = self._waker, -1
+        os.close(waker)
 
     def _over(self) -> bool:
         return self._stop is not None and (not self.crew.handles or monotonic() >= self._stop.deadline)

@@ -20,8 +20,8 @@ from longshore.records import WorkerStats
 from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskSpec, TaskState
 from longshore.worker import NEVER, bind, cancelled, due_at, failed, timed_out
 
-from longshore_threads._backlog import take_out
-from longshore_threads._seat import ABANDONED, NOT_BEGUN, ThreadSeat, Told, abandoned, count, not_plain
+from longshore_threads._backlog import first_due, take_out
+from longshore_threads._seat import ABANDONED, NOT_BEGUN, ThreadSeat, Told, abandoned, count, not_plain, stats
 from longshore_threads._sweeper import Sweeper
 
 _COLLECT_S = 0.002  # while threads are busy, their outcomes are collected this often
@@ -32,7 +32,7 @@ _COMPLETED = TaskState.COMPLETED  # an Enum's member costs 70 ns to get at on Py
 
 
 class ThreadsExecutor:
-    """Runs plain functions in daemon threads, `host.workers` at once; they start with the first work."""
+    """Runs plain functions in daemon threads, `host.workers` at once."""
 
     api = 1
     capabilities = Capabilities(
@@ -66,23 +66,27 @@ class ThreadsExecutor:
 
     @hookimpl
     async def start(self, host: ExecutorHost) -> None:
-        """Get ready; threads come with the first work."""
+        """Start the threads; RuntimeError where there are none to be had."""
         self._host = host
         self._asked = self._wanted = max(1, host.workers)
+        with self._lock:
+            self._grow()
+            if not self._seats:
+                raise RuntimeError("the system has no more threads")
         host.resized(self._wanted)
 
     @hookimpl
     def submit(self, attempts: Sequence[Attempt]) -> None:
-        """Queue the attempts, wake idle threads and start missing ones."""
+        """Queue the attempts, wake idle threads, and start any that could not be started before."""
         self._backlog.extend(attempts)
         if self._stopping:
             self.cancel(CancelRequest([attempt.task_id for attempt in attempts], _STOPPED))
             return
-        self._arm_waiting(attempts)
+        self._sweeper.arm(first_due(attempts))
         with self._lock:
             waking = min(self._idle, len(attempts))
             self._idle -= waking
-            self._grow(len(attempts) - waking)
+            self._grow()
         for _ in range(waking):
             self._wake.put(True)
 
@@ -107,7 +111,7 @@ class ThreadsExecutor:
             surplus = max(0, min(self._idle, len(self._seats) - self._wanted))
             self._idle -= surplus
             self._have_all_look()
-            self._grow(len(self._backlog))
+            self._grow()
             wanted = self._wanted
         for _ in range(surplus):
             self._wake.put(True)
@@ -116,7 +120,7 @@ class ThreadsExecutor:
     @hookimpl
     def workers(self) -> Sequence[WorkerStats]:
         """Return what each thread is doing."""
-        return [seat.stats("thread", stopping=self._stopping) for seat in list(self._seats.values())]
+        return [stats(seat, stopping=self._stopping) for seat in list(self._seats.values())]
 
     @hookimpl
     def pids(self) -> Sequence[int]:
@@ -149,9 +153,9 @@ class ThreadsExecutor:
 
     # ---- threads; the lock is held where it says so
 
-    def _grow(self, most: int) -> None:
-        """Start missing threads, at most so many; the lock is held."""
-        for _ in range(min(self._wanted - len(self._seats), most)):
+    def _grow(self) -> None:
+        """Start the threads that are missing; the lock is held."""
+        for _ in range(self._wanted - len(self._seats)):
             seat = ThreadSeat(f"thread-{self._made}", self._host)
             self._made += 1
             self._seats[seat.worker_id] = seat
@@ -346,7 +350,7 @@ class ThreadsExecutor:
             self._abandoned += 1
             fewer = self._recount() and not self._stopping
             if not self._stopping:
-                self._grow(len(self._backlog))
+                self._grow()
             wanted, lost = self._wanted, self._abandoned
         self._host.report([outcome])
         self._host.notice([abandoned(seat, attempt, lost)])
@@ -362,7 +366,7 @@ class ThreadsExecutor:
             self._abandoned -= 1
             more = self._recount() and not self._stopping
             if more:
-                self._grow(len(self._backlog))
+                self._grow()
             wanted = self._wanted
         if more:
             self._host.resized(wanted)
@@ -375,17 +379,11 @@ class ThreadsExecutor:
         expired = take_out(self._backlog, lambda attempt: attempt.expires_at is not None and attempt.expires_at <= now)
         if expired:
             self._host.report([timed_out(attempt, now, now, None, NOT_BEGUN) for attempt in expired])
-        self._arm_waiting(self._backlog.copy())
+        self._sweeper.arm(first_due(self._backlog.copy()))
         for seat in list(self._seats.values()):
             attempt, started = seat.attempt, seat.started
             if attempt is not None:
                 self._look_at(seat, attempt, started, now)
-
-    def _arm_waiting(self, attempts: Sequence[Attempt]) -> None:
-        """Arm for the deadlines over all attempts of those that wait."""
-        dues = [attempt.expires_at for attempt in attempts if attempt.expires_at is not None]
-        if dues:
-            self._sweeper.arm(min(dues))
 
     def _look_at(self, seat: ThreadSeat, attempt: Attempt, started: float, now: float) -> None:
         """Abandon the thread of an overdue attempt, else arm for it."""
