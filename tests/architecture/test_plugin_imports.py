@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-PUBLIC = {"hookspecs", "events", "task", "records", "errors", "processor", "worker"}
+PUBLIC = {"hookspecs", "events", "task", "records", "errors", "processor", "worker", "shared"}
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

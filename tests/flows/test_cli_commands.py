@@ -111,6 +111,9 @@ def test_settings_are_shown_with_their_origin(inside: Command) -> None:
     assert re.search(r"^limits.max_cpu_percent = 90.0 +# LONGSHORE_LIMITS__MAX_CPU_PERCENT$", text, re.MULTILINE)
     assert "hush" not in text
     assert "pip install longshore-dask" in errors
+    preset = inside("config", "show", "--origin", "--set", "preset=lean")[1]
+    assert re.search(r"^workers.thread_workers = 1 +# preset lean$", preset, re.MULTILINE)
+    assert re.search(r"^workers.async_workers = 7 +# .*longshore.toml:2$", preset, re.MULTILINE)
     told = json.loads(inside("config", "show", "--origin", "--json")[1])
     assert told["workers.async_workers"]["value"] == 7
     assert told["workers.async_workers"]["origin"]["line"] == 2

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from longshore.errors import TaskTimeout as TaskTimeout
     from longshore.errors import WorkerDied as WorkerDied
     from longshore.events import Event as Event
+    from longshore.logs import TaskLogFilter as TaskLogFilter
     from longshore.monitor import Availability as Availability
     from longshore.monitor import ResourceMonitor as ResourceMonitor
     from longshore.pool import WorkerPool as WorkerPool
@@ -63,8 +64,11 @@ if TYPE_CHECKING:
     from longshore.settings import ResultLimits as ResultLimits
     from longshore.settings import Settings as Settings
     from longshore.settings import load_settings as load_settings
+    from longshore.shared import Shared as Shared
+    from longshore.sync import SyncStream as SyncStream
     from longshore.sync import map as map
     from longshore.sync import outcomes as outcomes
+    from longshore.sync import starmap as starmap
     from longshore.task import ErrorRecord as ErrorRecord
     from longshore.task import Outcome as Outcome
     from longshore.task import Priority as Priority
@@ -94,13 +98,15 @@ _HOMES = {
     "longshore.catalogue": "CATALOGUE EVENTS_VERSION events_schema",
     "longshore.errors": _ERRORS,
     "longshore.events": "Event",
+    "longshore.logs": "TaskLogFilter",
     "longshore.monitor": "Availability ResourceMonitor",
     "longshore.pool": "WorkerPool",
     "longshore.processor": "ProcessorContext ProcessorHealth ProcessorMetadata ProcessorResult",
     "longshore.progress": "PipelineProgress ProgressTracker TaskProgress",
     "longshore.records": _RECORDS,
     "longshore.settings": "ResultLimits Settings load_settings",
-    "longshore.sync": "map outcomes",
+    "longshore.shared": "Shared",
+    "longshore.sync": "SyncStream map outcomes starmap",
     "longshore.task": "ErrorRecord Outcome Priority ProcessorPriority Resources RetryPolicy Task TaskOptions TaskState",
     "longshore.worker": "CurrentTask current_task",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from longshore._calling import BY_IDENTITY, NamedCall
@@ -37,6 +38,7 @@ class Intake:
         token: str,
         default_executor: str | None,
         default_timeout_s: float,
+        memory_limit_mb: float,
     ) -> None:
         """Take what the pool is made of; `token` begins the ids of its tasks."""
         self.driver = driver
@@ -49,6 +51,7 @@ class Intake:
         self._snapshot = snapshot
         self._default_executor = default_executor
         self._default_timeout_s = default_timeout_s
+        self._memory_limit_mb = memory_limit_mb
         self._specs: dict[tuple[object, TaskOptions], TaskSpec] = {}  # each keeps its function, whose id may be the key
         self._handles = driver.others = HandleTable()
         self._tasks: dict[str, Task] = {}  # kept only while a hook wants to be told of settled tasks
@@ -66,6 +69,8 @@ class Intake:
             return self.new_spec(function, options)
         if spec is None:
             spec = self.new_spec(function, options)
+            if isinstance(function, partial) and spec.function is not function:
+                return spec  # nothing would keep the function, and its id may become another's
             if len(self._specs) >= _SPECS_MOST:
                 self._specs.clear()
             self._specs[memo] = spec
@@ -79,7 +84,14 @@ class Intake:
         if limit is not None and limit >= self.driver.engine.config.max_concurrent_tasks:
             options = merged(options, {"concurrent_limit": None})  # it never binds, and what is counted costs more
         capabilities = self._executors.get(name).capabilities
-        spec = make_spec(function, options, name, capabilities, default_timeout_s=self._default_timeout_s)
+        spec = make_spec(
+            function,
+            options,
+            name,
+            capabilities,
+            default_timeout_s=self._default_timeout_s,
+            memory_limit_mb=self._memory_limit_mb,
+        )
         never = self.driver.engine.never_fits(spec.resources)
         if never is not None:
             short = self.driver.engine.shortage(spec.resources)
@@ -92,6 +104,10 @@ class Intake:
     def prepare(self, executor: str) -> None:
         """See to it that an executor that a spec names is there; PluginError if it can't be."""
         self._executors.get(executor)
+
+    def stays(self, spec: TaskSpec) -> bool:
+        """Tell whether the tasks of a spec run in this process, so that what is shared is the object itself."""
+        return not self._executors.get(spec.executor).capabilities.pickles
 
     def accept(self, task: Attempt, handle: Handle[Any] | None = None) -> Handle[Any]:  # Any: the user's result
         """Queue a task for which there is room, under its `handle` if it has one; PluginError if a hook refuses it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from math import inf
 from typing import Annotated, Any
@@ -67,7 +68,7 @@ class WorkerConfig(BaseModel):
     default_timeout: Number = Field(default=300.0, gt=0, description="Seconds a task may run that says nothing else")
     worker_heartbeat_interval: Number = Field(default=10.0, gt=0, description="Seconds between two heartbeats")
     max_concurrent_tasks: Whole = Field(default=50, ge=1, description="Tasks that run at once, over all executors")
-    task_memory_limit_mb: Whole = Field(default=1024, ge=64, description="MB a task in a process worker may use")
+    task_memory_limit_mb: Whole = Field(default=1024, ge=64, description="MB a task may let its worker process grow by")
 
 
 class ResourceLimits(BaseModel):
@@ -139,4 +140,34 @@ class ResourceLimits(BaseModel):
         return self.get_limit(resource) * _WARN_AT if warning is None else warning
 
 
-__all__ = ["ResourceLimits", "ResourceType", "WorkerConfig"]
+PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {  # Any: values of the two models
+    "default": {
+        "workers": {"async_workers": 4, "thread_workers": 2},
+        "limits": {"max_cpu_percent": 80.0, "max_memory_percent": 75.0},
+    },
+    "throughput": {
+        "workers": {"async_workers": 8, "thread_workers": 4},
+        "limits": {"max_cpu_percent": 90.0, "max_memory_percent": 85.0},
+    },
+    "lean": {
+        "workers": {"async_workers": 2, "thread_workers": 1},
+        "limits": {"max_cpu_percent": 70.0, "max_memory_percent": 60.0},
+    },
+}
+"""What settings are where they are silent, by the name of the preset."""
+
+
+def under_preset(data: Mapping[str, Any]) -> dict[str, Any]:  # Any: unchecked input
+    """Return the table with its preset's values wherever it says nothing itself."""
+    whole = dict(data)
+    name = data.get("preset")
+    for section, values in (PRESETS.get(name, {}) if isinstance(name, str) else {}).items():
+        given = data.get(section, {})
+        if isinstance(given, BaseModel):
+            given = given.model_dump(exclude_unset=True)
+        if isinstance(given, Mapping):
+            whole[section] = {**values, **given}
+    return whole
+
+
+__all__ = ["PRESETS", "ResourceLimits", "ResourceType", "WorkerConfig", "under_preset"]

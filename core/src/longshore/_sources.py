@@ -32,11 +32,11 @@ class Origin:
     """Where a value comes from: a line of a file, or else a name; the layer "default" has neither."""
 
     layer: str
-    """"default", "user", "pyproject", "project", "environment" or "argument"."""
+    """"default", "preset", "user", "pyproject", "project", "environment" or "argument"."""
     file: Path | None = None
     line: int | None = None
     name: str | None = None
-    """The environment variable, or the argument as it was given."""
+    """The environment variable, the argument as it was given, or the preset."""
 
     def __str__(self) -> str:
         """Return a text for people, such as "pyproject.toml:12"."""

@@ -16,6 +16,7 @@ from longshore._runtime.specs import from_here, merged
 from longshore._runtime.stream import Stream
 from longshore.errors import QueueFull
 from longshore.processor import ProcessorContext, ProcessorResult
+from longshore.shared import Shared, opened, opened_calls
 from longshore.task import Attempt, Outcome, TaskOptions, TaskSpec
 
 ItemT = TypeVar("ItemT")
@@ -171,11 +172,14 @@ class Submitter:
             key=key,
             admit=intake.admit,
             examine=examine if spec.processor is not None else None,
+            opened=opened_calls if intake.stays(spec) else None,
             expect=lambda: self._expect(total),
         )
 
     def _put(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:  # Any: the user's own
         intake, key = self._intake(), self._options.key
+        if Shared.used and intake.stays(spec):
+            args, kwargs = opened(args, kwargs)
         return intake.accept(Attempt(next(intake.ids), spec, args, kwargs or None, 0, key, 1, time.monotonic()))
 
 

@@ -9,7 +9,8 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 from longshore._control import Control
 from longshore._delivery import EventBus
@@ -28,7 +29,10 @@ from longshore.events import EventBatch, Happened, TasksSettled, TasksStarted
 from longshore.hookspecs import Journal, Sink, WorkerNotice
 from longshore.records import PoolInfo, RunInfo, RunSummary
 from longshore.settings import Settings, WorkerConfig, load_settings
+from longshore.shared import Shared
 from longshore.task import TaskOptions
+
+T = TypeVar("T")
 
 _log = logging.getLogger("longshore.pool")
 _CLOSE_S = 5.0  # what executors, journal and sinks get to close in, each
@@ -85,6 +89,7 @@ class WorkerPool(Submitter, Control, Seam):
         self._parts = Parts(self.settings, self.config)
         self._processors = self._parts.processors
         self._running = self._started = False
+        self._shares: WeakSet[Shared[Any]] = WeakSet()  # Any: each has its own type
 
     # ---- life
 
@@ -172,6 +177,7 @@ class WorkerPool(Submitter, Control, Seam):
             token=token,
             default_executor=self.settings.executor,
             default_timeout_s=self.config.default_timeout,
+            memory_limit_mb=self.config.task_memory_limit_mb,
         )
         self._measuring.join(self._driver, self._executors.pids, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because
@@ -209,6 +215,8 @@ class WorkerPool(Submitter, Control, Seam):
         drained = await self._driver.wait_until_drained()
         self._roster.workers()  # what they have done, before they leave
         error = await self._stop_executors()
+        for shared in list(self._shares):
+            shared.unload()
         if self._committer is not None and not await self._committer.stop(_CLOSE_S):
             error = "the journal did not close in time"
         if self._driver.failure is not None:
@@ -257,6 +265,18 @@ class WorkerPool(Submitter, Control, Seam):
         )
         await committer.start()
         self._committer = committer
+
+    # ---- what tasks share
+
+    def share(self, value: T) -> Shared[T]:
+        """Return `value` as what may be given to any task and reaches each worker process once; see `Shared`.
+
+        May be called before `start`, and from any thread. Nothing of it is left in workers or files when the pool
+        has stopped; it may be used again when the pool is started again.
+        """
+        shared = Shared(value)
+        self._shares.add(shared)
+        return shared
 
     # ---- between the rooms
 

@@ -26,9 +26,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from longshore._limits import ResourceLimits, ResourceType, WorkerConfig
+from longshore._limits import PRESETS, ResourceLimits, ResourceType, WorkerConfig, under_preset
 from longshore._plugins.advice import nearest, unknown_plugin
-from longshore._sources import LISTED, Key, Merged, Origin, merge, read_layers
+from longshore._sources import LISTED, Key, Layer, Merged, Origin, merge, read_layers
 from longshore.errors import SettingsError
 from longshore.hookspecs import KINDS
 from longshore.plugins import PluginHost, PluginPolicy
@@ -52,6 +52,14 @@ def _journal(value: object) -> object:
     if value is None or value is False or isinstance(value, str):
         return value
     raise ValueError('must be the name of a journal, such as "sqlite", or false')
+
+
+def _preset(value: object) -> object:
+    if value is None or (isinstance(value, str) and value in PRESETS):
+        return value
+    near = nearest(str(value), PRESETS)
+    meant = f" (did you mean {near!r}?)" if near else ""
+    raise ValueError(f"must be one of {', '.join(PRESETS)}{meant}")
 
 
 def _less_enabled(table: Mapping[str, Any]) -> Options:  # Any: TOML values
@@ -91,12 +99,16 @@ class ResultLimits(BaseModel):
 class Settings(BaseModel):
     """All settings; frozen, and unknown keys are refused.
 
-    `sinks`, `probes` and `hooks` take a list of plugin names, or a table with each plugin's options under its
-    name, where `enabled = false` only configures. Read a plugin's own options with `table`.
+    `preset` names what worker counts and limits are where nothing else sets them: "default", "throughput" (more of
+    both) or "lean" (less). `sinks`, `probes` and `hooks` take a list of plugin names, or a table with each plugin's
+    options under its name, where `enabled = false` only configures. Read a plugin's own options with `table`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    preset: Annotated[
+        str | None, BeforeValidator(_preset), WithJsonSchema({"enum": [*PRESETS, None]}, mode="validation")
+    ] = Field(default=None, description="Where workers and limits say nothing: default, throughput or lean")
     executor: str | None = Field(default=None, description="Where work runs that names no executor")
     sinks: Names = Field(default=(), description="Who is told of a run", examples=[["rich", "jsonl"]])
     probes: Names = Field(default=("psutil",), description="What reads the machine's resources")
@@ -119,7 +131,7 @@ class Settings(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
     def _keep_tables(cls, data: Any, handler: Any) -> Settings:  # Any: unchecked input, pydantic's own handler
-        made: Settings = handler(data)
+        made: Settings = handler(under_preset(data) if isinstance(data, Mapping) else data)
         if isinstance(data, Mapping):
             for kind in LISTED:
                 given = data.get(kind)
@@ -182,19 +194,27 @@ def load_settings(
 ) -> LoadedSettings:
     """Read all sources, the later ones winning, and check them together.
 
-    The sources: defaults; the user's file; from `start` (the current folder) upwards the first folder with a
-    `[tool.longshore]` in its pyproject.toml or with a longshore.toml, in this order; the environment,
-    `LONGSHORE_WORKERS__ASYNC_WORKERS=8`; `overrides`, "workers.async_workers=8". Values of the last two are
-    TOML, or else taken as text. Raises one SettingsError that names file, line and key of all that is wrong.
+    The sources: defaults; the preset that the others name in the end; the user's file; from `start` (the current
+    folder) upwards the first folder with a `[tool.longshore]` in its pyproject.toml or with a longshore.toml, in this
+    order; the environment, `LONGSHORE_WORKERS__ASYNC_WORKERS=8`; `overrides`, "workers.async_workers=8". Values of the
+    last two are TOML, or else taken as text. Raises one SettingsError that names file, line and key of all that is
+    wrong.
     """
     folder = (start or Path.cwd()).absolute()
     layers = read_layers(folder, os.environ if environ is None else environ, overrides, user_file)
-    merged = merge(layers, {kind: Settings.model_fields[kind].default for kind in LISTED})
+    merged = merge([*_preset_layers(layers), *layers], {kind: Settings.model_fields[kind].default for kind in LISTED})
     try:
         settings = Settings.model_validate(merged.table)
     except ValidationError as error:
         raise _refusal(error, Settings, merged, ()) from error
     return LoadedSettings(*_less_missing(settings, merged))
+
+
+def _preset_layers(layers: Sequence[Layer]) -> list[Layer]:
+    """Return the preset that the layers name in the end, as the weakest layer of all; none for one that is unknown."""
+    name = next((layer.table["preset"] for layer in reversed(layers) if "preset" in layer.table), None)
+    known = PRESETS.get(name) if isinstance(name, str) else None
+    return [] if known is None else [Layer("preset", known, label=f"preset {name}")]
 
 
 def settings_schema(models: Mapping[tuple[str, str], type[BaseModel]] | None = None) -> Options:

@@ -6,9 +6,10 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
+from contextlib import aclosing, suppress
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from longshore.task import Outcome
 
@@ -17,10 +18,46 @@ if TYPE_CHECKING:
     from longshore._submit import Submitter
     from longshore.settings import Settings, WorkerConfig
 
+ItemT = TypeVar("ItemT")
+
 _log = logging.getLogger("longshore.sync")
 _HANDED_MOST = 16  # batches the thread may be ahead of its caller
 _END_S = 20.0  # what the thread gets to end once it was told to: more than a pool needs to stop
 Open = Callable[["Submitter"], "Stream[Any]"]  # Any: an outcome, or a user's result
+
+
+class SyncStream(Generic[ItemT]):
+    """An iterator over what becomes of many calls; also a context manager that cancels what is left on leaving.
+
+    Iterate once, from one thread at a time. Nothing begins before the first result is asked for. `close`, leaving
+    `with`, or letting go of it cancels what is queued or running, and waits until its pool has stopped.
+    """
+
+    def __init__(self, results: Generator[ItemT, None, None]) -> None:
+        """Give what `results` gives."""
+        self._results = results
+
+    def __iter__(self) -> Iterator[ItemT]:
+        """Iterate; the generator itself, for a step of ours would cost as much as one of it."""
+        return self._results
+
+    def __next__(self) -> ItemT:
+        """Give the next; waits for it."""
+        return next(self._results)
+
+    def close(self) -> None:
+        """Cancel what is left; nothing more is given."""
+        self._results.close()
+
+    def __enter__(self) -> Self:
+        """Enter; leaving cancels what is left."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Cancel what is left."""
+        self.close()
 
 
 def outcomes(
@@ -30,19 +67,21 @@ def outcomes(
     workers: int | None = None,
     total: int | None = None,
     ordered: bool = False,
+    key: Callable[[Any], str] | None = None,
     settings: Settings | None = None,
     **options: Any,
-) -> Generator[Outcome, None, None]:
-    """Call `function` with each item; yield an Outcome per item as they end (`ordered`: in input order).
+) -> SyncStream[Outcome]:
+    """Call `function` with each item; give an Outcome per item as they end (`ordered`: in input order).
 
     Lazy and bounded, never raises for a task. `items` are iterated in another thread, and while that waits for one
-    nothing is given. `options` are those of `pool.options`; `workers` is how many each executor may have. Closing the
-    generator cancels what is left.
+    nothing is given. `options` are those of `pool.options`; `workers` is how many each executor may have; `key` names
+    an item in events and views. With executor="inline" all runs in the caller's thread, if no loop runs there.
     """
-    bridge = _Bridge(
-        lambda pool: pool.options(**options).outcomes(function, items, total=total, ordered=ordered), workers, settings
-    )
-    return bridge.run()
+
+    def opened(pool: Submitter) -> Stream[Outcome]:
+        return pool.options(**options).outcomes(function, items, total=total, ordered=ordered, key=key)
+
+    return _stream(opened, workers, settings, options)
 
 
 def map(
@@ -53,9 +92,37 @@ def map(
     total: int | None = None,
     settings: Settings | None = None,
     **options: Any,
-) -> Generator[Any, None, None]:
-    """Call `function` with each item; yield results in input order, and raise the first failure, like the built-in."""
-    return _Bridge(lambda pool: pool.options(**options).map(function, items, total=total), workers, settings).run()
+) -> SyncStream[Any]:
+    """Call `function` with each item; give results in input order, and raise the first failure, like the built-in."""
+
+    def opened(pool: Submitter) -> Stream[Any]:
+        return pool.options(**options).map(function, items, total=total)
+
+    return _stream(opened, workers, settings, options)
+
+
+def starmap(
+    function: Callable[..., Any],  # Any: the user's function
+    calls: Iterable[Iterable[Any]],
+    *,
+    workers: int | None = None,
+    total: int | None = None,
+    settings: Settings | None = None,
+    **options: Any,
+) -> SyncStream[Any]:
+    """Do what `map` does, with each item giving all arguments of one call."""
+
+    def opened(pool: Submitter) -> Stream[Any]:
+        return pool.options(**options).starmap(function, calls, total=total)
+
+    return _stream(opened, workers, settings, options)
+
+
+def _stream(
+    opened: Open, workers: int | None, settings: Settings | None, options: dict[str, Any]
+) -> SyncStream[Any]:  # Any: an outcome or a result, and each option's own type
+    bridge = _Bridge(opened, workers, settings)
+    return SyncStream(bridge.run_here() if options.get("executor") == "inline" else bridge.run())
 
 
 class _Bridge:
@@ -87,6 +154,22 @@ class _Bridge:
             if thread.is_alive():
                 _log.warning("what ran in the background has not ended after %g s, and is left to itself", _END_S)
 
+    def run_here(self) -> Generator[Any, None, None]:  # Any: as above
+        """Step a loop in the caller's own thread, where debuggers look; if one runs there already, be as `run`."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            # With a factory it leaves alone what the caller has set as the thread's loop.
+            with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+                batches = self._batches()
+                try:
+                    while (batch := runner.run(anext(batches, None))) is not None:
+                        yield from batch
+                finally:
+                    runner.run(batches.aclose())
+        else:
+            yield from self.run()
+
     def _close(self) -> None:
         """Have the thread cancel what is left, wherever it waits."""
         self._closing = True
@@ -115,17 +198,23 @@ class _Bridge:
             self._handed.put(None)
 
     async def _stream(self) -> None:
-        from longshore.pool import WorkerPool  # heavy, and only needed once something is called
-
         loop = asyncio.get_running_loop()
-        pool = WorkerPool(self._config(), settings=self._settings)
-        async with pool, self._open(pool) as stream:
-            async for batch in stream.batches():
+        async with aclosing(self._batches()) as batches:
+            async for batch in batches:
                 if not self._slots.acquire(blocking=False):
                     await loop.run_in_executor(None, self._slots.acquire)
                 if self._closing:
                     return
                 self._handed.put(batch)
+
+    async def _batches(self) -> AsyncGenerator[list[Any], None]:
+        """Give what comes in together, from a pool that is started for it and stopped after it."""
+        from longshore.pool import WorkerPool  # heavy, and only needed once something is called
+
+        pool = WorkerPool(self._config(), settings=self._settings)
+        async with pool, self._open(pool) as stream, aclosing(stream.batches()) as batches:
+            async for batch in batches:
+                yield batch
 
     def _config(self) -> WorkerConfig | None:
         """Return the settings' worker counts with those asked for in their place."""

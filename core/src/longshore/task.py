@@ -96,7 +96,9 @@ class RetryPolicy(Struct, frozen=True):
 
     `attempts` counts the first. The wait before attempt n+1 is `backoff * 2**(n-1)` seconds, at most `max_backoff`,
     shortened or lengthened by up to the fraction `jitter`. Only exceptions that are instances of `retry_on` are tried
-    again (a timeout counts as TaskTimeout, a dead worker as WorkerDied); a cancelled task never is.
+    again (a timeout counts as TaskTimeout, a dead worker as WorkerDied); a cancelled task never is. One that took too
+    much memory would do so again: it is only tried again where `retry_on` names MemoryLimitExceeded, or TaskFailed or
+    LongshoreError, which it is.
     """
 
     attempts: int = 1
@@ -165,6 +167,8 @@ class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
     processor: str | None = None
     initializer: Callable[[], object] | None = None
     isolation: str = "task"
+    memory_limit_mb: float | None = None
+    """By how much one attempt may let its worker's memory grow; executors that can end an attempt hold it to that."""
     retry_of: str | None = None
     """The task that the one task of this spec tries again."""
     parent: str | None = None
@@ -237,7 +241,9 @@ class Outcome(Struct, frozen=True, eq=False):
     """From being queued (for a retry: from falling due) to the start of this attempt."""
     ran_s: float = 0.0
     cpu_s: float | None = None
+    """Processor time of this attempt; None where it can't be told apart: coroutines, and threads below 1 ms."""
     peak_memory_mb: float | None = None
+    """By how much its worker process grew at most while it ran; None in threads, coroutines, and below 5 ms."""
     worker: str | None = None
     exception: BaseException | None = None
     """The task's own exception where it could travel, else None."""

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
@@ -132,6 +132,11 @@ class Seat:
             self.view._send_held(early=True)
             self.view = None
 
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Do what is the worker's to do, not the attempt's, in the middle of an attempt; limits may leave it out."""
+        yield
+
     def prepare(self, initializer: Callable[[], object] | None) -> None:
         """Call `initializer` if this worker has not yet; what it raises is the attempt's failure."""
         if initializer is not None and initializer not in self.prepared:
@@ -153,6 +158,14 @@ _seat: ContextVar[Seat | None] = ContextVar("longshore_seat", default=None)
 def bind(seat: Seat) -> None:
     """Make `seat` the one that `current_task` looks at, in this thread or asyncio task."""
     _seat.set(seat)
+
+
+@contextmanager
+def preparing() -> Iterator[None]:
+    """Get the worker ready for this and later tasks, if this is one: such time and memory are not the task's."""
+    seat = _seat.get()
+    with seat.preparing() if seat is not None else nullcontext():
+        yield
 
 
 class CurrentTask:

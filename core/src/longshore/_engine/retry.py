@@ -12,9 +12,11 @@ def may_retry(policy: RetryPolicy, outcome: Outcome) -> bool:
     """Tell whether the policy allows another attempt after this one."""
     if outcome.attempts >= policy.attempts or outcome.state is TaskState.CANCELLED:
         return False
-    if outcome.exception is not None:
-        return isinstance(outcome.exception, policy.retry_on)
-    return issubclass(_kind(outcome), policy.retry_on)
+    kind = type(outcome.exception) if outcome.exception is not None else _kind(outcome)
+    retry_on = policy.retry_on
+    if issubclass(kind, errors.MemoryLimitExceeded):  # it would take as much again: `Exception` does not mean it
+        retry_on = tuple(named for named in retry_on if issubclass(named, errors.LongshoreError))
+    return issubclass(kind, retry_on)
 
 
 def _kind(outcome: Outcome) -> type[BaseException]:

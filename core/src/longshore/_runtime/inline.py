@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Sequence
 from types import CoroutineType
 
+from msgspec.structs import replace
+
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
 from longshore.task import Attempt
@@ -90,6 +92,7 @@ class InlineExecutor:
         bind(seat)
         seat.started = started = time.monotonic()
         seat.attempt = attempt
+        before_s = time.thread_time()
         try:
             seat.prepare(attempt.spec.initializer)
             value = attempt.spec.function(*attempt.args, **(attempt.kwargs or {}))
@@ -98,9 +101,11 @@ class InlineExecutor:
                 raise TypeError(f"{attempt.spec.name} returned a coroutine: name executor='asyncio' for it")
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, and it costs this task only
             outcome = failed(attempt, error, started, time.monotonic(), seat.worker_id)
+            outcome = replace(outcome, cpu_s=time.thread_time() - before_s)
             seat.failed += 1
         else:
-            outcome = completed(attempt, value, started, time.monotonic(), seat.worker_id)
+            cpu_s = time.thread_time() - before_s
+            outcome = completed(attempt, value, started, time.monotonic(), seat.worker_id, cpu_s)
             seat.completed += 1
             seat.busy_s += outcome.ran_s
         seat.finish()

@@ -12,6 +12,7 @@ from longshore._calling import NamedCall
 from longshore._processing import ProcessorCall
 from longshore.errors import PayloadError
 from longshore.hookspecs import Capabilities
+from longshore.shared import Shared, opened_partial
 from longshore.task import Priority, Resources, RetryPolicy, TaskOptions, TaskSpec
 from longshore.worker import running_task
 
@@ -65,6 +66,10 @@ _KINDS: Mapping[str, type] = {
 }
 
 
+_KEPT = ("priority", "resources", "max_per_second", "concurrent_limit", "isolation", "parent")
+"""Options that a spec has under the same name."""
+
+
 def make_spec(
     function: Callable[..., Any],  # Any: the user's function
     options: TaskOptions,
@@ -72,37 +77,44 @@ def make_spec(
     capabilities: Capabilities,
     *,
     default_timeout_s: float,
+    memory_limit_mb: float | None = None,
 ) -> TaskSpec:
-    """Return the spec of `function` on an executor; ValueError names an option that it cannot honour."""
-    initializer = options.initializer
-    if isinstance(function, ProcessorCall):
-        function = function.fitting("coroutine" in capabilities.runs)
-        if initializer is None and capabilities.initializer:
-            initializer = function.ready
+    """Return the spec of `function` on an executor; ValueError names an option that it cannot honour.
+
+    Who declares more memory than `memory_limit_mb` may take what is declared.
+    """
+    function, initializer = _fitted(function, capabilities), options.initializer
+    if initializer is None and isinstance(function, ProcessorCall) and capabilities.initializer:
+        initializer = function.ready
     name = options.name or name_of(function)
     _check_honoured(function, name, options, executor, capabilities)
-    timeout_s = options.timeout
-    if timeout_s is None and capabilities.timeout != "none":
-        timeout_s = default_timeout_s
+    can_end = capabilities.timeout != "none"
     spec = TaskSpec(
         function=function,
         name=name,
         executor=executor,
-        priority=options.priority,
-        timeout_s=timeout_s,
+        timeout_s=default_timeout_s if options.timeout is None and can_end else options.timeout,
         deadline_s=options.deadline,
         retry=options.retry or RetryPolicy(),
-        resources=options.resources,
-        max_per_second=options.max_per_second,
-        concurrent_limit=options.concurrent_limit,
         processor=function.name if isinstance(function, ProcessorCall | NamedCall) else None,
         initializer=initializer,
-        isolation=options.isolation,
-        parent=options.parent,
+        memory_limit_mb=_may_take(memory_limit_mb, options.resources),
+        **{name: getattr(options, name) for name in _KEPT},
     )
     if capabilities.pickles:
         _check_payload(spec)
     return spec
+
+
+def _fitted(function: Callable[..., Any], capabilities: Capabilities) -> Callable[..., Any]:  # Any: as above
+    """Return what is to be called there: a processor in the form that runs there, a partial with what it shares."""
+    if isinstance(function, ProcessorCall):
+        return function.fitting("coroutine" in capabilities.runs)
+    return opened_partial(function) if Shared.used and not capabilities.pickles else function
+
+
+def _may_take(memory_limit_mb: float | None, declared: Resources | None) -> float | None:
+    return memory_limit_mb if memory_limit_mb is None or declared is None else max(memory_limit_mb, declared.memory_mb)
 
 
 def _check_honoured(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
@@ -18,6 +18,7 @@ from longshore._engine.messages import Cancel
 from longshore._runtime.driver import Driver
 from longshore._runtime.source import Call, Plain, Pumped, Source
 from longshore.errors import LongshoreError
+from longshore.shared import Shared
 from longshore.task import Attempt, ErrorRecord, Outcome, Task, TaskSpec, TaskState
 
 ItemT = TypeVar("ItemT")
@@ -73,18 +74,20 @@ class Stream(Generic[ItemT]):
         admit: Callable[[Task], str | None] | None = None,
         examine: Callable[[Attempt], Outcome | None] | None = None,
         expect: Callable[[], Callable[[int], None]] | None = None,
+        opened: Callable[[Sequence[Call]], list[Call]] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take calls of `spec.function`; `give` makes what is yielded of each outcome, which it is itself without.
 
         `admit` returns why a task is refused, which then is its outcome; None where nobody wants to be asked. `examine`
         returns how a task ends that cannot be run, None for one that can. `expect` is called as the iteration begins,
-        and what it returns at the end, with how many tasks there were.
+        and what it returns at the end, with how many tasks there were. `opened` gives the calls with what they share in
+        place, once there is anything that is shared.
         """
         self.spec = spec
         self._driver, self._give, self._ids, self._key = driver, give, ids, key
         self._admit, self._examine = admit, examine
-        self._clock, self._expect = clock, expect
+        self._clock, self._expect, self._opened_calls = clock, expect, opened
         self._over: Callable[[int], None] | None = None
         self._source: Source = Plain(calls) if isinstance(calls, Iterable) else Pumped(calls, self._arrived)
         self._index = 0
@@ -114,6 +117,8 @@ class Stream(Generic[ItemT]):
         calls = self._source.take(min(room, self._window.size - self._in_hand))
         if self._source.exhausted:
             self._rouse()
+        if Shared.used and self._opened_calls is not None:
+            calls = self._opened_calls(calls)
         keys = self._keys(calls) if self._key is not None else None
         index, spec, now = self._index, self.spec, self._clock()
         # One flat zip: unpacking nested ones costs as much as the attempt itself.
@@ -226,7 +231,7 @@ class Stream(Generic[ItemT]):
                 raise RuntimeError(f"task {outcome.name} raised StopAsyncIteration") from error
             raise
 
-    async def batches(self) -> AsyncIterator[list[ItemT]]:
+    async def batches(self) -> AsyncGenerator[list[ItemT], None]:
         """Iterate, once, over lists of what has come in together; for callers that hand it on."""
         try:
             while ready := await self._next_batch():

@@ -14,7 +14,7 @@ from longshore.worker import cancelled, timed_out
 
 from longshore_processes.backlog import Kind
 from longshore_processes.handle import Doom, Handle
-from longshore_processes.outcomes import describe_end, worker_died
+from longshore_processes.outcomes import describe_end, memory_exceeded, worker_died
 
 
 class Verdict(NamedTuple):
@@ -49,6 +49,9 @@ def _sentence(handle: Handle, attempt: Attempt, began: float, now: float, cancel
     if handle.doomed is Doom.TIMEOUT:
         note = "its worker process could not be killed" if handle.written_off else "its worker process was killed"
         return timed_out(attempt, began, now, handle.worker_id, note)
+    if handle.doomed is Doom.MEMORY:
+        handle.failed += 1
+        return memory_exceeded(handle, attempt, began)
     if handle.doomed is not None:
         message = cancels.get(attempt.task_id, "cancelled")
         return cancelled(attempt, began, now, handle.worker_id, message)

@@ -32,7 +32,7 @@ _spec_of = attrgetter("spec")
 
 
 class Kind:
-    """Tasks that a worker runs in the same way: one function, initializer, name and timeout; and what they cost."""
+    """Tasks that a worker runs in the same way: one function, initializer, name and limits; and what they cost."""
 
     __slots__ = (
         "cap",
@@ -41,6 +41,7 @@ class Kind:
         "function",
         "initializer",
         "item_bytes",
+        "memory_limit_mb",
         "name",
         "number",
         "ran_s",
@@ -54,6 +55,7 @@ class Kind:
         self.initializer = spec.initializer
         self.name = spec.name
         self.timeout_s = spec.timeout_s
+        self.memory_limit_mb = spec.memory_limit_mb
         self.data: bytes | None = None
         self.error: PayloadError | None = None
         self.ran_s: float | None = None
@@ -96,7 +98,7 @@ class Kinds:
         last_spec, last = self._last
         if spec is last_spec and last is not None:
             return last, None
-        key = (id(spec.function), id(spec.initializer), spec.name, spec.timeout_s)
+        key = (id(spec.function), id(spec.initializer), spec.name, spec.timeout_s, spec.memory_limit_mb)
         kind = self._by_key.pop(key, None)
         if kind is None:
             self._count += 1

@@ -21,6 +21,7 @@ from types import CoroutineType
 from typing import Any, Final, NamedTuple
 
 from longshore.errors import PayloadError, TaskCancelled
+from longshore.shared import Shared, forget_gone, opened, opened_partial
 from longshore.task import ErrorRecord
 from longshore.worker import bind, pack_error
 from msgspec.structs import replace
@@ -28,11 +29,14 @@ from msgspec.structs import replace
 from longshore_processes import frames
 from longshore_processes.codec import PROTOCOL, SCALARS, dump, dump_exception, load
 from longshore_processes.frames import FrameReader, Words
-from longshore_processes.seat import Batch, Link, ProcessSeat, RecordHandler
+from longshore_processes.logs import RecordHandler, set_levels
+from longshore_processes.memory import Account
+from longshore_processes.seat import Batch, Link, ProcessSeat
 
 FLUSH_S: Final = 0.004
 """Before an item begins, results are sent if the last sending is longer ago than this."""
 _LONG_S: Final = 0.001  # from here on an item's processor time is measured; below, its wall time stands for it
+_LARGE_S: Final = 0.005  # from here on an item's peak of memory is read: that takes 10 us
 PACKED: Final = "packed"
 FAILED: Final = "failed"
 LONG: Final = "long"
@@ -41,13 +45,12 @@ AnyFunction = Callable[..., Any]  # Any: the user's function
 
 
 class Place(NamedTuple):
-    """What a worker is given: its name, its descriptors, and the level of its log."""
+    """What a worker is given: its name and its descriptors."""
 
     worker_id: str
     sock: int
     nudge: int
     page: int
-    log_level: int
 
 
 class Worker:
@@ -60,7 +63,8 @@ class Worker:
         self._words = Words(place.page)
         os.close(place.page)
         self._link = Link(self._sock)
-        self._seat = ProcessSeat(place.worker_id, self._words, self._link)
+        self._account = Account(self._words)
+        self._seat = ProcessSeat(place.worker_id, self._words, self._link, self._account)
         self._codes: dict[int, bytes] = {}
         self._ready: dict[int, AnyFunction] = {}
         self._flushing = threading.Lock()
@@ -71,9 +75,7 @@ class Worker:
         self._flushed_at = 0.0
         self._cpu_mark = 0.0
         bind(self._seat)
-        root = logging.getLogger()
-        root.addHandler(RecordHandler(self._seat, self._link))
-        root.setLevel(place.log_level)
+        logging.getLogger().addHandler(RecordHandler(self._seat, self._link))
 
     def serve(self) -> None:
         """Work until the controller closes its side."""
@@ -84,6 +86,8 @@ class Worker:
                     self._run(number, Batch(*load(payload)))
                 elif kind == frames.CODE:
                     self._codes[number] = payload
+                elif kind == frames.LEVELS:
+                    set_levels(number, load(payload))
                 else:
                     self._codes.pop(number, None)
                     self._ready.pop(number, None)
@@ -102,6 +106,8 @@ class Worker:
 
     def _run(self, first: int, batch: Batch) -> None:
         self._seat.batch, self._seat.first, self._unsent = batch, first, first
+        forget_gone()
+        self._account.begin()
         self._flushed_at = monotonic()
         stopped = self._run_items(first, batch.items, self._callable(first, batch))
         self.flush()
@@ -140,22 +146,25 @@ class Worker:
 
     def _pack(self, value: Any, serial: int, start: float, end: float) -> object:  # Any: the user's result
         cpu_s: float | None = None
+        peak_mb: float | None = None
         if end - start >= _LONG_S:
             # Short items since the mark are in it too; their share is small beside a long item's.
             now = process_time()
             cpu_s, self._cpu_mark = now - self._cpu_mark, now
+        if end - start >= _LARGE_S:
+            peak_mb = self._account.peak_mb()
         if type(value) is _Failure:
-            return (FAILED, cpu_s, *value.facts)
+            return (FAILED, cpu_s, peak_mb, *value.facts)
         if type(value) in SCALARS:
-            return LONG, cpu_s, value
+            return LONG, cpu_s, peak_mb, value
         if isinstance(value, CoroutineType):
             value.close()
             error = TypeError("the function returned a coroutine: name executor='asyncio' for it")
-            return (FAILED, cpu_s, *self._failure(error, serial, start).facts)
+            return (FAILED, cpu_s, peak_mb, *self._failure(error, serial, start).facts)
         try:
-            return PACKED, cpu_s, dump(value)
+            return PACKED, cpu_s, peak_mb, dump(value)
         except BaseException as unfit:  # noqa: BLE001 - reducers are user code
-            return (FAILED, cpu_s, *self._failure(_unfit("result", unfit), serial, start).facts)
+            return (FAILED, cpu_s, peak_mb, *self._failure(_unfit("result", unfit), serial, start).facts)
 
     def _failure(self, error: BaseException, serial: int, start: float) -> _Failure:
         trace = error.__traceback__
@@ -186,6 +195,7 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - imports and initializers are user code
             failures = [error]
         finally:
+            self._account.begin()  # what an initializer keeps is the worker's, not the first item's
             self._words.prepared(monotonic())
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -203,8 +213,8 @@ class Worker:
         self._seat.prepare(initializer)
         if self._seat.attempt is not None:
             self._seat.leave()  # it was asked for while its worker got ready: its own time begins after that
-        self._ready[number] = function
-        return function  # type: ignore[no-any-return]
+        self._ready[number] = ready = opened_partial(function)
+        return ready
 
 
 class _Failure(NamedTuple):
@@ -222,6 +232,8 @@ def _call_packed(function: AnyFunction, data: bytes) -> Any:  # Any: the user's 
         args, kwargs = load(data)
     except BaseException as error:
         raise _unfit("arguments", error) from error
+    if Shared.used:
+        args, kwargs = opened(args, kwargs)
     return function(*args, **(kwargs or {}))
 
 
@@ -256,6 +268,6 @@ def run(place: Place) -> int:
     return 0
 
 
-def main(worker_id: str, sock: int, nudge: int, page: int, log_level: int) -> None:
+def main(worker_id: str, sock: int, nudge: int, page: int) -> None:
     """Be a worker in an interpreter of its own, which leads a session."""
-    sys.exit(run(Place(worker_id, sock, nudge, page, log_level)))
+    sys.exit(run(Place(worker_id, sock, nudge, page)))

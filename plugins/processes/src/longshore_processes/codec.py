@@ -7,7 +7,6 @@ fails to be written or read belongs to one task; and what only the controller's 
 
 from __future__ import annotations
 
-import importlib.machinery
 import io
 import pickle
 import pickletools
@@ -19,6 +18,7 @@ from typing import Any, ClassVar, Final
 
 import cloudpickle
 from longshore.errors import PayloadError
+from longshore.shared import travels_by_value
 from longshore.worker import portable
 
 PROTOCOL: Final = 5
@@ -118,32 +118,6 @@ def load_exception(data: bytes | None) -> BaseException | None:
     return value if isinstance(value, BaseException) else None
 
 
-def _importable(name: str) -> bool:
-    """Tell whether another process with our sys.path would import this module from the same place."""
-    module = sys.modules.get(name)
-    spec = None
-    path: Any = None  # Any: a package's path as finders take it
-    try:
-        for depth in range(name.count(".") + 1):
-            part = ".".join(name.split(".")[: depth + 1])
-            spec = _find(part, path)
-            if spec is None:
-                return False
-            path = spec.submodule_search_locations
-    except Exception:  # noqa: BLE001 - finders are anybody's code
-        return False
-    origin = getattr(module, "__file__", None)
-    return origin is None or spec is None or spec.origin in (None, origin) or not spec.has_location
-
-
-def _find(name: str, path: Any) -> importlib.machinery.ModuleSpec | None:  # Any: a package's path as finders take it
-    for finder in sys.meta_path:
-        spec = finder.find_spec(name, path)
-        if spec is not None:
-            return spec
-    return None
-
-
 class Carrier:
     """The controller's side: pickles code and arguments, and knows which modules have to travel by value."""
 
@@ -188,9 +162,7 @@ class Carrier:
         if name is None or name in self._seen or name not in sys.modules:
             return
         self._seen.add(name)
-        if not _importable(name):
-            # Left registered: no other process can import this module, so by value is the only way for anybody.
-            cloudpickle.register_pickle_by_value(sys.modules[name])
+        if travels_by_value(name):
             self._by_value.append(name.encode())
 
 

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import logging
 import os
+import pickle
 import selectors
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic
-from typing import Final, Literal
+from typing import Final
 
 from longshore.errors import WorkerDied
 from longshore.records import WorkerStats, WorkerStatus, WorkerType
 
+from longshore_processes import frames
 from longshore_processes.handle import Handle, worker_id
+from longshore_processes.logs import levels
 from longshore_processes.relay import Lines, LogRelay
-from longshore_processes.spawner import Exited, Lost, News, Refused, Spawner, Started, make_spawner
+from longshore_processes.spawner import Exited, Lost, News, Refused, Spawner, Spawning, Started, make_spawner
 
-StartMethod = Literal["auto", "zygote", "interpreter"]
 _READ: Final = 1 << 16
 _BUDGET_S: Final = 60.0
 _BUDGET_BASE: Final = 10
@@ -38,7 +40,7 @@ class Crew:
         selector: selectors.BaseSelector,
         *,
         target: int,
-        start_method: StartMethod,
+        spawning: Spawning,
         post: Callable[[News], None],
         on_frames: Callable[[Handle], None],
         on_end: Callable[[Handle], None],
@@ -48,7 +50,7 @@ class Crew:
         self.target = target
         self.relay = LogRelay()
         self._selector = selector
-        self._start_method: StartMethod = start_method
+        self._spawning = spawning
         self._post = post
         self._on_frames = on_frames
         self._on_end = on_end
@@ -86,7 +88,7 @@ class Crew:
         handle = None
         try:
             if self._spawner is None:
-                self._spawner = make_spawner(self._start_method, self.target, logging.getLogger().level, self._post)
+                self._spawner = make_spawner(self._spawning, self._post)
                 for fd in self._spawner.fds():
                     self._selector.register(fd, selectors.EVENT_READ, lambda _: self._ask_spawner())
             handle = Handle(self._count)
@@ -101,6 +103,7 @@ class Crew:
         self._lines[handle.number] = Lines(lambda line: self.relay.line(handle.worker_id, line))
         self._selector.register(handle.sock, selectors.EVENT_READ, lambda mask: self._on_socket(handle, mask))
         self._selector.register(handle.log, selectors.EVENT_READ, lambda _: self._on_output(handle))
+        handle.send(frames.LEVELS, logging.root.manager.disable, pickle.dumps(levels()))
         self.take_news(self._spawner.news() if not self._spawner.fds() else [])
         return handle
 

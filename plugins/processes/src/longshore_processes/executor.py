@@ -16,9 +16,9 @@ from typing import Final
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
 from longshore.task import Attempt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from longshore_processes.crew import StartMethod
+from longshore_processes.spawner import Spawning, StartMethod, numeric_threads
 from longshore_processes.supervisor import Stop, Supervisor
 
 _CAPABILITIES: Final = Capabilities(
@@ -39,6 +39,8 @@ class ProcessesSettings(BaseModel):
 
     start_method: StartMethod = "auto"
     """How workers are started: "zygote" (Linux), "interpreter" (a fresh one each), or whichever the system allows."""
+    blas_threads: int | None = Field(default=None, ge=1)
+    """Threads of numeric libraries in each worker; None is what the environment says, else cores divided by workers."""
 
 
 class ProcessesExecutor:
@@ -68,7 +70,10 @@ class ProcessesExecutor:
             raise RuntimeError("process workers need a POSIX system: use executor 'threads' here")
         self._asked = host.workers
         workers = host.workers or usable_cpus()
-        self._supervisor = Supervisor(host, workers=workers, start_method=self._settings.start_method)
+        spawning = Spawning(
+            self._settings.start_method, numeric_threads(workers, usable_cpus(), self._settings.blas_threads)
+        )
+        self._supervisor = Supervisor(host, workers=workers, spawning=spawning)
         self._supervisor.start()
         host.resized(workers)
 

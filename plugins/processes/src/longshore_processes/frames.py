@@ -21,6 +21,7 @@ _CHUNK: Final = 1 << 18  # read at once; the kernel's socket buffer is rarely la
 CODE: Final = 1  # number: the code's; payload: pickled (function, initializer)
 FORGET: Final = 2  # number: the code's
 BATCH: Final = 3  # number: serial of the first item; payload: a plain pickle, see dispatch.py
+LEVELS: Final = 4  # number: what logging.disable was told; payload: pickled dict of logging levels by logger
 # worker to controller
 HELLO: Final = 10  # the worker is ready
 RESULTS: Final = 11  # number: serial of the first result; payload: pickled (values, starts, ends)
@@ -32,7 +33,7 @@ Frame = tuple[int, int, bytes]
 
 IDLE: Final = -1
 _PAGE: Final = 4096
-_RUNNING, _STARTED, _PREPARING = 0, 1, 2  # written by the worker
+_RUNNING, _STARTED, _PREPARING, _BASE = 0, 1, 2, 3  # written by the worker
 _SKIP_FROM, _SKIP_TO = 16, 17  # written by the controller, on another cache line
 
 
@@ -48,7 +49,7 @@ def make_page() -> int:
 
 
 class Words:
-    """The shared page of one worker: what it runs, since when, and which serials it is to skip.
+    """The shared page of one worker: what it runs, since when, from how much memory, and which serials it is to skip.
 
     Each word is written by one side only, in one aligned store. The start is written before the serial, so who reads
     the serial first never takes an old start for a new item's.
@@ -86,6 +87,15 @@ class Words:
     def preparing(self) -> bool:
         """Tell whether the worker gets ready; to be read before the start."""
         return self.ints[_PREPARING] == 1
+
+    @property
+    def base_mb(self) -> float:
+        """How much memory the worker had of its own before what it runs now."""
+        return self.floats[_BASE]
+
+    @base_mb.setter
+    def base_mb(self, own_mb: float) -> None:
+        self.floats[_BASE] = own_mb
 
     def rest(self) -> None:
         """Say that nothing runs."""

@@ -22,6 +22,7 @@ from longshore.task import Attempt
 from longshore_processes import frames
 from longshore_processes.backlog import Kind
 from longshore_processes.frames import IDLE, Frame, FrameReader, Words
+from longshore_processes.memory import Gauge
 from longshore_processes.spawner import WorkerFds
 
 IN_FLIGHT: Final = 2
@@ -33,6 +34,7 @@ class Doom(Enum):
 
     TIMEOUT = "timeout"
     CANCEL = "cancel"
+    MEMORY = "memory"
     STUCK = "stuck"
     STOP = "stop"
 
@@ -86,6 +88,9 @@ class Handle:
         self.status: int | None = None
         self.due_at: float | None = None
         self.check_at: float | None = None
+        self.memory_at: float | None = None
+        self.grown_mb = 0.0  # what the item it was killed for had taken
+        self._gauge: Gauge | None = None
         self.given_at = 0.0
         self.withdraw_at: float | None = None
         self.withdraw_from = 0
@@ -179,11 +184,18 @@ class Handle:
         self.held = deque(held for held in self.held if held.done < len(held.attempts))
         return tails
 
+    def gauge(self) -> Gauge | None:
+        """Return what reads its memory; None while it has no process, and where the system does not tell."""
+        if self._gauge is None and self.pid is not None and not self.gone:
+            with suppress(OSError):
+                self._gauge = Gauge(self.pid)
+        return self._gauge
+
     def timers(self) -> list[float]:
         """Return the times at which to look at it again."""
         if self.doomed is not None:
             return [self.give_up_at] if self.give_up_at is not None else []
-        return [at for at in (self.due_at, self.check_at, self.withdraw_at) if at is not None]
+        return [at for at in (self.due_at, self.check_at, self.memory_at, self.withdraw_at) if at is not None]
 
     def attempts(self) -> Iterator[tuple[int, Attempt]]:
         """Go through what it holds, with serials."""
@@ -261,6 +273,8 @@ class Handle:
             if fd is not None:
                 os.close(fd)
         self.pidfd = None
+        if self._gauge is not None:
+            self._gauge.close()
         self.words.close()
 
     def read(self) -> list[Frame]:

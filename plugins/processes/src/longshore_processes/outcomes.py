@@ -12,9 +12,10 @@ from signal import Signals
 from time import monotonic
 from typing import Any, NamedTuple
 
-from longshore.errors import PayloadError, WorkerDied
+from longshore.errors import MemoryLimitExceeded, PayloadError, WorkerDied
 from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskState
 from longshore.worker import ended, failed
+from msgspec.structs import replace
 
 from longshore_processes.backlog import Kind, Kinds
 from longshore_processes.child import FAILED, LONG
@@ -124,13 +125,13 @@ def settle(handle: Handle, held: Held, payload: bytes) -> list[Outcome]:
 def _outcome(handle: Handle, attempt: Attempt, value: Any, start: float, end: float) -> Outcome:  # Any: see child.py
     if type(value) is not tuple:
         return _complete(handle, attempt, value, start, end, end - start)
-    kind, cpu_s, *facts = value
+    kind, cpu_s, peak_mb, *facts = value
     cpu_s = end - start if cpu_s is None else cpu_s
     if kind == FAILED:
         handle.failed += 1
-        return _failure(attempt, facts, start, end)
+        return replace(_failure(attempt, facts, start, end), cpu_s=cpu_s, peak_memory_mb=peak_mb)
     if kind == LONG:
-        return _complete(handle, attempt, facts[0], start, end, cpu_s)
+        return _complete(handle, attempt, facts[0], start, end, cpu_s, peak_mb)
     try:
         result = load(facts[0])
     except BaseException as error:  # noqa: BLE001 - reducers are user code; the frame was read whole, so only this fails
@@ -140,11 +141,19 @@ def _outcome(handle: Handle, attempt: Attempt, value: Any, start: float, end: fl
         unfit = PayloadError(text, task_id=attempt.task_id)
         unfit.__cause__ = error
         return failed(attempt, unfit, start, end, handle.worker_id)
-    return _complete(handle, attempt, result, start, end, cpu_s)
+    return _complete(handle, attempt, result, start, end, cpu_s, peak_mb)
 
 
-def _complete(handle: Handle, attempt: Attempt, value: Any, start: float, end: float, cpu_s: float) -> Outcome:
-    """Return a completed outcome. Any: the user's result."""
+def _complete(
+    handle: Handle,
+    attempt: Attempt,
+    value: Any,  # Any: the user's result
+    start: float,
+    end: float,
+    cpu_s: float,
+    peak_mb: float | None = None,
+) -> Outcome:
+    """Return a completed outcome."""
     handle.completed += 1
     handle.busy_s += end - start
     return Outcome(
@@ -159,7 +168,7 @@ def _complete(handle: Handle, attempt: Attempt, value: Any, start: float, end: f
         start - attempt.queued_at,
         end - start,
         cpu_s,
-        None,
+        peak_mb,
         handle.worker_id,
     )
 
@@ -180,6 +189,18 @@ def worker_died(handle: Handle, attempt: Attempt, started: float) -> Outcome:
     where = f"its worker {handle.worker_id} (pid {handle.pid})"
     text = f"task {attempt.task_id} ({attempt.spec.name}): {where} {how} while it ran"
     return failed(attempt, WorkerDied(text, worker=handle.worker_id, **facts), started, monotonic(), handle.worker_id)
+
+
+def memory_exceeded(handle: Handle, attempt: Attempt, started: float) -> Outcome:
+    """Return the outcome of an attempt whose worker was killed since it took more memory than it may."""
+    limit_mb = attempt.spec.memory_limit_mb or 0.0
+    text = (
+        f"task {attempt.task_id} ({attempt.spec.name}) took {handle.grown_mb:.0f} MB of memory and may take "
+        f"{limit_mb:.0f}: its worker process was killed; declare Resources(memory_mb=...) for such tasks, or raise "
+        "workers.task_memory_limit_mb"
+    )
+    facts = {"reason": "memory", "limit_mb": limit_mb, "peak_memory_mb": handle.grown_mb, "worker": handle.worker_id}
+    return failed(attempt, MemoryLimitExceeded(text, **facts), started, monotonic(), handle.worker_id)
 
 
 def describe_end(status: int | None) -> tuple[str, dict[str, Any]]:  # Any: JSON-safe values

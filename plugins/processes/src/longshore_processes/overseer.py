@@ -1,4 +1,4 @@
-"""Looks after workers that hold something: time limits, what waits behind a slow item, workers that do not begin.
+"""Looks after workers that hold something: limits of time and memory, what waits behind a slow item, who is stuck.
 
 Used on the supervisor's thread only; it looks when a handle's timers say so.
 """
@@ -12,7 +12,7 @@ from typing import Final
 from longshore_processes.foreman import Foreman
 from longshore_processes.frames import IDLE
 from longshore_processes.handle import Doom, Handle
-from longshore_processes.timing import STUCK_S, limit_of, next_look
+from longshore_processes.timing import FIRST_LOOK_S, STUCK_S, limit_of, memory_look_s, next_look
 
 GIVE_UP_S: Final = 5.0
 """A killed worker that has not ended after this is written off (it hangs in the kernel)."""
@@ -44,6 +44,8 @@ class Overseer:
             self._check_deadline(handle, now)
         if handle.check_at is not None and now >= handle.check_at:
             self._check_pace(handle, now)
+        if handle.memory_at is not None and now >= handle.memory_at:
+            handle.memory_at = self._check_memory(handle, now)
 
     def _check_deadline(self, handle: Handle, now: float) -> None:
         serial = handle.words.running()[0]
@@ -73,6 +75,23 @@ class Overseer:
             handle.nudge()
         if handle.held[-1].first + len(handle.held[-1].attempts) - 1 > serial:
             self.withdraw(handle, now)
+
+    def _check_memory(self, handle: Handle, now: float) -> float | None:
+        """Kill a worker whose item took more than it may; return when to look again."""
+        preparing, (serial, started) = handle.words.preparing(), handle.words.running()
+        found, gauge = handle.find(serial), handle.gauge()
+        if found is None or preparing:
+            return now + FIRST_LOOK_S
+        if now < started + FIRST_LOOK_S:
+            return started + FIRST_LOOK_S
+        limit_mb = found[0].kind.memory_limit_mb
+        if limit_mb is None or gauge is None:
+            return None  # until it holds something else
+        grown_mb = gauge.grown_mb(handle.words.base_mb, limit_mb)
+        if grown_mb > limit_mb and handle.words.running()[0] == serial:
+            handle.grown_mb = grown_mb
+            self.kill(handle, Doom.MEMORY, serial)
+        return now + memory_look_s(limit_mb - grown_mb)
 
     def _check_stuck(self, handle: Handle, now: float) -> None:
         """Kill a worker that does not begin what it was given: stopped, or its interpreter held by a thread."""

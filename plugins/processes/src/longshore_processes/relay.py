@@ -71,7 +71,8 @@ class LogRelay:
     @staticmethod
     def _pass_on(worker_id: str, item: str | bytes) -> None:
         if isinstance(item, str):
-            logging.getLogger(f"longshore.worker.{worker_id}").info("%s", item)
+            whose = {"task_id": None, "task_name": None, "worker_id": worker_id}
+            logging.getLogger(f"longshore.worker.{worker_id}").info("%s", item, extra=whose)
             return
         record = logging.makeLogRecord(load(item))
         logger = logging.getLogger(record.name)

@@ -1,15 +1,16 @@
-"""A worker's voice: sends frames, gives the running task its seat, and forwards its log records.
+"""A worker's voice: sends frames, and gives the running task its seat.
 
 Used by `child.py` only, inside a worker process.
 """
 
 from __future__ import annotations
 
-import logging
 import pickle
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
 from typing import Any, Final, NamedTuple
 
 from longshore.events import ProgressUpdate
@@ -19,10 +20,10 @@ from longshore.worker import Seat
 from longshore_processes import frames
 from longshore_processes.codec import PROTOCOL
 from longshore_processes.frames import Words
+from longshore_processes.memory import Account
 
 ID_SEPARATOR: Final = "\n"
 _SMALL: Final = 1 << 16
-_TEXT_CAP: Final = 16_384  # characters kept of a log message or its traceback
 
 
 class Batch(NamedTuple):
@@ -78,10 +79,11 @@ class Link:
 class ProcessSeat(Seat):
     """A seat that makes the record of the running attempt only when the task asks for it."""
 
-    __slots__ = ("_link", "_words", "batch", "first")
+    __slots__ = ("_account", "_link", "_words", "batch", "first")
 
-    def __init__(self, worker_id: str, words: Words, link: Link) -> None:
+    def __init__(self, worker_id: str, words: Words, link: Link, account: Account) -> None:
         """Make the seat of the worker that writes `words`."""
+        self._account = account
         super().__init__(worker_id, self._send)
         self._words = words
         self._link = link
@@ -96,10 +98,19 @@ class ProcessSeat(Seat):
                 self.attempt = self._attempt(self.batch, serial - self.first)
         return super().task()
 
-    def task_id(self) -> str | None:
-        """Return the id of the task that runs here."""
-        task = self.task()
-        return task.task_id if task is not None else None
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Let time and memory that are spent meanwhile be the worker's; the item's time begins anew after it."""
+        if self._words.preparing():  # an initializer does it
+            yield
+            return
+        serial, _ = self._words.running()
+        self._words.prepare(serial, monotonic())
+        try:
+            with self._account.set_apart():
+                yield
+        finally:
+            self._words.prepared(monotonic())
 
     def leave(self) -> None:
         """Send the last progress of the attempt that ended and forget it."""
@@ -122,35 +133,3 @@ class ProcessSeat(Seat):
 
 def _nothing() -> None:
     """Stand in for the function of a task, which its view never calls."""
-
-
-class RecordHandler(logging.Handler):
-    """Sends log records to the controller, with the id of the task that made them."""
-
-    def __init__(self, seat: ProcessSeat, link: Link) -> None:
-        """Send over `link`."""
-        super().__init__()
-        self._seat = seat
-        self._link = link
-        self._formatter = logging.Formatter()
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Send one record; what can't be formatted or sent is the logging module's to report."""
-        try:
-            fields = {
-                "name": record.name,
-                "levelno": record.levelno,
-                "levelname": record.levelname,
-                "pathname": record.pathname,
-                "lineno": record.lineno,
-                "funcName": record.funcName,
-                "created": record.created,
-                "msg": record.getMessage()[:_TEXT_CAP],
-                "exc_text": self._formatter.formatException(record.exc_info)[-_TEXT_CAP:] if record.exc_info else None,
-                "process": record.process,
-                "task_id": self._seat.task_id(),
-                "worker_id": self._seat.worker_id,
-            }
-            self._link.send(frames.LOG, 0, pickle.dumps(fields, PROTOCOL))
-        except Exception:  # noqa: BLE001 - a record's arguments are user code; logging says what to do
-            self.handleError(record)

@@ -31,7 +31,16 @@ _THREAD_VARIABLES: Final = (
     "MKL_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
+    "BLIS_NUM_THREADS",
 )
+StartMethod = Literal["auto", "zygote", "interpreter"]
+
+
+class Spawning(NamedTuple):
+    """How workers are started, and the variables they find in their environment besides the controller's."""
+
+    start_method: StartMethod
+    variables: Mapping[str, str]
 
 
 class WorkerFds(NamedTuple):
@@ -90,11 +99,14 @@ class Spawner(Protocol):
         """End every process it started and itself."""
 
 
-def worker_environment(workers: int) -> dict[str, str]:
-    """Return the environment for workers: numeric libraries get their share of the cores unless told otherwise."""
-    share = str(max(1, (os.cpu_count() or 1) // max(1, workers)))
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_WORKER")}
-    return {**dict.fromkeys(_THREAD_VARIABLES, share), **ours}
+def numeric_threads(workers: int, cores: int, asked: int | None) -> dict[str, str]:
+    """Return the variables that tell numeric libraries how many threads to use in one of so many workers.
+
+    They share the cores, so that workers times threads is not more than there are; a variable that is set in the
+    environment stays as it is, unless a number is asked for.
+    """
+    number = str(asked or max(1, cores // max(1, workers)))
+    return {name: number for name in _THREAD_VARIABLES if asked or name not in os.environ}
 
 
 def _command(module: str, *arguments: object) -> list[str]:
@@ -107,9 +119,8 @@ def _command(module: str, *arguments: object) -> list[str]:
 class ZygoteSpawner:
     """Asks the zygote; see `zygote.py` for what it does."""
 
-    def __init__(self, environment: Mapping[str, str], log_level: int) -> None:
+    def __init__(self, environment: Mapping[str, str]) -> None:
         """Start the zygote; OSError if that can't be done."""
-        self._log_level = log_level
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
         self._log, log = os.pipe()
@@ -139,7 +150,7 @@ class ZygoteSpawner:
 
     def start(self, number: int, worker_id: str, fds: WorkerFds) -> None:
         """Ask for a worker."""
-        socket.send_fds(self._control, [pickle.dumps((number, worker_id, self._log_level))], list(fds))
+        socket.send_fds(self._control, [pickle.dumps((number, worker_id))], list(fds))
 
     def news(self) -> list[News]:
         """Return what the zygote told; `Lost` when it is no more."""
@@ -184,10 +195,9 @@ class ZygoteSpawner:
 class InterpreterSpawner:
     """Starts each worker as a fresh interpreter: slower, and where the system has no subreaper or pidfd."""
 
-    def __init__(self, environment: Mapping[str, str], log_level: int, post: Callable[[News], None]) -> None:
+    def __init__(self, environment: Mapping[str, str], post: Callable[[News], None]) -> None:
         """Start nothing yet; `post` is told of ends from a thread per worker."""
         self._environment = dict(environment)
-        self._log_level = log_level
         self._post = post
         self._news: list[News] = []
         self._running: dict[int, tuple[subprocess.Popen[bytes], threading.Thread]] = {}
@@ -199,7 +209,7 @@ class InterpreterSpawner:
     def start(self, number: int, worker_id: str, fds: WorkerFds) -> None:
         """Start a worker."""
         process = subprocess.Popen(
-            _command("child", worker_id, fds.sock, fds.nudge, fds.page, self._log_level),
+            _command("child", worker_id, fds.sock, fds.nudge, fds.page),
             stdin=subprocess.DEVNULL,
             stdout=fds.log,
             stderr=fds.log,
@@ -232,12 +242,11 @@ class InterpreterSpawner:
         self._post(Exited(number, -code if code < 0 else code << 8))
 
 
-def make_spawner(
-    start_method: Literal["auto", "zygote", "interpreter"], workers: int, log_level: int, post: Callable[[News], None]
-) -> Spawner:
+def make_spawner(spawning: Spawning, post: Callable[[News], None]) -> Spawner:
     """Return the spawner this system can have."""
-    environment = worker_environment(workers)
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_WORKER")}
+    environment = {**ours, **spawning.variables}
     zygote = sys.platform == "linux" and hasattr(os, "pidfd_open")
-    if start_method == "zygote" or (start_method == "auto" and zygote):
-        return ZygoteSpawner(environment, log_level)
-    return InterpreterSpawner(environment, log_level, post)
+    if spawning.start_method == "zygote" or (spawning.start_method == "auto" and zygote):
+        return ZygoteSpawner(environment)
+    return InterpreterSpawner(environment, post)

@@ -23,13 +23,13 @@ from longshore.worker import cancelled, failed
 from longshore_processes import frames
 from longshore_processes.autopsy import autopsy, end_notice
 from longshore_processes.codec import load
-from longshore_processes.crew import Crew, StartMethod
+from longshore_processes.crew import Crew
 from longshore_processes.foreman import Foreman
 from longshore_processes.frames import IDLE
 from longshore_processes.handle import Doom, Handle
 from longshore_processes.outcomes import describe_end, settle
 from longshore_processes.overseer import Overseer
-from longshore_processes.spawner import Exited, Lost, News, Refused, Started
+from longshore_processes.spawner import Exited, Lost, News, Refused, Spawning, Started
 from longshore_processes.timing import next_look
 
 
@@ -49,7 +49,7 @@ Command = Sequence[Attempt] | CancelRequest | ResizeRequest | News | Stop
 class Supervisor:
     """Runs on its own thread; only `post`, `join` and `crew.handles` are for others."""
 
-    def __init__(self, host: ExecutorHost, *, workers: int, start_method: StartMethod) -> None:
+    def __init__(self, host: ExecutorHost, *, workers: int, spawning: Spawning) -> None:
         """Get ready to keep up to `workers` workers."""
         self._host = host
         self._inbox: deque[Command] = deque()
@@ -62,7 +62,7 @@ class Supervisor:
         self.crew = Crew(
             self._selector,
             target=workers,
-            start_method=start_method,
+            spawning=spawning,
             post=self.post,
             on_frames=self._on_frames,
             on_end=self._on_end,

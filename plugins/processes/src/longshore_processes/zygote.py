@@ -71,7 +71,7 @@ class Zygote:
         message, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, WORKER_FDS)
         if not message:
             return False
-        number, worker_id, log_level = load(message)
+        number, worker_id = load(message)
         try:
             pid = os.fork()
         except OSError as error:
@@ -79,7 +79,7 @@ class Zygote:
             self._tell(("refused", number, str(error)))
             return True
         if pid == 0:
-            self._become(fds, worker_id, log_level)
+            self._become(fds, worker_id)
         self._workers[pid] = number
         self._close(fds)
         pidfd = os.pidfd_open(pid)
@@ -87,14 +87,14 @@ class Zygote:
         os.close(pidfd)
         return True
 
-    def _become(self, fds: list[int], worker_id: str, log_level: int) -> None:
+    def _become(self, fds: list[int], worker_id: str) -> None:
         """Be the worker, in the forked process; never returns."""
         code = 1
         try:
             os.setsid()
             parent = self._settle_in(fds[3])
             if os.getppid() == parent:  # else the zygote died before the signal for that was armed
-                code = run(Place(worker_id, fds[0], fds[1], fds[2], log_level))
+                code = run(Place(worker_id, fds[0], fds[1], fds[2]))
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
         except BaseException:  # noqa: BLE001 - the last frame of this process: tell the log and go

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from itertools import groupby
@@ -13,8 +14,12 @@ from typing import Any
 from longshore.hookspecs import ExecutorHost, WorkerNotice
 from longshore.records import WorkerStats
 from longshore.task import Attempt, Outcome, TaskSpec
-from longshore.worker import Seat
+from longshore.worker import Seat, failed
+from msgspec.structs import replace
 
+LONG_S = 0.001
+"""From here on an attempt's processor time is measured."""
+_UNKNOWN_MOST = 0.1  # of its run time
 NOT_BEGUN = "it had not begun by then"
 ABANDONED = "a thread cannot be stopped, so its thread was abandoned"
 
@@ -34,13 +39,33 @@ class ThreadSeat(Seat):
     sees the other, whatever the order, and an attempt is reported by one of them only.
     """
 
-    __slots__ = ("left", "thread", "told")
+    __slots__ = ("left", "mark_at", "mark_s", "thread", "told")
 
     def __init__(self, worker_id: str, host: ExecutorHost) -> None:
         super().__init__(worker_id, lambda update: host.progress((update,)))
         self.thread: threading.Thread | None = None
         self.left: Attempt | None = None
         self.told: Attempt | Told | None = None
+        self.mark_at = self.mark_s = 0.0
+
+    def mark(self, now: float) -> float:
+        """Remember the processor time of this thread up to now, and return `now`."""
+        self.mark_at, self.mark_s = now, time.thread_time()
+        return now
+
+    def cpu_s(self, started: float, now: float) -> float | None:
+        """Return the processor time of a long attempt; None if short ones before it may have a part in what is known.
+
+        Asking the system costs up to a microsecond, which is why short attempts are not measured.
+        """
+        before_s, unknown_s = self.mark_s, started - self.mark_at
+        self.mark(now)
+        return min(self.mark_s - before_s, now - started) if unknown_s <= (now - started) * _UNKNOWN_MOST else None
+
+    def failure(self, attempt: Attempt, error: BaseException, started: float, now: float) -> Outcome:
+        """Return the outcome of an attempt that raised."""
+        outcome = failed(attempt, error, started, now, self.worker_id)
+        return replace(outcome, cpu_s=self.cpu_s(started, now)) if now - started >= LONG_S else outcome
 
     def start(self, work: Callable[[ThreadSeat], None]) -> None:
         """Have `work` done in a thread of its own; RuntimeError where the system has no more of them."""

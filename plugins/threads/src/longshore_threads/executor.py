@@ -18,10 +18,10 @@ from types import CoroutineType
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
 from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskSpec, TaskState
-from longshore.worker import NEVER, bind, cancelled, due_at, failed, timed_out
+from longshore.worker import NEVER, bind, cancelled, due_at, timed_out
 
 from longshore_threads._backlog import first_due, take_out
-from longshore_threads._seat import ABANDONED, NOT_BEGUN, ThreadSeat, Told, abandoned, count, not_plain, stats
+from longshore_threads._seat import ABANDONED, LONG_S, NOT_BEGUN, ThreadSeat, Told, abandoned, count, not_plain, stats
 from longshore_threads._sweeper import Sweeper
 
 _COLLECT_S = 0.002  # while threads are busy, their outcomes are collected this often
@@ -223,7 +223,7 @@ class ThreadsExecutor:
         """Run attempts until none waits; False if the thread is to end. The hot path: each line is plain."""
         popleft, results, monotonic, coroutine = self._backlog.popleft, self._results, time.monotonic, CoroutineType
         spec: TaskSpec | None = None
-        worker_id, plain, now = seat.worker_id, PLAIN_TYPES, monotonic()
+        worker_id, plain, now = seat.worker_id, PLAIN_TYPES, seat.mark(monotonic())
         while True:
             seat.started = started = now
             try:
@@ -237,8 +237,7 @@ class ThreadsExecutor:
                     if not self._may_begin(seat, attempt, started):
                         if seat.told is attempt:
                             return self._return_lost()
-                        now = monotonic()
-                        continue
+                        continue  # a moment, which the next one's start is early by
                 if initializer is not None:
                     seat.prepare(initializer)
                 value = function(*attempt.args) if attempt.kwargs is None else function(*attempt.args, **attempt.kwargs)
@@ -247,9 +246,10 @@ class ThreadsExecutor:
                 now = monotonic()
                 kind = PlainOutcome if type(value) in plain else Outcome
                 outcome = kind(attempt.task_id, attempt.key, attempt.index, name, _COMPLETED, value, None,
-                    attempt.number, started - attempt.queued_at, now - started, None, None, worker_id)  # fmt: skip
+                    attempt.number, started - attempt.queued_at, (ran_s := now - started),
+                    seat.cpu_s(started, now) if ran_s >= LONG_S else None, None, worker_id)  # fmt: skip
             except BaseException as error:  # noqa: BLE001 - the user's code may raise anything; it costs this task only
-                outcome = failed(attempt, error, started, now := monotonic(), worker_id)
+                outcome = seat.failure(attempt, error, started, now := monotonic())
             if seat.view is not None:
                 seat.finish()
             seat.left = attempt

@@ -1,0 +1,137 @@
+"""A task that takes too much memory costs exactly one task, and what a task took is told."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from longshore.errors import MemoryLimitExceeded
+from longshore.task import TaskState
+from longshore_processes.memory import Gauge
+
+MB = 1 << 20
+LIMIT_MB = 64.0
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what a process uses")
+
+
+def hold(taken_mb: int) -> int:
+    """Fill so much memory and keep it."""
+    if taken_mb:
+        kept = b"x" * (taken_mb * MB)
+        time.sleep(30.0)
+        return len(kept)
+    return 0
+
+
+def start_and_hold(taken_mb: int) -> None:
+    """Have a grandchild fill memory."""
+    if taken_mb:
+        code = f"x = b'x' * {taken_mb * MB}; import time; time.sleep(30)"
+        subprocess.run(["sh", "-c", f'{sys.executable} -c "{code}"; true'], check=True)
+
+
+def take_for_a_while(taken_mb: int) -> int:
+    kept = b"x" * (taken_mb * MB)
+    time.sleep(0.005)
+    return len(kept)
+
+
+@pytest.mark.parametrize("take", [hold, start_and_hold], ids=["itself", "in a grandchild"])
+def test_it_is_killed_and_fails_with_its_limit(yard: Any, take: Callable[[int], Any]) -> None:
+    """fault:M1 Over its limit a task fails with MemoryLimitExceeded, which names limit and peak; the others go on."""
+    outcomes = yard.run(take, [0, 0, 300, 0, 0], memory_limit_mb=LIMIT_MB, timeout_s=20.0)
+    assert [outcome.ok for outcome in outcomes] == [True, True, False, True, True]
+    error = outcomes[2].exception
+    assert type(error) is MemoryLimitExceeded
+    assert error.facts["limit_mb"] == LIMIT_MB
+    assert outcomes[2].error.reason == "memory"
+    assert outcomes[2].peak_memory_mb == error.facts["peak_memory_mb"] > LIMIT_MB
+    assert "may take 64" in str(error)
+    notice = next(notice for notice in yard.host.notices if notice.type == "worker_error")
+    assert notice.data["killed_for"] == "memory"
+    assert all(outcome.ok for outcome in yard.run(take, [0] * 10))
+
+
+@pytest.mark.slow
+def test_what_an_initializer_keeps_is_not_the_tasks(lone_yard: Any) -> None:
+    """A limit is on what a task adds to its worker: a model loaded before does not count."""
+    model: list[bytes] = []
+
+    def load() -> None:
+        model.append(b"x" * (200 * MB))
+
+    [outcome] = lone_yard.run(time.sleep, [0.2], initializer=load, memory_limit_mb=LIMIT_MB)
+    assert outcome.state is TaskState.COMPLETED
+
+
+@pytest.mark.slow
+def test_pages_of_files_are_not_the_tasks(lone_yard: Any, tmp_path: Path) -> None:
+    """Reading a large file through a mapping is no memory of the task's own: the system takes it back when it wants."""
+    path = tmp_path / "large"
+    path.write_bytes(bytes(150 * MB))
+
+    def read(name: str) -> int:
+        with open(name, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as view:
+            total = sum(view[at] for at in range(0, len(view), 4096))
+            time.sleep(0.2)
+            return total
+
+    [outcome] = lone_yard.run(read, [str(path)], memory_limit_mb=LIMIT_MB)
+    assert outcome.state is TaskState.COMPLETED
+
+
+@pytest.mark.slow
+def test_what_forked_children_share_counts_once(lone_yard: Any) -> None:
+    """fault:M1 Children of a fork, which share all they have with their parent, bring nobody above a limit."""
+
+    def share(_: int) -> str:
+        kept = b"x" * (40 * MB)
+        children = []
+        for _child in range(4):
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(30)
+                os._exit(0)
+            children.append(pid)
+        time.sleep(0.3)
+        for pid in children:
+            os.kill(pid, 9)
+            os.waitpid(pid, 0)
+        return kept[:1].decode()
+
+    [outcome] = lone_yard.run(share, [0], memory_limit_mb=LIMIT_MB)
+    assert outcome.value == "x", outcome.error
+
+
+def test_peak_of_a_task(lone_yard: Any) -> None:
+    """An outcome tells by how much its worker grew while the task ran, not what earlier tasks had taken."""
+    large, small = lone_yard.run(take_for_a_while, [80, 1])
+    assert 80 <= large.peak_memory_mb < 130
+    assert small.peak_memory_mb < 40
+    assert large.cpu_s > 0.0
+    [failing] = lone_yard.run(lambda x: (take_for_a_while(x), 1 / 0), [50])
+    assert failing.state is TaskState.FAILED
+    assert failing.peak_memory_mb >= 50
+
+
+def test_short_tasks_are_not_looked_at(lone_yard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is never looked at for tasks that end within 50 ms: a limit costs them nothing."""
+    looks: list[float] = []
+
+    def look(self: Gauge, base_mb: float, enough_mb: float) -> float:
+        looks.append(base_mb)
+        return 0.0
+
+    monkeypatch.setattr(Gauge, "grown_mb", look)
+    lone_yard.run(time.sleep, [0.001] * 100, memory_limit_mb=LIMIT_MB)
+    assert looks == []
+    lone_yard.run(time.sleep, [0.3], memory_limit_mb=LIMIT_MB)
+    assert looks
+    assert all(base > 1.0 for base in looks)
