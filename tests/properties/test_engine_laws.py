@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multiple, rule, run_state_machine_as_test
-from longshore._engine.engine import Engine, EngineConfig
+from longshore._engine.config import EngineConfig
+from longshore._engine.engine import Engine
 from longshore._engine.messages import (
     Abort,
     Cancel,
@@ -62,6 +63,8 @@ SPECS = st.builds(
     resources=st.sampled_from(RESERVED),
     max_per_second=st.sampled_from([None, None, None, 2.0, 200.0]),
     concurrent_limit=st.sampled_from([None, None, None, 1, 2]),
+    group=st.sampled_from([None, None, "one", "two"]),
+    rank=st.integers(0, 2),
 )
 PLAIN = st.builds(
     TaskSpec,
@@ -69,6 +72,8 @@ PLAIN = st.builds(
     name=st.just("plain"),
     executor=st.sampled_from(EXECUTORS),
     priority=st.sampled_from(Priority),
+    group=st.sampled_from([None, None, "one"]),
+    rank=st.integers(0, 2),
 )
 CONFIGS = st.builds(
     EngineConfig,
@@ -91,7 +96,7 @@ HOW = st.sampled_from(
 )
 OPERATING = st.one_of(
     st.builds(ExecutorUp, st.sampled_from(EXECUTORS), st.sampled_from([2, 1, 3, 5, 0]), st.booleans()),
-    st.sampled_from([Pause(), Unpause(), Unpause(), Unpause()]),
+    st.sampled_from([Pause(), Unpause(), Unpause(), Unpause(), Pause("one"), Unpause("one"), Unpause("one")]),
     st.builds(Grant, st.sampled_from([CAPACITY, CAPACITY, {**CAPACITY, "cpu": 2.0}, {**CAPACITY, "cpu": 0.5}])),
 )
 LOADS = st.fixed_dictionaries(

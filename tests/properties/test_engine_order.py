@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from longshore._engine.engine import Engine, EngineConfig
+from longshore._engine.config import EngineConfig
+from longshore._engine.engine import Engine
 from longshore._engine.messages import (
     Abort,
     Cancel,

@@ -9,16 +9,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from longshore._engine.engine import Engine, EngineConfig
+from longshore._engine.config import EngineConfig
+from longshore._engine.engine import Engine
 from longshore._engine.messages import ExecutorUp, Measured, Reported, Start, Submit, Tell, Tick
 from longshore._engine.pressure import CEILING_S, DWELL_S, STALL_S
 from longshore.events import Happened
 from longshore.records import Load
 from longshore.task import Attempt, Outcome, Priority, Resources, TaskSpec, TaskState
-
-
-def work() -> None:
-    """Stand for a user's function."""
 
 
 def memory(usage: float, own: float | None = None) -> Load:
@@ -35,8 +32,8 @@ class Yard:
     """An engine with one executor, whose time and measures are set by the test."""
 
     def __init__(self, slots: int = 8, most: int = 8, capacity: dict[str, float] | None = None) -> None:
-        config = EngineConfig(max_concurrent_tasks=most, capacity=capacity or {"cpu": 3.2, "memory": 750.0})
-        self.engine = Engine(config)
+        lendable = capacity or {"cpu": 3.2, "memory": 750.0}
+        self.engine = Engine(EngineConfig(max_concurrent_tasks=most, capacity=lendable))
         self.now = 0.0
         self.running: dict[str, Attempt] = {}
         self.started: list[str] = []
@@ -54,7 +51,7 @@ class Yard:
                 self.warnings.append(command.batch.data)
 
     def submit(self, count: int = 1, resources: Resources | None = None, priority: Priority = Priority.NORMAL) -> None:
-        spec = TaskSpec(function=work, name="work", executor="quay", priority=priority, resources=resources)
+        spec = TaskSpec(function=print, name="work", executor="quay", priority=priority, resources=resources)
         ids = [f"{priority.name}-{self.count + number}" for number in range(count)]
         self.count += count
         self.handle(Submit(spec, [Attempt(name, spec, queued_at=self.now) for name in ids]))

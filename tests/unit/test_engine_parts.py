@@ -7,11 +7,12 @@ import weakref
 from typing import Any
 
 import pytest
-from longshore._engine.dispatch import AHEAD_MOST, WINDOW_MOST, Dispatch, Place
+from longshore._engine.dispatch import Dispatch
 from longshore._engine.engine import Engine
 from longshore._engine.lanes import Gate, Lane, effective, lane_key
 from longshore._engine.ledger import Ledger
 from longshore._engine.messages import Cancel, ExecutorUp, Reported, Settle, Submit
+from longshore._engine.place import AHEAD_MOST, WINDOW_MOST, Place
 from longshore._engine.retry import may_retry
 from longshore._engine.states import ENDS, MOVES
 from longshore.errors import TaskTimeout, WorkerDied

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from longshore._limits import WorkerConfig as WorkerConfig
     from longshore._loads import HostSize as HostSize
     from longshore._loads import required_share as required_share
+    from longshore._pipelines import PipelineRun as PipelineRun
+    from longshore._pipelines import PipelineStream as PipelineStream
+    from longshore._pipelines import StageProgress as StageProgress
     from longshore._runtime.handles import Handle as Handle
     from longshore._runtime.stream import Stream as Stream
     from longshore._submit import Submitter as Submitter
@@ -44,6 +47,11 @@ if TYPE_CHECKING:
     from longshore.logs import TaskLogFilter as TaskLogFilter
     from longshore.monitor import Availability as Availability
     from longshore.monitor import ResourceMonitor as ResourceMonitor
+    from longshore.pipeline import Pipeline as Pipeline
+    from longshore.pipeline import PipelineLimits as PipelineLimits
+    from longshore.pipeline import PipelineResult as PipelineResult
+    from longshore.pipeline import PlannedStage as PlannedStage
+    from longshore.pipeline import Stage as Stage
     from longshore.pool import WorkerPool as WorkerPool
     from longshore.processor import ProcessorContext as ProcessorContext
     from longshore.processor import ProcessorHealth as ProcessorHealth
@@ -91,6 +99,7 @@ _HOMES = {
     "longshore._delivery": "EventBus",
     "longshore._limits": "ResourceLimits ResourceType WorkerConfig",
     "longshore._loads": "HostSize required_share",
+    "longshore._pipelines": "PipelineRun PipelineStream StageProgress",
     "longshore._runtime.handles": "Handle",
     "longshore._runtime.stream": "Stream",
     "longshore._submit": "Submitter",
@@ -100,6 +109,7 @@ _HOMES = {
     "longshore.events": "Event",
     "longshore.logs": "TaskLogFilter",
     "longshore.monitor": "Availability ResourceMonitor",
+    "longshore.pipeline": "Pipeline PipelineLimits PipelineResult PlannedStage Stage",
     "longshore.pool": "WorkerPool",
     "longshore.processor": "ProcessorContext ProcessorHealth ProcessorMetadata ProcessorResult",
     "longshore.progress": "PipelineProgress ProgressTracker TaskProgress",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from longshore._engine.messages import Cancel, Pause, Unpause
 from longshore._parts import Parts
+from longshore._pipelines import PipelineRun
 from longshore._processors import Processors
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
@@ -28,6 +29,7 @@ class Control:
     _telling: Telling
     _parts: Parts
     _processors: Processors
+    _runs: set[PipelineRun]
 
     @property
     def run_id(self) -> str:
@@ -46,10 +48,16 @@ class Control:
             return True
         try:
             async with asyncio.timeout(timeout):
-                await self._driver.wait_until_idle()
+                await self._wait_until_idle()
         except TimeoutError:
             return False
         return True
+
+    async def _wait_until_idle(self) -> None:
+        await self._driver.wait_until_idle()
+        while self._runs:  # between two stages nothing is queued, and yet there is more to come
+            await next(iter(self._runs)).wait()
+            await self._driver.wait_until_idle()
 
     def cancel(self, task_id: str) -> None:
         """Ask for a task to end; unknown and ended ones are ignored. From any thread."""

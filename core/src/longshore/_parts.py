@@ -7,7 +7,8 @@ import math
 import random
 from collections.abc import Sequence
 
-from longshore._engine.engine import Engine, EngineConfig
+from longshore._engine.config import EngineConfig
+from longshore._engine.engine import Engine
 from longshore._limits import ResourceLimits
 from longshore._loads import HostSize
 from longshore._measuring import Measuring, monitor_of

@@ -49,9 +49,9 @@ class Submitter:
         """Return a submitter with some options changed.
 
         The options are those of `longshore.TaskOptions`: executor, priority, timeout, deadline, retry, max_per_second,
-        concurrent_limit, resources, key, name, initializer, isolation, parent. TypeError names one that does not exist,
-        ValueError a value that can't be meant; what an executor cannot honour is refused with ValueError when
-        something is submitted.
+        concurrent_limit, resources, key, name, initializer, group, rank, isolation, parent. TypeError names one that
+        does not exist, ValueError a value that can't be meant; what an executor cannot honour is refused with
+        ValueError when something is submitted.
         """
         return Submitter(merged(self._options, changes), self._intake, self._expect, {**self._given, **changes})
 
@@ -129,7 +129,7 @@ class Submitter:
         many there will be; `key` names an item in events and views. Leaving `async with` cancels what is left.
         """
         named = None if key is None else (lambda call: key(call[0]))
-        return self._stream(function, _singly(items), None, total or _length(items), ordered, named)
+        return self._stream(function, singly(items), None, total or length(items), ordered, named)
 
     def map(
         self,
@@ -139,7 +139,7 @@ class Submitter:
         total: int | None = None,  # Any: the user's own
     ) -> Stream[Any]:
         """Call `function` with each item; give results in input order, raise the first failure, like the built-in."""
-        return self._stream(function, _singly(items), Outcome.unwrap, total or _length(items), True, None)
+        return self._stream(function, singly(items), Outcome.unwrap, total or length(items), True, None)
 
     def starmap(
         self,
@@ -149,7 +149,7 @@ class Submitter:
         total: int | None = None,
     ) -> Stream[Any]:
         """Do what `map` does, with each item giving all arguments of one call."""
-        return self._stream(function, _spread(calls), Outcome.unwrap, total or _length(calls), True, None)
+        return self._stream(function, _spread(calls), Outcome.unwrap, total or length(calls), True, None)
 
     def _stream(
         self,
@@ -183,14 +183,16 @@ class Submitter:
         return intake.accept(Attempt(next(intake.ids), spec, args, kwargs or None, 0, key, 1, time.monotonic()))
 
 
-def _length(items: object) -> int | None:
+def length(items: object) -> int | None:
+    """Return how many items there are, None if they can't say."""
     try:
         return len(items)  # type: ignore[arg-type]  # that it may have none is the point
     except TypeError:
         return None
 
 
-def _singly(items: Items[Any]) -> Items[tuple[Any]]:  # Any: the user's own
+def singly(items: Items[Any]) -> Items[tuple[Any]]:  # Any: the user's own
+    """Return each item as the arguments of a call."""
     return zip(items) if isinstance(items, Iterable) else _singly_async(items)
 
 

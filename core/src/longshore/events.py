@@ -79,6 +79,8 @@ class TaskSubmitted(_OfTask, frozen=True):
     """The task that this one tries again, by `retry_task`."""
     parent_id: str | None = None
     """The task that submitted it, where one did."""
+    group: str | None = None
+    """Of a pipeline's stage: what the `pipeline_id` begins with, and `key` is its document."""
 
 
 class TaskStarted(_OfTask, frozen=True):
@@ -186,10 +188,10 @@ class TasksSubmitted(Struct, frozen=True):
         """Return one TaskSubmitted per task, numbered from `seq`."""
         spec = self.spec
         name, executor, priority = spec.name, spec.executor, int(spec.priority)
-        processor, parent_id = spec.processor, spec.parent
+        processor, retry_of, parent_id, group = spec.processor, spec.retry_of, spec.parent, spec.group
         return [
             TaskSubmitted(
-                seq + i, at, task.task_id, name, executor, priority, task.key, processor, spec.retry_of, parent_id
+                seq + i, at, task.task_id, name, executor, priority, task.key, processor, retry_of, parent_id, group
             )
             for i, task in enumerate(self.tasks)
         ]

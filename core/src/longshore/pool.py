@@ -16,6 +16,7 @@ from longshore._control import Control
 from longshore._delivery import EventBus
 from longshore._intake import Intake
 from longshore._parts import Parts
+from longshore._pipelines import Pipelines
 from longshore._runtime.commit import Committer
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
@@ -38,7 +39,7 @@ _log = logging.getLogger("longshore.pool")
 _CLOSE_S = 5.0  # what executors, journal and sinks get to close in, each
 
 
-class WorkerPool(Submitter, Control, Seam):
+class WorkerPool(Submitter, Control, Seam, Pipelines):
     """One queue over all executors. `async with` starts it and, on leaving, waits for what was submitted.
 
     Cheap to make, no loop needed. `start` brings up `asyncio`, `threads` and, where `process_workers` is set,
@@ -88,8 +89,9 @@ class WorkerPool(Submitter, Control, Seam):
         self._run_facts: dict[str, Any] = {"name": name, "view": view, "interactive": interactive}  # Any: RunInfo's
         self._parts = Parts(self.settings, self.config)
         self._processors = self._parts.processors
-        self._running = self._started = False
         self._shares: WeakSet[Shared[Any]] = WeakSet()  # Any: each has its own type
+        self._runs, self._listeners = set(), {}
+        self._running = self._started = False
 
     # ---- life
 
@@ -187,10 +189,17 @@ class WorkerPool(Submitter, Control, Seam):
     async def stop(self, timeout: float | None = None) -> RunSummary | None:
         """Take no more work, let what was accepted end within `timeout` seconds (None: no bound), cancel the rest.
 
-        A paused pool goes on for that. Streams give what was begun and then raise PoolNotRunning if they had more.
+        Runs of pipelines go on to their end first. A paused pool goes on for that. Streams give what was begun and then
+        raise PoolNotRunning if they had more.
         Returns the run's summary, also to those that call it meanwhile; None if the pool is not running. Cancelled
         itself, it cancels the tasks, closes all there is, and only then ends.
         """
+        if self._running and self._runs:
+            try:
+                timeout = await self._let_runs_end(timeout)
+            except asyncio.CancelledError:
+                await self.stop(0.0)
+                raise
         if self._running:
             self._running = False
             self._driver.drain()
@@ -299,6 +308,8 @@ class WorkerPool(Submitter, Control, Seam):
         if isinstance(batch, TasksStarted):
             self._note_started(batch.attempts)
         self._telling.publish(batch)
+        if self._listeners:
+            self._hear(batch)
 
     def _notice(self, notice: WorkerNotice) -> None:
         self._publish(Happened(notice.type, dict(notice.data)))

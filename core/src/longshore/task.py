@@ -138,12 +138,16 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     retry: RetryPolicy | None = None
     max_per_second: float | None = None
     concurrent_limit: int | None = None
-    """How many tasks of this name may run at once."""
+    """How many tasks of this name, or of this processor, may run at once."""
     resources: Resources | None = None
     key: str | None = None
     name: str | None = None
     initializer: Callable[[], object] | None = None
     """Called once in each worker before its first task of this kind."""
+    group: str | None = None
+    """Tasks that are held and released together, such as those of one run of a pipeline; they share their rate."""
+    rank: int = 0
+    """Within a group and priority, a higher rank goes before a lower one, however long that has waited."""
     isolation: str = "task"
     """"task": a coroutine runs as an asyncio task of its own; "shared": awaited in the worker, twice as fast."""
     parent: str | None = None
@@ -166,6 +170,8 @@ class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
     concurrent_limit: int | None = None
     processor: str | None = None
     initializer: Callable[[], object] | None = None
+    group: str | None = None
+    rank: int = 0
     isolation: str = "task"
     memory_limit_mb: float | None = None
     """By how much one attempt may let its worker's memory grow; executors that can end an attempt hold it to that."""

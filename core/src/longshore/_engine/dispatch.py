@@ -1,9 +1,7 @@
 """Which waiting tasks start now, and where: the free room of each executor, the cap over all, the ledger, the order.
 
-An executor with `slots` workers is given up to `slots * ahead` attempts, where `ahead` follows how long its tasks
-take: attempts of a microsecond go out by the hundred, so that no worker waits for the engine, and one of a second by
-itself, so that an urgent task waits for little. Tasks that reserve something, or are limited in rate or number, are
-never handed out ahead.
+Tasks that reserve something, or are limited in rate or number, are never handed out ahead of a free worker; how far
+ahead the others are, `place` says.
 """
 
 from __future__ import annotations
@@ -11,74 +9,17 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 
-from longshore._engine.lanes import AGING_S, Gate, Lane, LaneKey, lane_key, standing
+from longshore._engine.lanes import AGING_S, Gate, GateKey, Group, Lane, LaneKey, lane_key, standing
 from longshore._engine.ledger import Ledger
 from longshore._engine.messages import Measured
+from longshore._engine.place import Place
 from longshore._engine.pressure import Pressure
 from longshore.events import Happened
 from longshore.records import Load
 from longshore.task import Attempt, Priority, TaskSpec
 
-AHEAD_S = 0.004
-"""Seconds of work an executor holds for each of its workers."""
-AHEAD_MOST = 1024
-WINDOW_MOST = 2048
-"""Attempts an executor holds at most, unless it has more workers than that."""
-_SMOOTHING = 0.3
 _GATES_MOST = 1024
-_LAST = (len(Priority), 0.0, 0)
 _ALL = len(Priority)  # above every level: none is parked
-
-
-class Place:
-    """One executor, as the engine sees it."""
-
-    __slots__ = ("ahead", "held", "lanes", "mean_s", "name", "runs_ahead", "slots")
-
-    def __init__(self, name: str) -> None:
-        """Make a place without workers; nothing starts there until it is up."""
-        self.name = name
-        self.slots = 0
-        self.runs_ahead = True
-        """Whether it gains from being given more attempts than it has workers."""
-        self.held = 0
-        self.ahead = 1
-        self.mean_s: float | None = None
-        self.lanes: list[Lane] = []
-
-    def up(self, slots: int, runs_ahead: bool) -> None:
-        """Have `slots` workers from now on."""
-        self.slots = slots
-        self.runs_ahead = runs_ahead
-        if not runs_ahead:
-            self.ahead = 1
-
-    def best(self, now: float) -> tuple[int, float, int]:
-        """Return the rank of what goes next here; the lowest of all when nothing waits."""
-        return min((rank for lane in self.lanes if (rank := lane.best(now)) is not None), default=_LAST)
-
-    def waits(self) -> bool:
-        """Tell whether anything may be waiting here."""
-        return any(map(Lane.waits, self.lanes))
-
-    def busy(self) -> int:
-        """Return how many of its workers may be running something."""
-        return min(self.held, self.slots)
-
-    def ended(self, count: int, ran_s: float) -> None:
-        """Take `count` attempts off, and learn from the `ran_s` seconds they took together."""
-        self.held -= count
-        mean_s = ran_s / count
-        self.mean_s = mean_s if self.mean_s is None else self.mean_s + _SMOOTHING * (mean_s - self.mean_s)
-        if self.runs_ahead:
-            wanted = int(AHEAD_S / max(self.mean_s, 1e-7))
-            self.ahead = max(1, min(wanted, self.ahead * 2, AHEAD_MOST))
-
-    def window(self, slots: int) -> int:
-        """Return how many attempts it may hold when it may use `slots` workers."""
-        if slots < self.slots:
-            return slots  # the cap over all binds: nothing ahead, or more would run than it allows
-        return max(slots, min(slots * self.ahead, WINDOW_MOST))
 
 
 class Dispatch:
@@ -87,6 +28,7 @@ class Dispatch:
     __slots__ = (
         "_exact",
         "_gates",
+        "_groups",
         "_lanes",
         "_most",
         "_parks_from",
@@ -96,6 +38,7 @@ class Dispatch:
         "_tidy_at",
         "cap",
         "held",
+        "holding",
         "ledger",
         "opens_at",
         "parked",
@@ -110,7 +53,10 @@ class Dispatch:
         self.ledger = Ledger(capacity)
         self._places: dict[str, Place] = {}
         self._lanes: dict[LaneKey, Lane] = {}
-        self._gates: dict[tuple[object, ...], Gate] = {}
+        self._gates: dict[GateKey, Gate] = {}
+        self._groups: dict[tuple[str, str], Group] = {}  # by executor and name, while they have lanes
+        self.holding: set[str] = set()
+        """The groups of which nothing starts."""
         self._tidy_at = _GATES_MOST
         self._exact: dict[str, Lane] = {}  # by running task, of the lanes that count one by one
         self._scarce = False
@@ -172,13 +118,22 @@ class Dispatch:
         key = lane_key(spec)
         lane = self._lanes.get(key)
         if lane is None:
-            gate = self._gates.get(key[2:])
-            if gate is None:
-                gate = self._gates[key[2:]] = Gate(*key[2:])
-            lane = self._lanes[key] = Lane(key, gate)
-            self._place(key[0]).lanes.append(lane)
+            lane = self._lanes[key] = self._make(key)
         lane.queues[spec.priority].extend(attempts)
         self.queued[spec.priority is Priority.CRITICAL] += len(attempts)
+
+    def _make(self, key: LaneKey) -> Lane:
+        gate = self._gates.get(key[4])
+        if gate is None:
+            gate = self._gates[key[4]] = Gate(*key[4])
+        group = None
+        if key[2] is not None:
+            group = self._groups.setdefault((key[0], key[2]), Group(key[2]))
+        lane = Lane(key, gate, group)
+        self._place(key[0]).lanes.append(lane)
+        if group is not None:
+            group.lanes.append(lane)
+        return lane
 
     def remove(self, task_ids: Container[str]) -> list[Attempt]:
         """Take these tasks out of wherever they wait."""
@@ -253,6 +208,10 @@ class Dispatch:
         """Drop an exact lane that has nothing left; a gate with a rate stays: it knows when the last one started."""
         if lane.exact and not lane.running and not lane.waits() and self._lanes.pop(lane.key, None) is lane:
             self._place(lane.key[0]).lanes.remove(lane)
+            if lane.group is not None:
+                lane.group.lanes.remove(lane)
+                if not lane.group.lanes:
+                    del self._groups[lane.key[0], lane.group.name]
             if len(self._gates) > self._tidy_at:
                 used = {each.gate for each in self._lanes.values()}
                 self._gates = {key: gate for key, gate in self._gates.items() if gate.rate or gate in used}
@@ -324,8 +283,13 @@ class Dispatch:
         ranked = [(*rank, index) for index, lane in enumerate(lanes) if (rank := lane.best(now)) is not None]
         heapify(ranked)
         while ranked and len(attempts) < free and ranked[0][0] < self._parks_from:
-            _, queued_at, priority, index = ranked[0]
+            level, queued_at, order, priority, index = ranked[0]
             lane = lanes[index]
+            if lane.group is not None:
+                rank = lane.best(now)
+                if rank is not None and rank != (level, queued_at, order, priority):
+                    heapreplace(ranked, (*rank, index))  # another lane of the group gave its oldest away
+                    continue
             if lane.exact:
                 if not self._opens(lane, now, kept, waited_s=now - queued_at):
                     heappop(ranked)
@@ -350,6 +314,9 @@ class Dispatch:
 
         `kept` names what nothing of lower rank here gets now, because one that has waited long wants more than is left.
         """
+        if lane.group is not None and lane.group.name in self.holding:
+            self.held = "paused: the run of a pipeline"
+            return False
         gate = lane.gate
         opens = gate.opens_at(now)
         if opens is None:

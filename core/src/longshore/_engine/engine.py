@@ -6,11 +6,10 @@ Called by the driver (`longshore._runtime`), by the tests and by simulation, all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import assert_never
 
-from msgspec import Struct
-
+from longshore._engine.config import EngineConfig, EngineSnapshot
 from longshore._engine.dispatch import Dispatch
 from longshore._engine.ledger import Shortage
 from longshore._engine.messages import (
@@ -49,26 +48,7 @@ from longshore._engine.states import (
 )
 from longshore._engine.why import queued, retrying, running
 from longshore.events import TaskRetrying, TasksStarted, TasksSubmitted
-from longshore.records import TaskCounts
 from longshore.task import Attempt, Outcome, Priority, Resources, TaskSpec, TaskState
-
-
-class EngineConfig(Struct, frozen=True, kw_only=True):
-    """The bounds the engine keeps."""
-
-    max_queue_size: int = 1000
-    priority_queue_size: int = 100
-    """The bound of CRITICAL tasks, which have a queue of their own."""
-    max_concurrent_tasks: int = 50
-    capacity: Mapping[str, float] = {}
-
-
-class EngineSnapshot(TaskCounts, frozen=True, kw_only=True):
-    """Where all accepted tasks are. Folding the engine's events gives the same numbers."""
-
-    retried: int = 0
-    late: int = 0
-    """Reports of attempts that no longer counted."""
 
 
 class Engine:
@@ -230,9 +210,10 @@ class Engine:
                     ended = sum(self._ended.values()) + self._retried
                     out += map(Tell, self._dispatch.measure(stimulus, now, ended))
                 case Pause() | Unpause():
-                    self._paused = isinstance(stimulus, Pause)
+                    self._pause(stimulus)
                 case Drain():
                     self._closed = True
+                    self._dispatch.holding.clear()
                 case Abort():
                     self._closed = True
                     self._cancel([attempt.task_id for attempt in self.live()], stimulus.message, now, out)
@@ -247,6 +228,15 @@ class Engine:
         if not self._paused:
             self._start(now, out)
         return out
+
+    def _pause(self, stimulus: Pause | Unpause) -> None:
+        paused, holding = isinstance(stimulus, Pause), self._dispatch.holding
+        if stimulus.group is None:
+            self._paused = paused
+        elif paused:
+            holding.add(stimulus.group)
+        else:
+            holding.discard(stimulus.group)
 
     def _submit(self, stimulus: Submit, now: float, out: list[Command]) -> None:
         spec, attempts = stimulus.spec, stimulus.attempts

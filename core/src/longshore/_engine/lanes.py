@@ -2,6 +2,9 @@
 
 Within a lane and priority it is first in, first out. Between priorities the smaller number goes first, and a waiting
 task gains one level for each `AGING_S` it has waited, up to the level of HIGH; CRITICAL is never overtaken.
+
+The lanes of a group stand in the order as one: the turn of its oldest task is the turn of its highest rank. So what is
+nearly done goes before what has not begun, and yet nobody else waits for longer than the group has work.
 """
 
 from __future__ import annotations
@@ -16,20 +19,24 @@ AGING_S = 2.0
 _TOP_AGED = int(Priority.HIGH)
 _RATE_SLACK_S = 0.01  # a late wake-up may be made good by starting what should have started in these last seconds
 
-LaneKey = tuple[str, tuple[tuple[str, float], ...], float | None, str | None, int | None]
+GateKey = tuple[float | None, str | None, int | None, str | None]
+LaneKey = tuple[str, tuple[tuple[str, float], ...], str | None, int, GateKey]
+Rank = tuple[int, float, int, int]
+"""Effective priority, queued at (the oldest of a group), the rank within a group less than zero, priority."""
 
 
 def lane_key(spec: TaskSpec) -> LaneKey:
     """Return what decides which lane a spec's tasks wait in: all that could hold them back."""
     amounts = tuple(sorted(spec.resources.amounts().items())) if spec.resources is not None else ()
-    limited = spec.max_per_second is not None or spec.concurrent_limit is not None
-    return (
-        spec.executor,
-        amounts,
-        spec.max_per_second,
-        spec.name if limited else None,
-        spec.concurrent_limit,
-    )
+    return spec.executor, amounts, spec.group, spec.rank if spec.group is not None else 0, gate_key(spec)
+
+
+def gate_key(spec: TaskSpec) -> GateKey:
+    """Return whose rate and number a spec's tasks share: a rate is a group's own, a number its processor's."""
+    if spec.max_per_second is not None:
+        return spec.max_per_second, spec.name, spec.concurrent_limit, spec.group
+    limited = None if spec.concurrent_limit is None else spec.processor or spec.name
+    return None, limited, spec.concurrent_limit, None
 
 
 class Gate:
@@ -37,8 +44,8 @@ class Gate:
 
     __slots__ = ("limit", "name", "next_start", "rate", "running")
 
-    def __init__(self, rate: float | None, name: str | None, limit: int | None) -> None:
-        """Make an open gate; without a rate and a limit it stays open."""
+    def __init__(self, rate: float | None, name: str | None, limit: int | None, group: str | None = None) -> None:
+        """Make an open gate; without a rate and a limit it stays open. `group` is only a part of its key."""
         self.rate = rate
         self.name = name
         self.limit = limit
@@ -58,28 +65,46 @@ class Gate:
             self.next_start = max(self.next_start, now - _RATE_SLACK_S) + 1.0 / self.rate
 
 
+class Group:
+    """The lanes of one group on one executor."""
+
+    __slots__ = ("lanes", "name")
+
+    def __init__(self, name: str) -> None:
+        """Make a group without lanes."""
+        self.name = name
+        self.lanes: list[Lane] = []
+
+    def oldest(self, priority: int) -> float:
+        """Return since when the oldest task of this priority waits; there is one."""
+        return min(lane.queues[priority][0].queued_at for lane in self.lanes if lane.queues[priority])
+
+
 class Lane:
-    """Tasks bound by the same executor, reservation and gate. Whatever is in its queues is queued."""
+    """Tasks bound by the same executor, reservation, gate and group. Whatever is in its queues is queued."""
 
-    __slots__ = ("amounts", "exact", "gate", "key", "queues", "running")
+    __slots__ = ("amounts", "exact", "gate", "group", "key", "queues", "rank", "running")
 
-    def __init__(self, key: LaneKey, gate: Gate) -> None:
+    def __init__(self, key: LaneKey, gate: Gate, group: Group | None = None) -> None:
         """Make an empty lane."""
         self.key = key
         self.gate = gate
+        self.group = group
+        self.rank = -key[3]
         self.amounts: Mapping[str, float] = dict(key[1])
-        self.exact = bool(self.amounts or gate.rate or gate.limit)
+        self.exact = bool(self.amounts or gate.rate or gate.limit or group is not None)
         """Whether its tasks are counted one by one, and so never handed out ahead of a free worker."""
         self.running = 0
         """How many of an exact lane's tasks run; a plain lane does not count them."""
         self.queues: tuple[deque[Attempt], ...] = tuple(deque() for _ in Priority)
 
-    def best(self, now: float) -> tuple[int, float, int] | None:
-        """Return (effective priority, queued at, priority) of the attempt to go next; None when nothing waits."""
-        found: tuple[int, float, int] | None = None
+    def best(self, now: float) -> Rank | None:
+        """Return the place in the order of the attempt to go next; None when nothing waits."""
+        found: Rank | None = None
         for priority, queue in enumerate(self.queues):
             if queue:
-                rank = (effective(priority, now - queue[0].queued_at), queue[0].queued_at, priority)
+                since = queue[0].queued_at if self.group is None else self.group.oldest(priority)
+                rank = (effective(priority, now - since), since, self.rank, priority)
                 if found is None or rank < found:
                     found = rank
         return found

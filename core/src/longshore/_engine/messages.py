@@ -70,11 +70,15 @@ class Measured(Struct, frozen=True):
 
 
 class Pause(Struct, frozen=True):
-    """Start nothing until Unpause."""
+    """Start nothing until Unpause; with a group, nothing of that group."""
+
+    group: str | None = None
 
 
 class Unpause(Struct, frozen=True):
-    """Start work again."""
+    """Start work again; with a group, that of the group."""
+
+    group: str | None = None
 
 
 class Drain(Struct, frozen=True):

@@ -63,10 +63,12 @@ _KINDS: Mapping[str, type] = {
     "name": str,
     "concurrent_limit": int,
     "parent": str,
+    "group": str,
+    "rank": int,
 }
 
 
-_KEPT = ("priority", "resources", "max_per_second", "concurrent_limit", "isolation", "parent")
+_KEPT = ("priority", "resources", "max_per_second", "concurrent_limit", "isolation", "parent", "group", "rank")
 """Options that a spec has under the same name."""
 
 

@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from pydantic import BaseModel, ValidationError
 
+from longshore._pipeline_tables import load_pipeline
 from longshore.cli import console
 from longshore.cli.console import ExitCode, say
 from longshore.cli.options import Json, Set
 from longshore.errors import LongshoreError, PluginError, SettingsError
 from longshore.hookspecs import KINDS
-from longshore.pipeline import load_pipeline
 from longshore.plugins import PluginHost, PluginState
 from longshore.settings import LoadedSettings, leaves, load_settings, settings_schema
 

@@ -10,11 +10,11 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
-from longshore._processing import ProcessorCall
+from longshore._pipeline_tables import load_pipeline
 from longshore._processors import Processors
 from longshore.cli.console import UsageError, say
 from longshore.cli.options import Progress, RunOptions
-from longshore.pipeline import Step, load_function, load_pipeline, prepare
+from longshore.pipeline import PreparedPipeline, Step, load_function, prepare
 from longshore.plugins import PluginHost, PluginState
 from longshore.processor import ProcessorContext
 from longshore.settings import LoadedSettings, Settings, WorkerConfig, load_settings
@@ -48,7 +48,7 @@ class Job:
 
     name: str
     paths: Sequence[str]
-    steps: Sequence[Step]
+    pipeline: PreparedPipeline
     settings: Settings
     progress: Progress
     limit: Limit | None = None
@@ -75,21 +75,24 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:
         say(f"note: {warning}")
     host = PluginHost(loaded.settings.plugins)
     if ":" in target:
-        steps = [Step(name=target, function=load_function(target), takes="path")]
+        pipeline = PreparedPipeline(
+            name=target, steps=[Step(name=target, function=load_function(target), takes="path")]
+        )
     else:
-        steps = prepare(load_pipeline(target, loaded, host), Processors(loaded.settings, host))
-    steps = [replace(step, options={**step.options, **own}) for step in steps]
+        processors, default_s = Processors(loaded.settings, host), loaded.settings.workers.default_timeout
+        pipeline = prepare(load_pipeline(target, loaded, host), processors, default_s)
+    steps = [replace(step, options={**step.options, **own}) for step in pipeline.steps]
     changed: dict[str, Any] = {  # Any: as the settings
         "executor": loaded.settings.executor or "processes",
         "sinks": _sinks(loaded, host, options.sink, options.progress),
     }
-    executors = {executor_of(step, changed["executor"]) for step in steps}
+    executors = {step.executor(changed["executor"]) for step in steps}
     for name in executors - {"inline"}:
         host.load("executors", name)
     if options.workers is not None:
         changed["workers"] = _more(loaded.settings.workers, options.workers, executors)
     settings = loaded.settings.model_copy(update=changed)
-    return Job(target, paths, steps, settings, options.progress, limit)
+    return Job(target, paths, replace(pipeline, steps=steps), settings, options.progress, limit)
 
 
 def _own(options: RunOptions) -> dict[str, Any]:  # Any: the pool's options
@@ -103,13 +106,6 @@ def _own(options: RunOptions) -> dict[str, Any]:  # Any: the pool's options
     retry = None if options.retries is None else RetryPolicy(attempts=options.retries + 1)
     given = {"executor": options.executor, "timeout": options.timeout, "retry": retry}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def executor_of(step: Step, default: str | None) -> str:
-    """Return where a step will run, hooks aside."""
-    declared = step.function.executor if isinstance(step.function, ProcessorCall) else None
-    named: str | None = step.options.get("executor") or declared
-    return named or ("asyncio" if step.coroutine else str(default))
 
 
 def _sinks(loaded: LoadedSettings, host: PluginHost, more: Sequence[str], progress: Progress) -> tuple[str, ...]:

@@ -9,12 +9,14 @@ from dataclasses import replace
 from typing import Annotated, BinaryIO
 
 from cyclopts import Parameter
+from msgspec.structs import asdict
 
 from longshore.cli.console import DASH, ExitCode, UsageError, say
 from longshore.cli.inputs import expand, ordered
-from longshore.cli.job import Job, executor_of, make_job
+from longshore.cli.job import Job, make_job
 from longshore.cli.lines import Lines, output_file, stdout_for_data
 from longshore.cli.options import RunOptions
+from longshore.pipeline import plan
 
 _DEFAULTS = RunOptions()
 
@@ -83,9 +85,13 @@ def _stdin() -> BinaryIO:
 
 def _plan(job: Job, lines: Lines) -> int:
     say(f"{job.name}: {len(job.paths)} inputs, nothing is run")
-    for step in job.steps:
-        options = {"executor": executor_of(step, job.settings.executor), **step.options}
-        say(f"  {step.name}: {', '.join(f'{name}={value}' for name, value in options.items())}")
+    settings = job.settings
+    for stage in plan(job.pipeline, str(settings.executor), settings.workers.default_timeout):
+        said = {name: value for name, value in asdict(stage).items() if value not in (None, {}, ())}
+        if stage.after:
+            said["after"] = "+".join(stage.after)
+        del said["name"]
+        say(f"  {stage.name}: {', '.join(f'{name}={value}' for name, value in said.items())}")
     for path, reason in job.unusable.items():
         say(f"  {path}: {reason}")
     for path in job.usable:

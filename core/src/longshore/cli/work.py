@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from longshore._stream import DocumentStream
+from longshore._pipelines import PipelineStream
 from longshore.cli import lines as out
 from longshore.cli.console import ExitCode, UsageError, say
 from longshore.cli.job import Job
@@ -42,7 +42,7 @@ class _Work:
         self._left = dict.fromkeys(range(len(job.paths)))
         self._signal: signal.Signals | None = None
         self._limited = False
-        self._stream: DocumentStream | None = None
+        self._stream: PipelineStream | None = None
         self._leaving: threading.Timer | None = None
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -74,20 +74,18 @@ class _Work:
     async def _through_pool(self) -> list[str]:
         job = self._job
         pool = WorkerPool(settings=job.settings, name=job.name, view=job.progress, interactive=True)
-        async with pool:
-            pool.expect(len(job.usable) * len(job.steps))
-            async with DocumentStream(pool, job.steps, job.documents()) as stream:
-                self._stream = stream
-                if self._limited or self._signal is not None:
-                    self._stop()
-                try:
-                    async for result in stream:
-                        self._record(result)
-                except asyncio.CancelledError:
-                    self._leave_out(_CANCELLED)  # now: what is left of the time may not suffice for more
-                    raise
-                except ValueError as error:  # an option that an executor cannot honour
-                    raise UsageError(str(error)) from error
+        async with pool, pool.run_pipeline(job.pipeline, job.documents(), total=len(job.usable)) as stream:
+            self._stream = stream
+            if self._limited or self._signal is not None:
+                self._stop()
+            try:
+                async for result in stream:
+                    self._record(result)
+            except asyncio.CancelledError:
+                self._leave_out(_CANCELLED)  # now: what is left of the time may not suffice for more
+                raise
+            except ValueError as error:  # an option that an executor cannot honour
+                raise UsageError(str(error)) from error
         return list(pool.summary.notes) if pool.summary is not None else []
 
     def _record(self, result: PipelineResult) -> None:
@@ -185,7 +183,7 @@ class _Work:
             return
         for note in notes:
             say(f"note: {note}")
-        for text in self._tally.lines(elapsed_s, len(self._job.steps)):
+        for text in self._tally.lines(elapsed_s, len(self._job.pipeline.steps)):
             say(text)
         cancelled = self._tally.counts[TaskState.CANCELLED]
         if cancelled and (self._signal or self._limited):

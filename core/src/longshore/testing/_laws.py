@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import assert_never
 
-from longshore._engine.engine import Engine, EngineSnapshot
+from longshore._engine.config import EngineSnapshot
+from longshore._engine.engine import Engine
 from longshore._engine.messages import (
     Abort,
     Cancel,
@@ -60,6 +61,7 @@ class EngineLaws:
         self._started: list[Known] = []
         self._cancelling: set[str] = set()
         self._dismissed: dict[str, Outcome] = {}
+        self._holding: set[str | None] = set()
         self._late = self._order = 0
         self._paused = self._closed = self._excused = False
         self._starts: dict[GateKey, list[float]] = defaultdict(list)
@@ -108,9 +110,11 @@ class EngineLaws:
                 lendable = {name: load.lendable for name, load in stimulus.loads.items() if load.lendable is not None}
                 self.model.capacity = {**self.model.capacity, **lendable}
             case Pause() | Unpause():
-                self._paused = isinstance(stimulus, Pause)
+                self._pause(stimulus)
             case Drain() | Abort():
                 self._closed = True
+                if isinstance(stimulus, Drain):
+                    self._holding.clear()
             case Dismiss():
                 self._dismissed.update({outcome.task_id: outcome for outcome in stimulus.outcomes})
             case Submit() | Cancel() | Tick():
@@ -173,6 +177,14 @@ class EngineLaws:
         in_time = known.expires_at is None or known.due < known.expires_at
         self._law(in_time, "no retry past the deadline over all attempts", name)
 
+    def _pause(self, stimulus: Pause | Unpause) -> None:
+        if stimulus.group is None:
+            self._paused = isinstance(stimulus, Pause)
+        elif isinstance(stimulus, Pause):
+            self._holding.add(stimulus.group)
+        else:
+            self._holding.discard(stimulus.group)
+
     def _fall_due(self) -> None:
         """Queue the retries whose time has come, in the order they fell due."""
         due = [known for known in self.model.live() if known.due is not None and known.due <= self.now]
@@ -186,6 +198,7 @@ class EngineLaws:
         name = attempt.task_id
         known = self.model.known[name]
         self._law(not self._paused, "nothing starts while paused", name)
+        self._law(known.spec.group not in self._holding, "nothing of a group starts that is held", name)
         self._law(known.state is TaskState.QUEUED, "never two attempts of one task at once", name)
         self._law(attempt.number == known.number + 1, "attempts of a task rise by one", name)
         self._law(executor == known.spec.executor, "a task runs where its spec says", name)
@@ -234,15 +247,19 @@ class EngineLaws:
 
     def _check_order(self, known: Known) -> None:
         """First in first out among equals; what outranks it and could start goes first."""
-        name, mine = known.task.task_id, known.rank(self.now)
+        name, mine = known.task.task_id, self.model.rank(known, self.now)
         for other in self.model.live():
             if other is known or other.state is not TaskState.QUEUED or other.spec.executor != known.spec.executor:
                 continue
-            alike = other.gate == known.gate and other.amounts == known.amounts
+            alike = other.alike(known)
             if alike and other.spec.priority is known.spec.priority:
                 self._law(known.order < other.order, "first in, first out", f"{name} before {other.task.task_id}")
             elif other.plain or (alike and not known.plain):
-                self._law(mine <= other.rank(self.now), "the urgent go first", f"{name} before {other.task.task_id}")
+                ranks = mine <= self.model.rank(other, self.now)
+                self._law(ranks, "the urgent go first", f"{name} before {other.task.task_id}")
+            elif other.beside(known) and other.gate is None and not other.amounts:
+                ranks = known.spec.rank >= other.spec.rank
+                self._law(ranks, "the higher rank of a group goes first", f"{name} before {other.task.task_id}")
 
     def _check_bounds(self, known: Known) -> None:
         """A task that is counted: a free worker, its number, its rate, and what it reserves."""
@@ -292,12 +309,12 @@ class EngineLaws:
         if self._started and self.model.cap < most:
             self._law(self.model.in_use() <= self.model.cap, "nothing starts past the cap of a short machine")
         for known in self._started if self.engine.parks else ():
-            urgent = known.rank(self.now)[0] < Priority.LOW
+            urgent = self.model.rank(known, self.now)[0] < Priority.LOW
             self._law(urgent or not self._urgent_wait(), "the least urgent are parked first", known.task.task_id)
 
     def _urgent_wait(self) -> bool:
         waiting = (known for known in self.model.live() if known.state is TaskState.QUEUED)
-        return any(known.rank(self.now)[0] < Priority.LOW for known in waiting)
+        return any(self.model.rank(known, self.now)[0] < Priority.LOW for known in waiting)
 
     def _check_counts(self) -> None:
         counts, snapshot = self._fold.counts(), self.engine.snapshot()
@@ -311,10 +328,11 @@ class EngineLaws:
     def _check_no_idling(self) -> None:
         """A free worker and a task that could use it are never left together."""
         waiting = [known for known in self.model.live() if known.state is TaskState.QUEUED]
+        waiting = [known for known in waiting if known.spec.group not in self._holding]
         for known in waiting:
             if self.model.free(known.spec.executor) <= 0 or self.engine.lacks(known.spec.resources) is not None:
                 continue
-            if self.engine.parks and known.rank(self.now)[0] >= Priority.LOW and self._urgent_wait():
+            if self.engine.parks and self.model.rank(known, self.now)[0] >= Priority.LOW and self._urgent_wait():
                 continue
             wanted_too = any(other is not known and self._vies(other, known) for other in waiting)
             if known.plain or (self.model.gate_is_open(known) and self.model.fits(known) and not wanted_too):

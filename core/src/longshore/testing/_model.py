@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
-from longshore._engine.engine import EngineConfig
+from longshore._engine.config import EngineConfig
 from longshore._engine.states import ENDS
 from longshore.task import Attempt, Priority, Task, TaskState
 
 AGING_S = 2.0
 ROUNDING = 1e-6
 
-GateKey = tuple[str, float | None, int | None]
+GateKey = tuple[str, float | None, int | None, str | None]
 
 
 class Known:
@@ -31,8 +31,12 @@ class Known:
         self.order = order
         self.due: float | None = None
         self.expires_at = None if spec.deadline_s is None else now + spec.deadline_s
-        limited = spec.max_per_second is not None or spec.concurrent_limit is not None
-        self.gate: GateKey | None = (spec.name, spec.max_per_second, spec.concurrent_limit) if limited else None
+        rate, limit = spec.max_per_second, spec.concurrent_limit
+        self.gate: GateKey | None = None
+        if rate is not None:
+            self.gate = (spec.name, rate, limit, spec.group)
+        elif limit is not None:
+            self.gate = (spec.processor or spec.name, None, limit, None)
 
     @property
     def amounts(self) -> Mapping[str, float]:
@@ -42,13 +46,18 @@ class Known:
     @property
     def plain(self) -> bool:
         """Whether nothing but a free worker is needed for it to start."""
-        return self.gate is None and not self.amounts
+        return self.gate is None and not self.amounts and self.spec.group is None
 
-    def rank(self, now: float) -> tuple[int, float]:
-        """Return its place in the order of starting: level after aging, then age."""
-        priority = int(self.spec.priority)
-        aged = priority if priority <= 1 else max(1, priority - int((now - self.queued_at) / AGING_S))
-        return aged, self.queued_at
+    def alike(self, other: Known) -> bool:
+        """Tell whether the same things hold both back."""
+        same = self.gate == other.gate and self.amounts == other.amounts
+        return same and (self.spec.group, self.spec.rank) == (other.spec.group, other.spec.rank)
+
+    def beside(self, other: Known) -> bool:
+        """Tell whether both are of one group, priority and executor."""
+        mine, others = self.spec, other.spec
+        same = mine.group is not None and mine.group == others.group and mine.executor == others.executor
+        return same and mine.priority is others.priority
 
 
 class EngineModel:
@@ -82,6 +91,14 @@ class EngineModel:
         known.state = to
         if to in ENDS:
             del self._live[known.task.task_id]
+
+    def rank(self, known: Known, now: float) -> tuple[int, float]:
+        """Return its place in the order of starting: level after aging, then age; in a group, that of the oldest."""
+        priority = int(known.spec.priority)
+        beside = [other for other in self._live.values() if other.state is TaskState.QUEUED and other.beside(known)]
+        since = min(other.queued_at for other in (known, *beside))
+        aged = priority if priority <= 1 else max(1, priority - int((now - since) / AGING_S))
+        return aged, since
 
     def waiting(self, urgent: bool) -> int:
         """Return how many tasks wait, those for a retry as well, in the urgent queue or in the ordinary one."""

@@ -1,0 +1,27 @@
+"""What an engine is given to keep to, and what it shows of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from longshore.records import TaskCounts
+
+
+class EngineConfig(Struct, frozen=True, kw_only=True):
+    """The bounds the engine keeps."""
+
+    max_queue_size: int = 1000
+    priority_queue_size: int = 100
+    """The bound of CRITICAL tasks, which have a queue of their own."""
+    max_concurrent_tasks: int = 50
+    capacity: Mapping[str, float] = {}
+
+
+class EngineSnapshot(TaskCounts, frozen=True, kw_only=True):
+    """Where all accepted tasks are. Folding the engine's events gives the same numbers."""
+
+    retried: int = 0
+    late: int = 0
+    """Reports of attempts that no longer counted."""

@@ -1,0 +1,70 @@
+"""One executor, as the engine sees it: its workers, what it holds, and how far ahead it may be given more.
+
+An executor with `slots` workers is given up to `slots * ahead` attempts, where `ahead` follows how long its tasks
+take: attempts of a microsecond go out by the hundred, so that no worker waits for the engine, and one of a second by
+itself, so that an urgent task waits for little.
+"""
+
+from __future__ import annotations
+
+from longshore._engine.lanes import Lane, Rank
+from longshore.task import Priority
+
+AHEAD_S = 0.004
+"""Seconds of work an executor holds for each of its workers."""
+AHEAD_MOST = 1024
+WINDOW_MOST = 2048
+"""Attempts an executor holds at most, unless it has more workers than that."""
+_SMOOTHING = 0.3
+_LAST: Rank = (len(Priority), 0.0, 0, 0)
+
+
+class Place:
+    """One executor, as the engine sees it."""
+
+    __slots__ = ("ahead", "held", "lanes", "mean_s", "name", "runs_ahead", "slots")
+
+    def __init__(self, name: str) -> None:
+        """Make a place without workers; nothing starts there until it is up."""
+        self.name = name
+        self.slots = 0
+        self.runs_ahead = True
+        """Whether it gains from being given more attempts than it has workers."""
+        self.held = 0
+        self.ahead = 1
+        self.mean_s: float | None = None
+        self.lanes: list[Lane] = []
+
+    def up(self, slots: int, runs_ahead: bool) -> None:
+        """Have `slots` workers from now on."""
+        self.slots = slots
+        self.runs_ahead = runs_ahead
+        if not runs_ahead:
+            self.ahead = 1
+
+    def best(self, now: float) -> Rank:
+        """Return the rank of what goes next here; the lowest of all when nothing waits."""
+        return min((rank for lane in self.lanes if (rank := lane.best(now)) is not None), default=_LAST)
+
+    def waits(self) -> bool:
+        """Tell whether anything may be waiting here."""
+        return any(map(Lane.waits, self.lanes))
+
+    def busy(self) -> int:
+        """Return how many of its workers may be running something."""
+        return min(self.held, self.slots)
+
+    def ended(self, count: int, ran_s: float) -> None:
+        """Take `count` attempts off, and learn from the `ran_s` seconds they took together."""
+        self.held -= count
+        mean_s = ran_s / count
+        self.mean_s = mean_s if self.mean_s is None else self.mean_s + _SMOOTHING * (mean_s - self.mean_s)
+        if self.runs_ahead:
+            wanted = int(AHEAD_S / max(self.mean_s, 1e-7))
+            self.ahead = max(1, min(wanted, self.ahead * 2, AHEAD_MOST))
+
+    def window(self, slots: int) -> int:
+        """Return how many attempts it may hold when it may use `slots` workers."""
+        if slots < self.slots:
+            return slots  # the cap over all binds: nothing ahead, or more would run than it allows
+        return max(slots, min(slots * self.ahead, WINDOW_MOST))

@@ -1,0 +1,107 @@
+"""Pipelines as data: the table `[tool.longshore.pipelines.NAME]`, and the text an installed plugin brings.
+
+In: settings and a name. Out: a `Pipeline`, or an error that says where the table is wrong. Called by pool and command.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from longshore._plugins.advice import nearest
+from longshore.errors import PluginError, SettingsError
+from longshore.pipeline import Pipeline, PipelineLimits, Stage
+from longshore.plugins import PluginHost
+from longshore.settings import LoadedSettings, Settings
+from longshore.task import Resources, RetryPolicy
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class _StageTable(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    processor: Name
+    after: tuple[str, ...] = ()
+    executor: str | None = None
+    timeout: float | None = Field(default=None, ge=1, le=3600)
+    timeout_multiplier: float = Field(default=1.0, ge=0.1, le=10)
+    retries: int | None = Field(default=None, ge=0)
+    resources: dict[str, float] | None = None
+    max_parallel: int | None = Field(default=None, ge=1, le=100)
+    max_per_second: float | None = Field(default=None, gt=0)
+    critical: bool = True
+    condition: str | None = Field(default=None, pattern=r"^[^:]+:[^:]+$")
+
+    def stage(self) -> Stage:
+        said = self.model_dump(exclude={"name", "processor", "retries", "resources"})
+        retry = None if self.retries is None else RetryPolicy(attempts=self.retries + 1)
+        resources = None if self.resources is None else _resources(self.resources)
+        return Stage(self.name, self.processor, retry=retry, resources=resources, **said)
+
+
+class _LimitsTable(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_memory_mb: float = Field(default=8192.0, gt=0)
+    max_cpu_cores: float = Field(default=8.0, gt=0)
+    max_parallel_stages: int = Field(default=4, ge=1, le=20)
+
+
+class _PipelineTable(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stages: tuple[_StageTable, ...]
+    timeout: float | None = Field(default=None, ge=60)
+    limits: _LimitsTable = _LimitsTable()
+
+    def pipeline(self, name: str) -> Pipeline:
+        limits = PipelineLimits(**self.limits.model_dump())
+        return Pipeline(name, [stage.stage() for stage in self.stages], timeout=self.timeout, limits=limits)
+
+
+def load_pipeline(name: str, loaded: LoadedSettings, host: PluginHost) -> Pipeline:
+    """Return the pipeline of this name from the settings, else from an installed plugin.
+
+    Raises SettingsError for what is wrong with its table, with file and line, and PluginError when nobody provides it.
+    """
+
+    def refuse(error: ValidationError) -> SettingsError:
+        return loaded.refusal(error, _PipelineTable, "pipelines", name)
+
+    return find_pipeline(name, loaded.settings, host, refuse)
+
+
+def find_pipeline(
+    name: str,
+    settings: Settings,
+    host: PluginHost,
+    refuse: Callable[[ValidationError], SettingsError] | None = None,
+) -> Pipeline:
+    """Do what `load_pipeline` does, for settings of which it is not known where they came from."""
+    own = settings.pipelines
+    if name in own:
+        try:
+            return _PipelineTable.model_validate(own[name]).pipeline(name)
+        except ValidationError as error:
+            raise (refuse(error) if refuse else SettingsError(f"pipelines.{name}: {error}")) from error
+    near = nearest(name, own)
+    if near and not any(candidate.name == name for candidate in host.candidates("pipelines")):
+        raise SettingsError(f"there is no pipeline named {name!r}; did you mean {near!r}?")
+    text = host.create("pipelines", name).toml()
+    try:
+        return _PipelineTable.model_validate(tomllib.loads(text)).pipeline(name)
+    except (ValidationError, tomllib.TOMLDecodeError) as error:
+        raise PluginError(
+            f"the installed pipeline {name!r} cannot be read: {error}", kind="pipelines", name=name
+        ) from error
+
+
+def _resources(table: Mapping[str, float]) -> Resources:
+    known = {name: amount for name, amount in table.items() if name in Resources.__struct_fields__ and name != "custom"}
+    custom = {name: amount for name, amount in table.items() if name not in known}
+    return Resources(**known, custom=custom)
