@@ -58,6 +58,7 @@ class SinkCourier:
         self._concluded = threading.Event()
         self._summary: RunSummary | None = None
         self._deadline = float("inf")
+        self._in_hand = 0  # taken out of the mailbox, and not yet in a call
 
     def start(self) -> None:
         """Start the thread, and open the sink on it."""
@@ -90,13 +91,15 @@ class SinkCourier:
 
     def health(self) -> SinkHealth:
         """Return how telling this sink went so far; after `wait` returned False the state is "stuck"."""
+        state = self._state()
+        given_up = self._in_hand if state == "stuck" else 0
         return SinkHealth(
             name=self.name,
             delivered=self._delivered,
-            dropped=self._mailbox.dropped + self._lost,
+            dropped=self._mailbox.dropped + self._lost + given_up,
             errors=self._errors,
             last_error=self._last_error,
-            state=self._state(),
+            state=state,
         )
 
     def _state(self) -> str:
@@ -119,17 +122,19 @@ class SinkCourier:
             self._guard("close", self._summary)
 
     def _deliver(self, parcels: Sequence[Parcel]) -> None:
-        left = sum(len(parcel.batch) for parcel in parcels)
+        self._in_hand = sum(len(parcel.batch) for parcel in parcels)
         for events in _slices(parcels):
             self._late = self._clock() >= self._deadline
             if self._quarantined or self._late:
                 break
+            self._in_hand -= len(events)
             if self._guard("on_events", events):
-                left -= len(events)
                 self._delivered += len(events)
-            elif self._failing >= self._quarantine_after:
+                continue
+            self._lost += len(events)
+            if self._failing >= self._quarantine_after:
                 self._quarantine()
-        self._lost += left
+        self._lost, self._in_hand = self._lost + self._in_hand, 0
 
     def _guard(self, method: str, argument: object) -> bool:
         """Call the sink; whatever it raises, SystemExit included, is counted and goes no further."""
