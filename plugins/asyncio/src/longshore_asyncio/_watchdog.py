@@ -44,6 +44,7 @@ class Watchdog:
 
     def wake(self) -> None:
         """Watch from now on, until no attempt runs."""
+        self._idle_looks = 0
         self.resting = False
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="longshore-asyncio-watchdog", daemon=True)

@@ -165,6 +165,8 @@ class AsyncioExecutor:
         if self._filling or self._stopping:
             return
         self._filling = True
+        if self._watchdog.resting and backlog and free:
+            self._watchdog.wake()  # before one that starts eagerly, and may block the loop at once
         turn = time.monotonic() + _SLICE_S
         try:
             while backlog and free:
