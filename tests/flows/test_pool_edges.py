@@ -373,9 +373,9 @@ async def test_the_expected_total_follows_the_streams() -> None:
         await anext(endless)
         assert pool.snapshot().total is None
         endless.close()
-        pulled = endless._index
+        pulled = endless._feed._index
         assert pool.snapshot().total == 500 + pulled
         sized.close()
-        assert pool.snapshot().total == sized._index + pulled
+        assert pool.snapshot().total == sized._feed._index + pulled
         wrong = [outcome async for outcome in pool.outcomes(double, iter(range(30)), total=80)]
-        assert pool.snapshot().total == sized._index + pulled + len(wrong)
+        assert pool.snapshot().total == sized._feed._index + pulled + len(wrong)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+import weakref
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -130,12 +131,45 @@ class PipelineRun(_Steered):
             self._over(self._traffic.submitted)
 
 
+class _Giving:
+    """The half of a stream that its documents know. It does not know the other, which its consumer holds or lets go."""
+
+    def __init__(self, ways: Ways, expect: Callable[[], Callable[[int], None]]) -> None:
+        """Take nothing yet."""
+        self.traffic: Traffic
+        self.wake = asyncio.Event()
+        self.closed = False
+        self._ways, self._expect = ways, expect
+        self._over: Callable[[int], None] | None = None
+
+    def open(self) -> None:
+        """Begin, if that has not happened."""
+        if self._over is None and not self.closed:
+            self._over = self._expect()
+            self.traffic.open()
+
+    def close(self) -> None:
+        """Cancel what is left, and give nothing more."""
+        if not self.closed:
+            self.closed = True
+            self.wake.set()
+            self.traffic.cancel("cancelled: its stream was closed")
+            self.traffic.results.clear()
+            if self._over is not None:
+                self._over(self.traffic.submitted)
+
+    def let_go(self) -> None:
+        """Close, as soon as the loop gets to it; for whatever thread finds that nobody holds the stream any more."""
+        if self._over is not None and not self.closed:
+            self._ways.intake.driver.inject(self.close)
+
+
 class PipelineStream(_Steered):
     """An async iterator over the results of many documents, as they end; iterate it once, by one task.
 
     Documents are taken as there is room for them, also from an async iterable; what iterating them raised is raised
     here, after the results of those before, and so is the pool's own failure. Closing it (`aclose`, or leaving `async
-    with`) cancels what is left, and waits for nothing.
+    with`) cancels what is left, and waits for nothing; so does letting go of it.
     """
 
     def __init__(
@@ -150,12 +184,11 @@ class PipelineStream(_Steered):
         """Take nothing yet; `expect` is called as the iteration begins, and what it gives at the end."""
         if in_flight < 1:
             raise ValueError(f"in_flight must be at least 1, not {in_flight}")
-        self._expect = expect
-        self._over: Callable[[int], None] | None = None
-        self._opened = self._closed = False
-        self._wake = asyncio.Event()
-        group = f"{prepared.name}-{secrets.token_hex(4)}"
-        self._traffic = Traffic(ways, prepared, singly(documents), group, in_flight=in_flight, changed=self._wake.set)
+        self._giving = giving = _Giving(ways, expect)
+        group, changed = f"{prepared.name}-{secrets.token_hex(4)}", giving.wake.set
+        self._traffic = Traffic(ways, prepared, singly(documents), group, in_flight=in_flight, changed=changed)
+        giving.traffic = self._traffic
+        weakref.finalize(self, giving.let_go).atexit = False  # then there is no loop left to close it on
 
     def cancel(self) -> None:
         """Take no more documents, and cancel those that have not ended; they are still given, as cancelled."""
@@ -177,13 +210,7 @@ class PipelineStream(_Steered):
 
     async def aclose(self) -> None:
         """Cancel what is left, and give nothing more; waits for nothing."""
-        if not self._closed:
-            self._closed = True
-            self._wake.set()
-            self._traffic.cancel("cancelled: its stream was closed")
-            self._traffic.results.clear()
-            if self._over is not None:
-                self._over(self._traffic.submitted)
+        self._giving.close()
 
     def __aiter__(self) -> Self:
         """Iterate; once."""
@@ -191,19 +218,17 @@ class PipelineStream(_Steered):
 
     async def __anext__(self) -> PipelineResult:
         """Wait for the next document that has ended."""
-        if not self._opened:
-            self._opened, self._over = True, self._expect()
-            self._traffic.open()
-        traffic = self._traffic
-        while not traffic.results or self._closed:
-            if self._closed or traffic.over:
-                error = None if self._closed else traffic.error
-                await self.aclose()
+        giving, traffic = self._giving, self._traffic
+        giving.open()
+        while not traffic.results or giving.closed:
+            if giving.closed or traffic.over:
+                error = None if giving.closed else traffic.error
+                giving.close()
                 if error is not None:
                     raise error
                 raise StopAsyncIteration
-            self._wake.clear()
-            await self._wake.wait()
+            giving.wake.clear()
+            await giving.wake.wait()
         result = traffic.results.popleft()
         traffic.wake()  # there is room for one more
         return result

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from longshore._inputs import examine
 from longshore._intake import Intake
+from longshore._runtime.feeding import Feed
 from longshore._runtime.handles import Handle
 from longshore._runtime.specs import from_here, merged
 from longshore._runtime.stream import Stream
@@ -162,11 +163,10 @@ class Submitter:
     ) -> Stream[T]:
         intake = self._intake()
         spec = intake.new_spec(function, from_here(self._shared))
-        return Stream(
+        feed = Feed(
             intake.driver,
             spec,
             calls,
-            give=give,
             ids=intake.ids,
             ordered=ordered,
             key=key,
@@ -175,6 +175,7 @@ class Submitter:
             opened=opened_calls if intake.stays(spec) else None,
             expect=lambda: self._expect(total),
         )
+        return Stream(feed, give)
 
     def _put(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:  # Any: the user's own
         intake, key = self._intake(), self._options.key

@@ -256,11 +256,11 @@ class Driver:
         if self._closed:
             return
         self._inbox.append(act)
-        if threading.get_ident() == self._thread:
-            self.wake()
-        elif not self._scheduled:
-            self._scheduled = True
-            with suppress(RuntimeError):  # the loop was closed under the pool: nobody waits any more
+        with suppress(RuntimeError):  # the loop was closed under the pool: nobody waits any more
+            if threading.get_ident() == self._thread:
+                self.wake()
+            elif not self._scheduled:
+                self._scheduled = True
                 self.loop.call_soon_threadsafe(self._step, context=self._context)
 
     def reported(self, executor: str, outcomes: Sequence[Outcome]) -> None:

@@ -1,211 +1,31 @@
-"""Streams: many calls of one function, pulled lazily from an iterable and given back as they end or in order.
-
-A stream holds a window of tasks that are pulled and not yet given back. The window follows the speed of the tasks: it
-starts small, doubles while it empties within a moment and shrinks when it does not, so that slow work on large inputs
-pulls few of them ahead and fast work is not held up.
-"""
+"""Streams: many calls of one function, pulled lazily from an iterable and given back as they end or in order."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Sequence
+import weakref
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from longshore._engine.messages import Cancel
-from longshore._runtime.driver import Driver
-from longshore._runtime.source import Call, Plain, Pumped, Source
-from longshore.errors import LongshoreError
-from longshore.shared import Shared
-from longshore.task import Attempt, ErrorRecord, Outcome, Task, TaskSpec, TaskState
+from longshore._runtime.feeding import Feed
+from longshore.task import Outcome
 
 ItemT = TypeVar("ItemT")
-
-WINDOW_LEAST = 64
-WINDOW_MOST = 4096
-_QUICK_S = 0.05  # a window that empties within this is doubled
-_SLOW_S = 1.0  # one that takes longer than this is halved
-
-
-class Window:
-    """How many tasks a stream may have pulled and not given back."""
-
-    __slots__ = ("_ended", "_since", "size")
-
-    def __init__(self, now: float) -> None:
-        """Start small."""
-        self.size = WINDOW_LEAST
-        self._ended = 0
-        self._since = now
-
-    def ended(self, count: int, now: float) -> None:
-        """Learn from `count` more that ended."""
-        self._ended += count
-        if self._ended < self.size // 2:
-            return
-        took_s = now - self._since
-        if took_s < _QUICK_S:
-            self.size = min(self.size * 2, WINDOW_MOST)
-        elif took_s > _SLOW_S:
-            self.size = max(self.size // 2, WINDOW_LEAST)
-        self._ended = 0
-        self._since = now
 
 
 class Stream(Generic[ItemT]):
     """An async iterator over what becomes of many calls; also a context manager that cancels what is left on leaving.
 
     Iterate once. Closing (`aclose`, `close`, or leaving `async with`) cancels what is queued or running and waits for
-    nothing. What iterating the calls raised is raised here, after the outcomes of those before.
+    nothing; so does letting go of it, as `break` does of a stream that has no name. What iterating the calls raised is
+    raised here, after the outcomes of those before.
     """
 
-    def __init__(
-        self,
-        driver: Driver,
-        spec: TaskSpec,
-        calls: Iterable[Call] | AsyncIterable[Call],
-        *,
-        give: Callable[[Outcome], ItemT] | None,
-        ids: Iterator[str],
-        ordered: bool,
-        key: Callable[[Call], str | None] | None = None,
-        admit: Callable[[Task], str | None] | None = None,
-        examine: Callable[[Attempt], Outcome | None] | None = None,
-        expect: Callable[[], Callable[[int], None]] | None = None,
-        opened: Callable[[Sequence[Call]], list[Call]] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """Take calls of `spec.function`; `give` makes what is yielded of each outcome, which it is itself without.
-
-        `admit` returns why a task is refused, which then is its outcome; None where nobody wants to be asked. `examine`
-        returns how a task ends that cannot be run, None for one that can. `expect` is called as the iteration begins,
-        and what it returns at the end, with how many tasks there were. `opened` gives the calls with what they share in
-        place, once there is anything that is shared.
-        """
-        self.spec = spec
-        self._driver, self._give, self._ids, self._key = driver, give, ids, key
-        self._admit, self._examine = admit, examine
-        self._clock, self._expect, self._opened_calls = clock, expect, opened
-        self._over: Callable[[int], None] | None = None
-        self._source: Source = Plain(calls) if isinstance(calls, Iterable) else Pumped(calls, self._arrived)
-        self._index = 0
-        self._out = 0  # pulled, and without an outcome
-        self._window = Window(clock())
-        self._ready: deque[Outcome] = deque()
-        self._early: dict[int, Outcome] | None = {} if ordered else None
-        self._next = 0
+    def __init__(self, feed: Feed, give: Callable[[Outcome], ItemT] | None) -> None:
+        """Give what `give` makes of each outcome, which it is itself without."""
+        self._feed, self._give = feed, give
         self._giving: Iterator[Outcome] = iter(())
-        self._wake: asyncio.Future[None] | None = None
-        self._refusal: LongshoreError | None = None
-        self._opened = self._closed = self._broken = False
-
-    # ---- for the driver
-
-    @property
-    def hungry(self) -> bool:
-        """Whether more may be pulled now."""
-        return self._source.ready and not self._closed and not self._broken and self._in_hand < self._window.size
-
-    @property
-    def _in_hand(self) -> int:
-        return self._out + len(self._ready) + (len(self._early) if self._early is not None else 0)
-
-    def pull(self, room: int) -> list[Attempt]:
-        """Return tasks for the next calls, as far as room and window go."""
-        calls = self._source.take(min(room, self._window.size - self._in_hand))
-        if self._source.exhausted:
-            self._rouse()
-        if Shared.used and self._opened_calls is not None:
-            calls = self._opened_calls(calls)
-        keys = self._keys(calls) if self._key is not None else None
-        index, spec, now = self._index, self.spec, self._clock()
-        # One flat zip: unpacking nested ones costs as much as the attempt itself.
-        if keys is None:
-            named = zip(range(index, index + len(calls)), calls, self._ids, strict=False)
-            tasks = [Attempt(i, spec, c, None, n, None, 1, now) for n, c, i in named]
-        else:
-            keyed = zip(range(index, index + len(keys)), keys, calls, self._ids, strict=False)
-            tasks = [Attempt(i, spec, c, None, n, k, 1, now) for n, k, c, i in keyed]
-        self._index += len(tasks)
-        self._out += len(tasks)
-        if self._admit is not None:
-            tasks = self._admitted(tasks, self._admit)
-        return tasks if self._examine is None else self._examined(tasks, self._examine)
-
-    def _keys(self, calls: Sequence[Call]) -> list[str | None]:
-        """Return the keys of the calls, up to the first that the user's function raises for; that ends the source."""
-        keys: list[str | None] = []
-        try:
-            for call in calls:
-                keys.append(self._key(call) if self._key is not None else None)
-        except Exception as error:  # noqa: BLE001 - the user's function may raise anything; the consumer is told
-            self._source.close()
-            self._source.error = error
-            self._rouse()
-        return keys
-
-    def _admitted(self, tasks: list[Attempt], admit: Callable[[Task], str | None]) -> list[Attempt]:
-        """Return the tasks that may go on; the others are given back as failed."""
-        reasons = [(task, admit(task)) for task in tasks]
-        refused = [_vetoed(task, reason) for task, reason in reasons if reason is not None]
-        if refused:
-            self.settle(refused)
-        return [task for task, reason in reasons if reason is None]
-
-    def _examined(self, tasks: list[Attempt], examine: Callable[[Attempt], Outcome | None]) -> list[Attempt]:
-        """Return the tasks that can be run; the others are accepted and end at once."""
-        ends = [examine(task) for task in tasks]
-        ended = [(task, end) for task, end in zip(tasks, ends, strict=True) if end is not None]
-        if ended:
-            self._driver.dismiss([task for task, _ in ended], [end for _, end in ended])
-        return [task for task, end in zip(tasks, ends, strict=True) if end is None]
-
-    def settle(self, outcomes: Sequence[Outcome]) -> None:
-        """Take outcomes for the consumer."""
-        self._out -= len(outcomes)
-        self._window.ended(len(outcomes), self._clock())
-        if self._closed:
-            if not self._out:
-                self._driver.disown(self.spec)
-            return
-        if self._early is None:
-            self._ready.extend(outcomes)
-        else:
-            self._line_up(self._early, outcomes)
-        self._rouse()
-
-    def _line_up(self, early: dict[int, Outcome], outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            early[outcome.index] = outcome
-        while self._next in early:
-            self._ready.append(early.pop(self._next))
-            self._next += 1
-
-    def refuse(self, tasks: Sequence[Task], error: LongshoreError) -> None:
-        """Pull no more: these tasks were not accepted. None at all: the pool is over, and what is out is lost."""
-        if not tasks and self._source.exhausted and not self._out:
-            return  # all is known
-        self._out -= len(tasks)
-        self._refusal = error
-        self._broken = self._broken or not tasks
-        self._source.close()
-        self._rouse()
-
-    def cut(self, error: LongshoreError) -> None:
-        """Pull no more. What is out is still given; then the error is raised, if there was more to pull."""
-        if not self._source.exhausted:
-            self._refusal = error
-            self._source.close()
-            self._rouse()
-
-    def _arrived(self) -> None:
-        self._driver.wake()
-        if self._source.exhausted:
-            self._rouse()
-
-    # ---- for the consumer
+        weakref.finalize(self, feed.let_go).atexit = False  # then there is no loop left to close it on
 
     def __aiter__(self) -> Self:
         """Iterate; once."""
@@ -215,7 +35,7 @@ class Stream(Generic[ItemT]):
         """Give the next; waits for it. A plain iterator: on Python 3.13 an async generator takes half as long again."""
         outcome = next(self._giving, None)
         if outcome is None:
-            ready = await self._next_batch()
+            ready = await self._feed.next_batch()
             if not ready:
                 self.close()
                 raise StopAsyncIteration
@@ -234,7 +54,7 @@ class Stream(Generic[ItemT]):
     async def batches(self) -> AsyncGenerator[list[ItemT], None]:
         """Iterate, once, over lists of what has come in together; for callers that hand it on."""
         try:
-            while ready := await self._next_batch():
+            while ready := await self._feed.next_batch():
                 given, failure = self._given(ready)
                 if given:
                     yield given
@@ -259,53 +79,8 @@ class Stream(Generic[ItemT]):
 
     def close(self) -> None:
         """Cancel what is queued or running of this stream, and give nothing more; waits for nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._over is not None:
-            self._over(self._index)
-        self._driver.unfeed(self)
-        self._source.close()
-        self._ready.clear()
         self._giving = iter(())
-        self._rouse()
-        left = [task.task_id for task in self._driver.engine.live() if task.spec is self.spec] if self._out else []
-        if left:
-            self._driver.stimulate(Cancel(left, "cancelled: its stream was closed"))
-        else:
-            self._driver.disown(self.spec)
-
-    def _open(self) -> None:
-        """Begin to pull, with the first step of the iteration."""
-        self._opened = True
-        self._driver.check()
-        self._driver.own(self.spec, self)
-        self._over = self._expect() if self._expect is not None else None
-        self._source.open()
-        self._driver.feed(self)
-
-    async def _next_batch(self) -> deque[Outcome]:
-        """Wait for outcomes and take all there are; none when it is over, unless something is to be raised."""
-        if self._opened:
-            self._driver.wake()  # what was given has made room in the window
-        elif not self._closed:
-            self._open()
-        while not self._ready:
-            if self._broken or self._closed or (self._source.exhausted and not self._out and not self._early):
-                error = self._source.error or self._refusal
-                if error is not None and not self._closed:
-                    self.close()
-                    raise error
-                break
-            if self._wake is not None:
-                raise RuntimeError("a stream is iterated by one task only, and another one is waiting for it")
-            self._wake = asyncio.get_running_loop().create_future()
-            try:
-                await self._wake
-            finally:
-                self._wake = None
-        ready, self._ready = self._ready, deque()
-        return ready
+        self._feed.close()
 
     def _given(self, outcomes: Iterable[Outcome]) -> tuple[list[ItemT], BaseException | None]:
         """Return what is given of the outcomes, up to the first that raises."""
@@ -319,13 +94,3 @@ class Stream(Generic[ItemT]):
         except BaseException as error:  # noqa: BLE001 - a task's own exception, raised to the consumer after the results
             return given, error
         return given, None
-
-    def _rouse(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
-
-
-def _vetoed(task: Task, reason: str) -> Outcome:
-    message = f"a hook refused {task.spec.name}: {reason}"
-    error = ErrorRecord(type="longshore.errors.PluginError", message=message, reason="vetoed")
-    return Outcome(task.task_id, task.key, task.index, task.spec.name, TaskState.FAILED, None, error)
