@@ -8,8 +8,9 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
+import longshore
 import pytest
-from longshore import Outcome, PoolNotRunning, Settings, TaskState, WorkerConfig, WorkerPool
+from longshore import Outcome, PoolNotRunning, Settings, TaskFailed, TaskState, WorkerConfig, WorkerPool
 from longshore._runtime.turnstile import Turnstile
 from longshore.errors import PluginError
 from longshore.hookspecs import hookimpl
@@ -319,19 +320,28 @@ async def test_two_consumers_of_one_stream_are_refused() -> None:
         assert await anext(stream) == 1
 
 
-async def test_a_task_that_raises_stop_async_iteration_ends_no_map() -> None:
-    """A task's StopAsyncIteration is not taken for the end of the results."""
+@pytest.mark.parametrize("kind", [StopIteration, StopAsyncIteration])
+async def test_a_task_that_raises_the_end_of_an_iterator_has_failed(kind: type[Exception]) -> None:
+    """A task's StopIteration is not taken for the end of anything: TaskFailed names the task, and is raised from it."""
 
-    async def stops(number: int) -> int:
+    def stops(number: int) -> int:
         if number == 2:
-            raise StopAsyncIteration
+            raise kind("mine")
         return number
 
     async with pool_of() as pool:
         given: list[int] = []
-        with pytest.raises(RuntimeError, match="raised StopAsyncIteration"):
+        with pytest.raises(TaskFailed, match=f"stops.*{kind.__name__}: mine") as of_map:
             await _read(pool.map(stops, range(5)), given)
+        with pytest.raises(TaskFailed) as of_handle:
+            await (await pool.submit(stops, 2))
+        future = await asyncio.to_thread(pool.submit_threadsafe, stops, 2)
+        with pytest.raises(TaskFailed) as of_future:
+            await asyncio.wrap_future(future)
+        with pytest.raises(TaskFailed) as of_sync:
+            await asyncio.to_thread(lambda: list(longshore.map(stops, range(5), settings=Settings(probes=()))))
     assert given == [0, 1]
+    assert [type(raised.value.__cause__) for raised in (of_map, of_handle, of_future, of_sync)] == [kind] * 4
 
 
 async def test_an_async_source_that_raises_what_is_no_exception() -> None:

@@ -228,6 +228,9 @@ class ErrorRecord(Struct, frozen=True, kw_only=True):
     peak_memory_mb: float | None = None
 
 
+_ENDS = (StopIteration, StopAsyncIteration)
+
+
 class Outcome(Struct, frozen=True, eq=False):
     """How an attempt ended, and with the last attempt, the task.
 
@@ -260,10 +263,13 @@ class Outcome(Struct, frozen=True, eq=False):
         return self.state is TaskState.COMPLETED
 
     def unwrap(self) -> Any:  # Any: the user's result
-        """Return the value, or raise: the task's own exception unchanged where it travelled, else one of ours."""
+        """Return the value, or raise: the task's own exception unchanged where it travelled, else one of ours.
+
+        TaskFailed stands for StopIteration and StopAsyncIteration, which would look like the end of an iterator.
+        """
         if self.state is TaskState.COMPLETED:
             return self.value
-        if isinstance(self.exception, Exception):
+        if isinstance(self.exception, Exception) and not isinstance(self.exception, _ENDS):
             raise self.exception
         raise self.failure() from self.exception
 

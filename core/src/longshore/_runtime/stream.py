@@ -45,10 +45,8 @@ class Stream(Generic[ItemT]):
             return outcome  # type: ignore[return-value]  # then ItemT is Outcome; a cast would cost a call a task
         try:
             return self._give(outcome)
-        except BaseException as error:
+        except BaseException:
             self.close()  # a task's failure is raised: what is left is wanted by nobody
-            if isinstance(error, StopAsyncIteration):  # raised as it is, it would look like the end of the stream
-                raise RuntimeError(f"task {outcome.name} raised StopAsyncIteration") from error
             raise
 
     async def batches(self) -> AsyncGenerator[list[ItemT], None]:
