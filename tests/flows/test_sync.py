@@ -251,6 +251,28 @@ def test_a_wrong_option_is_the_callers(options: dict[str, Any], error: type[Exce
         list(ls.outcomes(double, range(3), settings=PLAIN, **options))
 
 
+@pytest.mark.parametrize("executor", ["inline", "threads"])
+def test_a_tasks_exception_is_the_tasks_own(executor: str) -> None:
+    """What a task raises is raised without anything of ours in its context."""
+
+    def fails(_: int) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError) as raised:
+        list(ls.map(fails, [1], executor=executor, settings=PLAIN))
+    assert raised.value.__context__ is None
+
+
+def test_a_wrong_argument_is_named() -> None:
+    """What cannot be iterated, and a number of workers that cannot be meant, are refused at once in plain words."""
+    number: Any = 5
+    for call, what in ((ls.map, "items"), (ls.outcomes, "items"), (ls.starmap, "calls")):
+        with pytest.raises(TypeError, match=f"{what} must be iterable, not int"):
+            call(abs, number)
+        with pytest.raises(ValueError, match="workers must be at least 1, not 0"):
+            call(abs, [], workers=0)
+
+
 def test_work_in_processes() -> None:
     """`executor="processes"` runs the calls in other processes."""
     import os

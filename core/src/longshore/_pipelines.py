@@ -186,7 +186,8 @@ class PipelineStream(_Steered):
             raise ValueError(f"in_flight must be at least 1, not {in_flight}")
         self._giving = giving = _Giving(ways, expect)
         group, changed = f"{prepared.name}-{secrets.token_hex(4)}", giving.wake.set
-        self._traffic = Traffic(ways, prepared, singly(documents), group, in_flight=in_flight, changed=changed)
+        calls = singly(documents, "documents")
+        self._traffic = Traffic(ways, prepared, calls, group, in_flight=in_flight, changed=changed)
         giving.traffic = self._traffic
         weakref.finalize(self, giving.let_go).atexit = False  # then there is no loop left to close it on
 

@@ -13,6 +13,7 @@ from longshore._inputs import examine
 from longshore._intake import Intake
 from longshore._runtime.feeding import Feed
 from longshore._runtime.handles import Handle
+from longshore._runtime.source import check_iterable
 from longshore._runtime.specs import from_here, merged
 from longshore._runtime.stream import Stream
 from longshore.errors import QueueFull
@@ -127,7 +128,8 @@ class Submitter:
         """Call `function` with each item; give an Outcome per item as they end (`ordered`: in input order).
 
         Lazy and bounded; never raises for a task, but for `items` when iterating them does. `total` tells progress how
-        many there will be; `key` names an item in events and views. Leaving `async with` cancels what is left.
+        many there will be; `key` names an item in events and views. Leaving `async with` cancels what is left. An item
+        that is a handle is passed on as it is: await it before, or make the items with an async generator that does.
         """
         named = None if key is None else (lambda call: key(call[0]))
         return self._stream(function, singly(items), None, total or length(items), ordered, named)
@@ -139,7 +141,10 @@ class Submitter:
         *,
         total: int | None = None,  # Any: the user's own
     ) -> Stream[Any]:
-        """Call `function` with each item; give results in input order, raise the first failure, like the built-in."""
+        """Call `function` with each item; give results in input order, raise the first failure, like the built-in.
+
+        Handles among the items are passed on as they are, as in `outcomes`.
+        """
         return self._stream(function, singly(items), Outcome.unwrap, total or length(items), True, None)
 
     def starmap(
@@ -149,7 +154,7 @@ class Submitter:
         *,
         total: int | None = None,
     ) -> Stream[Any]:
-        """Do what `map` does, with each item giving all arguments of one call."""
+        """Do what `map` does, with each item giving all arguments of one call; handles among them stay handles."""
         return self._stream(function, _spread(calls), Outcome.unwrap, total or length(calls), True, None)
 
     def _stream(
@@ -192,8 +197,9 @@ def length(items: object) -> int | None:
         return None
 
 
-def singly(items: Items[Any]) -> Items[tuple[Any]]:  # Any: the user's own
-    """Return each item as the arguments of a call."""
+def singly(items: Items[Any], what: str = "items") -> Items[tuple[Any]]:  # Any: the user's own
+    """Return each item as the arguments of a call; TypeError, which says `what` they are, if they can't be iterated."""
+    check_iterable(what, items)
     return zip(items) if isinstance(items, Iterable) else _singly_async(items)
 
 
@@ -204,6 +210,7 @@ async def _singly_async(items: AsyncIterable[Any]) -> AsyncIterator[tuple[Any]]:
 
 
 def _spread(calls: Items[Iterable[Any]]) -> Items[tuple[Any, ...]]:  # Any: the user's own
+    check_iterable("calls", calls)
     return map(tuple, calls) if isinstance(calls, Iterable) else _spread_async(calls)
 
 

@@ -11,6 +11,7 @@ from contextlib import aclosing, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from longshore._runtime.source import check_iterable
 from longshore.task import Outcome
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def outcomes(
     nothing is given. `options` are those of `pool.options`; `workers` is how many each executor may have; `key` names
     an item in events and views. With executor="inline" all runs in the caller's thread, if no loop runs there.
     """
+    check_iterable("items", items)
 
     def opened(pool: Submitter) -> Stream[Outcome]:
         return pool.options(**options).outcomes(function, items, total=total, ordered=ordered, key=key)
@@ -94,6 +96,7 @@ def map(
     **options: Any,
 ) -> SyncStream[Any]:
     """Call `function` with each item; give results in input order, and raise the first failure, like the built-in."""
+    check_iterable("items", items)
 
     def opened(pool: Submitter) -> Stream[Any]:
         return pool.options(**options).map(function, items, total=total)
@@ -111,6 +114,7 @@ def starmap(
     **options: Any,
 ) -> SyncStream[Any]:
     """Do what `map` does, with each item giving all arguments of one call."""
+    check_iterable("calls", calls)
 
     def opened(pool: Submitter) -> Stream[Any]:
         return pool.options(**options).starmap(function, calls, total=total)
@@ -121,6 +125,8 @@ def starmap(
 def _stream(
     opened: Open, workers: int | None, settings: Settings | None, options: dict[str, Any]
 ) -> SyncStream[Any]:  # Any: an outcome or a result, and each option's own type
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, not {workers}")
     bridge = _Bridge(opened, workers, settings)
     return SyncStream(bridge.run_here() if options.get("executor") == "inline" else bridge.run())
 
@@ -156,19 +162,17 @@ class _Bridge:
 
     def run_here(self) -> Generator[Any, None, None]:  # Any: as above
         """Step a loop in the caller's own thread, where debuggers look; if one runs there already, be as `run`."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            # With a factory it leaves alone what the caller has set as the thread's loop.
-            with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-                batches = self._batches()
-                try:
-                    while (batch := runner.run(anext(batches, None))) is not None:
-                        yield from batch
-                finally:
-                    runner.run(batches.aclose())
-        else:
+        if _in_a_loop():
             yield from self.run()
+            return
+        # With a factory it leaves alone what the caller has set as the thread's loop.
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            batches = self._batches()
+            try:
+                while (batch := runner.run(anext(batches, None))) is not None:
+                    yield from batch
+            finally:
+                runner.run(batches.aclose())
 
     def _close(self) -> None:
         """Have the thread cancel what is left, wherever it waits."""
@@ -226,3 +230,12 @@ class _Bridge:
         counts = dict.fromkeys(("async_workers", "thread_workers", "process_workers"), self._workers)
         cap = max(self._workers, base.max_concurrent_tasks)
         return base.model_validate({**base.model_dump(), **counts, "max_concurrent_tasks": cap})
+
+
+def _in_a_loop() -> bool:
+    """Tell whether a loop runs in this thread; what comes after has not the error in its context that says so."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

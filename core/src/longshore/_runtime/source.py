@@ -15,6 +15,12 @@ _TURN_S = 0.002  # how long a slow iterable may hold up the loop at a time, if i
 _STEP_MOST = 512
 
 
+def check_iterable(what: str, items: object) -> None:
+    """Raise TypeError for an argument that nothing can be taken from."""
+    if not isinstance(items, Iterable | AsyncIterable):
+        raise TypeError(f"{what} must be iterable, not {type(items).__name__}")
+
+
 class Source(Protocol):
     """Calls, taken a few at a time. What iterating them raised is kept, and is the stream's to raise."""
 
