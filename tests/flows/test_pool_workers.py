@@ -69,6 +69,7 @@ async def test_workers_are_as_many_as_configured() -> None:
             WorkerType.THREAD: 2,
             WorkerType.PROCESS: 2,
         }
+        assert {type(one.worker_type) for one in rows} == {WorkerType}
         assert {one.status for one in rows} == {WorkerStatus.IDLE}
         assert len({one.worker_id for one in rows}) == 7
         await (await pool.options(executor="processes").submit(abs, -1))

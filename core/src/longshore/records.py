@@ -290,6 +290,8 @@ class WorkerType(StrEnum):
     ASYNC = "async"
     THREAD = "thread"
     PROCESS = "process"
+    INLINE = "inline"
+    """The pool's own thread."""
 
 
 class WorkerStatus(StrEnum):
@@ -309,7 +311,7 @@ class WorkerStats(Struct, frozen=True, kw_only=True):
 
     worker_id: str
     worker_type: str
-    """A `WorkerType`, or another executor's name."""
+    """A `WorkerType` for the executors that come with us, else the executor's own name."""
     status: WorkerStatus
     tasks_completed: int = 0
     tasks_failed: int = 0

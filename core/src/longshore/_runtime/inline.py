@@ -10,7 +10,7 @@ from types import CoroutineType
 from msgspec.structs import replace
 
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
-from longshore.records import WorkerStats
+from longshore.records import WorkerStats, WorkerType
 from longshore.task import Attempt
 from longshore.worker import Seat, bind, cancelled, completed, failed
 
@@ -19,7 +19,7 @@ class InlineExecutor:
     """Runs plain functions one at a time, blocking the loop while one runs; it can neither time out nor cancel them."""
 
     capabilities = Capabilities(
-        worker_type="inline",
+        worker_type=WorkerType.INLINE,
         runs=frozenset({"function"}),
         timeout="none",
         cancel_running=False,
@@ -65,7 +65,7 @@ class InlineExecutor:
     @hookimpl
     def workers(self) -> Sequence[WorkerStats]:
         """Return the one worker."""
-        return [self._seat.stats("inline", stopping=self._stopping)]
+        return [self._seat.stats(WorkerType.INLINE, stopping=self._stopping)]
 
     @hookimpl
     def pids(self) -> Sequence[int]:

@@ -110,7 +110,7 @@ class Roster:
             known.beat, known.beat_at = now, at
             data = {
                 "worker_id": stats.worker_id,
-                "worker_type": stats.worker_type,
+                "worker_type": str(stats.worker_type),
                 "executor": executor,
                 "status": str(stats.status),
                 "task_id": stats.current_task,

@@ -8,7 +8,7 @@ from inspect import isawaitable
 from typing import NamedTuple
 
 from longshore.hookspecs import ExecutorHost, WorkerNotice
-from longshore.records import WorkerStats
+from longshore.records import WorkerStats, WorkerType
 from longshore.task import Attempt, Outcome, TaskState
 from longshore.worker import Seat, cancelled, completed, due_at, failed, timed_out
 
@@ -109,7 +109,7 @@ def left_behind(seat: AsyncSeat, attempt: Attempt, count: int) -> WorkerNotice:
 
 def stats(seat: AsyncSeat, *, stopping: bool) -> WorkerStats:
     """Return a seat's row; one that blocks the loop is in error, whether others live only a turn of it shows."""
-    return seat.stats("async", stopping=stopping, alive=False if seat.blocks else None)
+    return seat.stats(WorkerType.ASYNC, stopping=stopping, alive=False if seat.blocks else None)
 
 
 def count(seat: AsyncSeat, outcome: Outcome) -> None:

@@ -12,7 +12,7 @@ from types import CoroutineType
 from typing import Any
 
 from longshore.hookspecs import ExecutorHost, WorkerNotice
-from longshore.records import WorkerStats
+from longshore.records import WorkerStats, WorkerType
 from longshore.task import Attempt, Outcome, TaskSpec
 from longshore.worker import Seat, failed
 from msgspec.structs import replace
@@ -106,7 +106,7 @@ def stats(seat: ThreadSeat, *, stopping: bool) -> WorkerStats:
     """Return a thread's row; that it lives can be seen from any other, unless it is just being started."""
     begun = seat.thread is not None and seat.thread.ident is not None
     alive = seat.thread.is_alive() if seat.thread is not None and begun else None
-    return seat.stats("thread", stopping=stopping, alive=alive)
+    return seat.stats(WorkerType.THREAD, stopping=stopping, alive=alive)
 
 
 def count(seats: Mapping[str, ThreadSeat], done: Sequence[Outcome]) -> None:
