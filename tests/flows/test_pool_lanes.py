@@ -231,8 +231,22 @@ async def test_lanes_on_the_loop() -> None:
 
 @pytest.mark.requirement("req:E02")
 async def test_lanes_in_threads_leave_the_loop_free() -> None:
-    """While every thread blocks, the loop turns."""
+    """While every thread blocks, the loop turns within 50 ms, each time; the best of five rounds."""
+    rounds: list[float] = []
+    async with open_pool(thread_workers=4) as pool:
+        while len(rounds) < 5 and min(rounds, default=1.0) >= 0.05:
+            rounds.append(await longest_gap(pool))
+    assert min(rounds) < 0.05
+
+
+async def longest_gap(pool: WorkerPool) -> float:
+    """Return how long the loop took for a turn at most, while all four threads blocked, twice over."""
     gaps: list[float] = []
+    barrier = threading.Barrier(4)
+
+    def block() -> None:
+        barrier.wait(DEADLINE_S)
+        time.sleep(0.1)
 
     async def tick() -> None:
         while True:
@@ -240,13 +254,12 @@ async def test_lanes_in_threads_leave_the_loop_free() -> None:
             await asyncio.sleep(0.005)
             gaps.append(time.monotonic() - before - 0.005)
 
-    async with open_pool(thread_workers=4) as pool:
-        ticker = asyncio.create_task(tick())
-        for handle in [await pool.submit(time.sleep, 0.1) for _ in range(8)]:
-            await handle
-        ticker.cancel()
-    assert len(gaps) > 10
-    assert sorted(gaps)[len(gaps) // 2] < 0.05
+    ticker = asyncio.create_task(tick())
+    for handle in [await pool.submit(block) for _ in range(8)]:
+        await handle
+    ticker.cancel()
+    assert len(gaps) > 4
+    return max(gaps[1:])
 
 
 @pytest.mark.parametrize("executor", ["asyncio", "threads", "processes"])
