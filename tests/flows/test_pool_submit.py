@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -264,13 +265,46 @@ async def test_submit_refuses_what_cannot_be_honoured() -> None:
             await pool.options(executor="processes").submit(lambda: lock.locked())
         with pytest.raises(ValueError, match="isolation"):
             await pool.options(executor="processes", isolation="shared").submit(add, 1)
-        with pytest.raises(PayloadError):
-            await (await pool.options(executor="processes").submit(add, lock))
+        assert pool.get_stats().submitted_tasks == 0
         assert await (await pool.options(executor="processes").submit(abs, -3)) == 3
         assert pool.get_stats().completed_tasks == 1
     async with open_pool(thread_workers=0) as pool:
         with pytest.raises(ValueError, match="thread_workers"):
             await pool.submit(add, 1)
+
+
+async def test_submit_arguments_that_cannot_travel_fail_their_task() -> None:
+    """Arguments are packed once a worker is there for them: what can't be packed is accepted, and fails its task."""
+    async with open_pool() as pool:
+        on = pool.options(executor="processes")
+        handle = await on.submit(add, threading.Lock())
+        with pytest.raises(PayloadError, match="lock"):
+            await handle
+        assert await (await on.submit(abs, -3)) == 3
+        stats = pool.get_stats()
+    assert (stats.submitted_tasks, stats.failed_tasks, stats.completed_tasks) == (2, 1, 1)
+
+
+def disguised() -> Any:
+    """Return a coroutine, which nothing about this function tells beforehand."""
+    return coroutine()
+
+
+async def test_submit_says_how_to_await_what_a_plain_function_returns() -> None:
+    """A plain function that returns a coroutine is told the same by each executor, and what is told works."""
+    advice = re.escape("`async def call(*args): return await f(*args)`")
+    async with open_pool() as pool:
+        for executor in ("inline", "threads", "processes"):
+            with pytest.raises(TypeError, match=advice):
+                await (await pool.options(executor=executor).submit(disguised))
+        with pytest.raises(ValueError, match=advice):
+            await pool.options(executor="asyncio").submit(disguised)
+        for executor in (None, "asyncio"):
+            assert await (await pool.options(executor=executor).submit(awaiting)) == os.getpid()
+
+
+async def awaiting(*args: Any) -> Any:
+    return await disguised(*args)
 
 
 @pytest.mark.requirement("req:D08")

@@ -98,7 +98,10 @@ class InlineExecutor:
             value = attempt.spec.function(*attempt.args, **(attempt.kwargs or {}))
             if isinstance(value, CoroutineType):
                 value.close()
-                raise TypeError(f"{attempt.spec.name} returned a coroutine: name executor='asyncio' for it")
+                raise TypeError(
+                    f"{attempt.spec.name} returned a coroutine, which only an async def may: "
+                    "submit `async def call(*args): return await f(*args)` in its place"
+                )
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, and it costs this task only
             outcome = failed(attempt, error, started, time.monotonic(), seat.worker_id)
             outcome = replace(outcome, cpu_s=time.thread_time() - before_s)

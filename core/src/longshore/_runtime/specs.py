@@ -128,8 +128,8 @@ def _check_honoured(
 ) -> None:
     kind = "coroutine" if is_coroutine_function(function) else "function"
     if kind not in capabilities.runs:
-        instead = "asyncio" if kind == "coroutine" else "threads' or 'processes"
-        raise ValueError(f"executor {executor!r} cannot run the {kind} {name}: name '{instead}', or leave it out")
+        instead = "'asyncio', or leave it out" if kind == "coroutine" else _FOR_PLAIN
+        raise ValueError(f"executor {executor!r} cannot run the {kind} {name}: name {instead}")
     for field in ("timeout", "deadline"):
         if getattr(options, field) is not None and capabilities.timeout == "none":
             raise ValueError(
@@ -139,6 +139,12 @@ def _check_honoured(
         raise ValueError(f"executor {executor!r} has no isolation={options.isolation!r}, asked for by {name}")
     if options.initializer is not None and not capabilities.initializer:
         raise ValueError(f"executor {executor!r} cannot call an initializer in its workers, asked for by {name}")
+
+
+_FOR_PLAIN = (
+    "'threads' or 'processes', or leave it out; "
+    "if it returns a coroutine, submit `async def call(*args): return await f(*args)` in its place"
+)
 
 
 def _check_payload(spec: TaskSpec) -> None:

@@ -159,7 +159,10 @@ class Worker:
             return LONG, cpu_s, peak_mb, value
         if isinstance(value, CoroutineType):
             value.close()
-            error = TypeError("the function returned a coroutine: name executor='asyncio' for it")
+            error = TypeError(
+                "the function returned a coroutine, which only an async def may: "
+                "submit `async def call(*args): return await f(*args)` in its place"
+            )
             return (FAILED, cpu_s, peak_mb, *self._failure(error, serial, start).facts)
         try:
             return PACKED, cpu_s, peak_mb, dump(value)

@@ -87,7 +87,10 @@ class ThreadSeat(Seat):
 def not_plain(spec: TaskSpec, coroutine: CoroutineType[Any, Any, Any]) -> TypeError:  # Any: as typing has it
     """Return the error for a function that turned out to give a coroutine, which nobody will await."""
     coroutine.close()
-    return TypeError(f"{spec.name} returned a coroutine: name executor='asyncio' for it")
+    return TypeError(
+        f"{spec.name} returned a coroutine, which only an async def may: "
+        "submit `async def call(*args): return await f(*args)` in its place"
+    )
 
 
 def abandoned(seat: ThreadSeat, attempt: Attempt, count: int) -> WorkerNotice:
