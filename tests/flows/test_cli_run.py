@@ -166,6 +166,66 @@ def test_a_dry_run_runs_nothing(inside: Command) -> None:
     assert "executor=processes" in errors
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ('journal = "sqlite"', "pip install longshore-sqlite"),
+        ('probes = ["nvm"]', "did you mean 'nvml'"),
+        ('hooks = ["audit"]', "no hook named 'audit'"),
+        ('[sinks.jsonl]\npth = "x"', "did you mean path"),
+        ('executor = "threads"\n[workers]\nthread_workers = 0', "thread_workers is 0"),
+        ("[executors.processes]\nblas_threads = 0", "blas_threads"),
+    ],
+)
+def test_what_cannot_start_leaves_the_output_as_it_was(inside: Command, settings: str, message: str) -> None:
+    """A plugin that is missing or wrongly set is told in a line: old results are kept, no line is made up, no progress
+    is shown, and no new file is left."""
+    inside.inputs(["a"])
+    (inside.folder / "longshore.toml").write_text(settings)
+    (inside.folder / "old.jsonl").write_text("kept\n")
+    for output in ("old.jsonl", "new.jsonl"):
+        code, out, errors = inside("run", "job:size", "in", "-o", output, "--progress", "lines")
+        assert code == 2, errors
+        assert message in errors
+        assert out == ""
+        assert " inputs" not in errors
+        assert "0 tasks" not in errors
+    assert (inside.folder / "old.jsonl").read_text() == "kept\n"
+    assert not (inside.folder / "new.jsonl").exists()
+
+
+def test_results_replace_those_of_the_run_before(inside: Command, lines: Lines) -> None:
+    """A run that starts leaves nothing of what the output held."""
+    inside.inputs(["a"])
+    (inside.folder / "out.jsonl").write_text("of the run before, and longer than what comes now\n" * 50)
+    code, _, errors = inside("run", "job:size", "in", "-o", "out.jsonl", "--executor", "inline", "--progress", "none")
+    assert code == 0, errors
+    assert set(lines((inside.folder / "out.jsonl").read_bytes())) == {"a"}
+
+
+@pytest.mark.parametrize("executor", ["processes", "threads", "inline"])
+def test_a_task_that_asks_to_exit_fails_like_any_other(inside: Command, lines: Lines, executor: str) -> None:
+    """SystemExit of a task is that input's failure, and not how the command ends."""
+    inside.inputs(["a"])
+    (inside.folder / "stages.py").write_text("def leave(path):\n    raise SystemExit(3)\n")
+    code, out, errors = inside("run", "stages:leave", "in", "--executor", executor, "--progress", "none")
+    assert code == 1, errors
+    assert lines(out)["a"]["error"]["type"] == "SystemExit"
+
+
+def test_a_condition_that_asks_to_exit_is_told(inside: Command, lines: Lines) -> None:
+    """SystemExit of a stage's condition does not end the command in silence: it is named, and the input has a line."""
+    inside.inputs(["a"])
+    (inside.folder / "stages.py").write_text("def leave(context):\n    raise SystemExit(3)\ndef work(context): ...\n")
+    (inside.folder / "longshore.toml").write_text(
+        '[pipelines.p]\nstages = [{ name = "a", processor = "stages:work", condition = "stages:leave" }]\n'
+    )
+    code, out, errors = inside("run", "p", "in", "--progress", "none")
+    assert code in (1, 4), errors
+    assert "SystemExit" in errors
+    assert lines(out)["a"]["status"] in ("failed", "cancelled")
+
+
 def test_largest_first(inside: Command) -> None:
     """--order largest-first begins with the largest input."""
     inside.inputs({"a": "x", "b": "xxx", "c": "xx"})
@@ -184,6 +244,7 @@ def test_largest_first(inside: Command) -> None:
         (("run", "job:size", "in", "--executor", "nope"), 2, "no executor named 'nope'"),
         (("run", "job:size", "in", "--executor", "dask"), 2, "pip install longshore-dask"),
         (("run", "job:size", "in", "--sink", "nope"), 2, "no sink named 'nope'"),
+        (("run", "job:size", "in", "--executor", "asyncio"), 2, "cannot run the function job:size"),
         (("run", "job:size", "in", "--timeout", "0"), 2, "--timeout 0"),
         (("run", "job:size", "in", "--workers", "0"), 2, "--workers 0"),
         (("run", "job:size", "in", "--workers", "many"), 2, "--workers"),

@@ -12,13 +12,15 @@ from msgspec.structs import replace
 
 from longshore._pipeline_tables import load_pipeline
 from longshore._processors import Processors
+from longshore._runtime.inline import InlineExecutor
+from longshore._runtime.specs import make_spec, merged
 from longshore.cli.console import UsageError, say
 from longshore.cli.options import Progress, RunOptions
 from longshore.pipeline import PreparedPipeline, Step, load_function, prepare
 from longshore.plugins import PluginHost, PluginState
 from longshore.processor import ProcessorContext
 from longshore.settings import LoadedSettings, Settings, WorkerConfig, load_settings
-from longshore.task import RetryPolicy
+from longshore.task import RetryPolicy, TaskOptions
 
 _FIELDS = {"asyncio": "async_workers", "threads": "thread_workers", "processes": "process_workers"}
 
@@ -86,13 +88,38 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:
         "executor": loaded.settings.executor or "processes",
         "sinks": _sinks(loaded, host, options.sink, options.progress),
     }
-    executors = {step.executor(changed["executor"]) for step in steps}
-    for name in executors - {"inline"}:
-        host.load("executors", name)
     if options.workers is not None:
+        executors = {step.executor(changed["executor"]) for step in steps}
         changed["workers"] = _more(loaded.settings.workers, options.workers, executors)
     settings = loaded.settings.model_copy(update=changed)
+    _refuse_what_cannot_start(settings, steps)
     return Job(target, paths, replace(pipeline, steps=steps), settings, options.progress, limit)
+
+
+def _refuse_what_cannot_start(settings: Settings, steps: Sequence[Step]) -> None:
+    """Raise what the pool would raise for a plugin, or for a step that cannot run where it is to run."""
+    from longshore._parts import Parts  # as the pool, whose parts these are: for a run only
+
+    parts = Parts(settings, settings.workers)
+    named = {"sinks": settings.sinks, "hooks": settings.hooks}
+    if "probes" in settings.model_fields_set:  # those that nobody asked for may be missing
+        named["probes"] = settings.probes
+    if settings.journal:
+        named["journals"] = (settings.journal,)
+    for kind, names in named.items():
+        for name in names:
+            parts.plugins.load(kind, name)
+    for step in steps:
+        where = step.executor(str(settings.executor))
+        executor = InlineExecutor() if where == "inline" else parts.executor(where)
+        if settings.hooks and "executor" not in step.options:
+            continue  # a hook may route it elsewhere
+        options = merged(TaskOptions(), {"name": step.name, **step.options})
+        try:
+            parts.workers(where)
+            make_spec(step.function, options, where, executor.capabilities, default_timeout_s=1.0)
+        except ValueError as error:
+            raise UsageError(str(error)) from error
 
 
 def _own(options: RunOptions) -> dict[str, Any]:  # Any: the pool's options
@@ -119,8 +146,6 @@ def _sinks(loaded: LoadedSettings, host: PluginHost, more: Sequence[str], progre
             say("note: no progress is shown: the sink rich is not installed or not usable: pip install longshore-rich")
     if progress == "none":
         names.pop("rich", None)
-    for name in (*names, *more):
-        host.load("sinks", name)
     return tuple(dict.fromkeys((*names, *more)))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -41,24 +42,35 @@ def stdout_for_data() -> Iterator[int]:
 
 @contextmanager
 def output_file(path: str) -> Iterator[int]:
-    """Open the file of results, anew, and give its descriptor; UsageError if it cannot be."""
+    """Open the file of results and give its descriptor; UsageError if it cannot be.
+
+    What it held stays until the first line is written, and a new file to which none was written is taken away again.
+    """
+    new = not os.path.lexists(path)
     try:
-        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     try:
         yield opened
     finally:
+        empty = os.fstat(opened).st_size == 0
         os.close(opened)
+        if new and empty:
+            with suppress(OSError):
+                os.unlink(path)
 
 
 class Lines:
     """Writes whole lines, each at once, to a descriptor that somebody else opened."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Write there."""
+    def __init__(self, descriptor: int, *, anew: bool = False) -> None:
+        """Write there; `anew` empties the file before the first line."""
         self._descriptor = descriptor
+        self._anew = anew
         self._drawn_on = _terminal_of_stderr(descriptor)
+        self.begun = False
+        """Whether anything was written."""
 
     def write(self, line: str) -> None:
         """Write one line; BrokenPipeError if nobody reads, LongshoreError if it cannot be."""
@@ -69,6 +81,9 @@ class Lines:
         self._put(os.fsencode(name) + b"\n")
 
     def _put(self, data: bytes) -> None:
+        if not self.begun and self._anew and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+            os.ftruncate(self._descriptor, 0)
+        self.begun = True
         try:
             if self._drawn_on:  # by a live view, which has to put it above its rows
                 sys.stderr.write(data.decode("utf-8", "surrogateescape"))

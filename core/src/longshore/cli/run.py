@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 from cyclopts import Parameter
 from msgspec.structs import asdict
@@ -16,6 +17,7 @@ from longshore.cli.inputs import expand, ordered
 from longshore.cli.job import Job, make_job
 from longshore.cli.lines import Lines, output_file, stdout_for_data
 from longshore.cli.options import RunOptions
+from longshore.errors import LongshoreError
 from longshore.pipeline import plan
 
 _DEFAULTS = RunOptions()
@@ -66,9 +68,20 @@ def _run(job: Job, file: str | None, data: int) -> int:
 
     _show_what_workers_print()
     if file is None:
-        return asyncio.run(work(job, Lines(data)))
+        return _to_end(work(job, Lines(data)))
     with output_file(file) as opened:
-        return asyncio.run(work(job, Lines(opened)))
+        return _to_end(work(job, Lines(opened, anew=True)))
+
+
+def _to_end(working: Coroutine[Any, Any, ExitCode]) -> ExitCode:  # Any: a coroutine's, which nobody uses
+    """Run it on a loop of its own; LongshoreError where what it called wanted the whole process to exit."""
+    try:
+        return asyncio.run(working)
+    except SystemExit as error:
+        raise LongshoreError(
+            f"the run was ended by something it called that raised SystemExit({error.code!r}): raise an exception "
+            "instead, which costs one input"
+        ) from error
 
 
 def _show_what_workers_print() -> None:

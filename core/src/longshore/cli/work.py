@@ -54,14 +54,16 @@ class _Work:
         notes: list[str] = []
         failure: LongshoreError | None = None
         with self._signals():
-            self._refuse_unusable()
             try:
                 notes = await self._through_pool()
             except LongshoreError as error:  # the pool's own end, or a plugin it could not do without
+                if not self._lines.begun:
+                    raise  # it never ran: there is nothing to tell of any input
                 failure = error
                 self._leave_out((type_name(error), "the run failed"))
             except asyncio.CancelledError:
                 if self._leaving is None:
+                    self._leave_out(_CANCELLED)
                     raise
         self._leave_out(_CANCELLED)
         self._sum_up(time.monotonic() - began, notes)
@@ -76,6 +78,7 @@ class _Work:
         pool = WorkerPool(settings=job.settings, name=job.name, view=job.progress, interactive=True)
         async with pool, pool.run_pipeline(job.pipeline, job.documents(), total=len(job.usable)) as stream:
             self._stream = stream
+            self._refuse_unusable()
             if self._limited or self._signal is not None:
                 self._stop()
             try:
