@@ -40,7 +40,7 @@ def test_a_pipeline_is_read_from_the_settings(load: Load) -> None:
     """A table gives stages in the order that `after` allows; retries count what comes after the first attempt."""
     loaded = load(
         '[pipelines.p]\nstages = [{ name = "b", processor = "m:f", after = ["a"], timeout = 5, retries = 2,'
-        ' resources = { cpu = 1, licence = 2 } }, { name = "a", processor = "x", executor = "threads" }]'
+        ' resources = { cpu = 1, custom = { licence = 2 } } }, { name = "a", processor = "x", executor = "threads" }]'
     )
     pipeline = load_pipeline("p", loaded, _host())
     first, second = pipeline.ordered()
@@ -60,6 +60,24 @@ def test_what_is_wrong_with_a_pipeline_is_told_with_its_line(load: Load) -> None
     assert "longshore.toml:2 (project): pipelines.p.stages.0.processor: Field required" in text
     with pytest.raises(SettingsError, match=r"longshore.toml:5 .*pipelines.q.stages: Field required"):
         load_pipeline("q", loaded, _host())
+
+
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ("{ cpus = 2 }", "resources.cpus: unknown key; did you mean 'cpu'?"),
+        ("{ cpu = 1, memry_mb = 7 }", "resources.memry_mb: unknown key; did you mean 'memory_mb'?"),
+        ("{ licence = 1 }", "resources.licence: unknown key; one of your own stands in custom, as custom = { lic"),
+        ("{ cpu = -1 }", "resources.cpu: should be greater than or equal to 0"),
+        ("{ custom = { licence = inf } }", "resources.custom.licence: should be a finite number"),
+    ],
+)
+def test_a_resource_that_would_reserve_nothing_is_refused(load: Load, resources: str, message: str) -> None:
+    """A mistyped resource is refused with the near name; one of the user's own is told where to stand."""
+    loaded = load(f'[pipelines.p]\nstages = [{{ name = "a", processor = "m:f", resources = {resources} }}]')
+    with pytest.raises(SettingsError) as caught:
+        load_pipeline("p", loaded, _host())
+    assert message in str(caught.value)
 
 
 def test_an_unknown_pipeline_is_told_what_to_try(load: Load) -> None:

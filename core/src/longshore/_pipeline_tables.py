@@ -6,7 +6,7 @@ In: settings and a name. Out: a `Pipeline`, or an error that says where the tabl
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -19,6 +19,23 @@ from longshore.settings import LoadedSettings, Settings
 from longshore.task import Resources, RetryPolicy
 
 Name = Annotated[str, Field(min_length=1)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _ResourcesTable(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cpu: Amount = 0.0
+    memory_mb: Amount = 0.0
+    gpu: Amount = 0.0
+    gpu_memory_mb: Amount = 0.0
+    disk_mbps: Amount = 0.0
+    network_mbps: Amount = 0.0
+    custom: dict[str, Amount] = {}
+    """Of the user's own, by name."""
+
+    def resources(self) -> Resources:
+        return Resources(**self.model_dump())
 
 
 class _StageTable(BaseModel):
@@ -31,7 +48,7 @@ class _StageTable(BaseModel):
     timeout: float | None = Field(default=None, ge=1, le=3600)
     timeout_multiplier: float = Field(default=1.0, ge=0.1, le=10)
     retries: int | None = Field(default=None, ge=0)
-    resources: dict[str, float] | None = None
+    resources: _ResourcesTable | None = None
     max_parallel: int | None = Field(default=None, ge=1, le=100)
     max_per_second: float | None = Field(default=None, gt=0)
     critical: bool = True
@@ -40,7 +57,7 @@ class _StageTable(BaseModel):
     def stage(self) -> Stage:
         said = self.model_dump(exclude={"name", "processor", "retries", "resources"})
         retry = None if self.retries is None else RetryPolicy(attempts=self.retries + 1)
-        resources = None if self.resources is None else _resources(self.resources)
+        resources = None if self.resources is None else self.resources.resources()
         return Stage(self.name, self.processor, retry=retry, resources=resources, **said)
 
 
@@ -99,9 +116,3 @@ def find_pipeline(
         raise PluginError(
             f"the installed pipeline {name!r} cannot be read: {error}", kind="pipelines", name=name
         ) from error
-
-
-def _resources(table: Mapping[str, float]) -> Resources:
-    known = {name: amount for name, amount in table.items() if name in Resources.__struct_fields__ and name != "custom"}
-    custom = {name: amount for name, amount in table.items() if name not in known}
-    return Resources(**known, custom=custom)

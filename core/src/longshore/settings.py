@@ -308,7 +308,10 @@ def _message(detail: ErrorDetails, model: type[BaseModel], key: Key) -> str:
     if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         if key == ("tool",):
             return "unknown key; in this file, keys stand without [tool.longshore]"
-        near = nearest(key[-1], _known(model, key[:-1]))
+        known = _known(model, key[:-1])
+        near = nearest(key[-1], known)
+        if near is None and "custom" in known:
+            return f"unknown key; one of your own stands in custom, as custom = {{ {key[-1]} = 1 }}"
         return "unknown key" + (f"; did you mean {near!r}?" if near else "")
     text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
     if detail["type"] == "missing":
