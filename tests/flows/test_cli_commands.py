@@ -131,6 +131,56 @@ def test_settings_are_validated_with_those_of_plugins(inside: Command) -> None:
     assert "pipeline p: a comes after 'b', which is no stage" in errors
 
 
+WRONG = """executor = "treads"
+sinks = ["rihc", "jsonl"]
+probes = ["nvm"]
+journal = "sqlite"
+hooks = ["audit"]
+[plugins]
+disable = ["jsonl"]
+[pipelines.p]
+[[pipelines.p.stages]]
+name = "a"
+processor = "extrct"
+executor = "dask"
+resources = { cpu = 20 }
+[[pipelines.p.stages]]
+name = "b"
+processor = "nowhere:function"
+executor = "inline"
+"""
+
+
+def test_names_of_plugins_are_validated(inside: Command) -> None:
+    """config validate finds each plugin that is named and not usable, and a stage above its pipeline's limits, with
+    file, line and the hint that run gives; it imports none of what stages name."""
+    (inside.folder / "longshore.toml").write_text(WRONG)
+    code, out, errors = inside("config", "validate")
+    assert code == 2
+    assert out == ""
+    for line, message in (
+        (1, "executor: there is no executor named 'treads' installed: did you mean 'threads'?"),
+        (2, "sinks.rihc: there is no sink named 'rihc' installed: did you mean 'rich'?"),
+        (2, "sinks.jsonl: sink jsonl cannot be used, it is disabled"),
+        (3, "probes.nvm: there is no probe named 'nvm' installed: did you mean 'nvml'"),
+        (4, "journal: there is no journal named 'sqlite' installed: pip install longshore-sqlite"),
+        (5, "hooks.audit: there is no hook named 'audit' installed"),
+        (11, "pipelines.p.stages.0.processor: there is no processor named 'extrct' installed: did you mean 'extract'?"),
+        (12, "pipelines.p.stages.0.executor: there is no executor named 'dask' installed: pip install longshore-dask"),
+        (13, "pipelines.p.stages.0.resources: a asks for cpu 20, and the limit is 8"),
+    ):
+        assert f"longshore.toml:{line} (project): {message}" in errors
+    assert errors.count("(project)") == 9
+
+
+def test_a_folder_of_the_settings_name_is_refused(inside: Command) -> None:
+    """A longshore.toml that is a folder is told, and not passed over."""
+    (inside.folder / "longshore.toml").mkdir()
+    code, _, errors = inside("config", "validate")
+    assert code == 2
+    assert "longshore.toml: cannot be read: it is a folder" in errors
+
+
 def test_the_schema_names_core_and_plugins(inside: Command) -> None:
     """config schema is one JSON Schema with the core's keys and those of the installed plugins."""
     code, out, errors = inside("config", "schema")

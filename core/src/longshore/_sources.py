@@ -209,6 +209,8 @@ def _project_layers(start: Path) -> list[Layer]:
             )
             if table is not None:
                 layers.append(Layer("pyproject", table, pyproject, text, ("tool", "longshore")))
+        if own.is_dir():
+            raise SettingsError(f"{own}: cannot be read: it is a folder, and settings are a file", file=str(own))
         if own.is_file():
             layers.append(_file_layer("project", own))
         if layers:

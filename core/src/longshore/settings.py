@@ -181,6 +181,10 @@ class LoadedSettings:
         owner = self._merged.owner(key)
         return owner.origin(key) if owner else Origin("default")
 
+    def problem(self, message: str, *key: str) -> SettingsError:
+        """Return the error that says this of a key, with the place where it was set."""
+        return _error([_problem(key, message, self._merged)])
+
     def refusal(self, error: ValidationError, model: type[BaseModel], *around: str) -> SettingsError:
         """Return the error that names all that `model` refused in the table at `around`."""
         return _refusal(error, model, self._merged, around)
@@ -275,10 +279,13 @@ def _refusal(error: ValidationError, model: type[BaseModel], merged: Merged, aro
     for detail in error.errors():
         key = _key(detail, merged.table, around)
         problems.setdefault(key, _message(detail, model, key[len(around) :]))
-    told = [_problem(key, text, merged) for key, text in problems.items()]
+    return _error([_problem(key, text, merged) for key, text in problems.items()])
+
+
+def _error(told: Sequence[dict[str, Any]]) -> SettingsError:  # Any: JSON-safe values
     lines = [f"{problem['origin']}: {problem['key']}: {problem['message']}" for problem in told]
     title = "a setting is wrong" if len(lines) == 1 else f"{len(lines)} settings are wrong"
-    return SettingsError("\n  ".join([f"{title}:", *lines]), problems=told)
+    return SettingsError("\n  ".join([f"{title}:", *lines]), problems=list(told))
 
 
 def _problem(key: Key, message: str, merged: Merged) -> dict[str, Any]:  # Any: JSON-safe values

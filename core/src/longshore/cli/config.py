@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from longshore._pipeline_tables import load_pipeline
 from longshore.cli import console
 from longshore.cli.console import ExitCode, say
+from longshore.cli.named import Named
 from longshore.cli.options import Json, Set
 from longshore.errors import LongshoreError, PluginError, SettingsError
 from longshore.hookspecs import KINDS
@@ -64,7 +65,9 @@ def schema() -> int:
 
 
 def validate(*, set_: Set = ()) -> int:
-    """Check all settings, with the tables of plugins and pipelines; imports the plugins that have a table.
+    """Check all settings, the names of plugins in them, and the tables of plugins and pipelines.
+
+    Imports the plugins that have a table, and no other.
 
     Ends with 2 and names file, line and key of everything wrong. For example: `longshore config validate`
     """
@@ -122,8 +125,10 @@ def _problems(loaded: LoadedSettings, host: PluginHost) -> Iterator[LongshoreErr
                     model.model_validate(table)
             except ValidationError as error:
                 yield loaded.refusal(error, model or BaseModel, kind, name)
+    named = Named(loaded, host)
+    yield from named.problems()
     for name in loaded.settings.pipelines:
         try:
-            load_pipeline(name, loaded, host)
+            yield from named.problems_of(load_pipeline(name, loaded, host))
         except SettingsError as error:
             yield error
