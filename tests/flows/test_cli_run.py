@@ -49,6 +49,27 @@ def test_one_bad_input_costs_one_line(longshore: Command, lines: Lines) -> None:
         assert f"    in/{name}" in ran.stderr.decode()
 
 
+@pytest.mark.parametrize("name", ["unjson", "unjson_later"])
+def test_a_result_that_is_no_json_is_a_failed_task(inside: Command, lines: Lines, name: str) -> None:
+    """Where a result cannot be written, the task has failed for events, summary and output alike, and is told why."""
+    inside.inputs(["a"])
+    (inside.folder / "stages.py").write_text(
+        "def unjson(path):\n    return {1, 2}\nasync def unjson_later(path):\n    return {1, 2}\n"
+    )
+    code, out, errors = inside(
+        *("run", f"stages:{name}", "in", "--set", "executor=threads", "--progress", "none"),
+        *("--sink", "jsonl", "--set", "sinks.jsonl.path=events.jsonl"),
+    )
+    assert code == 1, errors
+    assert lines(out)["a"]["error"]["type"] == "longshore.errors.PayloadError"
+    assert "the result is not JSON" in lines(out)["a"]["error"]["reason"]
+    assert "1 input in" in errors
+    assert "1 failed" in errors
+    types = [json.loads(line).get("type") for line in (inside.folder / "events.jsonl").read_text().splitlines()]
+    assert "task_failed" in types
+    assert "task_completed" not in types
+
+
 def test_two_runs_write_the_same(longshore: Command) -> None:
     """The output holds only what the inputs determine: two runs are equal once sorted."""
     longshore.inputs({"ok": "fine", "locked": "raise", "set": "unjson"})

@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from longshore._calling import result_json
 from longshore.cli.console import UsageError, safe
 from longshore.cli.console import line as on_one_line
 from longshore.cli.job import Limit
-from longshore.cli.lines import Lines, error_facts, line, output_file, result_json
+from longshore.cli.lines import Lines, error_facts, line, output_file
 from longshore.cli.tally import Tally
 from longshore.errors import PayloadError
 from longshore.task import ErrorRecord, TaskState

@@ -1,15 +1,16 @@
-"""The function of a task that goes by a processor's name, as it travels to workers. Light: a worker imports it.
+"""What is called in place of the user's function, as it travels to workers. Light: a worker imports it.
 
-Made by `submit_task` of whatever it is given: what is called is the user's own, what is added is the name.
+`submit_task` makes a call that goes by a processor's name, and the command one whose result is JSON or a failure.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from longshore.errors import TaskFailed
+from longshore.errors import PayloadError, TaskFailed
 from longshore.processor import ProcessorResult
 
 BY_IDENTITY = (FunctionType, MethodType, BuiltinFunctionType)
@@ -72,3 +73,46 @@ class NamedCoroutine(NamedCall):
     async def __call__(self, context: Any) -> Any:  # Any: the user's own
         """Call the function with the context, and await what it gives."""
         return self._unpacked(await self.function(context))
+
+
+def json_text(value: Any, *, sort_keys: bool = False) -> str:  # Any: unchecked
+    """Return the value as JSON; raises what `json.dumps` does."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys)
+
+
+def result_json(result: Any) -> str:  # Any: the user's result
+    """Return the result as JSON, its keys sorted so that it is the same every time; PayloadError if it is none."""
+    try:
+        try:
+            return json_text(result, sort_keys=True)
+        except TypeError:  # keys of several types have no order
+            return json_text(result)
+    except Exception as error:
+        raise PayloadError(
+            f"the result is not JSON: {error}; return dicts, lists, text, numbers, True, False or None"
+        ) from error
+
+
+class JsonCall:
+    """A function whose result is to be JSON: PayloadError where it is not, so that the task fails where it ran."""
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:  # Any: the user's function
+        """Call `function`, and go by its `name`."""
+        self.function = function
+        self.__qualname__ = name
+
+    def __call__(self, *args: Any) -> Any:  # Any: the user's own
+        """Call the function."""
+        return self._checked(self.function(*args))
+
+    def _checked(self, result: Any) -> Any:  # Any: the user's own
+        result_json(result.data if isinstance(result, ProcessorResult) else result)
+        return result
+
+
+class JsonCoroutine(JsonCall):
+    """The same of a function that gives a coroutine."""
+
+    async def __call__(self, *args: Any) -> Any:  # Any: the user's own
+        """Call the function, and await what it gives."""
+        return self._checked(await self.function(*args))

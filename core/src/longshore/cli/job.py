@@ -10,13 +10,15 @@ from typing import Any, Self
 
 from msgspec.structs import replace
 
+from longshore._calling import JsonCall, JsonCoroutine
 from longshore._pipeline_tables import load_pipeline
+from longshore._processing import ProcessorCall
 from longshore._processors import Processors
 from longshore._runtime.inline import InlineExecutor
-from longshore._runtime.specs import make_spec, merged
+from longshore._runtime.specs import make_spec, merged, name_of
 from longshore.cli.console import UsageError, say
 from longshore.cli.options import Progress, RunOptions
-from longshore.pipeline import PreparedPipeline, Step, load_function, prepare
+from longshore.pipeline import Function, PreparedPipeline, Step, load_function, prepare
 from longshore.plugins import PluginHost, PluginState
 from longshore.processor import ProcessorContext
 from longshore.settings import LoadedSettings, Settings, WorkerConfig, load_settings
@@ -83,7 +85,7 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:
     else:
         processors, default_s = Processors(loaded.settings, host), loaded.settings.workers.default_timeout
         pipeline = prepare(load_pipeline(target, loaded, host), processors, default_s)
-    steps = [replace(step, options={**step.options, **own}) for step in pipeline.steps]
+    steps = [replace(step, options={**step.options, **own}, function=_json_call(step)) for step in pipeline.steps]
     changed: dict[str, Any] = {  # Any: as the settings
         "executor": loaded.settings.executor or "processes",
         "sinks": _sinks(loaded, host, options.sink, options.progress),
@@ -94,6 +96,13 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:
     settings = loaded.settings.model_copy(update=changed)
     _refuse_what_cannot_start(settings, steps)
     return Job(target, paths, replace(pipeline, steps=steps), settings, options.progress, limit)
+
+
+def _json_call(step: Step) -> Function:
+    """Return the step's function, which fails where its result is to be written and is not JSON."""
+    if not step.final or isinstance(step.function, ProcessorCall):  # a processor's data are JSON by contract
+        return step.function
+    return (JsonCoroutine if step.coroutine else JsonCall)(step.function, name_of(step.function))
 
 
 def _refuse_what_cannot_start(settings: Settings, steps: Sequence[Step]) -> None:

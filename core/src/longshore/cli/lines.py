@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import Any
 
+from longshore._calling import json_text
 from longshore.cli.console import UsageError
 from longshore.errors import LongshoreError, PayloadError
 from longshore.task import ErrorRecord, TaskState
@@ -111,22 +110,8 @@ def _terminal_of_stderr(descriptor: int) -> bool:
 
 def line(name: str, state: TaskState, result: str = "null", error: tuple[str, str] | None = None) -> str:
     """Return the line of one input, given its result as JSON, and type and reason of its error."""
-    told = "null" if error is None else _json({"type": error[0], "reason": error[1]})
-    return f'{{"input": {_json(name)}, "status": "{state.value}", "result": {result}, "error": {told}}}\n'
-
-
-def result_json(result: Any) -> str:  # Any: the user's result
-    """Return the result as JSON, its keys sorted so that it is the same every time; PayloadError if it is none."""
-    try:
-        try:
-            return _json(result, sort_keys=True)
-        except TypeError:  # keys of several types have no order
-            return _json(result)
-    except Exception as error:
-        raise PayloadError(
-            f"the result is not JSON: {error}; return dicts, lists, text, numbers, True, False or None",
-            reason="not JSON",
-        ) from error
+    told = "null" if error is None else json_text({"type": error[0], "reason": error[1]})
+    return f'{{"input": {json_text(name)}, "status": "{state.value}", "result": {result}, "error": {told}}}\n'
 
 
 def error_facts(error: ErrorRecord | None, state: TaskState) -> tuple[str, str] | None:
@@ -140,10 +125,6 @@ def error_facts(error: ErrorRecord | None, state: TaskState) -> tuple[str, str] 
 def payload_facts(error: PayloadError) -> tuple[str, str]:
     """Return type and reason of a result that is not JSON."""
     return type_name(error), str(error)[:_REASON_CAP]
-
-
-def _json(value: Any, *, sort_keys: bool = False) -> str:  # Any: as above
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=sort_keys)
 
 
 def _bytes(line: str) -> bytes:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
+from longshore._calling import result_json
 from longshore._pipelines import PipelineStream
 from longshore.cli import lines as out
 from longshore.cli.console import ExitCode, UsageError, say
@@ -98,7 +99,7 @@ class _Work:
             error = out.error_facts(result.failure.error, state)
         elif state is TaskState.COMPLETED:
             try:
-                text = out.result_json(result.value)
+                text = result_json(result.value)
             except PayloadError as refusal:
                 state, error = TaskState.FAILED, out.payload_facts(refusal)
         self._write(result.index, state, text, error)
