@@ -2,8 +2,11 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +34,22 @@ def _send(process: Any, name: signal.Signals) -> None:  # Any: as above
         os.killpg(process.pid, name)
     else:
         process.send_signal(name)
+
+
+def test_ctrl_c_during_imports_is_quiet(tmp_path: Path) -> None:
+    """Ctrl-C while the command is still importing what it needs ends with 130, and without a traceback."""
+    code = """
+import os, signal, sys
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pydantic":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from longshore.__main__ import main
+sys.exit(main(["doctor"]))
+"""
+    ran = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, timeout=30, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, b"", b"")
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])
