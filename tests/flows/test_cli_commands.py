@@ -165,9 +165,15 @@ def test_names_of_plugins_are_validated(inside: Command) -> None:
         (3, "probes.nvm: there is no probe named 'nvm' installed: did you mean 'nvml'"),
         (4, "journal: there is no journal named 'sqlite' installed: pip install longshore-sqlite"),
         (5, "hooks.audit: there is no hook named 'audit' installed"),
-        (11, "pipelines.p.stages.0.processor: there is no processor named 'extrct' installed: did you mean 'extract'?"),
-        (12, "pipelines.p.stages.0.executor: there is no executor named 'dask' installed: pip install longshore-dask"),
-        (13, "pipelines.p.stages.0.resources: a asks for cpu 20, and the limit is 8"),
+        (
+            11,
+            "pipelines.p.stages.0.processor (stage a): there is no processor named 'extrct' installed: did",
+        ),
+        (
+            12,
+            "pipelines.p.stages.0.executor (stage a): there is no executor named 'dask' installed: pip",
+        ),
+        (13, "pipelines.p.stages.0.resources (stage a): a asks for cpu 20, and the limit is 8"),
     ):
         assert f"longshore.toml:{line} (project): {message}" in errors
     assert errors.count("(project)") == 9

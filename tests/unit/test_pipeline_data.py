@@ -56,20 +56,23 @@ def test_what_is_wrong_with_a_pipeline_is_told_with_its_line(load: Load) -> None
     with pytest.raises(SettingsError) as caught:
         load_pipeline("p", loaded, _host())
     text = str(caught.value)
-    assert "longshore.toml:4 (project): pipelines.p.stages.0.procesor: unknown key; did you mean 'processor'?" in text
-    assert "longshore.toml:2 (project): pipelines.p.stages.0.processor: Field required" in text
-    with pytest.raises(SettingsError, match=r"longshore.toml:5 .*pipelines.q.stages: Field required"):
+    assert (
+        "longshore.toml:4 (project): pipelines.p.stages.0.procesor (stage a): unknown key; did you mean 'processor'?"
+        in text
+    )
+    assert "longshore.toml:2 (project): pipelines.p.stages.0.processor (stage a): is missing" in text
+    with pytest.raises(SettingsError, match=r"longshore.toml:5 .*pipelines.q.stages: is missing"):
         load_pipeline("q", loaded, _host())
 
 
 @pytest.mark.parametrize(
     ("resources", "message"),
     [
-        ("{ cpus = 2 }", "resources.cpus: unknown key; did you mean 'cpu'?"),
-        ("{ cpu = 1, memry_mb = 7 }", "resources.memry_mb: unknown key; did you mean 'memory_mb'?"),
-        ("{ licence = 1 }", "resources.licence: unknown key; one of your own stands in custom, as custom = { lic"),
-        ("{ cpu = -1 }", "resources.cpu: should be greater than or equal to 0"),
-        ("{ custom = { licence = inf } }", "resources.custom.licence: should be a finite number"),
+        ("{ cpus = 2 }", "resources.cpus (stage a): unknown key; did you mean 'cpu'?"),
+        ("{ cpu = 1, memry_mb = 7 }", "resources.memry_mb (stage a): unknown key; did you mean 'memory_mb'?"),
+        ("{ licence = 1 }", "resources.licence (stage a): unknown key; one of your own stands in custom, as"),
+        ("{ cpu = -1 }", "resources.cpu (stage a): should be greater than or equal to 0"),
+        ("{ custom = { licence = inf } }", "resources.custom.licence (stage a): should be a finite number"),
     ],
 )
 def test_a_resource_that_would_reserve_nothing_is_refused(load: Load, resources: str, message: str) -> None:
@@ -185,7 +188,7 @@ def test_what_is_wrong_in_toml_is_told_with_its_place_and_the_near_key(load: Loa
         load_pipeline("p", loaded, _host())
     text = str(caught.value)
     assert "longshore.toml:2 (project): pipelines.p.limits.max_cpu: unknown key; did you mean 'max_cpu_cores'?" in text
-    assert "pipelines.p.stages.0.timeout: should be less than or equal to 3600, not 4000" in text
+    assert "pipelines.p.stages.0.timeout (stage a): should be less than or equal to 3600, not 4000" in text
 
 
 @pytest.mark.requirement("req:J02")

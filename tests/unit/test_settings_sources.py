@@ -118,6 +118,36 @@ def test_all_problems_are_told_at_once(load: Load, tmp_path: Path) -> None:
     assert [problem["line"] for problem in caught.value.facts["problems"]].count(None) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('sinks = "rich"', """sinks: should be a list of names, such as ["rich"], not 'rich'"""),
+        ("workers = 3", "workers: should be a table, not 3"),
+        ("executor = 3", "executor: should be text, not 3"),
+        ('[workers]\nasync_workers = "many"', "workers.async_workers: should be a whole number, not 'many'"),
+        ("default_timeout = 3", "default_timeout: unknown key; did you mean 'workers.default_timeout'?"),
+        ("max_memory_percnt = 3", "max_memory_percnt: unknown key; did you mean 'limits.max_memory_percent'?"),
+        ("[workers]\nsubmit_timeout = 3", "workers.submit_timeout: unknown key; did you mean 'submit_timeout'?"),
+        ("[limits]\nzzz = 3", "limits.zzz: unknown key"),
+    ],
+)
+def test_problems_are_told_in_the_words_of_toml(load: Load, tmp_path: Path, text: str, message: str) -> None:
+    """Types are called what TOML calls them, and a key that stands in the wrong table is told the right one."""
+    (tmp_path / "longshore.toml").write_text(text)
+    with pytest.raises(SettingsError) as caught:
+        load()
+    assert str(caught.value).endswith(message)
+
+
+def test_names_in_a_variable_are_a_toml_list(load: Load) -> None:
+    """Names with commas are refused with the list that was meant."""
+    with pytest.raises(SettingsError) as caught:
+        load(environ={"LONGSHORE_SINKS": "rich,jsonl"})
+    assert """LONGSHORE_SINKS (environment): sinks: should be a list of names, such as ["rich", "jsonl"]""" in str(
+        caught.value
+    )
+
+
 def test_an_unknown_variable_is_refused(load: Load) -> None:
     """A variable that is a misspelt setting is no silent no-op."""
     with pytest.raises(SettingsError, match=r"LONGSHORE_EXECUTER .*did you mean 'executor'"):

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from longshore._faults import entry_of, message_of
 from longshore._limits import PRESETS, ResourceLimits, ResourceType, WorkerConfig, under_preset
 from longshore._plugins.advice import nearest, unknown_plugin
 from longshore._sources import LISTED, Key, Layer, Merged, Origin, merge, read_layers
@@ -278,12 +279,12 @@ def _refusal(error: ValidationError, model: type[BaseModel], merged: Merged, aro
     problems: dict[Key, str] = {}
     for detail in error.errors():
         key = _key(detail, merged.table, around)
-        problems.setdefault(key, _message(detail, model, key[len(around) :]))
+        problems.setdefault(key, message_of(detail, model, key[len(around) :]))
     return _error([_problem(key, text, merged) for key, text in problems.items()])
 
 
 def _error(told: Sequence[dict[str, Any]]) -> SettingsError:  # Any: JSON-safe values
-    lines = [f"{problem['origin']}: {problem['key']}: {problem['message']}" for problem in told]
+    lines = [f"{problem['origin']}: {problem['key']}{problem['entry']}: {problem['message']}" for problem in told]
     title = "a setting is wrong" if len(lines) == 1 else f"{len(lines)} settings are wrong"
     return SettingsError("\n  ".join([f"{title}:", *lines]), problems=list(told))
 
@@ -293,7 +294,8 @@ def _problem(key: Key, message: str, merged: Merged) -> dict[str, Any]:  # Any: 
     origin = owner.origin(key) if owner else Origin("default")
     place = f"{origin} ({origin.layer})"
     file = str(origin.file) if origin.file else None
-    return {"origin": place, "file": file, "line": origin.line, "key": ".".join(key), "message": message}
+    told = {"origin": place, "file": file, "line": origin.line, "key": ".".join(key), "message": message}
+    return {**told, "entry": entry_of(key, merged.table)}
 
 
 def _key(detail: ErrorDetails, table: object, around: Key) -> Key:
@@ -309,35 +311,6 @@ def _key(detail: ErrorDetails, table: object, around: Key) -> Key:
             break
         key = (*key, str(part))
     return key
-
-
-def _message(detail: ErrorDetails, model: type[BaseModel], key: Key) -> str:
-    if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        if key == ("tool",):
-            return "unknown key; in this file, keys stand without [tool.longshore]"
-        known = _known(model, key[:-1])
-        near = nearest(key[-1], known)
-        if near is None and "custom" in known:
-            return f"unknown key; one of your own stands in custom, as custom = {{ {key[-1]} = 1 }}"
-        return "unknown key" + (f"; did you mean {near!r}?" if near else "")
-    text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if detail["type"] == "missing":
-        return text
-    given = repr(detail["input"])
-    return f"{text}, not {given if len(given) < 60 else given[:57] + '...'}"
-
-
-def _known(model: type[BaseModel], around: Key) -> list[str]:
-    for name in around:
-        if name.isdigit():  # an entry of a list, whose model was found with the list
-            continue
-        field = model.model_fields.get(name)
-        forms = (field.annotation, *get_args(field.annotation)) if field else ()
-        inner = next((form for form in forms if isinstance(form, type) and issubclass(form, BaseModel)), None)
-        if inner is None:
-            return []
-        model = inner
-    return list(model.model_fields)
 
 
 __all__ = [
