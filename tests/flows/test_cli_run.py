@@ -335,6 +335,18 @@ def test_every_option_is_explained_with_an_example(inside: Command) -> None:
         assert option in text
     assert "longshore run documents papers/ -o out.jsonl" in text
     assert "143 after a signal" in text
+    assert "--set preset=throughput" in text
+    assert '"status": "completed"' in text
+
+
+def test_the_help_of_config_teaches_where_settings_stand(inside: Command) -> None:
+    """--help of config names the sources in their order, the presets, and the commands to begin with."""
+    code, text, _ = inside("config", "--help")
+    assert code == 0
+    places = [text.index(place) for place in ("config.toml", "pyproject.toml", "longshore.toml", "LONGSHORE_WORKERS__")]
+    assert places == sorted(places)
+    assert "preset=throughput" in text
+    assert "longshore config show --origin" in text
 
 
 def test_a_missing_name_on_stdin_costs_one_line(inside: Command, lines: Lines) -> None:

@@ -21,6 +21,15 @@ from longshore.cli.plugins import check, info, list_
 from longshore.cli.run import run
 from longshore.errors import LongshoreError, PluginError, SettingsError
 
+_CONFIG = """See the settings, where each comes from, and what may be set.
+
+They are read from, the later ones winning: your own config.toml, `[tool.longshore]` in pyproject.toml, longshore.toml,
+the environment (`LONGSHORE_WORKERS__ASYNC_WORKERS=8`), and `--set workers.async_workers=8`.
+
+To begin with: `longshore config show --origin`, or with more of the machine in use,
+`longshore config show --set preset=throughput`; after a change: `longshore config validate`.
+"""
+
 
 def build_app() -> App:
     """Return the application with all commands."""
@@ -35,7 +44,7 @@ def build_app() -> App:
     plugins.command(info)
     plugins.command(check)
     app.command(plugins)
-    config = App(name="config", help="See the settings, where each comes from, and what may be set.")
+    config = App(name="config", help=_CONFIG)
     config.command(show)
     config.command(schema)
     config.command(validate)

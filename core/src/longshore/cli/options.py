@@ -17,7 +17,8 @@ Set = Annotated[
         name="--set",
         negative=(),
         show_default=False,
-        help="Set one value for this call, such as `--set workers.thread_workers=4`.",
+        help="Set one value for this call, may be repeated: `--set preset=throughput` (or lean: how much of the "
+        "machine is used), `--set workers.thread_workers=4`. `longshore config show` lists all keys.",
     ),
 ]
 
@@ -36,9 +37,12 @@ class RunOptions:
     ] = None
     executor: Annotated[
         str | None,
-        Parameter(help="Where it all runs: asyncio, threads, processes, inline or a plugin's: `--executor threads`."),
+        Parameter(
+            help="Where it all runs: processes (a crash costs one input), threads, asyncio (for coroutines), inline "
+            "(one after the other, in this process) or a plugin's: `--executor threads`."
+        ),
     ] = None
-    workers: Annotated[int | None, Parameter(help="How many run at once: `--workers 8`.")] = None
+    workers: Annotated[int | None, Parameter(help="How many run at once, in each executor used: `--workers 8`.")] = None
     timeout: Annotated[float | None, Parameter(help="Seconds one try at a task may take: `--timeout 30`.")] = None
     retries: Annotated[int | None, Parameter(help="How often a failed task is tried again: `--retries 2`.")] = None
     order: Annotated[

@@ -45,6 +45,9 @@ def run(
 
     `find . -name '*.pdf' | longshore run documents - --order largest-first -o out.jsonl`
 
+    A line is `{"input": ..., "status": "completed", "result": ..., "error": null}`; what a function returns must be
+    JSON. What else may be set stands in longshore.toml or in pyproject.toml: see `longshore config --help`.
+
     Ends with 0 when all went well, 1 when some inputs failed, 2 for wrong arguments or settings, 3 when stopped by
     `--max-failures`, 4 for a fault of longshore or a plugin, 5 when there is nothing to do, 130 or 143 after a signal.
     Ctrl-C lets running tasks end and stops; a second one stops at once.
