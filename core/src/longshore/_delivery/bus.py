@@ -30,7 +30,14 @@ class EventBus:
     """
 
     def __init__(self, *, limit_events: int = LIMIT_EVENTS) -> None:
-        """Make a bus without subscribers; it has no thread, and needs no loop."""
+        """Make a bus without subscribers; it has no thread, and needs no loop.
+
+        TypeError for a limit that is no whole number, ValueError for one below 1.
+        """
+        if isinstance(limit_events, bool) or not isinstance(limit_events, int):
+            raise TypeError(f"limit_events must be a whole number, not {type(limit_events).__name__}")
+        if limit_events < 1:
+            raise ValueError(f"limit_events must be at least 1, not {limit_events}")
         self._limit_events = limit_events
         self._lock = threading.Lock()
         self._lanes: tuple[Lane, ...] = ()

@@ -69,14 +69,18 @@ class Barrier:
         self.reached: Future[None] = Future()
 
     def __len__(self) -> int:
-        """Return 1: it takes a place, so that the reader wakes up for it."""
-        return 1
+        """Return 0: it is no event."""
+        return 0
 
     def expand(self, seq: int, at: datetime) -> Sequence[AnyEvent]:
         """Return no event; lanes expand one batch after another, so all before it are done."""
+        self.reach()
+        return ()
+
+    def reach(self) -> None:
+        """Let nobody wait for it any more."""
         with suppress(InvalidStateError):  # reached before, or given up on
             self.reached.set_result(None)
-        return ()
 
 
 class Subscriber:
@@ -147,6 +151,8 @@ class Lane:
         """Make an empty lane."""
         self.mailbox = Mailbox(limit_events)
         self.subscribers: tuple[Subscriber, ...] = ()
+        self._barriers: set[Barrier] = set()
+        self._given_up = False
 
     def add(self, subscriber: Subscriber) -> None:
         """Let a subscriber hear what comes from now on."""
@@ -167,11 +173,13 @@ class Lane:
             self.wake()
 
     def put_barrier(self, barrier: Barrier, at: datetime) -> None:
-        """Take in a barrier, whoever is here; one that a closed lane would drop is reached at once."""
-        self.mailbox.put(barrier, 0, at)
+        """Take in a barrier, whoever is here; in a closed lane it is reached at once."""
+        self._barriers.add(barrier)
+        barrier.reached.add_done_callback(lambda _: self._barriers.discard(barrier))
+        kept = self.mailbox.mark(barrier, at)
         self.wake()
-        if self.mailbox.closed:
-            barrier.expand(0, at)
+        if not kept or self._given_up:
+            barrier.reach()
 
     def wake(self) -> None:
         """See to it that what waits is handled."""
@@ -239,7 +247,7 @@ class ThreadLane(Lane):
     def _goes_on(self) -> bool:
         """Tell whether something came after all; if not, the thread ends, and `wake` starts another for what comes."""
         with self._lock:
-            if not self.mailbox.pending:
+            if self.mailbox.is_empty:
                 self._thread = None
             return self._thread is not None
 
@@ -306,8 +314,12 @@ class LoopLane(Lane):
         self._task = loop.create_task(self._pump())
 
     def _give_up(self) -> None:
+        """Drop what waits, since nobody will come for it; no barrier is waited for in vain."""
+        self._given_up = True
         self.mailbox.close()
         self.mailbox.discard()
+        for barrier in tuple(self._barriers):
+            barrier.reach()
 
     async def _pump(self) -> None:
         try:
@@ -320,7 +332,7 @@ class LoopLane(Lane):
 
     def _stay_awake(self) -> bool:
         with self._lock:
-            self._awake = bool(self.mailbox.pending)
+            self._awake = not self.mailbox.is_empty
             return self._awake
 
     async def _tell(self, parcel: Parcel) -> None:

@@ -76,6 +76,7 @@ class Mailbox:
         self._pending = 0
         self._dropped = 0
         self._wake_at: int | None = None  # how many pending events the waiting reader is to be woken for
+        self._marked = False  # whether a mark waits, which is no event
         self._closed = False
         self._released = False
 
@@ -94,6 +95,11 @@ class Mailbox:
         """How many events wait."""
         return self._pending
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits, a mark included."""
+        return not (self._pending or self._marked)
+
     def put(self, batch: Batch, seq: int, at: datetime) -> None:
         """Take in a batch whose events count from `seq`, or drop and count it; never waits for the reader."""
         count = len(batch)
@@ -104,6 +110,19 @@ class Mailbox:
             elif self._wake_at is not None and self._pending >= self._wake_at:
                 self._changed.notify()
 
+    def mark(self, batch: Batch, at: datetime) -> bool:
+        """Take in a batch that has no events, for the reader to come to in its turn; False once closed.
+
+        It is never dropped, and the reader that waits, for a first event or for more of them, is woken for it.
+        """
+        with self._lock:
+            self._place += 1
+            if not self._closed:
+                self._fresh.append(Parcel(self._place, batch, 0, at))
+                self._marked = True
+                self._changed.notify_all()
+            return not self._closed
+
     def take(self, timeout: float | None = None, *, linger: float = 0.0) -> list[Parcel]:
         """Return all that waits in order of arrival, waiting up to `timeout` seconds for a first batch.
 
@@ -113,7 +132,7 @@ class Mailbox:
         """
         with self._lock:
             self._await(1, timeout)
-            if not self._pending:
+            if not (self._pending or self._marked):
                 self._released = False
             if linger and self._pending:
                 self._await(max(1, self.limit_events // 2), linger)
@@ -144,7 +163,9 @@ class Mailbox:
     def _await(self, events: int, timeout: float | None) -> None:
         self._wake_at = events
         try:
-            self._changed.wait_for(lambda: self._closed or self._released or self._pending >= events, timeout)
+            self._changed.wait_for(
+                lambda: self._closed or self._released or self._marked or self._pending >= events, timeout
+            )
         finally:
             self._wake_at = None
 
@@ -159,6 +180,7 @@ class Mailbox:
         self._progress.clear()
         self._newest.clear()
         self._pending = 0
+        self._marked = False
         return parcels
 
     def _keep(self, parcel: Parcel, count: int) -> bool:
