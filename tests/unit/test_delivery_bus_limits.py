@@ -72,3 +72,38 @@ async def test_draining_ends_when_the_handlers_loop_ends() -> None:
     await asyncio.to_thread(asyncio.run, subscribe())
     assert await asyncio.wrap_future(draining[0])
     bus.close(5)
+
+
+@pytest.mark.requirement("req:I06")
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["plain", "coroutine"])
+async def test_a_call_that_does_not_return_is_not_well(asynchronous: bool) -> None:
+    """A handler that is in one call for more than two seconds, with more to be told, is stuck until it comes back."""
+    now = [0.0]
+    bus, called, gate = EventBus(clock=lambda: now[0]), threading.Event(), threading.Event()
+
+    def plain(event: AnyEvent) -> None:
+        called.set()
+        gate.wait(5)
+
+    async def coroutine(event: AnyEvent) -> None:
+        called.set()
+        await asyncio.to_thread(gate.wait, 5)
+
+    def standing() -> tuple[bool, str, int]:
+        (health,) = bus.health()
+        return bus.is_healthy(), health.state, health.waiting
+
+    bus.subscribe(coroutine if asynchronous else plain)
+    bus.publish(Event("first"))
+    await asyncio.to_thread(called.wait, 5)
+    now[0] = 3.0
+    assert standing() == (True, "ok", 1)  # nobody waits behind it
+    bus.publish(Event("second"))
+    assert standing() == (False, "stuck", 2)
+    now[0] = 2.0
+    assert standing() == (True, "ok", 2)
+    gate.set()
+    assert await bus.drain(5)
+    now[0] = 9.0
+    assert standing() == (True, "ok", 0)
+    bus.close(5)

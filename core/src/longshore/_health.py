@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 
+from longshore._delivery import EventBus
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._telling import Telling
@@ -27,10 +28,16 @@ def look(driver: Driver, executors: Executors, monitor: ResourceMonitor, telling
         "queue": _queue(driver),
         "probes": [f"probe {name} gives no readings" for name in monitor.silent()],
         "sinks": [f"sink {sink.name} is {sink.state}" for sink in telling.health() if sink.state in _LOST],
-        "handlers": [] if telling.bus.is_healthy() else ["a handler of events does not keep up, or raised"],
+        "handlers": _handlers(telling.bus),
     }
     reasons = tuple(reason for group in found.values() for reason in group)
     return Health(healthy=not reasons, reasons=reasons, checks={name: not group for name, group in found.items()})
+
+
+def _handlers(bus: EventBus) -> list[str]:
+    """Name the handlers that do not come back from a call; of what else there may be, `bus.health()` says more."""
+    stuck = [f"event handler {one.name} is stuck" for one in bus.health() if one.state == "stuck"]
+    return stuck or ([] if bus.is_healthy() else ["a handler of events does not keep up, or raised"])
 
 
 def _running(driver: Driver) -> list[str]:

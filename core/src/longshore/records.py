@@ -159,10 +159,13 @@ class SinkHealth(Struct, frozen=True, kw_only=True):
     name: str
     delivered: int = 0
     dropped: int = 0
+    waiting: int = 0
+    """Of an event handler: how many events it is still to be told of; handlers that share a thread share them."""
     errors: int = 0
     last_error: str | None = None
     state: str = "ok"
-    """"ok", "slow" (events were dropped), "failing" (it raised), "quarantined" or "stuck" (did not close in time)."""
+    """"ok", "slow" (events were dropped), "failing" (it raised),
+    "quarantined" or "stuck" (it did not close in time; an event handler's call goes on while more waits)."""
 
 
 class RunSnapshot(TaskCounts, frozen=True, kw_only=True):

@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import inspect
 import threading
+import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from longshore._delivery.foreign import as_event
-from longshore._delivery.lanes import Barrier, Handler, Lane, LoopLane, Single, Subscriber, ThreadLane, running_loop
+from longshore._delivery.lanes import Lane, LoopLane, ThreadLane, running_loop
 from longshore._delivery.mailbox import Batch
+from longshore._delivery.subscriber import Barrier, Handler, Single, Subscriber
 from longshore.records import SinkHealth
 
 LIMIT_EVENTS = 10_000
@@ -29,16 +31,17 @@ class EventBus:
     tasks only when ten times as many wait; every drop is counted in `health`.
     """
 
-    def __init__(self, *, limit_events: int = LIMIT_EVENTS) -> None:
+    def __init__(self, *, limit_events: int = LIMIT_EVENTS, clock: Callable[[], float] = time.monotonic) -> None:
         """Make a bus without subscribers; it has no thread, and needs no loop.
 
-        TypeError for a limit that is no whole number, ValueError for one below 1.
+        TypeError for a limit that is no whole number, ValueError for one below 1. `clock` is for tests.
         """
         if isinstance(limit_events, bool) or not isinstance(limit_events, int):
             raise TypeError(f"limit_events must be a whole number, not {type(limit_events).__name__}")
         if limit_events < 1:
             raise ValueError(f"limit_events must be at least 1, not {limit_events}")
         self._limit_events = limit_events
+        self._clock = clock
         self._lock = threading.Lock()
         self._lanes: tuple[Lane, ...] = ()
 
@@ -106,17 +109,23 @@ class EventBus:
             lane.join(timeout_s)
 
     def is_healthy(self) -> bool:
-        """Tell whether every subscriber keeps up and its last call returned."""
+        """Tell whether every subscriber keeps up, and its last call did not raise.
+
+        Nobody keeps up who has been in one call for more than two seconds while more waits to be told.
+        """
         return all(lane.is_healthy for lane in self._lanes)
 
     def health(self) -> list[SinkHealth]:
-        """Return how telling each subscriber went; plain functions share a thread, and what it dropped."""
-        return [subscriber.health(lane.mailbox.dropped) for lane in self._lanes for subscriber in lane.subscribers]
+        """Return how telling each subscriber went; plain functions share a thread, what it dropped and what waits.
+
+        "stuck" is who has been in one call for more than two seconds while more waits to be told.
+        """
+        return [health for lane in self._lanes for health in lane.health()]
 
     def _enter(self, subscriber: Subscriber) -> Lane:
         loop = running_loop()
         if _is_async(subscriber.handler):
-            own = LoopLane(self._limit_events, loop)
+            own = LoopLane(self._limit_events, self._clock, loop=loop)
             own.add(subscriber)
             self._lanes = (*self._lanes, own)
             return own
@@ -124,7 +133,7 @@ class EventBus:
             if isinstance(lane, ThreadLane):
                 lane.add(subscriber, loop)
                 return lane
-        shared = ThreadLane(self._limit_events)
+        shared = ThreadLane(self._limit_events, self._clock)
         shared.add(subscriber, loop)
         self._lanes = (*self._lanes, shared)
         return shared

@@ -8,149 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Future, InvalidStateError
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from contextvars import copy_context
 from datetime import datetime
 
 from longshore._delivery.mailbox import Batch, Mailbox, Parcel
-from longshore.events import (
-    TERMINAL_TYPES,
-    AnyEvent,
-    Happened,
-    TaskRetrying,
-    TasksProgressed,
-    TasksSettled,
-    TasksStarted,
-    TasksSubmitted,
-)
+from longshore._delivery.subscriber import Barrier, Subscriber
+from longshore.events import AnyEvent
 from longshore.records import SinkHealth
-
-Handler = Callable[[AnyEvent], object]
 
 AWAITABLE_LIMIT_S = 10.0
 """How long the bus's thread waits for what a plain function returned to be awaited."""
+CALL_LIMIT_S = 2.0
+"""A call that has gone on for longer, with events waiting behind it, is not well."""
 _EVENTS_PER_TURN = 50  # a loop lane lets others on the loop have a turn after so many events
 _LINGER_S = 0.002
-_TYPES: dict[type, frozenset[str]] = {
-    TasksSubmitted: frozenset({"task_submitted"}),
-    TasksStarted: frozenset({"task_started"}),
-    TasksProgressed: frozenset({"task_progress"}),
-    TaskRetrying: frozenset({"task_retried"}),
-    TasksSettled: TERMINAL_TYPES,
-}
-_log = logging.getLogger("longshore.events")
-
-
-class Single:
-    """A batch of one event that somebody published."""
-
-    def __init__(self, event: AnyEvent) -> None:
-        """Carry `event`."""
-        self.event = event
-
-    def __len__(self) -> int:
-        """Return 1."""
-        return 1
-
-    def expand(self, seq: int, at: datetime) -> Sequence[AnyEvent]:
-        """Return the event as it is."""
-        return (self.event,)
-
-
-class Barrier:
-    """A batch that is no event: `reached` is done once everything before it has been handled."""
-
-    def __init__(self) -> None:
-        """Not reached yet."""
-        self.reached: Future[None] = Future()
-
-    def __len__(self) -> int:
-        """Return 0: it is no event."""
-        return 0
-
-    def expand(self, seq: int, at: datetime) -> Sequence[AnyEvent]:
-        """Return no event; lanes expand one batch after another, so all before it are done."""
-        self.reach()
-        return ()
-
-    def reach(self) -> None:
-        """Let nobody wait for it any more."""
-        with suppress(InvalidStateError):  # reached before, or given up on
-            self.reached.set_result(None)
-
-
-class Subscriber:
-    """One handler, what it wants to hear, and how that went; `since` is the place in its mailbox it came at."""
-
-    def __init__(self, handler: Handler, types: frozenset[str] | None, name: str) -> None:
-        """Subscribe `handler` to `types`, or to everything."""
-        self.handler = handler
-        self.types = types
-        self.name = name
-        self.since = 0
-        self.active = True
-        self.delivered = self.errors = self.failing = 0
-        self.last_error: str | None = None
-
-    def wants(self, batch: Batch) -> bool:
-        """Tell whether any event of the batch may be of a type it wants."""
-        if self.types is None:
-            return True
-        if isinstance(batch, Happened):
-            return batch.type in self.types
-        if isinstance(batch, Single):
-            return batch.event.type in self.types
-        return not self.types.isdisjoint(_TYPES.get(type(batch), frozenset()))
-
-    def selected(self, parcel: Parcel) -> bool:
-        """Tell whether a batch that waited is for it."""
-        return self.active and parcel.place > self.since and self.wants(parcel.batch)
-
-    def likes(self, event: AnyEvent) -> bool:
-        """Tell whether an event is for it."""
-        return self.active and (self.types is None or event.type in self.types)
-
-    def succeeded(self) -> None:
-        """Count a call that returned."""
-        self.delivered += 1
-        self.failing = 0
-
-    def failed(self, error: BaseException) -> None:
-        """Count a call that raised; only the first is logged."""
-        self.errors += 1
-        self.failing += 1
-        self.last_error = f"{type(error).__name__}: {error}"[:500]
-        if self.errors == 1:
-            _log.warning(
-                "event handler %s raised %s; it goes on being called, and its errors counted",
-                self.name,
-                self.last_error,
-            )
-
-    def health(self, dropped: int) -> SinkHealth:
-        """Return how it went, `dropped` being what its lane dropped."""
-        state = "failing" if self.errors else "slow" if dropped else "ok"
-        return SinkHealth(
-            name=self.name,
-            delivered=self.delivered,
-            dropped=dropped,
-            errors=self.errors,
-            last_error=self.last_error,
-            state=state,
-        )
 
 
 class Lane:
     """What both kinds of lane have in common: a mailbox and its subscribers."""
 
-    def __init__(self, limit_events: int) -> None:
-        """Make an empty lane."""
+    def __init__(self, limit_events: int, clock: Callable[[], float] = time.monotonic) -> None:
+        """Make an empty lane; `clock` is for tests."""
         self.mailbox = Mailbox(limit_events)
         self.subscribers: tuple[Subscriber, ...] = ()
+        self.clock = clock
+        self._in_hand = 0  # events taken out of the mailbox that nobody was called with yet
+        self._lost = 0
         self._barriers: set[Barrier] = set()
         self._given_up = False
 
@@ -191,18 +78,53 @@ class Lane:
         """Wait for the lane's own thread, if it has one."""
 
     @property
+    def dropped(self) -> int:
+        """How many events nobody here will be told of."""
+        return self.mailbox.dropped + self._lost
+
+    @property
+    def waiting(self) -> int:
+        """How many events are still to be told here, one that a call goes on with included."""
+        return self._behind + any(subscriber.called_at is not None for subscriber in self.subscribers)
+
+    @property
+    def _behind(self) -> int:
+        return self.mailbox.pending + self._in_hand
+
+    def is_stuck(self, subscriber: Subscriber) -> bool:
+        """Tell whether a subscriber is in a call that has taken too long, with events behind it."""
+        began = subscriber.called_at
+        return began is not None and self._behind > 0 and self.clock() - began > CALL_LIMIT_S
+
+    def health(self) -> list[SinkHealth]:
+        """Return how telling each subscriber went; what its lane holds and dropped is the same for all of them."""
+        return [
+            subscriber.health(self.dropped, self.waiting, is_stuck=self.is_stuck(subscriber))
+            for subscriber in self.subscribers
+        ]
+
+    @property
     def is_healthy(self) -> bool:
-        """Whether it keeps up, and every handler's last call returned."""
+        """Whether it keeps up, no call takes too long, and every handler's last call did not raise."""
         keeps_up = self.mailbox.pending <= self.mailbox.limit_events and not self.mailbox.closed
-        return keeps_up and not any(subscriber.failing for subscriber in self.subscribers)
+        return keeps_up and not any(one.failing or self.is_stuck(one) for one in self.subscribers)
+
+    def opened(self, parcels: Sequence[Parcel]) -> Iterator[tuple[list[Subscriber], AnyEvent]]:
+        """Yield each event of what was taken, with those it may be for, and keep count of what is still in hand."""
+        self._in_hand = sum(len(parcel.batch) for parcel in parcels)
+        for parcel in parcels:
+            told = [subscriber for subscriber in self.subscribers if subscriber.selected(parcel)]
+            for event in parcel.expand():
+                self._in_hand -= 1
+                yield told, event
 
 
 class ThreadLane(Lane):
     """The lane of the plain functions: one daemon thread while there is something to tell, or soon may be."""
 
-    def __init__(self, limit_events: int) -> None:
+    def __init__(self, limit_events: int, clock: Callable[[], float] = time.monotonic) -> None:
         """Make the lane; its thread starts with the first event."""
-        super().__init__(limit_events)
+        super().__init__(limit_events, clock)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loops: dict[Subscriber, asyncio.AbstractEventLoop] = {}
@@ -241,8 +163,10 @@ class ThreadLane(Lane):
 
     def _work(self) -> None:
         while (parcels := self.mailbox.take(linger=_LINGER_S)) or self._goes_on():
-            for parcel in parcels:
-                self._tell(parcel)
+            for told, event in self.opened(parcels):
+                for subscriber in told:
+                    if subscriber.likes(event):
+                        self._call(subscriber, event)
 
     def _goes_on(self) -> bool:
         """Tell whether something came after all; if not, the thread ends, and `wake` starts another for what comes."""
@@ -251,14 +175,8 @@ class ThreadLane(Lane):
                 self._thread = None
             return self._thread is not None
 
-    def _tell(self, parcel: Parcel) -> None:
-        told = [subscriber for subscriber in self.subscribers if subscriber.selected(parcel)]
-        for event in parcel.expand():
-            for subscriber in told:
-                if subscriber.likes(event):
-                    self._call(subscriber, event)
-
     def _call(self, subscriber: Subscriber, event: AnyEvent) -> None:
+        subscriber.called_at = self.clock()
         try:
             result = subscriber.handler(event)
             if inspect.isawaitable(result):
@@ -267,6 +185,7 @@ class ThreadLane(Lane):
             subscriber.failed(error)
         else:
             subscriber.succeeded()
+        subscriber.called_at = None
 
     def _await(self, result: Awaitable[object], loop: asyncio.AbstractEventLoop | None) -> None:
         if loop is None or loop.is_closed():
@@ -283,9 +202,15 @@ class ThreadLane(Lane):
 class LoopLane(Lane):
     """The lane of one coroutine function: a task on its loop while there is something to tell."""
 
-    def __init__(self, limit_events: int, loop: asyncio.AbstractEventLoop | None) -> None:
+    def __init__(
+        self,
+        limit_events: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         """Make the lane; without a loop, or once that is closed, it takes the one that runs where one publishes."""
-        super().__init__(limit_events)
+        super().__init__(limit_events, clock)
         self._loop = loop
         self._context = copy_context()  # handlers run in that of their subscription, not of whoever publishes
         self._lock = threading.Lock()
@@ -318,14 +243,14 @@ class LoopLane(Lane):
         self._given_up = True
         self.mailbox.close()
         self.mailbox.discard()
+        self._lost, self._in_hand = self._lost + self._in_hand, 0
         for barrier in tuple(self._barriers):
             barrier.reach()
 
     async def _pump(self) -> None:
         try:
             while self._stay_awake():
-                for parcel in self.mailbox.take(0.0):
-                    await self._tell(parcel)
+                await self._tell(self.mailbox.take(0.0))
         except asyncio.CancelledError:
             self._give_up()
             raise
@@ -335,28 +260,30 @@ class LoopLane(Lane):
             self._awake = not self.mailbox.is_empty
             return self._awake
 
-    async def _tell(self, parcel: Parcel) -> None:
-        told = [subscriber for subscriber in self.subscribers if subscriber.selected(parcel)]
-        for count, event in enumerate(parcel.expand(), 1):
+    async def _tell(self, parcels: Sequence[Parcel]) -> None:
+        for count, (told, event) in enumerate(self.opened(parcels), 1):
             for subscriber in told:
                 if subscriber.likes(event):
-                    await _call_async(subscriber, event)
+                    await self._call(subscriber, event)
             if count % _EVENTS_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-
-async def _call_async(subscriber: Subscriber, event: AnyEvent) -> None:
-    try:
-        result = subscriber.handler(event)
-        if inspect.isawaitable(result):
-            await result
-    except BaseException as error:  # a handler is the user's; its faults are its own
-        task = asyncio.current_task()
-        if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-            raise
-        subscriber.failed(error)
-    else:
-        subscriber.succeeded()
+    async def _call(self, subscriber: Subscriber, event: AnyEvent) -> None:
+        subscriber.called_at = self.clock()
+        try:
+            result = subscriber.handler(event)
+            if inspect.isawaitable(result):
+                await result
+        except BaseException as error:  # a handler is the user's; its faults are its own
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                self._lost += 1
+                raise
+            subscriber.failed(error)
+        else:
+            subscriber.succeeded()
+        finally:
+            subscriber.called_at = None
 
 
 async def _awaited(result: Awaitable[object]) -> object:
