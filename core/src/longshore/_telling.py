@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
+
 from longshore._delivery import EventBus, ForeignBus, ForeignTracker, SinkCourier
 from longshore._tracking import RunFold
 from longshore.errors import PoolNotRunning
@@ -133,15 +135,19 @@ class Telling:
         )
 
     async def conclude(self, summary: RunSummary, within_s: float) -> None:
-        """Let sinks and handlers have what waits for them, side by side; give up on those that take longer."""
+        """Let sinks and handlers have what waits for them, side by side, and wait for that no longer than `within_s`.
+
+        Sinks are given up on then; handlers are still told what waits, for as long as their loop runs, and noted.
+        """
         deadline = time.monotonic() + within_s
         for courier in self._couriers:
             courier.conclude(summary, deadline)
-        await asyncio.gather(self.bus.drain(within_s), in_threads([courier.wait for courier in self._couriers]))
-        self._handlers = self.bus.health()
+        waits = in_threads([courier.wait for courier in self._couriers])
+        told, _ = await asyncio.gather(self.bus.drain(within_s), waits)
+        self._handlers = [_behind(health) for health in self.bus.health()]
         for detach in self._detach:
             detach()
-        await in_threads([self.bus.rest])
+        await in_threads([self.bus.rest if told else lambda: self.bus.rest(0.0)])
 
     async def abandon(self, within_s: float) -> None:
         """Close what was opened for a run that does not come about: its sinks are closed without having heard."""
@@ -167,8 +173,15 @@ def _follower(tracker: object | None) -> Callable[[EventBus], Callable[[], None]
     return tracker.follow if isinstance(tracker, ProgressTracker) else ForeignTracker(tracker).attach
 
 
+def _behind(health: SinkHealth) -> SinkHealth:
+    """Return how a handler stands at the end: one that is still to be told of something was slow."""
+    return replace(health, state="slow") if health.waiting and health.state == "ok" else health
+
+
 def _note(kind: str, health: SinkHealth) -> str:
     what = f"{kind} {health.name} is {health.state}: {health.delivered} events delivered, {health.dropped} dropped"
+    if health.waiting:
+        what += f", {health.waiting} still waiting when the pool stopped"
     if health.errors:
         what += f", {health.errors} error{'s' if health.errors > 1 else ''}"
     return f"{what}; the last: {health.last_error}" if health.last_error else what

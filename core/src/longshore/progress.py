@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from longshore._delivery import Coalescer, EventBus, ForeignBus
+from longshore._delivery import Coalescer, EventBus, ForeignBus, Subscription
 from longshore._progress import PipelineProgress, TaskProgress
 from longshore._tracking.pipelines import ENDS
 from longshore._tracking.shelf import Shelf
@@ -65,7 +65,7 @@ class ProgressTracker:
         self._lock = threading.Lock()
         self._tasks = TaskBook(keep_finished, timedelta(hours=keep_hours))
         self._pipelines: Shelf[PipelineProgress] = Shelf(keep_finished, timedelta(hours=keep_hours))
-        self._follows: dict[EventBus, Callable[[], None]] = {}
+        self._follows: dict[EventBus, Subscription] = {}
         self._out: EventBus | None = None
         self._coalescer = Coalescer(self._publish, period_s=PERIOD_S)
         if isinstance(event_bus, EventBus):
@@ -205,19 +205,26 @@ class ProgressTracker:
     def follow(self, bus: EventBus) -> Callable[[], None]:
         """Take in what a bus tells from now on, until the function returned is called; twice is once.
 
+        What was told before that call, and waits, is still taken in.
+
         A tracker that was made without a bus tells there what it is told by hand.
         """
         if bus in self._follows:
             return lambda: None
         self._follows[bus] = bus.subscribe(self._hear, _HEARD, name="progress_tracker")
         self._out = self._out or bus
-        return lambda: self._follows.pop(bus, _nothing)()
+        return lambda: self._unfollow(bus)
 
     def close(self) -> None:
         """Tell what is held back, and follow no bus any more; what is known can still be asked for."""
         self._coalescer.flush()
         for unfollow in [self._follows.pop(bus) for bus in list(self._follows)]:
             unfollow()
+
+    def _unfollow(self, bus: EventBus) -> None:
+        subscription = self._follows.pop(bus, None)
+        if subscription is not None:
+            subscription.finish()
 
     def _hear(self, event: AnyEvent) -> None:
         if isinstance(event, _Told) and event.teller is self:
@@ -329,7 +336,3 @@ def _record(entry: Entry) -> TaskProgress:
 
 
 _FIELDS = tuple(one.name for one in fields(TaskProgress))
-
-
-def _nothing() -> None:
-    """Stand for the end of a subscription that has ended."""

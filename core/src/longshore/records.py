@@ -164,8 +164,8 @@ class SinkHealth(Struct, frozen=True, kw_only=True):
     errors: int = 0
     last_error: str | None = None
     state: str = "ok"
-    """"ok", "slow" (events were dropped), "failing" (it raised),
-    "quarantined" or "stuck" (it did not close in time; an event handler's call goes on while more waits)."""
+    """"ok", "slow" (events were dropped, or waited when the pool stopped), "failing" (it raised), "quarantined" or
+    "stuck" (a sink that did not close in time; a handler that is in one call for long while more waits)."""
 
 
 class RunSnapshot(TaskCounts, frozen=True, kw_only=True):

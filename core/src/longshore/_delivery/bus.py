@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from longshore._delivery.foreign import as_event
 from longshore._delivery.lanes import Lane, LoopLane, ThreadLane, running_loop
 from longshore._delivery.mailbox import Batch
-from longshore._delivery.subscriber import Barrier, Handler, Single, Subscriber
+from longshore._delivery.subscriber import Barrier, Handler, Single, Subscriber, Subscription
 from longshore.records import SinkHealth
 
 LIMIT_EVENTS = 10_000
@@ -47,8 +47,8 @@ class EventBus:
 
     def subscribe(
         self, handler: Handler, types: Iterable[str] | str | None = None, *, name: str | None = None
-    ) -> Callable[[], None]:
-        """Call `handler` with each event to come, of the given types only; return the function that ends it.
+    ) -> Subscription:
+        """Call `handler` with each event to come, of the given types only; what is returned ends it when called.
 
         A coroutine function is called on the loop that runs here, or where none runs, or it is closed by then, on the
         first loop that something is published from. `name` is what `health` shows.
@@ -57,7 +57,7 @@ class EventBus:
         subscriber = Subscriber(handler, wanted, name or str(getattr(handler, "__qualname__", handler)))
         with self._lock:
             lane = self._enter(subscriber)
-        return lambda: self._leave(lane, subscriber)
+        return Subscription(lambda: self._leave(lane, subscriber), lambda: self._finish(lane, subscriber))
 
     def publish(self, event: object) -> None:
         """Tell of one event: ours, or any object with `.type` and `.data`; returns before anyone was called."""
@@ -137,6 +137,15 @@ class EventBus:
         shared.add(subscriber, loop)
         self._lanes = (*self._lanes, shared)
         return shared
+
+    def _finish(self, lane: Lane, subscriber: Subscriber) -> None:
+        if not lane.waiting:
+            self._leave(lane, subscriber)
+            return
+        subscriber.until = lane.mailbox.place
+        told = Barrier()
+        told.reached.add_done_callback(lambda _: self._leave(lane, subscriber))
+        lane.put_barrier(told, datetime.now(UTC))
 
     def _leave(self, lane: Lane, subscriber: Subscriber) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeGuard
 from msgspec import Struct
 from msgspec.structs import replace
 
+from longshore._delivery.subscriber import Subscription
 from longshore.events import AnyEvent, Event
 
 _UNSTAMPED = Event("").at
@@ -24,7 +25,7 @@ class Subscribable(Protocol):
 
     def subscribe(
         self, handler: Callable[[AnyEvent], object], types: None = None, *, name: str | None = None
-    ) -> Callable[[], None]:
+    ) -> Subscription:
         """Call `handler` with every event, under `name` in reports."""
 
 
@@ -64,9 +65,9 @@ class ForeignBus:
         self._takes_two = _required_arguments(method) == 2
 
     def attach(self, bus: Subscribable) -> Callable[[], None]:
-        """Pass on every event of `bus` from now on, until the function returned is called."""
+        """Pass on every event of `bus` from now on, until the function returned is called; what waits then is, too."""
         is_async = inspect.iscoroutinefunction(self._method)
-        return bus.subscribe(self._send_async if is_async else self._send, name=self.name)
+        return bus.subscribe(self._send_async if is_async else self._send, name=self.name).finish
 
     def _send(self, event: AnyEvent) -> object:
         if self._takes_two:

@@ -55,7 +55,7 @@ class Lane:
 
     def put(self, batch: Batch, seq: int, at: datetime) -> None:
         """Take in a batch if anybody here wants it; never waits for a handler."""
-        if any(subscriber.wants(batch) for subscriber in self.subscribers):
+        if any(subscriber.until is None and subscriber.wants(batch) for subscriber in self.subscribers):
             self.mailbox.put(batch, seq, at)
             self.wake()
 

@@ -72,7 +72,7 @@ class Barrier:
 
 
 class Subscriber:
-    """One handler, what it wants to hear, and how that went; `since` is the place in its mailbox it came at."""
+    """One handler, what it wants to hear, and how that went; it came and left at places in its mailbox."""
 
     def __init__(self, handler: Handler, types: frozenset[str] | None, name: str) -> None:
         """Subscribe `handler` to `types`, or to everything."""
@@ -80,6 +80,7 @@ class Subscriber:
         self.types = types
         self.name = name
         self.since = 0
+        self.until: int | None = None  # None while it stays
         self.active = True
         self.delivered = self.errors = self.failing = 0
         self.last_error: str | None = None
@@ -97,7 +98,8 @@ class Subscriber:
 
     def selected(self, parcel: Parcel) -> bool:
         """Tell whether a batch that waited is for it."""
-        return self.active and parcel.place > self.since and self.wants(parcel.batch)
+        there = parcel.place > self.since and (self.until is None or parcel.place <= self.until)
+        return self.active and there and self.wants(parcel.batch)
 
     def likes(self, event: AnyEvent) -> bool:
         """Tell whether an event is for it."""
@@ -132,3 +134,17 @@ class Subscriber:
             last_error=self.last_error,
             state=state,
         )
+
+
+class Subscription:
+    """The end of one subscription, in two ways; calling it ends it at once."""
+
+    def __init__(self, leave: Callable[[], None], finish: Callable[[], None]) -> None:
+        """End it by one of these."""
+        self._leave = leave
+        self.finish = finish
+        """End it once all was told that waits; nothing that comes later is."""
+
+    def __call__(self) -> None:
+        """End it; what waits is not told any more."""
+        self._leave()

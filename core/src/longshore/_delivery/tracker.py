@@ -28,9 +28,9 @@ class ForeignTracker:
         self._target: Any = target  # Any: what others take and return is theirs
 
     def attach(self, bus: Subscribable) -> Callable[[], None]:
-        """Call it with what `bus` tells from now on, until the function returned is called."""
+        """Call it with what `bus` tells until the function returned is called; what waits then is told as well."""
         is_async = any(inspect.iscoroutinefunction(getattr(self._target, name)) for name in _METHODS)
-        return bus.subscribe(self._tell_async if is_async else self._tell, name=self.name)
+        return bus.subscribe(self._tell_async if is_async else self._tell, name=self.name).finish
 
     def _tell(self, event: AnyEvent) -> object:
         target, data = self._target, event.data
