@@ -17,6 +17,8 @@ from msgspec.structs import replace
 from longshore._delivery.subscriber import Subscription
 from longshore.events import AnyEvent, Event
 
+_TYPE_NAMES = frozenset({"type", "type_", "event_type", "kind", "name", "event_name", "topic"})
+_DATA_NAMES = frozenset({"data", "payload", "event_data", "body", "message", "details", "values"})
 _UNSTAMPED = Event("").at
 
 
@@ -51,7 +53,8 @@ class BridgedEvent(Struct, frozen=True):
 class ForeignBus:
     """Any object with `emit` or `publish`, sync or async, told of everything that a bus of ours is told of.
 
-    Its method is called with one event, or with type and data where it asks for two arguments; on the loop where it is
+    Its method is called with one event, or with type and data where it asks for two arguments or names its first two
+    so (`event_type, data=None`); on the loop where it is
     a coroutine function, else on our bus's thread: never where a task is dispatched. What it raises is counted.
     """
 
@@ -62,7 +65,7 @@ class ForeignBus:
             raise TypeError(f"an event bus needs a method emit or publish; {type(target).__name__} has neither")
         self.name = f"event_bus:{type(target).__name__}"
         self._method: Callable[..., Any] = method  # Any: what others return is theirs
-        self._takes_two = _required_arguments(method) == 2
+        self._takes_two = _takes_type_and_data(method)
 
     def attach(self, bus: Subscribable) -> Callable[[], None]:
         """Pass on every event of `bus` from now on, until the function returned is called; what waits then is, too."""
@@ -118,10 +121,15 @@ def _is_whole(event: object) -> TypeGuard[AnyEvent]:
     return fits and type(getattr(event, "type", None)) is str and getattr(event, "at", _UNSTAMPED).tzinfo is not None
 
 
-def _required_arguments(method: Callable[..., object]) -> int:
+def _takes_type_and_data(method: Callable[..., object]) -> bool:
+    """Tell whether a method is to be called with two arguments: those it must be given, or names like these."""
     try:
         parameters = inspect.signature(method).parameters.values()
     except (TypeError, ValueError):  # a method written in C may tell nothing
-        return 1
+        return False
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.kind in positional and p.default is inspect.Parameter.empty for p in parameters)
+    taken = [parameter for parameter in parameters if parameter.kind in positional]
+    required = sum(parameter.default is inspect.Parameter.empty for parameter in taken)
+    if required >= 2 or len(taken) < 2:
+        return required == 2
+    return taken[0].name.lower() in _TYPE_NAMES and taken[1].name.lower() in _DATA_NAMES
