@@ -200,3 +200,25 @@ def test_memory_is_flat_over_a_million_tasks() -> None:
     """A million tasks, followed by events, leave the process no larger than it was, but for what the system keeps."""
     process = psutil.Process()
     assert _grown(1_000_000, lambda: process.memory_info().rss) < 30.0
+
+
+@pytest.mark.requirement("req:B12")
+@pytest.mark.parametrize("jump_s", [-3600.0, 0.0, 3600.0])
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_durations_do_not_jump_with_the_wall_clock(jump_s: float, attempts: int) -> None:
+    """A task that ran for 0.2 s took that, wherever the wall clock was set meanwhile; with a retry never less."""
+    bus = EventBus()
+    tracker = ProgressTracker(bus, utc=lambda: AT)
+    for attempt in range(1, attempts + 1):
+        bus.publish(Event("task_started", {"task_id": "t", "name": "f", "attempt": attempt}, at=AT))
+    data = {"task_id": "t", "name": "f", "state": "completed", "duration_s": 0.2, "attempt": attempts}
+    bus.publish(Event("task_completed", data, at=AT + timedelta(seconds=0.2 + jump_s)))
+    assert await bus.drain(5)
+    task = tracker.get_task_progress("t")
+    assert task is not None
+    assert task.duration is not None
+    took_s = task.duration.total_seconds()
+    assert took_s >= 0.2
+    assert attempts > 1 or took_s == 0.2
+    tracker.close()
+    bus.close()

@@ -187,7 +187,7 @@ class TaskBook:
         entry.memory_usage = data.get("peak_memory_mb") or entry.memory_usage
         state = str(data.get("state") or TaskState.FAILED.value)
         entry.end(state, at, now, None if state == TaskState.COMPLETED else _told(data))
-        entry.completed_at = at  # events may be handled in a rush: theirs is the nearer stamp
+        entry.completed_at = _stamp(entry, at, took_s, attempt=int(data.get("attempt") or 1))
         self._count(entry, at, took_s)
         parent = self.shelf.active(entry.parent_id) if entry.parent_id else None
         if parent is not None:
@@ -203,6 +203,20 @@ class TaskBook:
         else:
             self._durations.failed(entry.processor_name)
         self.shelf.end(entry.task_id, at)
+
+
+def _stamp(entry: Entry, at: datetime, took_s: float, *, attempt: int) -> datetime:
+    """Return when a task ended that ran for `took_s` in its last attempt, its event being stamped `at`.
+
+    Events may be handled in a rush, so the time of their handling says little, and stamps jump with the wall clock:
+    what was measured is the nearest. Only where there were attempts and waits before it, the stamps say more.
+    """
+    if entry.started_at is None:
+        return at
+    measured = entry.started_at + timedelta(seconds=max(0.0, took_s))
+    if took_s > 0 and attempt == 1:
+        return measured
+    return max(at, measured)
 
 
 def _told(data: Data) -> str | None:
