@@ -252,6 +252,20 @@ async def test_what_is_told_by_hand_and_by_the_pool_is_one_record(eventually: Ev
     assert (watch.of(task_id).status, watch.of(task_id).current_step) == ("completed", "reading")
 
 
+async def test_a_drained_tracker_knows_the_end_of_what_was_awaited() -> None:
+    """Once somebody has a result, and has drained the pool's own bus, the tracker has the task as completed."""
+    tracker = ProgressTracker()
+    pool = WorkerPool(progress_tracker=tracker, settings=Settings(probes=()))
+    async with asyncio.timeout(DEADLINE_S), pool:
+        for number in range(50):
+            task_id = await pool.submit_task("mine", -number, abs)
+            assert await pool.get_task_result(task_id) == number
+            assert await pool.events.drain(DEADLINE_S)
+            known = tracker.get_task_progress(task_id)
+            assert known is not None
+            assert (known.status, known.progress) == ("completed", 1.0)
+
+
 async def test_a_tracker_may_be_passed_to_the_pool() -> None:
     """Passed as `progress_tracker`, it follows each run of the pool, and twice the same bus is once."""
     tracker = ProgressTracker()
