@@ -107,3 +107,30 @@ async def test_a_call_that_does_not_return_is_not_well(asynchronous: bool) -> No
     now[0] = 9.0
     assert standing() == (True, "ok", 0)
     bus.close(5)
+
+
+@pytest.mark.parametrize("asynchronous", [False, True], ids=["plain", "coroutine"])
+async def test_a_subscription_that_finishes_is_told_what_waits(asynchronous: bool) -> None:
+    """It hears all that was published before, and nothing after; with nothing waiting it is over at once."""
+    bus, told, gate = EventBus(), [], threading.Event()
+
+    def plain(event: AnyEvent) -> None:
+        gate.wait(5)
+        told.append(event.type)
+
+    async def coroutine(event: AnyEvent) -> None:
+        await asyncio.to_thread(gate.wait, 5)
+        told.append(event.type)
+
+    handler = coroutine if asynchronous else plain
+    for number in range(20):
+        subscription = bus.subscribe(handler)
+        publish_ends(bus, number)
+        subscription.finish()
+        bus.publish(Event("late"))
+        gate.set()
+        assert await bus.drain(5)
+        assert told == ["task_completed"] * number
+        assert bus.health() == []
+        told.clear()
+        gate.clear()

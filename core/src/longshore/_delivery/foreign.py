@@ -54,8 +54,8 @@ class ForeignBus:
     """Any object with `emit` or `publish`, sync or async, told of everything that a bus of ours is told of.
 
     Its method is called with one event, or with type and data where it asks for two arguments or names its first two
-    so (`event_type, data=None`); on the loop where it is
-    a coroutine function, else on our bus's thread: never where a task is dispatched. What it raises is counted.
+    so (`event_type, data=None`); on the loop where it is a coroutine function, else on our bus's thread: never where a
+    task is dispatched. What it raises is counted.
     """
 
     def __init__(self, target: object) -> None:

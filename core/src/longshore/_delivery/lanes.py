@@ -36,7 +36,6 @@ class Lane:
         self.mailbox = Mailbox(limit_events)
         self.subscribers: tuple[Subscriber, ...] = ()
         self.clock = clock
-        self._in_hand = 0  # events taken out of the mailbox that nobody was called with yet
         self._lost = 0
         self._barriers: set[Barrier] = set()
         self._given_up = False
@@ -85,16 +84,12 @@ class Lane:
     @property
     def waiting(self) -> int:
         """How many events are still to be told here, one that a call goes on with included."""
-        return self._behind + any(subscriber.called_at is not None for subscriber in self.subscribers)
-
-    @property
-    def _behind(self) -> int:
-        return self.mailbox.pending + self._in_hand
+        return self.mailbox.in_hand + self.mailbox.pending
 
     def is_stuck(self, subscriber: Subscriber) -> bool:
         """Tell whether a subscriber is in a call that has taken too long, with events behind it."""
         began = subscriber.called_at
-        return began is not None and self._behind > 0 and self.clock() - began > CALL_LIMIT_S
+        return began is not None and self.waiting > 1 and self.clock() - began > CALL_LIMIT_S
 
     def health(self) -> list[SinkHealth]:
         """Return how telling each subscriber went; what its lane holds and dropped is the same for all of them."""
@@ -111,12 +106,11 @@ class Lane:
 
     def opened(self, parcels: Sequence[Parcel]) -> Iterator[tuple[list[Subscriber], AnyEvent]]:
         """Yield each event of what was taken, with those it may be for, and keep count of what is still in hand."""
-        self._in_hand = sum(len(parcel.batch) for parcel in parcels)
         for parcel in parcels:
             told = [subscriber for subscriber in self.subscribers if subscriber.selected(parcel)]
             for event in parcel.expand():
-                self._in_hand -= 1
                 yield told, event
+                self.mailbox.in_hand -= 1
 
 
 class ThreadLane(Lane):
@@ -243,7 +237,7 @@ class LoopLane(Lane):
         self._given_up = True
         self.mailbox.close()
         self.mailbox.discard()
-        self._lost, self._in_hand = self._lost + self._in_hand, 0
+        self._lost, self.mailbox.in_hand = self._lost + self.mailbox.in_hand, 0
         for barrier in tuple(self._barriers):
             barrier.reach()
 
@@ -277,7 +271,6 @@ class LoopLane(Lane):
         except BaseException as error:  # a handler is the user's; its faults are its own
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                self._lost += 1
                 raise
             subscriber.failed(error)
         else:

@@ -72,6 +72,8 @@ class Mailbox:
         self._aged: list[Parcel] = []
         self._progress: list[Parcel] = []
         self._newest: dict[str, tuple[int, ProgressUpdate, int, datetime]] = {}
+        self.in_hand = 0
+        """How many events of what was taken last the reader has still to count off, if it does."""
         self._place = 0
         self._pending = 0
         self._dropped = 0
@@ -136,6 +138,7 @@ class Mailbox:
                 self._released = False
             if linger and self._pending:
                 self._await(max(1, self.limit_events // 2), linger)
+            self.in_hand = self._pending  # at once: what is neither here nor there would be missed by who counts
             return self._empty()
 
     def release(self) -> None:
