@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
+from typing import Any
 
 from longshore.errors import LongshoreError
 from longshore.task import ErrorRecord
@@ -16,13 +17,13 @@ _TEXT_CAP = 16_384  # characters kept of a message or a traceback
 
 def pack_error(exception: BaseException, attempt: int, worker: str | None) -> ErrorRecord:
     """Return what is known of an exception, capped, whatever its `__str__` does."""
-    facts = exception.facts if isinstance(exception, LongshoreError) else {}
+    facts = _facts(exception)
     reason = facts.get("reason")
     return ErrorRecord(
         type=type_name(exception),
         message=_text(exception),
         traceback=_traceback(exception),
-        reason=reason if isinstance(reason, str) else None,
+        reason=reason if type(reason) is str else None,
         attempt=attempt,
         worker=worker,
         exit_code=facts.get("exit_code"),
@@ -34,7 +35,10 @@ def pack_error(exception: BaseException, attempt: int, worker: str | None) -> Er
 def type_name(exception: BaseException) -> str:
     """Return the qualified name of the exception's class, without `builtins`."""
     kind = type(exception)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    try:
+        return f"{kind.__qualname__}" if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    except BaseException as error:  # noqa: BLE001 - a metaclass is user code and may raise anything
+        return f"<the name could not be made: {type(error).__name__}>"
 
 
 def portable(exception: BaseException) -> bytes | None:
@@ -47,9 +51,16 @@ def portable(exception: BaseException) -> bytes | None:
     return data if type(back) is type(exception) else None
 
 
+def _facts(exception: BaseException) -> dict[str, Any]:  # Any: JSON-safe values, if they are what they should be
+    try:
+        return dict(exception.facts) if isinstance(exception, LongshoreError) else {}
+    except BaseException:  # noqa: BLE001 - attributes are user code and may raise anything
+        return {}
+
+
 def _text(exception: BaseException) -> str:
     try:
-        return str(exception)[:_TEXT_CAP]
+        return str.__getitem__(str(exception), slice(_TEXT_CAP))  # a str itself, also of a kind of the user's own
     except BaseException as error:  # noqa: BLE001 - __str__ is user code and may raise anything
         return f"<the message could not be made: {type(error).__name__}>"
 

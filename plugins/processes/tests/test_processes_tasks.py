@@ -126,11 +126,24 @@ def test_exception_travels_unchanged(lone_yard: Any) -> None:
     assert "inner" in outcome.error.traceback
 
 
+def test_exception_of_other_arguments(lone_yard: Any) -> None:
+    """fault:S2 An exception whose class takes other arguments than it keeps arrives as what it is."""
+
+    def fail(_: int) -> None:
+        raise TwoArgumentError("left", "right")
+
+    [outcome] = lone_yard.run(fail, [0])
+    assert type(outcome.exception) is TwoArgumentError
+    assert str(outcome.exception) == outcome.error.message == "left right"
+
+
 def test_exception_that_cannot_travel(lone_yard: Any) -> None:
     """fault:S2 An exception that can't be rebuilt is still told by type, message and traceback."""
 
     def fail(_: int) -> None:
-        raise TwoArgumentError("left", "right")
+        error = TwoArgumentError("left", "right")
+        vars(error)["lock"] = threading.Lock()
+        raise error
 
     [outcome] = lone_yard.run(fail, [0])
     assert outcome.state is TaskState.FAILED

@@ -27,7 +27,7 @@ from longshore.worker import bind, pack_error
 from msgspec.structs import replace
 
 from longshore_processes import frames
-from longshore_processes.codec import PROTOCOL, SCALARS, dump, dump_exception, load
+from longshore_processes.codec import PROTOCOL, SCALARS, cause_of, cut_trace, dump, dump_exception, load, told
 from longshore_processes.frames import FrameReader, Words
 from longshore_processes.logs import RecordHandler, set_levels
 from longshore_processes.memory import Account
@@ -130,11 +130,13 @@ class Worker:
                 return serial
             try:
                 value = call(*args)
+                end = monotonic()
+                if end - start >= _LONG_S or type(value) not in SCALARS:
+                    value = self._pack(value, serial, start, end)
             except BaseException as error:  # noqa: BLE001 - user code: whatever it raises costs this item only
-                value = self._failure(error, serial, start)
-            end = monotonic()
-            if end - start >= _LONG_S or type(value) not in SCALARS:
-                value = self._pack(value, serial, start, end)
+                failure = self._failure(error, serial, start)
+                end = monotonic()
+                value = self._pack(failure, serial, start, end)
             values.append(value)
             starts.append(start)
             ends.append(end)
@@ -157,8 +159,9 @@ class Worker:
             return (FAILED, cpu_s, peak_mb, *value.facts)
         if type(value) in SCALARS:
             return LONG, cpu_s, peak_mb, value
-        if isinstance(value, CoroutineType):
-            value.close()
+        if type(value) is CoroutineType:  # a value's own idea of its class is user code
+            with suppress(BaseException):  # one that had begun may refuse to end
+                value.close()
             error = TypeError(
                 "the function returned a coroutine, which only an async def may: "
                 "submit `async def call(*args): return await f(*args)` in its place"
@@ -170,20 +173,18 @@ class Worker:
             return (FAILED, cpu_s, peak_mb, *self._failure(_unfit("result", unfit), serial, start).facts)
 
     def _failure(self, error: BaseException, serial: int, start: float) -> _Failure:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-            trace = trace.tb_next  # the reader wants the user's frames, not ours
-        error.__traceback__ = trace
+        cut_trace(error, __file__)
         batch = self._seat.batch
         numbers = batch.numbers if batch is not None else None
         number = numbers[serial - self._seat.first] if numbers is not None else 1
         record = _plain(pack_error(error, number, self._seat.worker_id))
-        return _Failure(
-            (isinstance(error, TaskCancelled), record, dump_exception(error), dump_exception(error.__cause__))
-        )
+        is_cancel = issubclass(type(error), TaskCancelled)
+        return _Failure((is_cancel, record, dump_exception(error), dump_exception(cause_of(error))))
 
     def _callable(self, first: int, batch: Batch) -> AnyFunction:
-        function = self._ready.get(batch.code) or self._first_call(first, batch.code)
+        function = self._ready.get(batch.code)
+        if function is None:  # never asked for its truth: that is user code
+            function = self._first_call(first, batch.code)
         if batch.form == "args":
             return function
         if batch.form == "kwargs":
@@ -204,7 +205,8 @@ class Worker:
         def call(*args: Any, **kwargs: Any) -> Any:
             if failures:
                 raise failures.pop()
-            return (self._ready.get(number) or self._prepare(number))(*args, **kwargs)
+            ready = self._ready.get(number)
+            return (self._prepare(number) if ready is None else ready)(*args, **kwargs)
 
         return call
 
@@ -242,7 +244,7 @@ def _call_packed(function: AnyFunction, data: bytes) -> Any:  # Any: the user's 
 
 def _unfit(what: str, error: BaseException) -> PayloadError:
     verb = "cannot be carried back from" if what == "result" else "could not be read in"
-    return PayloadError(f"the {what} {verb} the worker process: {type(error).__name__}: {error}")
+    return PayloadError(f"the {what} {verb} the worker process: {told(error)}")
 
 
 def _watch(worker: Worker, nudge: int) -> None:

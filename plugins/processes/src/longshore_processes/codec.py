@@ -13,19 +13,26 @@ import pickletools
 import sys
 from collections import ChainMap
 from collections.abc import Callable, Sequence
-from types import CodeType
+from contextlib import suppress
+from types import CodeType, TracebackType
 from typing import Any, ClassVar, Final
 
 import cloudpickle
 from longshore.errors import PayloadError
 from longshore.shared import travels_by_value
-from longshore.worker import portable
+from longshore.worker import portable, type_name
 
 PROTOCOL: Final = 5
 load: Final = pickle.loads
 """Reads only what processes we started wrote, over descriptors they inherited."""
 SCALARS: Final = frozenset({int, float, str, bytes, bool, type(None)})
 """Types that are immutable and plain: they may be pickled later, together with others."""
+
+# Any: slots carry no types. A class of the user's may forbid setting, or answer for, what is reached through these.
+_TRACE: Final[Any] = vars(BaseException)["__traceback__"]
+_CAUSE: Final[Any] = vars(BaseException)["__cause__"]
+_ARGS: Final[Any] = vars(BaseException)["args"]
+_STATE: Final[Any] = vars(BaseException)["__dict__"]
 
 
 class RemoteTraceback(Exception):
@@ -55,7 +62,7 @@ def dump_plain(value: object) -> bytes | None:
     file = io.BytesIO()
     try:
         _PlainPickler(file, PROTOCOL).dump(value)
-    except (_NotPlain, RecursionError):
+    except Exception:  # noqa: BLE001 - not plain, too deep, or changed meanwhile by a thread of the user's
         return None
     return file.getvalue()
 
@@ -92,6 +99,33 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it carries 
     )
 
 
+def told(error: BaseException) -> str:
+    """Return an exception's type and message, whatever its own methods do."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except BaseException:  # noqa: BLE001 - __str__ is user code and may raise anything
+        return f"{type_name(error)}: <the message could not be made>"
+
+
+def cut_trace(error: BaseException, filename: str) -> None:
+    """Leave off the outermost frames that are of this file: the reader wants the user's frames, not ours."""
+    trace: TracebackType | None = _TRACE.__get__(error)
+    while trace is not None and trace.tb_frame.f_code.co_filename == filename:
+        trace = trace.tb_next
+    _TRACE.__set__(error, trace)
+
+
+def cause_of(error: BaseException) -> BaseException | None:
+    """Return an exception's cause."""
+    cause: BaseException | None = _CAUSE.__get__(error)
+    return cause
+
+
+def set_cause(error: BaseException, cause: BaseException) -> None:
+    """Give an exception a cause."""
+    _CAUSE.__set__(error, cause)
+
+
 def dump_exception(exception: BaseException | None) -> bytes | None:
     """Return a pickle of the exception that was shown to come back as the same type, else None."""
     if exception is None:
@@ -99,12 +133,36 @@ def dump_exception(exception: BaseException | None) -> bytes | None:
     data = portable(exception)
     if data is not None and b"__main__" not in data:
         return data
-    try:
-        data = _dump_by_value(exception)
-        same = type(load(data)) is type(exception)
-    except BaseException:  # noqa: BLE001 - a reducer is user code and may raise anything
-        return None
-    return data if same else None
+    for carried in (exception, _Bare(exception)):
+        with suppress(BaseException):  # a reducer is user code and may raise anything
+            data = _dump_by_value(carried)
+            if type(load(data)) is type(exception):
+                return data
+    return None
+
+
+class _Bare:
+    """An exception to be made again without its class's own code, which may refuse: frozen, or of other arguments."""
+
+    __slots__ = ("_exception",)
+
+    def __init__(self, exception: BaseException) -> None:
+        """Stand in for `exception` where it is pickled."""
+        self._exception = exception
+
+    def __reduce__(self) -> tuple[Any, ...]:  # Any: a reducer's result, as pickle has it
+        """Carry what the exception is made of."""
+        error = self._exception
+        return _restore_exception, (type(error), _ARGS.__get__(error), _STATE.__get__(error))
+
+
+def _restore_exception(
+    kind: type[BaseException], args: tuple[Any, ...], state: dict[str, Any]
+) -> BaseException:  # Any: what the user gave it
+    error = kind.__new__(kind, *args)
+    _ARGS.__set__(error, args)
+    _STATE.__get__(error).update(state)
+    return error
 
 
 def load_exception(data: bytes | None) -> BaseException | None:
@@ -115,7 +173,7 @@ def load_exception(data: bytes | None) -> BaseException | None:
         value = load(data)
     except BaseException:  # noqa: BLE001 - an exception's own __init__ runs here and may raise anything
         return None
-    return value if isinstance(value, BaseException) else None
+    return value if issubclass(type(value), BaseException) else None
 
 
 class Carrier:
@@ -138,7 +196,7 @@ class Carrier:
             return dump((function, initializer), self._by_value)
         except Exception as error:
             raise PayloadError(
-                f"{_name(function)} cannot be carried to a worker process: {type(error).__name__}: {error}; "
+                f"{_name(function)} cannot be carried to a worker process: {told(error)}; "
                 "define it in a module, and keep locks, files and sockets out of what it refers to",
                 function=_name(function),
             ) from error
@@ -147,9 +205,9 @@ class Carrier:
         """Return a pickle of `(args, kwargs)`; PayloadError if they can't be carried. Any: the user's arguments."""
         try:
             return dump((args, kwargs), self._by_value)
-        except Exception as error:
+        except BaseException as error:  # this is the supervisor's thread: nothing may end it
             raise PayloadError(
-                f"the arguments of {function} cannot be carried to a worker process: {type(error).__name__}: {error}",
+                f"the arguments of {function} cannot be carried to a worker process: {told(error)}",
                 function=function,
             ) from error
 

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from longshore_processes.backlog import Kind, Kinds
 from longshore_processes.child import FAILED, LONG
-from longshore_processes.codec import RemoteTraceback, dump_plain, load, load_exception
+from longshore_processes.codec import RemoteTraceback, dump_plain, load, load_exception, set_cause, told
 from longshore_processes.handle import Handle, Held
 from longshore_processes.seat import ID_SEPARATOR
 
@@ -137,7 +137,7 @@ def _outcome(handle: Handle, attempt: Attempt, value: Any, start: float, end: fl
     except BaseException as error:  # noqa: BLE001 - reducers are user code; the frame was read whole, so only this fails
         handle.failed += 1
         what = f"the result of task {attempt.task_id} ({attempt.spec.name})"
-        text = f"{what} could not be read: {type(error).__name__}: {error}"
+        text = f"{what} could not be read: {told(error)}"
         unfit = PayloadError(text, task_id=attempt.task_id)
         unfit.__cause__ = error
         return failed(attempt, unfit, start, end, handle.worker_id)
@@ -179,7 +179,7 @@ def _failure(attempt: Attempt, facts: Sequence[Any], start: float, end: float) -
     if exception is not None:
         remote = RemoteTraceback(record.traceback)
         remote.__cause__ = load_exception(cause)
-        exception.__cause__ = remote
+        set_cause(exception, remote)  # its class may forbid the plain way
     return ended(attempt, TaskState.CANCELLED if is_cancel else TaskState.FAILED, record, start, end, exception)
 
 

@@ -126,7 +126,7 @@ class ProcessSeat(Seat):
     def _send(self, update: ProgressUpdate) -> None:
         try:
             payload = pickle.dumps(update, PROTOCOL)
-        except Exception:  # noqa: BLE001 - a step that isn't text is the user's own object; then it is not told
+        except BaseException:  # noqa: BLE001 - a step that isn't text is the user's own object; then it is not told
             return
         self._link.send(frames.PROGRESS, 0, payload)
 

@@ -268,7 +268,9 @@ class Supervisor:
                 self._on_skipped(handle, number)
 
     def _on_progress(self, payload: bytes) -> None:
-        with suppress(Exception):  # a step that isn't text is an object of the user's: what can't be read is not told
+        with suppress(
+            BaseException
+        ):  # a step that isn't text is an object of the user's: what can't be read is not told
             self._updates.append(load(payload))
 
     def _on_results(self, handle: Handle, serial: int, payload: bytes) -> None:
