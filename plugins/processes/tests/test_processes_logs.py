@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -123,7 +125,7 @@ def test_a_flood_is_bounded_and_counted() -> None:
             for number in range(10_500):
                 relay.line("process-0", str(number))
             handler.may_go_on.set()
-            relay.close(20)
+            relay.close(monotonic() + 20)
             count = len(handler.texts)
         finally:
             logger.removeHandler(handler)
@@ -131,3 +133,78 @@ def test_a_flood_is_bounded_and_counted() -> None:
     assert [text for text in handler.texts if "lost" in text] == [
         "500 lines of workers were lost: too many at once",
     ]
+
+
+class Slow(logging.Handler):
+    """Takes a while for each record."""
+
+    def __init__(self, each_s: float) -> None:
+        super().__init__()
+        self.each_s = each_s
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        time.sleep(self.each_s)
+        self.texts.append(record.getMessage())
+
+
+class Picky(logging.Handler):
+    """Raises for some records, and for the first that tells of a loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refuses = 1
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text == "bad":
+            raise SystemExit(text)
+        if "lost" in text and self.refuses:
+            self.refuses -= 1
+            raise ValueError(text)
+        self.texts.append(text)
+
+
+@contextmanager
+def handled_by(handler: logging.Handler, name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    logger.addHandler(handler)
+    try:
+        with level_of(name, logging.INFO):
+            yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_a_slow_handler_gets_all_at_the_stop(open_yard: Callable[..., Any]) -> None:
+    """1,500 records of a task are with a handler that takes 1 ms for each, when the executor has stopped."""
+    handler = Slow(0.001)
+    with handled_by(handler, "count"):
+        with open_yard(1) as yard:
+            assert yard.run(count, [1_500])[0].ok
+            yard.stop(20.0)
+        assert handler.texts == [f"record {number}" for number in range(1_500)]
+
+
+def test_what_there_is_no_time_for_is_counted() -> None:
+    """Lines that a slow handler could not take until the stop's time was over are lost, and a warning counts them."""
+    relay, handler = LogRelay(), Slow(0.01)
+    with handled_by(handler, "longshore.worker"):
+        for number in range(300):
+            relay.line("process-0", str(number))
+        relay.close(monotonic() + 0.1)
+        *taken, told = handler.texts
+    assert taken == [str(number) for number in range(len(taken))]
+    assert len(taken) < 300
+    assert told == f"{300 - len(taken)} lines of workers were lost: no time was left for them at the stop"
+
+
+def test_a_handler_that_raises_costs_its_records_only() -> None:
+    """Whatever a handler raises, also at the warning of it, later lines come, and what it refused is counted."""
+    relay, handler = LogRelay(), Picky()
+    with handled_by(handler, "longshore.worker"):
+        for text in ("first", "bad", "second", "bad", "third"):
+            relay.line("process-0", text)
+        relay.close(monotonic() + 20)
+    assert handler.texts == ["first", "second", "third", "2 lines of workers were lost: a handler or filter raised"]

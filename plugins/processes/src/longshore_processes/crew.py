@@ -30,6 +30,7 @@ _BUDGET_BASE: Final = 10
 _BUDGET_PER_WORKER: Final = 3
 _BACKOFF_S: Final = 0.02
 _BACKOFF_MAX_S: Final = 0.1
+_RELAY_S: Final = 0.5  # for log lines at the end, at least
 
 
 class Crew:
@@ -167,14 +168,14 @@ class Crew:
         self.handles.pop(handle.number, None)
         handle.close()
 
-    def close(self, timeout_s: float) -> None:
-        """End every worker and whatever starts them."""
+    def close(self, timeout_s: float, until: float) -> None:
+        """End every worker and whatever starts them; what they logged may take until monotonic `until` to pass on."""
         if self._spawner is not None:
             self._drop_spawner(timeout_s)
         for handle in list(self.handles.values()):
             handle.gone = True
             self.bury(handle)
-        self.relay.close(max(0.2, timeout_s))
+        self.relay.close(max(until, monotonic() + _RELAY_S))
 
     def _started(self, news: Started) -> None:
         handle = self.handles.get(news.number)

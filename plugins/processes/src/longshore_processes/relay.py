@@ -9,6 +9,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Final
 
@@ -17,17 +18,27 @@ from longshore_processes.codec import load
 _WAITING: Final = 10_000
 _LINE_CAP: Final = 4096
 _LINES_PER_S: Final = 1000
-_END = "end"
+_STALL_S: Final = 0.7
+_LAST_S: Final = 0.2  # for the thread to count what is lost, when it is given up
+_AGAIN_S: Final = 1.0
+_END: Final = "end"
 
 
 class LogRelay:
-    """A bounded queue and a thread, started with the first thing to pass on."""
+    """A bounded queue and a thread, started with the first thing to pass on.
+
+    Each count is written by one thread only: what found no room by the supervisor's, all others by the relay's own.
+    """
 
     def __init__(self) -> None:
         """Start nothing yet."""
         self._queue: queue.Queue[tuple[str, str | bytes]] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
-        self._lost = 0
+        self._ending = self._given_up = False
+        self._passed = 0
+        self._too_many = self._too_many_told = 0
+        self._refused = self._refused_told = 0
+        self._tell_at = 0.0
 
     def record(self, payload: bytes) -> None:
         """Pass on a pickled dict of log record fields."""
@@ -37,14 +48,24 @@ class LogRelay:
         """Pass on a line that a worker wrote to its standard output or error."""
         self._put(worker_id, text)
 
-    def close(self, timeout_s: float) -> None:
-        """Pass on what waits and end the thread; a handler that blocks for longer is left behind."""
-        if self._thread is not None:
-            try:
-                self._queue.put(("", _END), timeout=timeout_s)
-                self._thread.join(timeout_s)
-            except queue.Full:
-                return
+    def close(self, until: float) -> None:
+        """Pass on what waits and end the thread.
+
+        It may take until monotonic `until` as long as lines get on; a handler that takes none for 0.7 s is left
+        behind. What still waits then is lost, and counted in a warning as soon as a handler can take that.
+        """
+        thread = self._thread
+        if thread is None:
+            return
+        self._ending = True
+        with suppress(queue.Full):  # then the thread has something to do, and sees that it is to end
+            self._queue.put_nowait(("", _END))
+        passed = -1
+        while thread.is_alive() and passed != self._passed and monotonic() < until:
+            passed = self._passed
+            thread.join(max(0.0, min(_STALL_S, until - monotonic())))
+        self._given_up = True
+        thread.join(_LAST_S)
 
     def _put(self, worker_id: str, item: str | bytes) -> None:
         if self._thread is None:
@@ -53,20 +74,45 @@ class LogRelay:
         try:
             self._queue.put_nowait((worker_id, item))
         except queue.Full:
-            self._lost += 1
+            self._too_many += 1
 
     def _work(self) -> None:
-        while True:
+        while not (self._given_up or (self._ending and self._queue.empty())):
             worker_id, item = self._queue.get()
             if not worker_id and item == _END:
-                return
+                break
             try:
                 self._pass_on(worker_id, item)
-            except Exception:  # noqa: BLE001 - a handler is user code; a record it refuses is lost, not the relay
-                self._lost += 1
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                logging.getLogger("longshore.worker").warning("%d lines of workers were lost: too many at once", lost)
+            except BaseException:  # noqa: BLE001 - a handler is user code; a record it refuses is lost, not the relay
+                self._refused += 1
+            self._passed += 1
+            if monotonic() >= self._tell_at:
+                self._tell_lost()
+        self._tell_lost(self._drop_rest())
+
+    def _drop_rest(self) -> int:
+        """Take out what there was no time for; return how much."""
+        count = 0
+        with suppress(queue.Empty):
+            while True:
+                count += self._queue.get_nowait() != ("", _END)
+        return count
+
+    def _tell_lost(self, at_stop: int = 0) -> None:
+        """Say what was lost since the last time; a handler that refuses even that is asked again after a while."""
+        too_many, refused = self._too_many, self._refused
+        log = logging.getLogger("longshore.worker")
+        try:
+            if count := too_many - self._too_many_told:
+                log.warning("%d lines of workers were lost: too many at once", count)
+                self._too_many_told = too_many
+            if count := refused - self._refused_told:
+                log.warning("%d lines of workers were lost: a handler or filter raised", count)
+                self._refused_told = refused
+            if at_stop:
+                log.warning("%d lines of workers were lost: no time was left for them at the stop", at_stop)
+        except BaseException:  # noqa: BLE001 - as above
+            self._tell_at = monotonic() + _AGAIN_S
 
     @staticmethod
     def _pass_on(worker_id: str, item: str | bytes) -> None:

@@ -118,8 +118,8 @@ class Supervisor:
             self._break(error)
             self._tell()
         finally:
-            left = self._stop.deadline - monotonic() if self._stop else 0.0
-            self.crew.close(min(1.0, max(0.1, left)))
+            until = self._stop.deadline if self._stop else monotonic()
+            self.crew.close(min(1.0, max(0.1, until - monotonic())), until)
             self._release()
             with self._ending:
                 calls, self._when_over = self._when_over or [], None
