@@ -59,6 +59,25 @@ def test_it_is_killed_and_fails_with_its_limit(yard: Any, take: Callable[[int], 
     assert all(outcome.ok for outcome in yard.run(take, [0] * 10))
 
 
+def test_plain_arguments_are_the_tasks(lone_yard: Any) -> None:
+    """Numbers and texts that a task is given count as its own, in a batch with small ones too, and in its peak."""
+
+    def length(given: Any) -> int:
+        if given:
+            time.sleep(0.3)
+        return len(given)
+
+    large = list(range(2_500_000))
+    [alone] = lone_yard.run(length, [large], memory_limit_mb=LIMIT_MB)
+    assert type(alone.exception) is MemoryLimitExceeded
+    assert all(outcome.ok for outcome in lone_yard.run(length, [[]] * 200, memory_limit_mb=LIMIT_MB))
+    outcomes = lone_yard.run(length, [[], [], large, [], []], memory_limit_mb=LIMIT_MB)
+    assert [outcome.ok for outcome in outcomes] == [True, True, False, True, True]
+    [fits] = lone_yard.run(length, [large], memory_limit_mb=1000.0)
+    assert fits.value == len(large)
+    assert fits.peak_memory_mb > 60
+
+
 @pytest.mark.slow
 def test_what_an_initializer_keeps_is_not_the_tasks(lone_yard: Any) -> None:
     """A limit is on what a task adds to its worker: a model loaded before does not count."""

@@ -17,7 +17,7 @@ from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskStat
 from longshore.worker import ended, failed
 from msgspec.structs import replace
 
-from longshore_processes.backlog import Kind, Kinds
+from longshore_processes.backlog import BATCH_BYTES, Kind, Kinds
 from longshore_processes.child import FAILED, LONG
 from longshore_processes.codec import RemoteTraceback, dump_plain, load, load_exception, set_cause, told
 from longshore_processes.handle import Handle, Held
@@ -36,7 +36,10 @@ class Load(NamedTuple):
 
 
 def pack(kinds: Kinds, kind: Kind, attempts: list[Attempt]) -> Load:
-    """Pickle a batch: as one where its arguments are plain, else each by itself so that each fails by itself."""
+    """Pickle a batch: as one where its arguments are plain, else each by itself so that each fails by itself.
+
+    Large ones with a limit of memory go each by itself, too: then what reading them takes is their own task's.
+    """
     if kind.error is not None:
         error = kind.error
         return Load([], b"", [refuse(attempt, error) for attempt in attempts])
@@ -44,8 +47,10 @@ def pack(kinds: Kinds, kind: Kind, attempts: list[Attempt]) -> Load:
         form, items = "kwargs", [(task.args, dict(task.kwargs or {})) for task in attempts]
     else:
         form, items = "args", [task.args for task in attempts]
-    payload = dump_plain(_fields(kind, attempts, form, items))
-    if payload is None:
+    limited = kind.memory_limit_mb is not None
+    large = limited and kind.item_bytes > BATCH_BYTES
+    payload = None if large else dump_plain(_fields(kind, attempts, form, items))
+    if payload is None or (limited and len(payload) > BATCH_BYTES):
         attempts, packed, refused = _pack_each(kinds, attempts)
         payload = dump_plain(_fields(kind, attempts, "packed", packed)) if attempts else b""
         return _load(kind, attempts, payload or b"", refused)
