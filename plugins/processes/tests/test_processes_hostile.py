@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -193,3 +195,47 @@ def test_frozen_exceptions_are_retried() -> None:
             return int(await task)
 
     assert asyncio.run(go()) == 2
+
+
+@pytest.mark.parametrize("end", ["returns", "raises"])
+def test_a_forked_child_says_nothing(lone_yard: Any, caplog: pytest.LogCaptureFixture, end: str) -> None:
+    """A child that a task forks and that comes back from the function ends there; the worker's own answer counts."""
+
+    def fork(x: int) -> tuple[str, int]:
+        if x != 3:
+            return "none", x
+        pid = os.fork()
+        if pid == 0:
+            current_task().progress(0.5, "child")
+            logging.getLogger("child").warning("from the child")
+            if end == "raises":
+                raise LookupError("in the child")
+            return "child", x
+        _, status = os.waitpid(pid, 0)
+        until = time.process_time() + 0.002
+        while time.process_time() < until:
+            pass
+        return "worker", os.waitstatus_to_exitcode(status)
+
+    assert all(outcome.ok for outcome in lone_yard.run(fork, [0] * 100))
+    with caplog.at_level(logging.INFO):
+        outcomes = lone_yard.run(fork, range(6))
+        lone_yard.stop()
+    code = 1 if end == "raises" else 0
+    assert [outcome.value for outcome in outcomes] == [("worker", code) if x == 3 else ("none", x) for x in range(6)]
+    assert outcomes[3].cpu_s >= 0.002
+    assert lone_yard.host.updates == []
+    assert any(record.getMessage() == "from the child" for record in caplog.records)
+    assert any("in the child" in record.getMessage() for record in caplog.records) == (end == "raises")
+
+
+def test_an_initializer_that_forks(lone_yard: Any) -> None:
+    """A child that comes back from an initializer ends there, and runs no task."""
+
+    def load() -> None:
+        pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+
+    outcomes = lone_yard.run(lambda _: os.getpid(), range(3), initializer=load)
+    assert {outcome.value for outcome in outcomes} == set(lone_yard.executor.pids())

@@ -135,6 +135,7 @@ def test_peak_of_a_task(lone_yard: Any) -> None:
     assert 80 <= large.peak_memory_mb < 130
     assert small.peak_memory_mb < 40
     assert large.cpu_s > 0.0
+    assert small.peak_memory_mb == round(small.peak_memory_mb, 3)
     [failing] = lone_yard.run(lambda x: (take_for_a_while(x), 1 / 0), [50])
     assert failing.state is TaskState.FAILED
     assert failing.peak_memory_mb >= 50

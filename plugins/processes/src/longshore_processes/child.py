@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic, process_time
 from types import CoroutineType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, NoReturn
 
 from longshore.errors import PayloadError, TaskCancelled
 from longshore.shared import Shared, forget_gone, opened, opened_partial
@@ -75,7 +75,9 @@ class Worker:
         self._flushed_at = 0.0
         self._cpu_mark = 0.0
         bind(self._seat)
-        logging.getLogger().addHandler(RecordHandler(self._seat, self._link))
+        self._handler = RecordHandler(self._seat, self._link)
+        logging.getLogger().addHandler(self._handler)
+        os.register_at_fork(after_in_child=self._forked)
 
     def serve(self) -> None:
         """Work until the controller closes its side."""
@@ -104,6 +106,13 @@ class Worker:
                 self._link.send(frames.RESULTS, self._unsent, payload)
                 self._unsent += count
 
+    def _forked(self) -> None:
+        """In a child that a task forked: leave the socket to the worker, and log to where the output goes."""
+        self._link.muted = True
+        root = logging.getLogger()
+        root.removeHandler(self._handler)
+        root.addHandler(logging.StreamHandler())
+
     def _run(self, first: int, batch: Batch) -> None:
         self._seat.batch, self._seat.first, self._unsent = batch, first, first
         forget_gone()
@@ -118,7 +127,7 @@ class Worker:
 
     def _run_items(self, serial: int, items: Sequence[Any], call: AnyFunction) -> int | None:  # Any: arguments
         """Run the items; return the serial at which they turned out to be withdrawn."""
-        begin, seat = self._words.begin, self._seat
+        begin, seat, link = self._words.begin, self._seat, self._link
         values, starts, ends = self._values, self._starts, self._ends
         start = monotonic()
         self._cpu_mark = process_time()
@@ -137,6 +146,8 @@ class Worker:
                 failure = self._failure(error, serial, start)
                 end = monotonic()
                 value = self._pack(failure, serial, start, end)
+            if link.muted:
+                _leave_fork(value)
             values.append(value)
             starts.append(start)
             ends.append(end)
@@ -216,6 +227,8 @@ class Worker:
         except BaseException as error:
             raise _unfit("function", error) from error
         self._seat.prepare(initializer)
+        if self._link.muted:
+            _leave_fork(None)
         if self._seat.attempt is not None:
             self._seat.leave()  # it was asked for while its worker got ready: its own time begins after that
         self._ready[number] = ready = opened_partial(function)
@@ -224,6 +237,17 @@ class Worker:
 
 class _Failure(NamedTuple):
     facts: tuple[Any, ...]  # Any: whether cancelled, the error record, pickles of the exception and its cause
+
+
+def _leave_fork(value: Any) -> NoReturn:  # Any: as in the worker's list of values
+    """End a forked child that came back from the user's function, whose result is for the worker to tell."""
+    failed = type(value) is tuple and value[0] == FAILED
+    with suppress(OSError, ValueError):
+        if failed:
+            sys.stderr.write(value[4].traceback)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(1 if failed else 0)
 
 
 def _plain(record: ErrorRecord) -> ErrorRecord:

@@ -65,7 +65,7 @@ class Account:
             return None
         text = os.pread(self._status, _READ, 0)
         top_mb = int(text.partition(b"VmHWM:")[2].split(None, 1)[0]) / _KB_PER_MB
-        grown_mb = max(0.0, top_mb - self._resident_mb)
+        grown_mb = round(max(0.0, top_mb - self._resident_mb), 3)  # told in kB: what is finer is no fact
         self.begin()
         return grown_mb
 

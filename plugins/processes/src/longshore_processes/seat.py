@@ -44,7 +44,7 @@ class Batch(NamedTuple):
 class Link:
     """Sends frames; safe from any thread, and from within itself (a log record made while one is being sent)."""
 
-    __slots__ = ("_late", "_lock", "_owner", "_sock")
+    __slots__ = ("_late", "_lock", "_owner", "_sock", "muted")
 
     def __init__(self, sock: socket.socket) -> None:
         """Send over `sock`."""
@@ -52,9 +52,13 @@ class Link:
         self._lock = threading.Lock()
         self._owner = 0
         self._late: list[tuple[int, int, bytes]] = []
+        self.muted = False
+        """Whether this is a fork of the worker: two writers would tear each other's frames, so it sends nothing."""
 
     def send(self, kind: int, number: int, payload: bytes = b"") -> None:
         """Send one frame, whole, before any other."""
+        if self.muted:
+            return
         if self._owner == threading.get_ident():  # a destructor ran in the middle of a frame, and logs
             self._late.append((kind, number, payload))
             return
