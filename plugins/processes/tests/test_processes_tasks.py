@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import subprocess
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -331,3 +333,29 @@ def test_many_kinds(lone_yard: Any) -> None:
     assert [outcome.value for outcome in outcomes] == [n + 1 for n in range(600)]
     lone_yard.submit_attempts([Attempt("again", specs[0], (5,), queued_at=time.monotonic())])
     assert lone_yard.wait(["again"])[0].value == 5
+
+
+CACHED = """
+    import functools
+    import longshore
+
+    @functools.lru_cache(maxsize=7)
+    def fib(n):
+        return n if n < 2 else fib(n - 1) + fib(n - 2)
+
+    @functools.cache
+    def info(_):
+        fib(60)
+        return fib.cache_info().hits > 0, fib.cache_parameters()["maxsize"]
+
+    if __name__ == "__main__":
+        print(*longshore.map(fib, [80], executor="processes"), *longshore.map(info, [1], executor="processes"))
+"""
+
+
+def test_cached_functions_of_a_script(tmp_path: Path) -> None:
+    """A script's own function under `lru_cache` or `cache` runs in workers, with a cache of the worker's own."""
+    script = tmp_path / "cached.py"
+    script.write_text(textwrap.dedent(CACHED))
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=30)
+    assert done.stdout == "23416728348467685 (True, 7)\n", done.stderr

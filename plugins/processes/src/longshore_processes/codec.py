@@ -14,6 +14,7 @@ import sys
 from collections import ChainMap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from types import CodeType, TracebackType
 from typing import Any, ClassVar, Final
 
@@ -93,9 +94,21 @@ def _restore_code(make: Any, arguments: tuple[Any, ...], filename: str) -> Any: 
     return make(*arguments).replace(co_filename=filename)
 
 
+def _reduce_cached(cached: Any) -> str | tuple[Any, ...]:  # Any: a function under `lru_cache`, and as above
+    """Carry what `lru_cache` made, which pickles by name only: by value, with an empty cache, where nobody has that."""
+    name = str(getattr(cached, "__qualname__", "<locals>"))  # one around a partial has none
+    if "<locals>" not in name and not travels_by_value(cached.__module__):
+        return name
+    return _restore_cached, (cached.__wrapped__, cached.cache_parameters())
+
+
+def _restore_cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:  # Any: as above
+    return lru_cache(**parameters)(function)
+
+
 class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it carries no types
     dispatch_table: ClassVar[Any] = ChainMap(  # Any: as cloudpickle has it
-        {CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table
+        {CodeType: _reduce_code, type(lru_cache(len)): _reduce_cached}, cloudpickle.Pickler.dispatch_table
     )
 
 
