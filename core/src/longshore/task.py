@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from enum import IntEnum, StrEnum
+from types import TracebackType
 from typing import Any, Self
 
 from msgspec import Struct
@@ -270,8 +271,18 @@ class Outcome(Struct, frozen=True, eq=False):
         if self.state is TaskState.COMPLETED:
             return self.value
         if isinstance(self.exception, Exception) and not isinstance(self.exception, _ENDS):
-            raise self.exception
+            raise self.exception.with_traceback(self._origin(self.exception.__traceback__))
         raise self.failure() from self.exception
+
+    def _origin(self, trace: TracebackType | None) -> TracebackType | None:
+        """Return the traceback without the callers that it was raised to before, whose locals it would keep alive."""
+        at = trace
+        while at is not None:
+            # A frame that was cleared has no `self` any more; another outcome may have the same exception.
+            if at.tb_frame.f_code is Outcome.unwrap.__code__ and at.tb_frame.f_locals.get("self", self) is self:
+                return at.tb_next
+            at = at.tb_next
+        return trace
 
     def failure(self) -> TaskFailed:
         """Return an exception of ours that says what is known of the failure."""

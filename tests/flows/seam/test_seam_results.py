@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
+import traceback
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from statistics import median
@@ -76,6 +79,36 @@ async def test_each_way_a_result_can_be_asked_for(open_pool: Opener, gate: Any) 
         gate.set()
         assert await pool.get_task_result(held, timeout=10) == "held"
         assert await pool.get_task_result(held, timeout=0) == "held"
+
+
+@pytest.mark.requirement("req:D11")
+async def test_reading_a_failure_often_keeps_no_reader_alive(open_pool: Opener) -> None:
+    """However often a failure is read, and by whom, it has its own traceback and the newest reader's, and no more."""
+    readers: list[weakref.ref[Broken]] = []
+
+    async def reads(ask: Callable[[], Any]) -> int:
+        mine = Broken("what a reader holds")
+        readers.append(weakref.ref(mine))
+        try:
+            await ask()
+        except Broken as caught:
+            return len(traceback.extract_tb(caught.__traceback__))
+        raise AssertionError("it was to fail")
+
+    async with open_pool() as pool:
+        by_id = await pool.submit_task("fail", None, fail)
+        handle = await pool.submit(fail, None)
+        outcome = await (await pool.submit(fail, None)).outcome()
+
+        async def unwrap() -> Any:
+            return outcome.unwrap()
+
+        for ask in (lambda: pool.get_task_result(by_id), lambda: handle, unwrap):
+            readers.clear()
+            lengths = {await reads(ask) for _ in range(10)}
+            gc.collect()
+            assert len(lengths) == 1
+            assert sum(reader() is not None for reader in readers) <= 1
 
 
 @pytest.mark.requirement("req:D11")
