@@ -10,6 +10,8 @@ from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+from msgspec.structs import replace
+
 from longshore.errors import PayloadError, TaskFailed
 from longshore.processor import ProcessorResult
 
@@ -18,17 +20,27 @@ BY_IDENTITY = (FunctionType, MethodType, BuiltinFunctionType)
 
 
 def succeeded(name: str, result: ProcessorResult) -> ProcessorResult:
-    """Return a processor's completed result; raise TaskFailed for a failed one, with its data among the facts."""
-    if result.status == "failed":
-        raise TaskFailed(
-            "; ".join(result.errors) or f"processor {name} returned status failed",
-            processor=name,
-            reason=result.metadata.get("reason"),
-            errors=list(result.errors),
-            data=dict(result.data),
-            metadata=dict(result.metadata),
+    """Return a processor's completed result; raise TaskFailed for a failed one, with its data among the facts.
+
+    A status may be an Enum's member and in any case; ValueError for one that is neither "completed" nor "failed".
+    """
+    if result.status == "completed":
+        return result
+    word = str(getattr(result.status, "value", result.status)).lower()
+    if word == "completed":
+        return replace(result, status="completed")
+    if word != "failed":
+        raise ValueError(
+            f'processor {name} returned the status {result.status!r}, which is neither "completed" nor "failed"'
         )
-    return result
+    raise TaskFailed(
+        "; ".join(result.errors) or f"processor {name} returned status failed",
+        processor=name,
+        reason=result.metadata.get("reason"),
+        errors=list(result.errors),
+        data=dict(result.data),
+        metadata=dict(result.metadata),
+    )
 
 
 class NamedCall:

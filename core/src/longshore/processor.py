@@ -21,7 +21,10 @@ class ProcessorContext(Struct, frozen=True, kw_only=True):
 
 
 class ProcessorResult(Struct, frozen=True, kw_only=True):
-    """What a processor gives back; "failed" counts as a failed task without an exception being raised."""
+    """What a processor gives back; "failed" counts as a failed task without an exception being raised.
+
+    A status in another case, or an Enum's member with one of the two values, counts as that; any other fails the task.
+    """
 
     status: Literal["completed", "failed"] = "completed"
     data: Mapping[str, Any] = {}  # Any: JSON-safe values

@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,33 @@ class AsyncProcessor(Processor):
     async def process(self, context: ProcessorContext) -> ProcessorResult:  # type: ignore[override]
         await asyncio.sleep(0)
         return super().process(context)
+
+
+@pytest.mark.requirement("req:K04")
+async def test_a_status_is_completed_or_failed_and_nothing_else(open_pool: Opener) -> None:
+    """In any case, or as an Enum's member, it counts as what it says; any other status fails the task, saying so."""
+
+    class Status(Enum):
+        FAILED = "failed"
+        COMPLETED = "completed"
+
+    def gives(status: Any) -> ProcessorResult:
+        return ProcessorResult(status=status, errors=["torn"] if status != "banana" else [])
+
+    async def gives_async(status: Any) -> ProcessorResult:
+        return gives(status)
+
+    async with open_pool() as pool:
+        for function in (gives, gives_async):
+            for status in ("failed", "FAILED", Status.FAILED):
+                with pytest.raises(TaskFailed, match="torn"):
+                    await pool.get_task_result(await pool.submit_task("p", status, function))
+            for status in ("completed", "Completed", Status.COMPLETED):
+                result = await pool.get_task_result(await pool.submit_task("p", status, function))
+                assert result.status == "completed"
+            for status in ("banana", None, 1):
+                with pytest.raises(ValueError, match=f"p returned the status {status!r}, which is neither"):
+                    await pool.get_task_result(await pool.submit_task("p", status, function))
 
 
 @pytest.mark.submission
