@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from longshore.errors import TaskNotFound as TaskNotFound
     from longshore.errors import TaskTimeout as TaskTimeout
     from longshore.errors import WorkerDied as WorkerDied
+    from longshore.errors import WrongPlace as WrongPlace
     from longshore.events import Event as Event
     from longshore.logs import TaskLogFilter as TaskLogFilter
     from longshore.monitor import Availability as Availability
@@ -92,7 +93,7 @@ if TYPE_CHECKING:
 _ERRORS = (
     "DocumentError JournalError LongshoreError MemoryLimitExceeded PayloadError PluginError PoisonTask PoolNotRunning "
     "QueueFull ResourceError ResourceUnavailable ResultNotReady SettingsError TaskCancelled TaskFailed TaskNotFound "
-    "TaskTimeout WorkerDied"
+    "TaskTimeout WorkerDied WrongPlace"
 )
 _RECORDS = "Health PoolStats ResourceSnapshot RunSnapshot RunSummary TaskRecord WorkerStats WorkerStatus WorkerType"
 _HOMES = {

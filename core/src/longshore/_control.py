@@ -42,10 +42,12 @@ class Control:
     async def wait_for_completion(self, timeout: float | None = None) -> bool:
         """Wait until nothing is queued or running; False when that takes longer than `timeout` seconds.
 
-        True at once where that is so already, whatever the timeout.
+        True at once where that is so already, whatever the timeout. WrongPlace on another loop than the pool's.
         """
         if not self._started:
             return True
+        if not self._driver.idle:
+            self._driver.check_here()
         try:
             async with asyncio.timeout(timeout):
                 await self._wait_until_idle()

@@ -80,7 +80,7 @@ class Seam:
         refused with ResourceUnavailable; nothing is queued or reserved by that.
 
         Waits `submit_timeout` seconds at most for room in the queue, then raises QueueFull. Raises as `submit` does:
-        PoolNotRunning, ValueError, PayloadError, PluginError, and ResourceUnavailable for what can never fit.
+        PoolNotRunning, WrongPlace, ValueError, PayloadError, PluginError, ResourceUnavailable for what can never fit.
         """
         said = {"timeout": timeout, "resources": _resources(resources), "retry": retry, "executor": executor}
         changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}  # Any: options
@@ -98,10 +98,12 @@ class Seam:
 
         What a processor returned is returned: of one that gives a ProcessorResult, that. TaskTimeout is the task's own
         time limit; when `timeout` seconds pass first it is ResultNotReady, and the task goes on. TaskNotFound for an id
-        that submit_task did not give, and for a result that has expired, which the message says.
+        that submit_task did not give, and for a result that has expired, which the message says; WrongPlace on another
+        loop than the pool's while the task goes on.
         """
         kept = self._kept.get(task_id, time.monotonic())
         if not kept.done:
+            kept.check_here()
             try:
                 async with asyncio.timeout(timeout):
                     await kept.ended()

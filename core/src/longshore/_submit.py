@@ -63,7 +63,8 @@ class Submitter:
         When the task of such a handle failed or was cancelled, `submit` raises what awaiting it raises, and queues
         nothing. A handle inside a list or another collection is passed on as it is.
 
-        Raises PoolNotRunning, ResourceUnavailable (can never fit), PayloadError (can't leave the process), ValueError.
+        Raises PoolNotRunning, ResourceUnavailable (can never fit), PayloadError (can't leave the process), ValueError,
+        and WrongPlace on another loop than the pool's, as all that submits does but `submit_threadsafe`.
         """
         spec = self._intake().shared_spec(function, from_here(self._shared))
         args = tuple([await arg if isinstance(arg, Handle) else arg for arg in args])

@@ -3,6 +3,7 @@
 LongshoreError
 ├── QueueFull               no room within the time given
 ├── PoolNotRunning          the pool was not started, is stopping, or has failed
+├── WrongPlace              (RuntimeError) called on another loop than the pool's, or in a task of its own
 ├── TaskNotFound            (LookupError) no such task, or its result has expired
 ├── ResultNotReady          (TimeoutError) the caller's patience ended; the task goes on
 ├── TaskFailed              the task failed and its own exception could not travel
@@ -47,6 +48,10 @@ class QueueFull(LongshoreError):
 
 class PoolNotRunning(LongshoreError):
     """The pool takes no work: not started, stopping, stopped, or failed (the cause says why)."""
+
+
+class WrongPlace(LongshoreError, RuntimeError):
+    """The call cannot work from here: another event loop than the pool's, or a task that it would wait for itself."""
 
 
 class TaskNotFound(LongshoreError, LookupError):

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -18,25 +19,27 @@ from longshore._intake import Intake
 from longshore._parts import Parts
 from longshore._pipelines import Pipelines
 from longshore._runtime.commit import Committer
-from longshore._runtime.driver import Driver
+from longshore._runtime.driver import Driver, check_on
 from longshore._runtime.executors import Executors
 from longshore._runtime.roster import Roster
 from longshore._seam import Seam
 from longshore._submit import Submitter
 from longshore._telling import Telling
 from longshore.catalogue import EVENTS_VERSION
-from longshore.errors import PoolNotRunning
+from longshore.errors import PoolNotRunning, WrongPlace
 from longshore.events import EventBatch, Happened, TasksSettled, TasksStarted
 from longshore.hookspecs import Journal, Sink, WorkerNotice
 from longshore.records import PoolInfo, RunInfo, RunSummary
 from longshore.settings import Settings, WorkerConfig, load_settings
 from longshore.shared import Shared
 from longshore.task import TaskOptions
+from longshore.worker import running_task
 
 T = TypeVar("T")
 
 _log = logging.getLogger("longshore.pool")
 _CLOSE_S = 5.0  # what executors, journal and sinks get to close in, each
+_FORSAKEN_S = 1.0  # the same where the loop they ran on is closed
 
 
 class WorkerPool(Submitter, Control, Seam, Pipelines):
@@ -50,6 +53,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
 
     summary: RunSummary | None = None
     """The run that ended last, with the health of every sink; None while none has."""
+    _loop: asyncio.AbstractEventLoop | None = None
     _starting: asyncio.Future[None] | None = None
     _ending: asyncio.Task[RunSummary] | None = None
 
@@ -111,15 +115,21 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
     async def start(self) -> None:
         """Take work from now on; a second call does nothing. Raises with nothing left open.
 
+        A pool whose loop was closed under it is begun anew on this one; WrongPlace while it runs on another loop.
         PluginError for a plugin that is missing or broken or can't start, SettingsError for its options, JournalError
         for a journal that does not open.
         """
-        if self._ending is not None and not self._ending.done():
-            await asyncio.wait({self._ending})
+        if self._loop is not None and self._loop.is_closed():
+            await self._forsake()
+        if self._loop is not None and (self._running or self._starting or self._ending):
+            check_on(self._loop)
         while self._starting is not None:
             await asyncio.wait({self._starting})
+        if self._ending is not None and not self._ending.done():
+            await asyncio.wait({self._ending})
         if self._running:
             return
+        self._loop = asyncio.get_running_loop()
         self._starting = asyncio.get_running_loop().create_future()
         try:
             await self._begin()
@@ -152,6 +162,27 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         told = {"run": run.run_id, "config": config, "events_version": EVENTS_VERSION}
         self._publish(Happened("worker_pool_started", told))
         hooks.pool_started(PoolInfo(run_id=run.run_id, executors=executors, settings=settings))
+
+    async def _forsake(self) -> None:
+        """Close what is left of a run whose loop was closed under it, as far as that goes from another one."""
+        self._starting = self._ending = self._loop = None
+        if not self._running:
+            return
+        self._running = False
+        self._runs.clear()
+        for close in (self._roster.stop, self._driver.close):
+            with suppress(RuntimeError):  # who waited on that loop can't be woken any more
+                close()
+        closing: list[Awaitable[object]] = [
+            self._executors.stop(time.monotonic()),
+            self._measuring.stop(),
+            self._telling.abandon(_FORSAKEN_S),
+        ]
+        if self._committer is not None:
+            closing.append(self._committer.stop(_FORSAKEN_S))
+        for error in await asyncio.gather(*closing, return_exceptions=True):
+            if isinstance(error, BaseException):
+                _log.warning("the loop was closed under the pool, and something of it did not close: %r", error)
 
     async def _undo_start(self) -> None:
         """Leave nothing of a start that failed, or was given up on."""
@@ -192,8 +223,10 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         Runs of pipelines go on to their end first. A paused pool goes on for that. Streams give what was begun and then
         raise PoolNotRunning if they had more.
         Returns the run's summary, also to those that call it meanwhile; None if the pool is not running. Cancelled
-        itself, it cancels the tasks, closes all there is, and only then ends.
+        itself, it cancels the tasks, closes all there is, and only then ends. WrongPlace on another loop than the
+        pool's, and in a task of this pool, which it would wait for.
         """
+        self._check_may_stop()
         if self._running and self._runs:
             try:
                 timeout = await self._let_runs_end(timeout)
@@ -218,6 +251,19 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             await asyncio.wait({ending})
             raise
         return ending.result()
+
+    def _check_may_stop(self) -> None:
+        """Raise WrongPlace where a stop could not end."""
+        if not self._running and (self._ending is None or self._ending.done()):
+            return
+        self._driver.check_here()
+        task = running_task()
+        if task is not None and self._driver.engine.is_running(task.task_id):
+            raise WrongPlace(
+                f"the task {task.task_id} ({task.name}) cannot stop the pool that runs it: the stop would wait for the "
+                "task, and the task for the stop; stop it where it was started, or use `pool.cancel_all()` here",
+                task_id=task.task_id,
+            )
 
     async def _end(self) -> RunSummary:
         """Wait for the end of all tasks, or for `abort`; then close everything, whatever state it is in."""

@@ -36,12 +36,28 @@ from longshore._runtime.commit import Committer
 from longshore._runtime.line import Line
 from longshore._runtime.owners import Feeder, Owner
 from longshore._runtime.turnstile import Turnstile
-from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable
+from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable, WrongPlace
 from longshore.events import EventBatch, ProgressUpdate, TasksProgressed, TasksSettled
 from longshore.hookspecs import CancelRequest, Executor, WorkerNotice
 from longshore.task import Attempt, Outcome, Priority, TaskSpec
 
 _log = logging.getLogger("longshore.pool")
+
+
+def check_on(loop: asyncio.AbstractEventLoop) -> None:
+    """Raise WrongPlace unless this is called on `loop`."""
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:  # a thread without one
+        here = None
+    if here is loop:
+        return
+    if loop.is_closed():
+        raise WrongPlace("the loop that the pool ran on is closed: start the pool anew on the loop that is to use it")
+    raise WrongPlace(
+        "this was called outside of the loop that the pool runs on; from another thread or loop use "
+        "`pool.submit_threadsafe(...)`, or `asyncio.run_coroutine_threadsafe(..., pool.loop)` for a coroutine"
+    )
 
 
 class Driver:
@@ -181,10 +197,15 @@ class Driver:
         return self._closed or self._draining
 
     def check(self) -> None:
-        """Raise PoolNotRunning if the pool takes no work: it has failed, is stopping, or is over."""
+        """Raise PoolNotRunning if the pool takes no work: it has failed, is stopping, or is over; WrongPlace."""
+        self.check_here()
         self._check_failed()
         if self.ending:
             raise PoolNotRunning(f"the pool takes no work: it {'has stopped' if self._closed else 'is stopping'}")
+
+    def check_here(self) -> None:
+        """Raise WrongPlace if this is not called on the pool's loop, where nothing would ever wake the caller."""
+        check_on(self.loop)
 
     def _check_failed(self) -> None:
         if self.failure is not None:

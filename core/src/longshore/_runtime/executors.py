@@ -93,8 +93,9 @@ class Executors:
 
     async def stop(self, deadline: float) -> None:
         """Stop all side by side by `deadline` (monotonic seconds), and give up on those that take much longer."""
-        if self._starting:
-            await asyncio.wait(self._starting.values(), timeout=_START_S)  # half started is harder to stop than started
+        half = [starting for starting in self._starting.values() if not starting.done()]
+        if half:
+            await asyncio.wait(half, timeout=_START_S)  # half started is harder to stop than started
         for starting in self._starting.values():
             starting.cancel()
         stopping = {asyncio.ensure_future(executor.stop(deadline)): name for name, executor in self._up.items()}

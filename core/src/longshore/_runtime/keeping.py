@@ -46,6 +46,10 @@ class KeptTask(Handle[Any]):
             held_bytes += size_of(outcome.value) + size_of(outcome.error)
         self._store.ended(self.task_id, now, held_bytes)
 
+    def check_here(self) -> None:
+        """Raise WrongPlace where its end can't be waited for: on another loop than the pool's."""
+        self._driver.check_here()
+
     def record(self, worker_id: str | None) -> TaskRecord:
         """Return what is known of the task; `worker_id` runs it now."""
         spec, outcome, started_s = self.attempt.spec, self._outcome, self.started_s
