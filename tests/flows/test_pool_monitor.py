@@ -236,6 +236,47 @@ async def test_a_gpu_limit_holds_the_tasks_that_want_a_gpu() -> None:
     assert pool.summary.notes == ["gpu is unavailable: nothing measures it, so its limit did nothing"]
 
 
+@pytest.mark.throttling
+@pytest.mark.requirement("req:A16")
+async def test_gpu_memory_over_its_limit_holds_the_tasks_that_want_a_gpu() -> None:
+    """Whether they say how much of it they need or not; others run, and below the limit they start."""
+    probe = ScriptedProbe(
+        [reading(gpu__0=Usage(5.0, 100.0), gpu_memory__0=Usage(2000.0, 4000.0))], resources=["gpu"], period_s=0.005
+    )
+    monitor = ResourceMonitor(ResourceLimits(max_gpu_memory_mb=1000), 0.005, [probe])
+    pool = WorkerPool(resource_monitor=monitor, settings=Settings(probes=()))
+    async with asyncio.timeout(DEADLINE_S), pool:
+        held = [
+            await pool.options(resources=wanted).submit(abs, -1)
+            for wanted in (Resources(gpu=1), Resources(gpu_memory_mb=100))
+        ]
+        assert await (await pool.submit(abs, -2)) == 2
+        assert not any(handle.done for handle in held)
+        assert "gpu_memory 2e+03 MB is over the limit of 1000 MB" in pool.explain(held[0].task_id)
+        probe.then(reading(gpu__0=Usage(5.0, 100.0), gpu_memory__0=Usage(200.0, 4000.0)))
+        assert [await handle for handle in held] == [1, 1]
+
+
+@pytest.mark.throttling
+@pytest.mark.requirement("req:D08")
+async def test_over_a_limit_what_may_not_wait_is_refused() -> None:
+    """With `resource_timeout=0`, and nothing reserved, it is refused with the numbers; queued is what may wait."""
+    async with rigged() as rig:
+        await rig.reads(reading(memory=95.0))
+        await eventually(lambda: rig.pool.health() and rig.warnings, "the pool to know")
+        for resources in (None, Resources(disk_mbps=1)):
+            with pytest.raises(ResourceUnavailable, match="memory 95 % is over the limit of 75 %") as refused:
+                await rig.pool.submit_task("abs", -1, abs, resources=resources, resource_timeout=0)
+            facts = {name: refused.value.facts[name] for name in ("resource", "needed", "limit")}
+            assert facts == {"resource": "memory", "needed": pytest.approx(95.0), "limit": 75.0}
+        assert rig.pool.get_stats().submitted_tasks == 0
+        waits = asyncio.create_task(rig.pool.submit_task("abs", -1, abs, resource_timeout=DEADLINE_S))
+        queued = await rig.pool.submit_task("abs", -2, abs)
+        await rig.reads(reading(memory=10.0))
+        assert await rig.pool.get_task_result(queued) == 2
+        assert await rig.pool.get_task_result(await waits) == 1
+
+
 @pytest.mark.allocation
 @pytest.mark.requirement("req:D08")
 async def test_what_can_never_fit_is_refused_with_the_numbers() -> None:
@@ -266,74 +307,3 @@ async def test_what_does_not_fit_now_waits_for_what_is_given_back(gate: threadin
         gate.set()
         await asyncio.gather(first, *later)
         assert done == [0, 1, 2]
-
-
-class Theirs:
-    """A monitor that somebody else wrote: percent by resource, and a pair for an answer."""
-
-    def __init__(self, used: dict[str, float] | Exception, answer: object = (True, None)) -> None:
-        self.used = used
-        self.answer = answer
-        self.check_interval = 0.005
-        self.calls: list[str] = []
-
-    async def start(self) -> None:
-        self.calls.append("start")
-
-    async def stop(self) -> None:
-        self.calls.append("stop")
-
-    @property
-    def current_usage(self) -> dict[str, float]:
-        if isinstance(self.used, Exception):
-            raise self.used
-        return self.used
-
-    async def check_availability(self, required: dict[str, float]) -> object:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
-
-
-@pytest.mark.throttling
-async def test_a_monitor_that_somebody_else_wrote_is_asked() -> None:
-    """Its figures count against the limits, its own no holds everything, and it lives as long as the pool."""
-    theirs = Theirs({"memory": 90.0})
-    pool = WorkerPool(resource_monitor=theirs, settings=Settings(probes=()))
-    async with asyncio.timeout(DEADLINE_S), pool:
-        await eventually(lambda: pool.get_stats().resource_utilization, "an answer")
-        assert pool.get_stats().resource_utilization == {"memory": pytest.approx(90.0)}
-        handle = await pool.submit(abs, -1)
-        await eventually(lambda: pool.snapshot().throttled is not None, "the reason")
-        assert pool.snapshot().throttled == "memory 90 % is over the limit of 75 %: nothing new starts"
-        theirs.used, theirs.answer = {}, (False, "the licence server sleeps")
-        await eventually(lambda: "licence" in str(pool.snapshot().throttled), "its own reason")
-        theirs.answer = True
-        assert await handle == 1
-    assert theirs.calls == ["start", "stop"]
-
-
-@pytest.mark.requirement("req:F09")
-@pytest.mark.parametrize(
-    "theirs",
-    [Theirs(OSError("no figures")), Theirs({}, OSError("no answer")), Theirs({"memory": "much"})],  # type: ignore[dict-item]  # that it is wrong is the point
-)
-async def test_a_monitor_that_raises_changes_no_outcome(theirs: Theirs) -> None:
-    """What it raises is counted and noted in the summary; every task ends as it would have."""
-    pool = WorkerPool(resource_monitor=theirs, settings=Settings(probes=()))
-    async with asyncio.timeout(DEADLINE_S), pool:
-        outcomes = [outcome async for outcome in pool.outcomes(int, ["1", "no", "3"], ordered=True)]
-        await asyncio.to_thread(time.sleep, 0.02)
-    assert [outcome.ok for outcome in outcomes] == [True, False, True]
-    assert pool.summary is not None
-    assert pool.summary.state == "completed"
-    (note,) = pool.summary.notes
-    assert note.startswith("measuring the machine failed ")
-    assert ("no figures" in note) or ("no answer" in note) or ("much" in note)
-
-
-async def test_what_is_no_monitor_is_refused() -> None:
-    """An object that can be asked nothing is named when the pool starts, and nothing is left open."""
-    pool = WorkerPool(resource_monitor=object(), settings=Settings(probes=()))
-    with pytest.raises(TypeError, match="no resource monitor"):
-        await pool.start()

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from longshore._limits import ResourceLimits, ResourceType
 from longshore.records import Load, Usage
+from longshore.task import Resources
 
 GPU_MEMORY = "gpu_memory"
 KNOWN = (*map(str, ResourceType), GPU_MEMORY)
@@ -130,6 +131,20 @@ def required_share(
     if gpu_memory_mb is not None:
         share[GPU_MEMORY] = _bounded("gpu_memory_mb", gpu_memory_mb, _GPU_MEMORY_LEAST_MB, math.inf)
     return share
+
+
+def demands_of(resources: Resources) -> dict[str, float]:
+    """Return what a task reserves in the units of the limits; what is no resource of theirs is left out."""
+    host = HostSize.here()
+    demands = {
+        "cpu": resources.cpu / host.cores * 100.0,
+        "memory": resources.memory_mb / host.memory_mb * 100.0,
+        "gpu": resources.gpu * 100.0,
+        GPU_MEMORY: resources.gpu_memory_mb,
+        "disk_io": resources.disk_mbps,
+        "network_io": resources.network_mbps,
+    }
+    return {name: round(amount, 9) for name, amount in demands.items() if amount}
 
 
 def _bounded(name: str, value: float, least: float, most: float) -> float:

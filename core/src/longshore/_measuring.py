@@ -14,10 +14,12 @@ from typing import Any
 
 from longshore._engine.messages import Measured
 from longshore._limits import ResourceLimits
-from longshore._loads import HostSize
+from longshore._loads import HostSize, demands_of
 from longshore._runtime.driver import Driver
+from longshore._telling import in_threads
 from longshore.monitor import ResourceMonitor
 from longshore.records import Load, Reading, ReadRequest, TaskCounts, Usage
+from longshore.task import Resources
 
 _FIRST_S = 2.0  # what the first reading of a GPU may take, before tasks that want one are refused
 _ANSWER_S = 5.0  # what a coroutine of somebody else's monitor may take
@@ -35,7 +37,7 @@ class ForeignMonitor:
     def __init__(self, target: object) -> None:
         """Adapt `target`; TypeError if it has neither."""
         known = ("current_usage", "check_availability")
-        if not any(inspect.getattr_static(target, name, None) for name in known):
+        if not any(_has(target, name) for name in known):
             raise TypeError(f"{type(target).__name__} is no resource monitor: it has neither {' nor '.join(known)}")
         self._target = target
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -77,18 +79,44 @@ class ForeignMonitor:
             made = method()
             if inspect.isawaitable(made):
                 await asyncio.wait_for(made, _ANSWER_S)
-        except Exception as error:  # noqa: BLE001 - it is not ours, and never changes an outcome
-            self.errors += 1
-            self.last_error = f"{name}: {type(error).__name__}: {error}"
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise  # the caller's own
+            self._count(name, error)
         return True
+
+    def _count(self, name: str, error: BaseException) -> None:
+        self.errors += 1
+        self.last_error = f"{name}: {type(error).__name__}: {error}"
+
+    async def refusal(self, required: Mapping[str, float]) -> str | None:
+        """Ask its `check_availability` for a task's resources; return why they can't be had, None if they can.
+
+        What it raises, or takes too long over, is counted, and no refusal.
+        """
+        check = getattr(self._target, "check_availability", None)
+        if check is None:
+            return None
+        answers: list[Any] = []  # Any: whatever it gives
+        try:
+            async with asyncio.timeout(_ANSWER_S):
+                if inspect.iscoroutinefunction(check):
+                    answers.append(await check(required))
+                else:
+                    await in_threads([lambda: answers.append(check(required))])
+                if inspect.isawaitable(answers[0]) and not isinstance(answers[0], tuple):
+                    answers[0] = await answers[0]
+            return _reason(answers[0])
+        except Exception as error:  # noqa: BLE001 - it is not ours
+            self._count("check_availability", error)
+            return None
 
     def read(self, request: ReadRequest) -> Reading:
         """Ask it once."""
         used = self._ask("current_usage")
         check = getattr(self._target, "check_availability", None)
-        answer = self._answer(check({})) if check is not None else True
-        available, reason = answer[:2] if isinstance(answer, tuple) else (answer, None)
-        self.closed = None if available else str(reason or "the resource monitor says that nothing is available")
+        self.closed = _reason(self._answer(check({}))) if check is not None else None
         return Reading(datetime.now(UTC), _readings(used) if isinstance(used, Mapping) else {})
 
     def _ask(self, name: str) -> Any:  # Any: whatever it gives
@@ -141,6 +169,15 @@ class Measuring:
         if self._foreign is not None:
             await self._foreign.stop()
 
+    @property
+    def again_s(self) -> float:
+        """Seconds until a monitor that refused something is worth asking again."""
+        return self._foreign.period_s if self._foreign is not None else 1.0
+
+    async def refusal(self, resources: Resources) -> str | None:
+        """Return why somebody else's monitor says that these can't be had now; None if it does not, or is ours."""
+        return await self._foreign.refusal(demands_of(resources)) if self._foreign is not None else None
+
     def notes(self) -> list[str]:
         """Return a line for people on readings that failed, and on limits that nothing is measured for."""
         errors = self.monitor.errors + (self._foreign.errors if self._foreign is not None else 0)
@@ -176,10 +213,23 @@ class Measuring:
 
 def monitor_of(given: object, limits: ResourceLimits) -> tuple[ResourceMonitor, ForeignMonitor | None]:
     """Return a monitor of ours for what a pool was given; TypeError if that is none."""
-    if isinstance(given, ResourceMonitor):
+    if isinstance(given, ResourceMonitor) and issubclass(type(given), ResourceMonitor):  # a mock only says that it is
         return given, None
     foreign = ForeignMonitor(given)
     return ResourceMonitor(foreign.limits or limits, None, {type(given).__name__: foreign}), foreign
+
+
+def _reason(answer: Any) -> str | None:  # Any: whatever a monitor of somebody else's gives
+    """Return why nothing is available, None if it is: the answer is a flag, or a pair of it and the reason."""
+    available, reason = answer[:2] if isinstance(answer, tuple) else (answer, None)
+    return None if available else str(reason or "the resource monitor says that nothing is available")
+
+
+def _has(target: object, name: str) -> bool:
+    """Tell whether it has such an attribute, without calling what computes it where that can be helped."""
+    if inspect.getattr_static(target, name, None) is not None:
+        return True
+    return getattr(target, name, None) is not None  # such as what a mock makes when it is asked
 
 
 def _readings(used: Mapping[object, object]) -> dict[str, Usage]:

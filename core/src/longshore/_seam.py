@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any
 
 from longshore._calling import NamedCall, NamedCoroutine
+from longshore._engine.ledger import Shortage
 from longshore._health import look
 from longshore._intake import Intake
 from longshore._limits import ResourceType
@@ -77,7 +78,8 @@ class Seam:
         `resources` are Resources, or the specification's mapping in units of the limits: percent of the machine for
         cpu, memory and gpu, MB/s for disk_io and network_io. What does not fit now waits in the queue. With
         `resource_timeout` it waits outside of it, in order, for so many seconds at most (0: not at all), and is then
-        refused with ResourceUnavailable; nothing is queued or reserved by that.
+        refused with ResourceUnavailable, also if it reserves nothing and the machine is over a limit; nothing is queued
+        or reserved by that. A monitor that somebody else wrote is then asked for these resources, too.
 
         Waits `submit_timeout` seconds at most for room in the queue, then raises QueueFull. Raises as `submit` does:
         PoolNotRunning, WrongPlace, ValueError, PayloadError, PluginError, ResourceUnavailable for what can never fit.
@@ -198,8 +200,11 @@ class Seam:
         """Submit one task, as soon as there is room and, if that is asked for, what it reserves."""
         driver = self._intake().driver
         await self._wait_for_room(driver, spec)
-        if resource_timeout is not None and spec.resources is not None:
-            await self._wait_for_resources(driver, spec, spec.resources, resource_timeout)
+        if resource_timeout is not None:
+            resources, give_up = spec.resources or Resources(), time.monotonic() + resource_timeout
+            await self._wait_for_consent(spec, resources, resource_timeout)
+            left_s = max(0.0, give_up - time.monotonic()) if resource_timeout > 0 else resource_timeout
+            await self._wait_for_resources(driver, spec, resources, left_s, resource_timeout)
         intake = self._intake()
         attempt = Attempt(self._kept.issue(intake.token), spec, args, None, 0, key, 1, time.monotonic())
         kept = KeptTask(attempt, driver, self._kept)
@@ -223,9 +228,20 @@ class Seam:
                 name=spec.name,
             ) from None
 
-    async def _wait_for_resources(self, driver: Driver, spec: TaskSpec, resources: Resources, timeout_s: float) -> None:
+    async def _wait_for_consent(self, spec: TaskSpec, resources: Resources, timeout_s: float) -> None:
+        """Wait until a monitor that somebody else wrote has nothing against a task; ResourceUnavailable if it has."""
+        give_up = time.monotonic() + timeout_s
+        while (reason := await self._measuring.refusal(resources)) is not None:
+            left_s = give_up - time.monotonic()
+            if left_s <= 0:
+                raise _unavailable(spec, timeout_s, reason, None)
+            await asyncio.sleep(min(left_s, self._measuring.again_s))
+
+    async def _wait_for_resources(
+        self, driver: Driver, spec: TaskSpec, resources: Resources, left_s: float, timeout_s: float
+    ) -> None:
         """Wait until resources are free and there is room; ResourceUnavailable when that takes too long."""
-        give_up, let_in = time.monotonic() + timeout_s, False
+        give_up, let_in = time.monotonic() + left_s, False
         while True:
             driver.check()
             if driver.unseen and not let_in:
@@ -237,13 +253,10 @@ class Seam:
             let_in = False
             if lacks is None:
                 await self._wait_for_room(driver, spec)
-            elif timeout_s > 0 and await driver.line.wait(resources, give_up - time.monotonic()):
+            elif left_s > 0 and await driver.line.wait(resources, give_up - time.monotonic()):
                 let_in = True
             else:
-                waited = f"for {timeout_s:g} s" if timeout_s > 0 else "now"
-                raise ResourceUnavailable(
-                    f"{spec.name} can't have its resources {waited}: {lacks}", name=spec.name, reason=lacks
-                )
+                raise _unavailable(spec, timeout_s, lacks, driver.engine.short_now(resources))
 
     def _note_started(self, attempts: Sequence[Attempt]) -> None:
         """Take down when tasks that are kept began."""
@@ -259,6 +272,14 @@ class Seam:
         """Return which worker runs which task now."""
         workers = self._roster.workers() if self._started else []
         return {worker.current_task: worker.worker_id for worker in workers if worker.current_task is not None}
+
+
+def _unavailable(spec: TaskSpec, timeout_s: float, reason: str, short: Shortage | None) -> ResourceUnavailable:
+    waited = f"for {timeout_s:g} s" if timeout_s > 0 else "now"
+    facts = short._asdict() if short is not None else {}
+    return ResourceUnavailable(
+        f"{spec.name} can't have its resources {waited}: {reason}", name=spec.name, reason=reason, **facts
+    )
 
 
 def named_call(name: str, processor: Any) -> NamedCall:  # Any: what users have is checked here

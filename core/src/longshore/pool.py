@@ -19,8 +19,9 @@ from longshore._intake import Intake
 from longshore._parts import Parts
 from longshore._pipelines import Pipelines
 from longshore._runtime.commit import Committer
-from longshore._runtime.driver import Driver, check_on
+from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
+from longshore._runtime.loops import check_on
 from longshore._runtime.roster import Roster
 from longshore._seam import Seam
 from longshore._submit import Submitter
@@ -83,10 +84,11 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self.settings = settings if settings is not None else load_settings().settings
         Seam.__init__(self, self.settings.results)
         self.config = config or self.settings.workers
-        self.events = event_bus if isinstance(event_bus, EventBus) else EventBus()
+        ours = issubclass(type(event_bus), EventBus)  # a mock of one only says that it is
+        self.events = event_bus if ours and isinstance(event_bus, EventBus) else EventBus()
         """The bus to subscribe to; subscriptions outlive `stop`, and hear the next run as well."""
         self._monitor_given = resource_monitor
-        self._foreign = None if isinstance(event_bus, EventBus) else event_bus
+        self._foreign = None if ours else event_bus
         self.progress_tracker = progress_tracker
         self._journal_wanted = self.settings.journal if journal is None else journal
         self._sinks_wanted: tuple[str | Sink, ...] = (*self.settings.sinks, *sinks)

@@ -10,7 +10,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 
 from longshore._engine.lanes import AGING_S, Gate, GateKey, Group, Lane, LaneKey, lane_key, standing
-from longshore._engine.ledger import Ledger
+from longshore._engine.ledger import Ledger, Shortage
 from longshore._engine.messages import Measured
 from longshore._engine.place import Place
 from longshore._engine.pressure import Pressure
@@ -101,6 +101,16 @@ class Dispatch:
         self._scarce = self._workers() > self.cap
         self.ledger.measure(loads)
         self.ledger.closed = self._pressure.closed()
+
+    @property
+    def stopped_by(self) -> str | None:
+        """Why nothing starts at all: something is over its limit, and as much runs as is borne; None if it is not."""
+        return self._pressure.says if self._pressure.hard and self._busy() >= self.cap else None
+
+    @property
+    def short(self) -> Shortage | None:
+        """What is over its limit, in the units of the limits; None where nothing is, or nobody can say."""
+        return self._pressure.shortage()
 
     def held_because(self) -> str | None:
         """Return why something that waits is not started, though a worker is free or would be; from any thread."""

@@ -97,6 +97,14 @@ class Engine:
         """Return why these resources can't be lent now, None when they can; what is measured counts, and once."""
         return self._dispatch.ledger.lacks(resources.amounts()) if resources is not None else None
 
+    def refuses(self, resources: Resources) -> str | None:
+        """Return why a task that reserves these can't start now: too little is left, or nothing starts at all."""
+        return self.lacks(resources) or self._dispatch.stopped_by
+
+    def short_now(self, resources: Resources) -> Shortage | None:
+        """Return the same in numbers; None where there are none."""
+        return self._dispatch.ledger.short_now(resources.amounts()) or self._dispatch.short
+
     @property
     def concurrency(self) -> int:
         """How many tasks may run at once just now, with the machine as it was measured."""

@@ -75,7 +75,7 @@ class Ledger:
             if name in self.closed:
                 return self.closed[name]
             taken = self.taken(name)
-            if name in self.capacity and taken + amount > self.capacity[name] + 1e-9:
+            if self._over(name, taken + amount):
                 how = "in use or lent" if name in self._used else "lent"
                 return f"insufficient {name}: {taken:g} {how} + {amount:g} > {self.capacity[name]:g}"
         return None
@@ -92,6 +92,17 @@ class Ledger:
             if name in self.capacity and amount > self.capacity[name]:
                 return Shortage(name, amount, self.capacity[name])
         return None
+
+    def short_now(self, amounts: Mapping[str, float]) -> Shortage | None:
+        """Return what there is too little of now, with what would be taken in all; None when `amounts` can be lent."""
+        for name, amount in amounts.items():
+            needed = self.taken(name) + amount
+            if self._over(name, needed):
+                return Shortage(name, needed, self.capacity[name])
+        return None
+
+    def _over(self, name: str, needed: float) -> bool:
+        return name in self.capacity and needed > self.capacity[name] + 1e-9
 
     def never(self, amounts: Mapping[str, float]) -> str | None:
         """Return why `amounts` can never be lent, None when they can."""

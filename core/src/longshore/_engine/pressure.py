@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf
 
+from longshore._engine.ledger import Shortage
 from longshore._engine.messages import Measured
 from longshore.events import Happened
 from longshore.records import Load
@@ -143,6 +144,17 @@ class Pressure:
         """Whether something is short, so that what is least urgent is parked."""
         return self._closed is not None or any(watch.soft.on or watch.hard.on for watch in self._all())
 
+    @property
+    def hard(self) -> bool:
+        """Whether something is over its limit, which holds everything."""
+        return self._closed is not None or any(watch.hard.on for watch in self._all())
+
+    def shortage(self) -> Shortage | None:
+        """Return what is over its limit, in numbers."""
+        for watch in self._hard():
+            return Shortage(watch.name, watch.value, watch.load.limit)
+        return None
+
     def take(self, measured: Measured, now: float, *, busy: int, workers: int, ended: int) -> list[Happened]:
         """Take what was measured; return the warnings that follow. `busy` workers of `workers` run something."""
         self._closed, self.until = measured.closed, now + measured.valid_s
@@ -163,23 +175,30 @@ class Pressure:
         return [event for watch in self._watches.values() for event in watch.release()]
 
     def closed(self) -> dict[str, str]:
-        """Return the resources over their limit that hold only the tasks that ask for them."""
-        return {
+        """Return the resources over their limit that hold only the tasks that ask for them.
+
+        A GPU whose memory is used up is none to be had, whatever of its memory a task asks for.
+        """
+        over = {
             watch.name: watch.over(watch.load.limit, "limit")
             for watch in self._watches.values()
             if watch.hard.on and _is_own_matter(watch.name)
         }
+        return {"gpu": over["gpu_memory"], **over} if "gpu_memory" in over else over
 
     def _short(self) -> str:
         if self._closed is not None:
             return self._closed
-        hard = sorted((watch for watch in self._all() if watch.hard.on), key=lambda watch: watch.cpu)
-        for watch in hard:
+        for watch in self._hard():
             return watch.over(watch.load.limit, "limit")
         for watch in self._all():
             if watch.soft.on:
                 return watch.over(watch.load.warning, "warning level")
         return "the machine was short of something just now"
+
+    def _hard(self) -> list[_Watch]:
+        """Return what is over its limit, what is worst to lack first."""
+        return sorted((watch for watch in self._all() if watch.hard.on), key=lambda watch: watch.cpu)
 
     def _follows(self) -> str:
         if self.cap == 0 or not self._bears_work:

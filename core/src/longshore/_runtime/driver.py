@@ -34,30 +34,15 @@ from longshore._engine.messages import (
 )
 from longshore._runtime.commit import Committer
 from longshore._runtime.line import Line
+from longshore._runtime.loops import check_on
 from longshore._runtime.owners import Feeder, Owner
 from longshore._runtime.turnstile import Turnstile
-from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable, WrongPlace
+from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable
 from longshore.events import EventBatch, ProgressUpdate, TasksProgressed, TasksSettled
 from longshore.hookspecs import CancelRequest, Executor, WorkerNotice
 from longshore.task import Attempt, Outcome, Priority, TaskSpec
 
 _log = logging.getLogger("longshore.pool")
-
-
-def check_on(loop: asyncio.AbstractEventLoop) -> None:
-    """Raise WrongPlace unless this is called on `loop`."""
-    try:
-        here = asyncio.get_running_loop()
-    except RuntimeError:  # a thread without one
-        here = None
-    if here is loop:
-        return
-    if loop.is_closed():
-        raise WrongPlace("the loop that the pool ran on is closed: start the pool anew on the loop that is to use it")
-    raise WrongPlace(
-        "this was called outside of the loop that the pool runs on; from another thread or loop use "
-        "`pool.submit_threadsafe(...)`, or `asyncio.run_coroutine_threadsafe(..., pool.loop)` for a coroutine"
-    )
 
 
 class Driver:
@@ -95,7 +80,7 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = float("inf")
         self._turnstiles = (Turnstile(self.wake), Turnstile(self.wake))  # ordinary, urgent
-        self.line = Line(engine.lacks, self.wake)
+        self.line = Line(engine.refuses, self.wake)
         """Who waits for resources outside of the queue."""
         self._waiting_for_idle: list[asyncio.Future[None]] = []
         self._draining = self._aborting = self._closed = False
