@@ -85,6 +85,18 @@ async def test_measuring_goes_on_after_a_reading_that_failed(until: Any, reading
     assert (monitor.errors, monitor.last_error) == (2, "ZeroDivisionError: ")
 
 
+@pytest.mark.requirement("req:G20")
+async def test_a_reading_of_nan_counts_as_failed(until: Any, reading: Any) -> None:
+    """NaN compares with no limit: it is counted as an error, and the reading before it stays."""
+    probe = ScriptedProbe([reading(cpu=30.0), reading(cpu=float("nan"))])
+    monitor = ResourceMonitor(check_interval=0.002, probes=[probe])
+    await monitor.start()
+    await until(lambda: monitor.errors, "an error")
+    assert monitor.current_usage["cpu"] == pytest.approx(30.0)
+    await monitor.stop()
+    assert monitor.last_error == "ValueError: read() gave NaN for cpu"
+
+
 @pytest.mark.utilisation
 @pytest.mark.requirement("req:G21")
 async def test_an_interval_of_10_ms_gives_50_to_200_samples_a_second(until: Any, reading: Any) -> None:

@@ -27,6 +27,7 @@ def _no_flag(value: object) -> object:
 
 Whole = Annotated[int, BeforeValidator(_no_flag)]
 Number = Annotated[float, BeforeValidator(_no_flag)]
+Finite = Annotated[float, BeforeValidator(_no_flag), Field(allow_inf_nan=False)]
 
 _WARN_AT = 0.8
 """Where nothing is said, a warning comes at this part of the limit."""
@@ -65,8 +66,12 @@ class WorkerConfig(BaseModel):
     process_workers: Whole = Field(default=0, ge=0, description="Worker processes; 0 starts them on demand")
     max_queue_size: Whole = Field(default=1000, ge=10, description="Tasks that may wait")
     priority_queue_size: Whole = Field(default=100, ge=10, description="Critical tasks that may wait")
-    default_timeout: Number = Field(default=300.0, gt=0, description="Seconds a task may run that says nothing else")
-    worker_heartbeat_interval: Number = Field(default=10.0, gt=0, description="Seconds between two heartbeats")
+    default_timeout: Finite = Field(
+        default=300.0, gt=0, allow_inf_nan=False, description="Seconds a task may run that says nothing else"
+    )
+    worker_heartbeat_interval: Finite = Field(
+        default=10.0, gt=0, allow_inf_nan=False, description="Seconds between two heartbeats"
+    )
     max_concurrent_tasks: Whole = Field(default=50, ge=1, description="Tasks that run at once, over all executors")
     task_memory_limit_mb: Whole = Field(default=1024, ge=64, description="MB a task may let its worker process grow by")
 

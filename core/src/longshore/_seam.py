@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
@@ -78,12 +79,13 @@ class Seam:
         `resources` are Resources, or the specification's mapping in units of the limits: percent of the machine for
         cpu, memory and gpu, MB/s for disk_io and network_io. What does not fit now waits in the queue. With
         `resource_timeout` it waits outside of it, in order, for so many seconds at most (0: not at all), and is then
-        refused with ResourceUnavailable, also if it reserves nothing and the machine is over a limit; nothing is queued
-        or reserved by that. A monitor that somebody else wrote is then asked for these resources, too.
+        refused with ResourceUnavailable, also if it reserves nothing and the machine is over a limit, or if a monitor
+        that somebody else wrote says no; nothing is queued or reserved by that.
 
         Waits `submit_timeout` seconds at most for room in the queue, then raises QueueFull. Raises as `submit` does:
         PoolNotRunning, WrongPlace, ValueError, PayloadError, PluginError, ResourceUnavailable for what can never fit.
         """
+        _check(processor_name, key, resource_timeout)
         said = {"timeout": timeout, "resources": _resources(resources), "retry": retry, "executor": executor}
         changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}  # Any: options
         if priority != Priority.NORMAL:
@@ -91,8 +93,7 @@ class Seam:
         function, options = self._called(processor_name, processor_func, changes)
         own = merged(from_here(self._shared), {**options, "name": processor_name})
         spec = self._intake().shared_spec(function, own)
-        if key is None and isinstance(context, ProcessorContext):
-            key = context.document_id
+        key = context.document_id if key is None and isinstance(context, ProcessorContext) else key
         return await self._enter(spec, (context,), key, resource_timeout)
 
     async def get_task_result(self, task_id: str, timeout: float | None = None) -> Any:  # Any: the user's result
@@ -103,6 +104,8 @@ class Seam:
         that submit_task did not give, and for a result that has expired, which the message says; WrongPlace on another
         loop than the pool's while the task goes on.
         """
+        if timeout is not None and math.isnan(timeout):
+            raise ValueError("timeout is a number of seconds, or None to wait without bound, not nan")
         kept = self._kept.get(task_id, time.monotonic())
         if not kept.done:
             kept.check_here()
@@ -132,6 +135,8 @@ class Seam:
 
         The newest come first in each part.
         """
+        if limit < 0:
+            raise ValueError(f"limit is a number of tasks of at least 0, not {limit!r}")
         workers = self._workers()
         return [kept.record(workers.get(kept.task_id)) for kept in islice(self._kept, limit)]
 
@@ -222,9 +227,10 @@ class Seam:
             async with asyncio.timeout(limit_s):
                 await driver.wait_for_room(spec.priority)
         except TimeoutError:
+            bound = "priority_queue_size" if spec.priority is Priority.CRITICAL else "max_queue_size"
             raise QueueFull(
                 f"no room for {spec.name}: the queue was full for {limit_s:g} s (submit_timeout); submit more slowly, "
-                "or raise workers.max_queue_size",
+                f"or raise workers.{bound}",
                 name=spec.name,
             ) from None
 
@@ -295,11 +301,25 @@ def named_call(name: str, processor: Any) -> NamedCall:  # Any: what users have 
     return NamedCoroutine(name, function) if is_coroutine_function(function) else NamedCall(name, function)
 
 
+def _check(processor_name: object, key: object, resource_timeout: float | None) -> None:
+    """Raise TypeError or ValueError for what can't be meant."""
+    if not isinstance(processor_name, str):
+        raise TypeError(f"processor_name is a str, not {processor_name!r}")
+    if key is not None and not isinstance(key, str):
+        raise ValueError(f"key must be of the type str, not {key!r}")
+    if resource_timeout is not None and not resource_timeout >= 0:
+        raise ValueError(f"resource_timeout is a number of seconds of at least 0, not {resource_timeout!r}")
+
+
 def _resources(given: Demands | None) -> Resources | None:
     """Return resources in our units; ValueError names what is no resource of the specification's."""
     if given is None or isinstance(given, Resources):
         return given
-    for name in given:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"resources are Resources, or a mapping of names to amounts, not {given!r}")
+    for name, amount in given.items():
+        if isinstance(amount, bool) or not isinstance(amount, int | float):
+            raise ValueError(f"resources: {name} is a number, not {amount!r}")
         if name not in list(ResourceType):
             raise ValueError(f"resources: there is no {name!r} but {', '.join(ResourceType)}; others as Resources(…)")
     amounts = {str(name): amount for name, amount in given.items()}

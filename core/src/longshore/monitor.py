@@ -7,7 +7,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from longshore._engine.ledger import Ledger
 from longshore._limits import ResourceLimits, ResourceType
@@ -68,14 +68,14 @@ class ResourceMonitor:
 
     def __init__(
         self,
-        limits: ResourceLimits | None = None,
+        limits: ResourceLimits | Mapping[str, Any] | None = None,  # Any: checked here
         check_interval: float | None = 1.0,
         probes: Mapping[str, Probe] | Sequence[Probe] | None = None,
     ) -> None:
         """Take the limits, seconds between two readings (None: as each probe says), and probes (None: `psutil`)."""
         if check_interval is not None and not 0 < check_interval < math.inf:
             raise ValueError(f"check_interval is a number of seconds above 0, not {check_interval!r}")
-        self.limits = limits or ResourceLimits()
+        self.limits = ResourceLimits() if limits is None else ResourceLimits.model_validate(limits)
         self.check_interval = check_interval
         self._probes = None if probes is None else _named(probes)
         self._probing: Probing | None = None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from types import TracebackType
@@ -60,7 +60,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
 
     def __init__(
         self,
-        config: WorkerConfig | None = None,
+        config: WorkerConfig | Mapping[str, Any] | None = None,  # Any: checked here
         event_bus: object | None = None,
         resource_monitor: object | None = None,
         progress_tracker: object | None = None,
@@ -74,16 +74,16 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
     ) -> None:
         """Take settings (None: read from their sources, as `longshore.load_settings` does) and what differs from them.
 
-        `config` replaces the table `workers`; `sinks` come beside those that settings enable, by name or as objects
-        that keep the contract; `journal` likewise, False for none. `event_bus` is an EventBus, or anything with `emit`
-        or `publish`; `resource_monitor` a ResourceMonitor, or anything with `current_usage` or `check_availability`
-        (None: one of the settings' limits and probes; one that does not run is started and stopped with the pool);
-        `progress_tracker` a ProgressTracker, or anything with its methods. The others are passed on to sinks.
+        `config` replaces the table `workers` (ValueError if it can't); `sinks` come beside those that settings enable,
+        by name or as objects that keep the contract; `journal` likewise, False for none. `event_bus` is an EventBus, or
+        anything with `emit` or `publish`; `resource_monitor` a ResourceMonitor, or anything with `current_usage` or
+        `check_availability` (None: one of the settings' limits and probes; one that does not run is started and stopped
+        with the pool); `progress_tracker` a ProgressTracker, or anything like it. The others are passed on to sinks.
         """
         Submitter.__init__(self, TaskOptions(), self._taking, self.expect)
         self.settings = settings if settings is not None else load_settings().settings
         Seam.__init__(self, self.settings.results)
-        self.config = config or self.settings.workers
+        self.config = self.settings.workers if config is None else WorkerConfig.model_validate(config)
         ours = issubclass(type(event_bus), EventBus)  # a mock of one only says that it is
         self.events = event_bus if ours and isinstance(event_bus, EventBus) else EventBus()
         """The bus to subscribe to; subscriptions outlive `stop`, and hear the next run as well."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from longshore.task import Priority
 
@@ -18,6 +19,11 @@ class ProcessorContext(Struct, frozen=True, kw_only=True):
     mime_type: str | None = None
     metadata: Mapping[str, Any] = {}  # Any: JSON-safe values
     previous_results: Mapping[str, Any] = {}  # Any: `data` of the stages this one comes after, by stage name
+
+    def __post_init__(self) -> None:
+        """Have a str for an id, also where a Path was given: events carry it."""
+        if type(self.document_id) is not str:
+            force_setattr(self, "document_id", str(self.document_id))
 
 
 class ProcessorResult(Struct, frozen=True, kw_only=True):

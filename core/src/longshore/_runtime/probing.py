@@ -93,6 +93,9 @@ class Probing:
                 reading = probe.read(ReadRequest(self._pids()))
                 if not isinstance(reading, Reading):
                     raise TypeError(f"read() gave {type(reading).__name__} where a Reading was due")
+                nans = [key for key, one in reading.usage.items() if one.used != one.used]  # only NaN is not itself
+                if nans:
+                    raise ValueError(f"read() gave NaN for {', '.join(nans)}")
                 self._readings[name] = reading
                 self._heard_s[name] = time.monotonic()
                 self._told(name)

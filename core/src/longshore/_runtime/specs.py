@@ -39,7 +39,8 @@ def check_options(options: TaskOptions) -> None:
     """Raise ValueError for values that can't be meant."""
     for field in ("timeout", "deadline", "max_per_second"):
         value = getattr(options, field)
-        if value is not None and not (isinstance(value, int | float) and value > 0):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value is not None and not (number and value > 0):
             raise ValueError(f"{field} must be a number greater than 0, not {value!r}; leave it out for the default")
     for field, kind in _KINDS.items():
         value = getattr(options, field)
