@@ -211,7 +211,9 @@ class Traffic:
         try:
             if step.condition is None or step.condition(context):
                 return True
-        except Exception as error:  # noqa: BLE001 - the user's function may raise anything, and it is this stage's failure
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - the user's function may raise anything: it is this stage's end
             self._refuse(document, step, error)
             return False
         self._end(document, step, document.unrun(step, TaskState.SKIPPED))
@@ -244,7 +246,7 @@ class Traffic:
 
     # ---- stages and documents end
 
-    def _refuse(self, document: Document, step: Step, error: Exception) -> None:
+    def _refuse(self, document: Document, step: Step, error: BaseException) -> None:
         self._end(document, step, document.unrun(step, TaskState.FAILED, pack_error(error, 1, None), error))
 
     def _end(self, document: Document, step: Step, outcome: Outcome) -> None:

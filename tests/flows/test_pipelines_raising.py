@@ -1,0 +1,79 @@
+"""What the user's own code raises on the pool's loop: it costs one document, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from longshore import Pipeline, ProcessorContext, Settings, Stage, TaskState, WorkerPool
+from longshore.testing import RecordingSink
+
+DEADLINE_S = 8.0
+RAISED = [asyncio.CancelledError("mine"), SystemExit(3), GeneratorExit(), BaseException("odd"), StopIteration()]
+raised = pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+
+
+@asynccontextmanager
+async def open_pool(*sinks: RecordingSink) -> AsyncIterator[WorkerPool]:
+    """A pool that nothing of the user's settings plays into, with a deadline over all that happens, its stop too."""
+    async with asyncio.timeout(DEADLINE_S), WorkerPool(settings=Settings(probes=()), sinks=sinks) as pool:
+        yield pool
+
+
+async def echo(context: ProcessorContext) -> str:
+    return context.document_id
+
+
+def raising(error: BaseException, *, only: str = "bad", critical: bool = True) -> Pipeline:
+    """Return a pipeline whose first stage's condition raises for one document."""
+
+    def condition(context: ProcessorContext) -> bool:
+        if context.document_id == only:
+            raise error
+        return True
+
+    return Pipeline("p", [Stage("a", echo, condition=condition, critical=critical), Stage("b", echo, after=["a"])])
+
+
+@pytest.mark.anyio
+@raised
+@pytest.mark.parametrize("critical", [True, False])
+async def test_whatever_a_condition_raises_is_its_stages_failure(error: BaseException, critical: bool) -> None:
+    """Also what is no Exception fails the stage; awaiting the run never raises, and its progress comes to an end."""
+    sink = RecordingSink()
+    async with open_pool(sink) as pool:
+        run = pool.start_pipeline(raising(error, critical=critical), "bad")
+        result = await run
+    end = TaskState.FAILED if critical else TaskState.COMPLETED
+    assert (result.state, run.state, run.done) == (end, end, True)
+    assert result.stages["a"].state is TaskState.FAILED
+    assert result.stages["a"].exception is error
+    assert result.stages["b"].state is (TaskState.SKIPPED if critical else TaskState.COMPLETED)
+    told = [event.data["state"] for event in sink.events if event.type == "pipeline_progress"]
+    assert told[-1] == end.value
+
+
+@pytest.mark.anyio
+@raised
+async def test_whatever_a_condition_raises_costs_a_stream_one_document(error: BaseException) -> None:
+    """The other documents of the stream go on to their end."""
+    async with open_pool() as pool:
+        results = [result async for result in pool.run_pipeline(raising(error), ["x", "bad", "y"])]
+    assert {result.document_id: result.state.value for result in results} == {
+        "x": "completed",
+        "bad": "failed",
+        "y": "completed",
+    }
+
+
+def test_an_interrupt_in_a_condition_passes_on() -> None:
+    """Ctrl-C that arrives while a condition is called is the user's, not the document's."""
+
+    async def run() -> None:
+        async with open_pool() as pool:
+            await pool.start_pipeline(raising(KeyboardInterrupt()), "bad")
+
+    with pytest.raises(KeyboardInterrupt):
+        asyncio.run(run())
