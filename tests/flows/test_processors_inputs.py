@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from longshore import ProcessorContext, Settings, TaskState, WorkerPool
+from longshore import Pipeline, ProcessorContext, Settings, Stage, TaskState, WorkerPool
 from longshore.hookspecs import hookimpl
 from longshore.testing import MemoryJournal, RecordingSink
 
@@ -126,6 +127,44 @@ async def test_a_validate_input_that_answers_oddly_is_a_failure(processing: Any)
         outcome = await processing.end_of(pool)
     assert outcome.error is not None
     assert "returned True, not a reason or None" in outcome.error.message
+
+
+@pytest.mark.parametrize("error", [SystemExit(2), asyncio.CancelledError(), GeneratorExit()], ids=repr)
+@pytest.mark.requirement("req:K08")
+async def test_whatever_validate_input_raises_fails_its_document(processing: Any, error: BaseException) -> None:
+    """Also what is no Exception: the document has failed, alone and in a stream, and the pool goes on."""
+
+    class Abrupt(processing.Base):
+        @hookimpl
+        def validate_input(self, context: ProcessorContext) -> str | None:
+            if context.document_id == "bad":
+                raise error
+            return None
+
+    contexts = [ProcessorContext(document_id=name) for name in ("x", "bad", "y")]
+    async with processing.pool_of(p=Abrupt) as pool:
+        outcome = await processing.end_of(pool, document_id="bad")
+        assert (outcome.state, outcome.attempts, outcome.exception) == (TaskState.FAILED, 0, error)
+        call = pool._processors.entry("p").call
+        states = [outcome.state.value async for outcome in pool.outcomes(call, contexts, ordered=True)]
+        run = await pool.start_pipeline(Pipeline("one", [Stage("a", "p")]), contexts[1])
+    assert states == ["completed", "failed", "completed"]
+    assert (run.state, run.ended_by) == (TaskState.FAILED, "a")
+
+
+@pytest.mark.requirement("req:K08")
+async def test_a_reason_of_no_words_refuses_too(processing: Any) -> None:
+    """An empty reason lets nothing through, and is told as one that was not given."""
+
+    class Terse(processing.Base):
+        @hookimpl
+        def validate_input(self, context: ProcessorContext) -> str | None:
+            return ""
+
+    async with processing.pool_of(p=Terse) as pool:
+        outcome = await processing.end_of(pool)
+    assert outcome.error is not None
+    assert (outcome.error.reason, outcome.error.message) == ("refused", "d: processor p refused it, and gave no reason")
 
 
 # ---- health

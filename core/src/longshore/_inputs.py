@@ -31,19 +31,22 @@ class InputCheck:
         self._max_mb = metadata.max_file_size_mb
         self._own = own
 
-    def __call__(self, context: ProcessorContext) -> Exception | None:
-        """Return what is wrong with the document, None where nothing is."""
+    def __call__(self, context: ProcessorContext) -> BaseException | None:
+        """Return what is wrong with the document, None where nothing is; a reason of no words is told as such."""
         try:
             self._look_at_format(context)
             self._look_at_size(context)
             reason = self._own(context) if self._own is not None else None
-        except Exception as error:  # noqa: BLE001 - `validate_input` is the plugin's, and may raise anything
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - `validate_input` is the plugin's, and may raise anything
             return error
         if reason is None:
             return None
         if not isinstance(reason, str):
             return TypeError(f"validate_input of processor {self._name} returned {reason!r}, not a reason or None")
-        return DocumentError(f"{context.document_id}: {reason}", reason="refused")
+        said = reason or f"processor {self._name} refused it, and gave no reason"
+        return DocumentError(f"{context.document_id}: {said}", reason="refused")
 
     def _look_at_format(self, context: ProcessorContext) -> None:
         """Refuse a document whose suffix and MIME type are both none of the formats."""

@@ -33,7 +33,7 @@ class ProcessorCall:
         version: int = 1,
         *,
         executor: str | None = None,
-        check: Callable[[ProcessorContext], Exception | None] | None = None,
+        check: Callable[[ProcessorContext], BaseException | None] | None = None,
     ) -> None:
         """Call `factory()` for the instance; it must be picklable for executors that leave the process.
 

@@ -244,7 +244,8 @@ class InputValidator(Protocol):
     def validate_input(self, context: ProcessorContext) -> str | None:
         """Return why this document can never be processed, None when it may be tried; may raise instead.
 
-        Called on the pool's own thread before a worker is taken, of an instance that is not initialised: be quick.
+        Any text refuses it, an empty one too. Called on the pool's own thread before a worker is taken, of an instance
+        that is not initialised: be quick.
         """
 
 
