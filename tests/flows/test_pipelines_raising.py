@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from longshore import Pipeline, ProcessorContext, Settings, Stage, TaskState, WorkerPool
+from longshore import Pipeline, PipelineStream, PoolNotRunning, ProcessorContext, Settings, Stage, TaskState, WorkerPool
 from longshore.testing import RecordingSink
 
 DEADLINE_S = 8.0
@@ -77,3 +77,54 @@ def test_an_interrupt_in_a_condition_passes_on() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         asyncio.run(run())
+
+
+# ---- the pool ends while documents are awaited
+
+
+async def trickle(go_on: asyncio.Event) -> AsyncIterator[str]:
+    yield "a"
+    await go_on.wait()
+
+
+async def read_into(given: list[str], stream: PipelineStream) -> None:
+    """Append the documents a stream gives; it must end with the pool's end."""
+    with pytest.raises(PoolNotRunning):
+        async for result in stream:
+            given.append(result.document_id)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("how", ["stop", "fail", "paused"])
+async def test_a_stream_whose_documents_are_awaited_is_told_of_the_pools_end(how: str) -> None:
+    """A reader waits no longer than its pool lives: it gets what had ended, and then PoolNotRunning."""
+    async with open_pool() as pool:
+        stream = pool.run_pipeline(Pipeline("p", [Stage("a", echo)]), trickle(asyncio.Event()))
+        if how == "paused":
+            stream.pause()
+        given: list[str] = []
+        reading = asyncio.ensure_future(read_into(given, stream))
+        while how != "paused" and not given:
+            await asyncio.sleep(0)
+        if how == "fail":
+            pool._driver.fail(PoolNotRunning("the test said so"))
+        await pool.stop()
+        await reading
+    assert given == ([] if how == "paused" else ["a"])
+    assert not pool._driver.cuts
+
+
+@pytest.mark.anyio
+async def test_a_stream_that_is_first_read_after_the_stop_tells_so() -> None:
+    """It takes no document, and raises PoolNotRunning at once."""
+    taken: list[str] = []
+
+    def documents() -> Iterator[str]:
+        taken.append("a")
+        yield "a"
+
+    async with open_pool() as pool:
+        stream = pool.run_pipeline(Pipeline("p", [Stage("a", echo)]), documents())
+        await pool.stop()
+        await read_into([], stream)
+    assert taken == []

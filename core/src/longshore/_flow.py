@@ -105,6 +105,7 @@ class Traffic:
 
     def open(self) -> None:
         """Begin."""
+        self._ways.intake.driver.cuts.add(self._cut_off)
         if not self._stopping:
             self._source.open()
         self._pumping = self._spawn(self._pump())
@@ -152,6 +153,16 @@ class Traffic:
         self._cut()
         for document in list(self.documents.values()):
             self._close(document, TaskState.CANCELLED, message)
+
+    def _cut_off(self, error: LongshoreError) -> None:
+        """Take no more documents, as the pool takes no more work; what was begun goes on to its end, if it still can."""
+        self.unpause()  # what waits cannot begin: it is to find out
+        if self._ways.intake.driver.failure is not None:
+            self._fail(error)
+        elif not self._source.exhausted and not self._stopping:
+            self._source.close()
+            self._source.error = error
+            self.wake()
 
     def _cut(self) -> None:
         self._stopping = True
@@ -310,6 +321,7 @@ class Traffic:
         if not self.over:
             self.unpause()  # so that the engine forgets the group
             self.over, self.error = True, error
+            self._ways.intake.driver.cuts.discard(self._cut_off)
             self._events.close()
             self._expiring.close()
             self._changed()

@@ -145,6 +145,7 @@ class _Giving:
     def open(self) -> None:
         """Begin, if that has not happened."""
         if self._over is None and not self.closed:
+            self._ways.intake.driver.check()
             self._over = self._expect()
             self.traffic.open()
 

@@ -75,6 +75,8 @@ class Driver:
         self.others: Owner | None = None
         """Who is sent the outcomes of specs that nobody owns; what is not his he ignores."""
         self._feeders: deque[Feeder] = deque()
+        self.cuts: set[Callable[[LongshoreError], None]] = set()
+        """Who beside feeders is told when no more is taken: the pool is stopping, or has failed."""
         self._pending = [0, 0]  # submitted here, not yet seen by the engine: ordinary, urgent
         self._scheduled = False
         self._timer: asyncio.TimerHandle | None = None
@@ -202,8 +204,8 @@ class Driver:
         """Take no more; what was accepted goes on, also if the pool was paused."""
         self._draining = True
         feeders, self._feeders = self._feeders, deque()
-        for feeder in feeders:
-            feeder.cut(PoolNotRunning("the pool was stopped before the stream had given all its items"))
+        for cut in [*(feeder.cut for feeder in feeders), *self.cuts]:
+            cut(PoolNotRunning("the pool was stopped before the stream had given all its items"))
         self._turn_away()
         self.inject(lambda: self._stimuli.extend((Unpause(), Drain())))  # behind a `pause` that is on its way
 
@@ -225,6 +227,8 @@ class Driver:
         refusal = PoolNotRunning(f"the pool has failed: {error}")
         refusal.__cause__ = error
         self._give_up_on_owners(refusal)
+        for cut in list(self.cuts):
+            cut(refusal)
         running: dict[str, list[str]] = {}
         for attempt in self.engine.live():
             if self.engine.is_running(attempt.task_id):
