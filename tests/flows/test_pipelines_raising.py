@@ -7,7 +7,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from longshore import Pipeline, PipelineStream, PoolNotRunning, ProcessorContext, Settings, Stage, TaskState, WorkerPool
+from longshore import (
+    Pipeline,
+    PipelineResult,
+    PipelineStream,
+    PoolNotRunning,
+    ProcessorContext,
+    Settings,
+    Stage,
+    TaskState,
+    WorkerPool,
+)
+from longshore.events import EventBatch, Happened
 from longshore.testing import RecordingSink
 
 DEADLINE_S = 8.0
@@ -89,9 +100,12 @@ async def trickle(go_on: asyncio.Event) -> AsyncIterator[str]:
 
 async def read_into(given: list[str], stream: PipelineStream) -> None:
     """Append the documents a stream gives; it must end with the pool's end."""
-    with pytest.raises(PoolNotRunning):
+    try:
         async for result in stream:
             given.append(result.document_id)
+    except PoolNotRunning:
+        return
+    pytest.fail("the stream ended as if there were no more documents")
 
 
 @pytest.mark.anyio
@@ -128,3 +142,49 @@ async def test_a_stream_that_is_first_read_after_the_stop_tells_so() -> None:
         await pool.stop()
         await read_into([], stream)
     assert taken == []
+
+
+# ---- what else nobody may wait for
+
+
+@pytest.mark.anyio
+async def test_stages_may_be_given_by_a_generator() -> None:
+    """What can be iterated only once is kept."""
+    async with open_pool() as pool:
+        result = await pool.start_pipeline(Pipeline("p", (Stage(name, echo) for name in "ab")), "d")  # type: ignore[arg-type]
+    assert list(result.stages) == ["a", "b"]
+    assert result.ok
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_told_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the midst of a run's own bookkeeping is raised to who awaits it."""
+    async with open_pool() as pool:
+        publish = pool._publish
+
+        def broken(batch: EventBatch) -> None:
+            if isinstance(batch, Happened) and batch.type == "stage_completed":
+                raise ZeroDivisionError("in the books")
+            publish(batch)
+
+        monkeypatch.setattr(pool, "_publish", broken)
+        run = pool.start_pipeline(Pipeline("p", [Stage("a", echo)]), "d")
+        with pytest.raises(ZeroDivisionError):
+            await run
+        with pytest.raises(ZeroDivisionError):
+            await read(pool.run_pipeline(Pipeline("p", [Stage("a", echo)]), ["d"]))
+
+
+@pytest.mark.anyio
+async def test_work_that_is_cancelled_from_outside_is_told() -> None:
+    """Somebody who cancels all tasks of the loop but his own leaves nobody waiting."""
+    async with open_pool() as pool:
+        run = pool.start_pipeline(Pipeline("p", [Stage("a", echo)]), "d")
+        for task in run._traffic._tasks:
+            task.cancel()
+        with pytest.raises(PoolNotRunning, match="cancelled from outside"):
+            await run
+
+
+async def read(stream: PipelineStream) -> list[PipelineResult]:
+    return [result async for result in stream]

@@ -94,10 +94,10 @@ class Traffic:
         self._prepared, self._steps = prepared, {step.name: step for step in prepared.steps}
         graph = Graph([_node(step) for step in prepared.steps])
         self._ranks, self._flows = graph.depth, Flows(graph, _bounds(prepared.limits))
-        self._events = FlowEvents(prepared.name, ways.publish, clock)
+        self._events = FlowEvents(prepared.name, self._publish, clock)
         self._expiring = Expiring(prepared.timeout_s, self._expire, clock)
         self._specs: dict[str, TaskSpec] = {}
-        self._index, self._stopping = 0, False
+        self._index, self._stopping, self._failing = 0, False, False
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -155,7 +155,7 @@ class Traffic:
             self._close(document, TaskState.CANCELLED, message)
 
     def _cut_off(self, error: LongshoreError) -> None:
-        """Take no more documents, as the pool takes no more work; what was begun goes on to its end, if it still can."""
+        """Take no more documents, as the pool takes no more work; what was begun goes on, as far as it can."""
         self.unpause()  # what waits cannot begin: it is to find out
         if self._ways.intake.driver.failure is not None:
             self._fail(error)
@@ -279,6 +279,7 @@ class Traffic:
             if passage is not None:
                 passage.handle.cancel(message)
             else:  # it waits for room in the queue, which may take long
+                self._tasks.discard(self._pumping)  # it ends by our own order
                 self._pumping.cancel()
                 self._pumping = self._spawn(self._pump())
                 self._end(document, self._steps[name], document.unrun(self._steps[name], TaskState.CANCELLED))
@@ -301,30 +302,43 @@ class Traffic:
         return task
 
     def _spent(self, task: asyncio.Task[None]) -> None:
+        if task not in self._tasks:
+            return
         self._tasks.discard(task)
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not self.over:
+        if task.cancelled():
+            error: BaseException | None = PoolNotRunning(
+                "the work of a pipeline was cancelled from outside of the pool"
+            )
+        else:
+            error = task.exception()
+        if error is not None:
             self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         """Give up on all documents: nothing can be begun any more, and perhaps nothing ends."""
-        given = len(self.results)
-        self.cancel(f"cancelled: {error}")
-        for document in list(self.documents.values()):
-            for name in list(document.flow.under_way):
-                self._end(document, self._steps[name], document.unrun(self._steps[name], TaskState.CANCELLED))
-        while len(self.results) > given:
-            self.results.pop()  # they did not end so: the error is what is known of them
-        self._finish(error)
+        if self.over or self._failing:
+            return
+        self._failing, given = True, len(self.results)
+        try:
+            self.cancel(f"cancelled: {error}")
+            for document in list(self.documents.values()):
+                for name in list(document.flow.under_way):
+                    self._end(document, self._steps[name], document.unrun(self._steps[name], TaskState.CANCELLED))
+        finally:  # whatever happens: somebody waits for the end
+            while len(self.results) > given:
+                self.results.pop()  # they did not end so: the error is what is known of them
+            self._finish(error)
 
     def _finish(self, error: BaseException | None) -> None:
         if not self.over:
-            self.unpause()  # so that the engine forgets the group
             self.over, self.error = True, error
             self._ways.intake.driver.cuts.discard(self._cut_off)
-            self._events.close()
-            self._expiring.close()
-            self._changed()
+            try:
+                self.unpause()  # so that the engine forgets the group
+            finally:
+                self._events.close()
+                self._expiring.close()
+                self._changed()
 
     # ---- what running tasks say, and time that is over
 
@@ -336,6 +350,13 @@ class Traffic:
         """Know how far a stage is."""
         document.flow.advance(name, share)
         self._events.progress(document)
+
+    def _publish(self, batch: EventBatch) -> None:
+        """Tell what happened; an error ends the call: it may be a timer that tells, and nobody else would know."""
+        try:
+            self._ways.publish(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is: somebody waits for the end
+            asyncio.get_running_loop().call_soon(self._fail, error)  # not in the midst of what is told
 
     def _expire(self, document: Document) -> None:
         message = f"cancelled: its document passed the pipeline's timeout of {self._prepared.timeout_s:g} s"

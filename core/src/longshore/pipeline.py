@@ -118,6 +118,7 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         """Check the graph."""
+        object.__setattr__(self, "stages", tuple(self.stages))  # also what can be iterated only once
         _check(f"pipeline {self.name}", "timeout", self.timeout, 60)
         if not self.stages:
             raise SettingsError(f"pipeline {self.name} has no stages")
