@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from longshore import (
     Pipeline,
     PipelineResult,
+    PluginError,
     ProcessorContext,
+    Resources,
+    ResourceUnavailable,
     RetryPolicy,
     Settings,
     SettingsError,
@@ -141,7 +145,7 @@ async def test_a_pipeline_by_name_that_is_wrong_is_told() -> None:
 
 
 async def test_what_cannot_be_submitted_costs_only_its_document() -> None:
-    """A payload that can't travel, and an option that an executor can't honour, are told where they belong."""
+    """A payload that can't travel is the failure of its document."""
 
     def local(context: ProcessorContext) -> str:
         return context.document_id
@@ -154,10 +158,34 @@ async def test_what_cannot_be_submitted_costs_only_its_document() -> None:
             "good": TaskState.COMPLETED,
             "bad": TaskState.FAILED,
         }
-        run = pool.start_pipeline(Pipeline("p", [Stage("a", local, executor="inline", timeout=5)]), "d")
-        with pytest.raises(ValueError, match="timeout"):
-            await run
-        assert run.state is TaskState.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"executor": "nowhere"}, PluginError, "no executor named 'nowhere'"),
+        ({"resources": Resources(gpu=3)}, ResourceUnavailable, "more than there can ever be"),
+        ({"executor": "inline", "timeout": 5}, ValueError, "timeout"),
+    ],
+    ids=lambda given: str(given),
+)
+async def test_a_stage_that_can_never_run_is_refused_at_the_start(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    """An unknown executor, too much of a resource and an option out of place are told once, before any document."""
+
+    def local(context: ProcessorContext) -> str:
+        return context.document_id
+
+    pipeline = Pipeline("p", [Stage("a", echo), Stage("b", local, after=["a"], **options)])
+    async with open_pool() as pool:
+        with pytest.raises(error, match=message):
+            pool.start_pipeline(pipeline, "d")
+        with pytest.raises(error, match=message):
+            pool.run_pipeline(pipeline, ["d"] * 50)
+        stats = pool.snapshot()
+        assert (stats.submitted, stats.failed) == (0, 0)
+        assert not pool._runs
 
 
 async def test_in_flight_is_at_least_one() -> None:

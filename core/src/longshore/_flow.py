@@ -74,7 +74,7 @@ class Traffic:
     ) -> None:
         """Take nothing yet; `changed` is called when there is a result, and at the end.
 
-        Each of `documents` is alone in a tuple. `group` names the call; with `alone` it is the pipeline_id of its one
+        Raises what `pool.submit` does for a stage of which no task can ever be run. Each of `documents` is alone in a tuple. `group` names the call; with `alone` it is the pipeline_id of its one
         document, else each document has a number more.
         """
         self.results: deque[PipelineResult] = deque()
@@ -96,7 +96,7 @@ class Traffic:
         self._ranks, self._flows = graph.depth, Flows(graph, _bounds(prepared.limits))
         self._events = FlowEvents(prepared.name, self._publish, clock)
         self._expiring = Expiring(prepared.timeout_s, self._expire, clock)
-        self._specs: dict[str, TaskSpec] = {}
+        self._specs = {step.name: self._spec(step) for step in prepared.steps}
         self._index, self._stopping, self._failing = 0, False, False
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -208,7 +208,7 @@ class Traffic:
             context = step.context(document.context, document.values)
             if not self._holds(document, step, context):
                 return
-            spec = self._spec(step)
+            spec = self._specs[step.name]
             await self._ways.intake.driver.wait_for_room(spec.priority)
             if step.name not in document.outcomes:  # else it was cancelled meanwhile
                 self._submit(document, step, spec, context)
@@ -231,11 +231,8 @@ class Traffic:
         return False
 
     def _spec(self, step: Step) -> TaskSpec:
-        spec = self._specs.get(step.name)
-        if spec is None:
-            options = {"name": step.name, "group": self._group, "rank": self._ranks[step.name], **step.options}
-            spec = self._specs[step.name] = self._ways.intake.new_spec(step.function, merged(TaskOptions(), options))
-        return spec
+        options = {"name": step.name, "group": self._group, "rank": self._ranks[step.name], **step.options}
+        return self._ways.intake.new_spec(step.function, merged(TaskOptions(), options))
 
     def _submit(self, document: Document, step: Step, spec: TaskSpec, context: ProcessorContext) -> None:
         intake, number, key = self._ways.intake, document.flow.number, context.document_id

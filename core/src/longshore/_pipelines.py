@@ -61,7 +61,7 @@ class PipelineRun(_Steered):
     """One document on its way through a pipeline. `await run` gives its PipelineResult, however it ended.
 
     May be awaited by several, any number of times; cancelling a waiter does not cancel the run. What it raises is the
-    pool's failure (PoolNotRunning), or ValueError for an option that an executor cannot honour. For the loop's thread.
+    pool's failure (PoolNotRunning). For the loop's thread.
     """
 
     def __init__(self, ways: Ways, prepared: PreparedPipeline, document: DocumentLike, over: Callable[[int], None]):
@@ -253,7 +253,9 @@ class Pipelines:
     def start_pipeline(self, pipeline: PipelineLike, document: DocumentLike) -> PipelineRun:
         """Send one document, or the path of one, through a pipeline, or the pipeline of this name in the settings.
 
-        Waits for nothing. Raises SettingsError and PluginError for what is wrong with the pipeline.
+        Waits for nothing. Raises SettingsError and PluginError for what is wrong with the pipeline, and what
+        `pool.submit` raises for a stage that can never be run: PluginError for an unknown executor,
+        ResourceUnavailable, PayloadError, ValueError.
         """
         ways, prepared = self._ways(), self._prepared(pipeline)
         told = self.expect(len(prepared.steps))
@@ -262,7 +264,11 @@ class Pipelines:
             self._runs.discard(run)
             told(tasks)
 
-        run = PipelineRun(ways, prepared, document, over)
+        try:
+            run = PipelineRun(ways, prepared, document, over)
+        except BaseException:
+            told(0)
+            raise
         self._runs.add(run)
         return run
 

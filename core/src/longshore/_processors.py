@@ -58,6 +58,7 @@ class Processors:
         self._plugins = plugins
         self._lock = threading.RLock()
         self._entries: dict[str, ProcessorEntry] = {}
+        self._asking: dict[ProcessorCall, threading.Thread] = {}  # those whose health was asked for, and may hang
 
     def entry(self, name: str) -> ProcessorEntry:
         """Return the entry; PluginError for a processor that is missing, broken or refused, or of senseless metadata.
