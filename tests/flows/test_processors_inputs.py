@@ -233,3 +233,31 @@ async def test_health_is_asked_of_all_within_a_time(processing: Any, gate: threa
     assert not more["nowhere"].healthy
     assert "nowhere" in str(more["nowhere"].reason)
     assert (tmp_path / "log").read_text().split() == ["initialize", "cleanup"] * 2
+
+
+@pytest.mark.requirement("req:K10")
+async def test_a_check_that_hangs_is_not_asked_again(processing: Any, gate: threading.Event) -> None:
+    """While it hangs it is told of each time, from one thread; once it has answered it is asked anew."""
+    asked: list[int] = []
+
+    class Hanging(processing.Base):
+        @hookimpl
+        def health_check(self) -> bool:
+            asked.append(1)
+            return gate.wait()
+
+    def threads() -> int:
+        return sum(thread.name == "longshore-health-hf" for thread in threading.enumerate())
+
+    async with processing.pool_of(hf=Hanging) as pool:
+        for _ in range(5):
+            health = await pool.check_processors("hf", timeout_s=0.02)
+            assert health["hf"].reason == "no answer within 0.02 s"
+            assert threads() == 1
+        both = asyncio.gather(*(pool.check_processors("hf", timeout_s=5) for _ in range(2)))
+        await asyncio.sleep(0)
+        gate.set()
+        assert [health["hf"].healthy for health in await both] == [True, True]
+        assert len(asked) == 1
+        assert (await pool.check_processors("hf", timeout_s=5))["hf"].healthy
+    assert len(asked) == 2

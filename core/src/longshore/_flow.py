@@ -74,8 +74,9 @@ class Traffic:
     ) -> None:
         """Take nothing yet; `changed` is called when there is a result, and at the end.
 
-        Raises what `pool.submit` does for a stage of which no task can ever be run. Each of `documents` is alone in a tuple. `group` names the call; with `alone` it is the pipeline_id of its one
-        document, else each document has a number more.
+        Raises what `pool.submit` does for a stage of which no task can ever be run. Each of `documents` is alone in a
+        tuple. `group` names the call; with `alone` it is the pipeline_id of its one document, else each document has a
+        number more.
         """
         self.results: deque[PipelineResult] = deque()
         self.error: BaseException | None = None

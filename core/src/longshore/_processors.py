@@ -49,6 +49,19 @@ class ProcessorEntry:
         return options
 
 
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """The health of one processor, while a thread of its own asks for it."""
+
+    answer: asyncio.Future[ProcessorHealth]
+    thread: threading.Thread
+
+    @property
+    def open(self) -> bool:
+        """Whether there is no answer yet."""
+        return self.thread.is_alive() and not self.answer.done()
+
+
 class Processors:
     """Entries by name, each made on first use; every method may be called from any thread."""
 
@@ -58,7 +71,7 @@ class Processors:
         self._plugins = plugins
         self._lock = threading.RLock()
         self._entries: dict[str, ProcessorEntry] = {}
-        self._asking: dict[ProcessorCall, threading.Thread] = {}  # those whose health was asked for, and may hang
+        self._asking: dict[ProcessorCall, _Question] = {}
 
     def entry(self, name: str) -> ProcessorEntry:
         """Return the entry; PluginError for a processor that is missing, broken or refused, or of senseless metadata.
@@ -89,18 +102,30 @@ class Processors:
             self._entries[name] = self._enter(name, *made, version=version)
 
     async def health(self, names: Iterable[str], timeout_s: float) -> dict[str, ProcessorHealth]:
-        """Ask each of these side by side, and wait at most `timeout_s` for all; one that is still silent is unwell."""
+        """Ask each of these side by side, and wait at most `timeout_s` for all; one that is still silent is unwell.
+
+        Of one that was asked before and still has not answered, that answer is waited for: there is never a second.
+        """
         found: dict[str, ProcessorHealth] = {}
         asking: dict[str, asyncio.Future[ProcessorHealth]] = {}
         for name in dict.fromkeys(names):
             try:
-                asking[name] = _ask(self.entry(name))
+                asking[name] = self._asked(self.entry(name))
             except (PluginError, SettingsError) as error:
                 found[name] = ProcessorHealth(healthy=False, reason=str(error))
         if asking:
             await asyncio.wait(asking.values(), timeout=timeout_s)
         silent = ProcessorHealth(healthy=False, reason=f"no answer within {timeout_s:g} s", took_s=timeout_s)
         return found | {name: answer.result() if answer.done() else silent for name, answer in asking.items()}
+
+    def _asked(self, entry: ProcessorEntry) -> asyncio.Future[ProcessorHealth]:
+        """Ask, unless somebody has and waits; one that hangs since another loop ran is silent in this one."""
+        self._asking = {call: asked for call, asked in self._asking.items() if asked.open}
+        loop, before = asyncio.get_running_loop(), self._asking.get(entry.call)
+        if before is not None:
+            return before.answer if before.answer.get_loop() is loop else loop.create_future()
+        asked = self._asking[entry.call] = _ask(entry)
+        return asked.answer
 
     def _installed(self, name: str) -> tuple[Processor, Factory]:
         table = self._settings.table("processors", name)
@@ -172,7 +197,7 @@ def _factory(kind: Callable[..., Any], table: Mapping[str, Any]) -> Factory:  # 
     return kind if model is None else functools.partial(kind, model.model_validate(table))
 
 
-def _ask(entry: ProcessorEntry) -> asyncio.Future[ProcessorHealth]:
+def _ask(entry: ProcessorEntry) -> _Question:
     """Have one of its own made, initialised, asked and cleaned up, on a thread that nobody waits for."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[ProcessorHealth] = loop.create_future()
@@ -188,8 +213,9 @@ def _ask(entry: ProcessorEntry) -> asyncio.Future[ProcessorHealth]:
         with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits any more
             loop.call_soon_threadsafe(settle, health)
 
-    threading.Thread(target=ask, name=f"longshore-health-{entry.name}", daemon=True).start()
-    return answer
+    thread = threading.Thread(target=ask, name=f"longshore-health-{entry.name}", daemon=True)
+    thread.start()
+    return _Question(answer, thread)
 
 
 def _ailment(factory: Factory) -> str | None:
