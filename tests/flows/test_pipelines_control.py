@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -282,4 +282,27 @@ async def test_a_stream_outlived_by_its_pool_tells_so() -> None:
         with pytest.raises(PoolNotRunning):
             await reading
         assert await read(stream) == []
+    assert not pool._listeners
+
+
+async def test_a_stream_that_is_let_go_is_closed() -> None:
+    """`break` out of a stream that nobody holds cancels what runs and what is queued, and the pool is left at once."""
+    dock, taken = Dock(), 0
+
+    def documents() -> Iterator[str]:
+        nonlocal taken
+        for number in range(100):
+            taken += 1
+            yield f"d{number}"
+
+    async with open_pool(async_workers=4) as pool:
+        quick = Stage("quick", lambda context: 1, executor="inline", condition=lambda c: c.document_id == "d0")
+        held = Stage("held", dock.pipeline.stages[0].processor, condition=lambda c: c.document_id != "d0")
+        async for result in pool.run_pipeline(Pipeline("p", [quick, held]), documents(), in_flight=5):
+            assert result.document_id == "d0"
+            break
+        await until(lambda: counts(pool) == (0, 0) and not pool._driver.cuts, "the end of what was left")
+        so_far = taken
+        await settled(pool)
+    assert taken == so_far < 100
     assert not pool._listeners
