@@ -195,3 +195,25 @@ async def test_in_flight_is_at_least_one() -> None:
         with pytest.raises(ValueError, match="in_flight must be at least 1"):
             pool.run_pipeline(pipeline, [], in_flight=0)
         assert await read(pool.run_pipeline(pipeline, [])) == []
+
+
+@pytest.mark.parametrize(
+    "documents", ["README.md", b"x", Path("README.md"), ProcessorContext(document_id="d")], ids=repr
+)
+async def test_one_document_is_no_stream(documents: Any) -> None:
+    """What is one document where many are wanted is refused, with what to write."""
+    async with open_pool() as pool:
+        with pytest.raises(TypeError, match=r"give a list, .* or use start_pipeline for one"):
+            pool.run_pipeline(Pipeline("p", [Stage("a", echo)]), documents)
+
+
+async def test_what_is_no_document_is_refused() -> None:
+    """A number is neither documents nor one of them, and costs the progress of the pool nothing."""
+    pipeline: Any = Pipeline("p", [Stage("a", echo)])
+    async with open_pool() as pool:
+        with pytest.raises(TypeError, match="an iterable of contexts or paths, not 3"):
+            pool.run_pipeline(pipeline, 3)  # type: ignore[arg-type]  # the point
+        with pytest.raises(TypeError, match="a ProcessorContext or the path of a file, not 3"):
+            pool.start_pipeline(pipeline, 3)  # type: ignore[arg-type]  # the point
+        with pytest.raises(TypeError, match="a ProcessorContext or the path of a file, not 3"):
+            await read(pool.run_pipeline(pipeline, [3]))  # type: ignore[list-item]  # the point

@@ -148,7 +148,18 @@ async def test_metadata_say_nothing_have_the_stated_defaults(processing: Any) ->
 
 
 @pytest.mark.parametrize(
-    "said", [{"timeout_seconds": -1}, {"retry_count": -1}, {"concurrent_limit": 0}, {"memory_mb": -5}, {"priority": 9}]
+    "said",
+    [
+        {"timeout_seconds": -1},
+        {"retry_count": -1},
+        {"concurrent_limit": 0},
+        {"memory_mb": -5},
+        {"priority": 9},
+        {"formats": "txt"},
+        {"max_file_size_mb": -1},
+        {"max_file_size_mb": "big"},
+        {"executor": "thread"},
+    ],
 )
 @pytest.mark.requirement("req:K03")
 async def test_senseless_metadata_are_refused_by_name(processing: Any, said: dict[str, Any]) -> None:

@@ -100,6 +100,8 @@ def test_an_unknown_pipeline_is_told_what_to_try(load: Load) -> None:
         ([Stage("extract", "x"), Stage("b", "x", after=["extrat"])], "did you mean 'extract'"),
         ([Stage("a", "x", after=["b"]), Stage("b", "x", after=["a"])], "wait for each other"),
         ([Stage("a", "x", after=["a"])], "wait for each other"),
+        ([Stage("aa", "x", after=["aaa"]), Stage("b", "x")], r"no stage \(other stages: b\)"),
+        ([Stage("aa", "x", after=["aaa"])], r"no stage \(other stages: none\)"),
     ],
 )
 def test_a_graph_that_cannot_run_is_refused(stages: list[Stage], message: str) -> None:
@@ -204,12 +206,48 @@ def test_what_is_wrong_in_toml_is_told_with_its_place_and_the_near_key(load: Loa
         ({"max_parallel": 1.5}, "max_parallel must be a whole number"),
         ({"max_per_second": 0}, "max_per_second must be greater than 0"),
         ({"condition": 3}, "condition must be a plain function"),
+        ({"condition": "x"}, "condition must be a plain function or \"module:function\", not 'x'"),
     ],
 )
 def test_a_stage_refuses_what_is_out_of_range(values: dict[str, Any], message: str) -> None:
     """The bounds of a stage are checked when it is made."""
     with pytest.raises(ValueError, match=message):
         Stage("a", _work, **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"processor": None}, "stage a: processor must be a function"),
+        ({"processor": ""}, "stage a: processor must be a function"),
+        ({"after": "aa"}, r"after must be a list of the names of stages: after=\['aa'\]"),
+        ({"executor": 3}, "executor must be the name of an executor, not 3"),
+        ({"retry": 3}, r"retry must be a RetryPolicy\(...\), not 3"),
+        ({"resources": {"cpu": 1}}, r"resources must be Resources\(...\), not {'cpu': 1}"),
+        ({"critical": "no"}, "critical must be True or False, not 'no'"),
+    ],
+)
+def test_a_stage_refuses_what_is_of_another_kind(values: dict[str, Any], message: str) -> None:
+    """What can't be meant is told in words that say what is wanted."""
+    with pytest.raises(TypeError, match=message):
+        Stage(**{"name": "a", "processor": _work, **values})
+
+
+@pytest.mark.parametrize("name", ["", None, 3])
+def test_names_are_texts_that_are_not_empty(name: Any) -> None:
+    """A stage or a pipeline without a name could not be told from others."""
+    with pytest.raises(ValueError, match="the name of a stage must be"):
+        Stage(name, _work)
+    with pytest.raises(ValueError, match="the name of a pipeline must be"):
+        Pipeline(name, [Stage("a", _work)])
+
+
+def test_a_pipeline_refuses_what_is_of_another_kind() -> None:
+    """Stages are Stages, and limits are PipelineLimits."""
+    with pytest.raises(TypeError, match=r"its stages must be Stage\(...\), not 'a'"):
+        Pipeline("p", ["a"])  # type: ignore[list-item]  # the point
+    with pytest.raises(TypeError, match="limits must be PipelineLimits"):
+        Pipeline("p", [Stage("a", _work)], limits={})  # type: ignore[arg-type]  # the point
 
 
 @pytest.mark.requirement("req:J03")

@@ -84,7 +84,10 @@ def as_context(document: DocumentLike) -> ProcessorContext:
     """Return a document's context; a path stands for the file there."""
     if isinstance(document, ProcessorContext):
         return document
-    path = os.fspath(document)
+    given: object = document  # whatever it is said to be
+    path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    if not isinstance(path, str):
+        raise TypeError(f"a document is a ProcessorContext or the path of a file, not {document!r}")
     return ProcessorContext(document_id=path, file_path=path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import time
 import weakref
@@ -21,6 +22,7 @@ from longshore._processors import Processors
 from longshore._submit import length, singly
 from longshore.events import EventBatch, TasksProgressed, TasksStarted
 from longshore.pipeline import Pipeline, PipelineResult, PlannedStage, PreparedPipeline, plan, prepare
+from longshore.processor import ProcessorContext
 from longshore.settings import Settings, WorkerConfig
 from longshore.task import TaskState
 
@@ -183,6 +185,10 @@ class PipelineStream(_Steered):
         expect: Callable[[], Callable[[int], None]],
     ) -> None:
         """Take nothing yet; `expect` is called as the iteration begins, and what it gives at the end."""
+        if isinstance(documents, ProcessorContext | str | bytes | os.PathLike):
+            raise TypeError(f"documents must be many: give a list, [{documents!r}], or use start_pipeline for one")
+        if not isinstance(documents, Iterable | AsyncIterable):
+            raise TypeError(f"documents must be an iterable of contexts or paths, not {documents!r}")
         if in_flight < 1:
             raise ValueError(f"in_flight must be at least 1, not {in_flight}")
         self._giving = giving = _Giving(ways, expect)

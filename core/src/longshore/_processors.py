@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from longshore._inputs import InputCheck
+from longshore._plugins.advice import unknown_plugin
 from longshore._plugins.contract import class_problems, instance_problems
 from longshore._processing import AsyncProcessorCall, ProcessorCall
 from longshore._runtime.specs import merged
@@ -150,11 +151,22 @@ class Processors:
             raise _unfit(name, f"could not be copied, as each worker needs its own: {error}; give its class") from error
         return kept, functools.partial(copy.deepcopy, kept)
 
+    def _check(self, metadata: ProcessorMetadata) -> None:
+        """Raise ValueError for what no option of a task says already."""
+        if isinstance(metadata.formats, str):
+            raise ValueError(f"formats must be a list: [{metadata.formats!r}]")
+        if metadata.max_file_size_mb is not None and not metadata.max_file_size_mb > 0:
+            raise ValueError(f"max_file_size_mb must be greater than 0, not {metadata.max_file_size_mb!r}")
+        known = {"inline", *(candidate.name for candidate in self._plugins.candidates("executors"))}
+        if metadata.executor is not None and metadata.executor not in known:
+            raise ValueError(unknown_plugin("executors", metadata.executor, [("executors", name) for name in known]))
+
     def _enter(self, name: str, processor: Processor, factory: Factory, *, version: int) -> ProcessorEntry:
         metadata = processor.metadata
         try:
             options = _options(metadata)
             merged(TaskOptions(), options)
+            self._check(metadata)
         except (ValueError, TypeError) as error:
             raise _unfit(name, f"has metadata that can't be meant: {error}") from error
         coroutine = inspect.iscoroutinefunction(processor.process)

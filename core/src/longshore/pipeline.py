@@ -36,6 +36,17 @@ def _check(who: str, name: str, value: Any, least: float, most: float | None = N
         raise ValueError(f"{who}: {name} must be {told}, not {value!r}")
 
 
+def _must_be(who: str, name: str, value: object, kind: type, what: str) -> None:
+    """Raise TypeError for a value of another type; `what` says what is wanted. None is none."""
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"{who}: {name} must be {what}, not {value!r}")
+
+
+def _check_name(what: str, name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"the name of a {what} must be a text that is not empty, not {name!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """One step of a pipeline: an installed processor's name, "module:function", or a function.
@@ -65,7 +76,9 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Refuse what can't be meant."""
+        _check_name("stage", self.name)
         who = f"stage {self.name}"
+        self._check_types(who)
         _check(who, "timeout", self.timeout, 1, 3600)
         _check(who, "timeout_multiplier", self.timeout_multiplier, 0.1, 10)
         _check(who, "max_parallel", self.max_parallel, 1, 100)
@@ -73,8 +86,24 @@ class Stage:
             raise ValueError(f"{who}: max_parallel must be a whole number, not {self.max_parallel!r}")
         if self.max_per_second is not None and not self.max_per_second > 0:
             raise ValueError(f"{who}: max_per_second must be greater than 0, not {self.max_per_second!r}")
-        if not isinstance(self.condition, str) and self.condition is not None:
+        if self.condition is not None and not (isinstance(self.condition, str) and ":" in self.condition):
             _check_condition(who, self.condition)
+
+    def _check_types(self, who: str) -> None:
+        processor: object = self.processor  # whatever it is said to be
+        if not callable(processor) and not (isinstance(processor, str) and processor):
+            raise TypeError(
+                f'{who}: processor must be a function, "module:function" or the name of an installed processor,'
+                f" not {processor!r}"
+            )
+        if isinstance(self.after, str):
+            raise TypeError(f"{who}: after must be a list of the names of stages: after=[{self.after!r}]")
+        object.__setattr__(self, "after", tuple(self.after))  # also what can be iterated only once
+        _must_be(who, "executor", self.executor, str, "the name of an executor")
+        _must_be(who, "retry", self.retry, RetryPolicy, "a RetryPolicy(...)")
+        _must_be(who, "resources", self.resources, Resources, "Resources(...)")
+        if not isinstance(self.critical, bool):
+            raise TypeError(f"{who}: critical must be True or False, not {self.critical!r}")
 
 
 def _check_condition(who: str, condition: object) -> None:
@@ -118,7 +147,12 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         """Check the graph."""
+        _check_name("pipeline", self.name)
+        _must_be(f"pipeline {self.name}", "limits", self.limits, PipelineLimits, "PipelineLimits(...)")
         object.__setattr__(self, "stages", tuple(self.stages))  # also what can be iterated only once
+        for stage in self.stages:
+            if not isinstance(stage, Stage):
+                raise TypeError(f"pipeline {self.name}: its stages must be Stage(...), not {stage!r}")
         _check(f"pipeline {self.name}", "timeout", self.timeout, 60)
         if not self.stages:
             raise SettingsError(f"pipeline {self.name} has no stages")
@@ -129,8 +163,9 @@ class Pipeline:
         for stage in self.stages:
             for other in stage.after:
                 if other not in names:
-                    near = nearest(other, names)
-                    hint = f"; did you mean {near!r}?" if near else f" (stages: {', '.join(names)})"
+                    others = [name for name in names if name != stage.name]
+                    near = nearest(other, others)
+                    hint = f"; did you mean {near!r}?" if near else f" (other stages: {', '.join(others) or 'none'})"
                     raise SettingsError(
                         f"pipeline {self.name}: {stage.name} comes after {other!r}, which is no stage{hint}"
                     )
