@@ -394,6 +394,9 @@ async def test_a_condition_skips_its_stage() -> None:
         failed = await pool.start_pipeline(broken, "d")
     assert (long.state, long.stages["ocr"].state, long.value) == (COMPLETED, SKIPPED, None)
     assert brief.value == "ocr of no"
+    last = {data["document_id"]: data for data in of_type(sink, "pipeline_progress")}
+    told = {name: (data["state"], data["progress"], data["completed_stages"]) for name, data in last.items()}
+    assert told == {"long one": ("completed", 1.0, 2), "no": ("completed", 1.0, 2), "d": ("failed", 0.0, 0)}
     assert [data["name"] for data in of_type(sink, "task_submitted")] == ["text", "text", "ocr"]
     assert [data["task_id"] for data in of_type(sink, "stage_completed") if data["state"] == "skipped"] == [None]
     assert (failed.state, type(failed.stages["a"].exception)) == (FAILED, ZeroDivisionError)

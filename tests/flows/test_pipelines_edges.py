@@ -80,6 +80,20 @@ async def test_a_document_that_passes_its_pipelines_time_has_timed_out() -> None
     assert "timeout of 0.05 s" in str(result.stages["a"].error)
 
 
+@pytest.mark.requirement("req:J02")
+async def test_a_multiplied_timeout_ends_its_stage() -> None:
+    """A stage of 1 s times 0.1 has timed out after a tenth of a second, and so has its document."""
+
+    async def hang(context: ProcessorContext) -> None:
+        await asyncio.Event().wait()
+
+    async with open_pool() as pool:
+        result = await pool.start_pipeline(Pipeline("p", [Stage("a", hang, timeout=1, timeout_multiplier=0.1)]), "d")
+    assert (result.state, result.ended_by) == (TaskState.TIMED_OUT, "a")
+    assert 0.1 <= result.stages["a"].ran_s < 1.0
+    assert "timeout of 0.1 s" in str(result.stages["a"].error)
+
+
 @pytest.mark.requirement("req:J06")
 async def test_a_plan_submits_nothing() -> None:
     """`plan` answers for a pipeline object and for a name in the settings, before the pool has started as well."""

@@ -138,6 +138,31 @@ async def test_memory_and_gpu_are_reserved(processing: Any) -> None:
 
 
 @pytest.mark.requirement("req:K01")
+async def test_reserved_memory_bounds_how_many_run_at_once(processing: Any) -> None:
+    """Of documents that reserve 0.4 of the memory each, two are worked on at once, though workers are free."""
+    inside, most = set[str](), [0]
+
+    class Greedy(processing.AsyncBase):
+        @hookimpl
+        async def process(self, context: ProcessorContext) -> ProcessorResult:  # type: ignore[override]
+            inside.add(context.document_id)
+            most[0] = max(most[0], len(inside))
+            for _ in range(20):
+                await asyncio.sleep(0)
+            inside.remove(context.document_id)
+            return ProcessorResult()
+
+    async with processing.pool_of(workers=8) as pool:
+        room_mb = pool._driver.engine.config.capacity["memory"]
+        Greedy.said = {"memory_mb": room_mb * 0.4}
+        pool.replace_processor("p", Greedy)
+        handles = [await pool.process("p", ProcessorContext(document_id=str(number))) for number in range(8)]
+        for handle in handles:
+            await handle
+    assert most == [2]
+
+
+@pytest.mark.requirement("req:K01")
 async def test_metadata_say_nothing_have_the_stated_defaults(processing: Any) -> None:
     """300 s, three retries, ten at once: what a processor leaves out."""
     metadata = ProcessorMetadata(name="p", version="1")

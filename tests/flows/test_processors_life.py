@@ -15,6 +15,7 @@ from longshore import (
     Priority,
     ProcessorContext,
     RetryPolicy,
+    TaskState,
     current_task,
 )
 from longshore.hookspecs import hookimpl
@@ -117,6 +118,26 @@ async def test_an_initialize_that_raises_fails_its_task_only(processing: Any, ex
     assert (first.error.type, first.error.message) == ("ConnectionError", "not yet")
     assert "processor p could not be made ready" in first.error.traceback
     assert second.ok
+
+
+@pytest.mark.requirement("req:K05")
+async def test_an_initialize_that_hangs_times_out_in_a_thread(processing: Any) -> None:
+    """In a thread the time to get ready is the document's own: one that never is ends with its time limit."""
+    go_on = threading.Event()
+
+    class Stuck(processing.Base):
+        said: ClassVar = {"executor": "threads", "timeout_seconds": 0.05}
+
+        @hookimpl
+        def initialize(self) -> None:
+            go_on.wait(20)
+
+    async with processing.pool_of(p=Stuck, workers=1) as pool:
+        try:
+            outcome = await processing.end_of(pool)
+            assert outcome.state is TaskState.TIMED_OUT
+        finally:
+            go_on.set()
 
 
 @pytest.mark.slow
