@@ -140,6 +140,31 @@ async def test_an_initialize_that_hangs_times_out_in_a_thread(processing: Any) -
             go_on.set()
 
 
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+@pytest.mark.requirement("req:C09")
+async def test_a_cleanup_that_hangs_does_not_outlast_the_stop(processing: Any, executor: str, tmp_path: Path) -> None:
+    """`stop` returns within its time and a second, whatever a processor does at its end."""
+    go_on = tmp_path / "go on"
+
+    class Stuck(processing.Base):
+        said: ClassVar = {"executor": executor}
+        mark = str(go_on)
+
+        @hookimpl
+        def cleanup(self) -> None:
+            give_up = time.monotonic() + 20
+            while not os.path.exists(self.mark) and time.monotonic() < give_up:
+                time.sleep(0.01)
+
+    async with processing.pool_of(p=Stuck, workers=1) as pool:
+        assert (await processing.end_of(pool)).ok
+        began = time.monotonic()
+        await pool.stop(0.1)
+        took_s = time.monotonic() - began
+        go_on.touch()
+    assert took_s < 1.1
+
+
 @pytest.mark.slow
 async def test_getting_ready_is_not_a_documents_own_time(processing: Any, tmp_path: Path) -> None:
     """In a worker process `initialize` may take longer than a document may: the time limit begins after it."""

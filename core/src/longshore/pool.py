@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Mapping, Sequence
@@ -39,6 +40,7 @@ from longshore.worker import running_task
 T = TypeVar("T")
 
 _log = logging.getLogger("longshore.pool")
+_CLEANUP_LEAST_S = 0.5  # what workers get to clean up in, however little time `stop` was given
 _CLOSE_S = 5.0  # what executors, journal and sinks get to close in, each
 _FORSAKEN_S = 1.0  # the same where the loop they ran on is closed
 
@@ -159,6 +161,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             await self._undo_start()
             raise
         self._running = self._started = True
+        self._stop_by = math.inf
         self._roster.start()
         config, settings = self.config.model_dump(mode="json"), self.settings.model_dump(mode="json")
         told = {"run": run.run_id, "config": config, "events_version": EVENTS_VERSION}
@@ -223,7 +226,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         """Take no more work, let what was accepted end within `timeout` seconds (None: no bound), cancel the rest.
 
         Runs of pipelines go on to their end first. A paused pool goes on for that. Streams give what was begun and then
-        raise PoolNotRunning if they had more.
+        raise PoolNotRunning if they had more. Workers clean up within that time, or half a second where less is left.
         Returns the run's summary, also to those that call it meanwhile; None if the pool is not running. Cancelled
         itself, it cancels the tasks, closes all there is, and only then ends. WrongPlace on another loop than the
         pool's, and in a task of this pool, which it would wait for.
@@ -235,6 +238,8 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             except asyncio.CancelledError:
                 await self.stop(0.0)
                 raise
+        if timeout is not None:
+            self._stop_by = min(self._stop_by, time.monotonic() + timeout)
         if self._running:
             self._running = False
             self._driver.drain()
@@ -292,9 +297,10 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
 
     async def _stop_executors(self) -> str | None:
         """Stop all executors, take in what they still report, have that committed; return what went wrong."""
-        deadline = time.monotonic() + _CLOSE_S
+        now = time.monotonic()
+        deadline = now + _CLOSE_S
         await asyncio.sleep(0)  # an Abort that was just asked for reaches the executors first
-        await self._executors.stop(deadline)
+        await self._executors.stop(min(deadline, max(self._stop_by, now + _CLEANUP_LEAST_S)))
         try:
             await asyncio.wait_for(self._driver.wait_until_idle(), max(0.5, deadline - time.monotonic()))
         except TimeoutError:
