@@ -381,13 +381,11 @@ async def test_a_condition_skips_its_stage() -> None:
     """A stage whose condition is false is no task but skipped, and the document completes; one that raises fails."""
     sink = RecordingSink()
 
-    def short(context: ProcessorContext) -> bool:
-        return len(context.previous_results["text"]) < 3
-
     async def text(context: ProcessorContext) -> str:
         return context.document_id
 
-    stages = [Stage("text", text), Meter().stage("ocr", after=["text"], condition=short)]
+    short = Meter().stage("ocr", after=["text"], condition=lambda context: len(context.previous_results["text"]) < 3)
+    stages = [Stage("text", text), short]
     async with open_pool(sink) as pool:
         long, brief = [await pool.start_pipeline(Pipeline("p", stages), name) for name in ("long one", "no")]
         broken = Pipeline("p", [Meter().stage("a", condition=lambda context: 1 / 0)])

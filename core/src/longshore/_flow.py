@@ -98,8 +98,7 @@ class Traffic:
         self._events = FlowEvents(prepared.name, self._publish, clock)
         self._expiring = Expiring(prepared.timeout_s, self._expire, clock)
         self._specs = {step.name: self._spec(step) for step in prepared.steps}
-        self._index, self._stopping, self._failing = 0, False, False
-        self._wake = asyncio.Event()
+        self._index, self._stopping, self._failing, self._wake = 0, False, False, asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
     # ---- orders

@@ -262,10 +262,8 @@ class PoolInfo(Struct, frozen=True, kw_only=True):
 class PoolStats(Struct, frozen=True, kw_only=True):
     """Statistics for the entire pool: the specification's nine fields, and ours."""
 
-    total_workers: int = 0
-    """Those that have stopped left out."""
-    active_workers: int = 0
-    """Those that have a task."""
+    total_workers: int = 0  # those that have stopped left out
+    active_workers: int = 0  # those that have a task
     idle_workers: int = 0
     queued_tasks: int = 0
     completed_tasks: int = 0

@@ -54,9 +54,7 @@ def run(
     """
     file = None if options.output in (None, DASH) else options.output
     found = expand(inputs, _stdin, file)
-    if found.dangling:
-        links = "1 link leads" if found.dangling == 1 else f"{found.dangling} links lead"
-        say(f"note: {links} nowhere below the folders given: passed over")
+    _note_dangling(found.dangling)
     paths = [*ordered(found.paths, options.order), *found.unusable]
     with stdout_for_data() as data:
         job = replace(make_job(target, paths, options), unusable=found.unusable)
@@ -64,6 +62,12 @@ def run(
             say("longshore: there is nothing to do: no input is a file, or has one below it")
             return ExitCode.NOTHING
         return _plan(job, Lines(data)) if options.dry_run else _run(job, file, data)
+
+
+def _note_dangling(count: int) -> None:
+    if count:
+        links = "1 link leads" if count == 1 else f"{count} links lead"
+        say(f"note: {links} nowhere below the folders given: passed over")
 
 
 def _run(job: Job, file: str | None, data: int) -> int:
