@@ -94,7 +94,6 @@ def test_the_type_checker_agrees() -> None:
 # ---- the clock
 
 
-@pytest.mark.requirement("req:B12")
 def test_a_fake_clock_stands_still_until_it_is_moved() -> None:
     """Both clocks move together by `advance`; a step of the wall clock lets no time pass."""
     clock = FakeClock(10.0)

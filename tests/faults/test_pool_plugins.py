@@ -260,7 +260,6 @@ def told(fake_distributions: Any) -> list[tuple[str, Any, Any]]:  # Any: another
 
 
 @pytest.mark.usefixtures("told")
-@pytest.mark.requirement("req:F09")
 async def test_a_hook_that_raises(caplog: pytest.LogCaptureFixture) -> None:
     """A hook that always raises changes no outcome; it is left alone, and the summary says so."""
     with caplog.at_level(logging.CRITICAL):
@@ -269,7 +268,6 @@ async def test_a_hook_that_raises(caplog: pytest.LogCaptureFixture) -> None:
     assert "quarantined" in note
 
 
-@pytest.mark.requirement("req:F09")
 async def test_a_hook_that_raises_hides_nothing_from_the_others(
     told: list[tuple[str, Any, Any]], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -215,7 +215,6 @@ def test_max_concurrent_tasks_holds_while_short_tasks_are_handed_out_ahead(worke
 
 @settings(deadline=None, max_examples=25, derandomize=True)
 @given(rate=st.sampled_from([0.5, 3.0, 50.0, 1000.0]), count=st.integers(1, 30), reservations=st.integers(1, 3))
-@pytest.mark.requirement("req:G13")
 def test_a_rate_is_kept_and_used_up(rate: float, count: int, reservations: int) -> None:
     """No window sees more starts than the rate allows, whatever each reserves, and none is left unused.
 

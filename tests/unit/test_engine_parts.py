@@ -292,7 +292,6 @@ def test_nothing_is_handed_out_ahead_where_the_cap_binds() -> None:
     [{"resources": Resources(cpu=1)}, {"max_per_second": 1e6}, {"concurrent_limit": 100}],
     ids=["reserves", "rate", "limit"],
 )
-@pytest.mark.requirement("req:G13", "req:G14")
 def test_what_is_counted_is_never_handed_out_ahead(options: dict[str, Any]) -> None:
     """Tasks that reserve, or are limited in rate or number, get one worker each and no more."""
     dispatch = Dispatch(50, {})
@@ -303,7 +302,6 @@ def test_what_is_counted_is_never_handed_out_ahead(options: dict[str, Any]) -> N
     assert [attempt.task_id for attempt in started] == ["t0", "t1"]
 
 
-@pytest.mark.requirement("req:G13", "req:G14")
 def test_a_limit_and_a_rate_are_remembered_however_many_others_come_and_go() -> None:
     """A limit holds while tasks of it wait, and a rate from its last start on, also after thousands of other names."""
     dispatch = Dispatch(10_000, {})

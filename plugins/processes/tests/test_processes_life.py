@@ -150,7 +150,7 @@ def test_stop_without_work(open_yard: Any) -> None:
         yard.stop()
 
 
-@pytest.mark.requirement("req:D16")
+@pytest.mark.requirement("req:D06")
 def test_idle_costs_nothing(yard: Any) -> None:
     """An idle executor uses no processor time: nothing polls, in the controller or in a worker."""
     yard.run(sleep_if, [0.01] * 4)

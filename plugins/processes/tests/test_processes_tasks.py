@@ -220,7 +220,7 @@ def test_bad_results_cost_their_task_only(yard: Any) -> None:
     assert all(isinstance(outcomes[x].exception, PayloadError) for x in (5, 6, 7, 8))
 
 
-@pytest.mark.requirement("req:D04")
+@pytest.mark.requirement("req:E11")
 def test_function_that_cannot_travel(yard: Any) -> None:
     """A function that can't be pickled is a PayloadError, which `check_payload` tells beforehand."""
     lock = threading.Lock()
