@@ -289,7 +289,8 @@ class Pipelines:
         """Send documents through a pipeline, at most `in_flight` at once; give a PipelineResult for each as they end.
 
         Lazy and bounded; `total` tells progress how many there will be, where the iterable has no length. A document
-        that is nearly done goes before one that has not begun. Errors as `start_pipeline`.
+        that is nearly done goes before one that has not begun. A plain iterable is iterated on the loop, which one that
+        blocks holds up: give an async one there. Errors as `start_pipeline`.
         """
         ways, prepared = self._ways(), self._prepared(pipeline)
         count = length(documents) if total is None else total

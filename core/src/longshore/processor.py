@@ -12,7 +12,10 @@ from longshore.task import Priority
 
 
 class ProcessorContext(Struct, frozen=True, kw_only=True):
-    """The document a processor works on; travels to workers unchanged."""
+    """The document a processor works on; travels to workers unchanged.
+
+    Stages that share this process share its mappings as well, and others get a copy: treat them as read-only.
+    """
 
     document_id: str
     file_path: str | None = None
