@@ -40,6 +40,7 @@ def test_ctrl_c_during_imports_is_quiet(tmp_path: Path) -> None:
     """Ctrl-C while the command is still importing what it needs ends with 130, and without a traceback."""
     code = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts the tests may ignore it
 class Interrupting:
     def find_spec(self, name, path=None, target=None):
         if name == "pydantic":

@@ -53,6 +53,7 @@ class Parts:
         return Engine(config, random.random)
 
     def sinks(self, wanted_sinks: Sequence[str | Sink]) -> dict[str, Sink]:
+        """Return sinks by name: those that are named are made, objects go by their class; PluginError as `create`."""
         sinks: dict[str, Sink] = {}
         for wanted in wanted_sinks:
             if isinstance(wanted, str):
@@ -86,22 +87,24 @@ class Parts:
         return probe
 
     def hooks(self) -> HookCaller:
+        """Make the hooks that settings list; PluginError for one that is missing or broken."""
         return self.plugins.hooks(self.settings.hooks, self.settings.tables("hooks"))
 
     def executor(self, name: str) -> Executor:
+        """Make an executor; PluginError for one that is missing or broken."""
         executor: Executor = self.plugins.create("executors", name, self.settings.table("executors", name))
         return executor
 
     def lanes(self) -> list[str]:
         """Return the executors that are brought up with the pool: those that settings give workers."""
-        config = self.config
-        given = {"asyncio": config.async_workers, "threads": config.thread_workers, "processes": config.process_workers}
-        return [name for name, workers in given.items() if workers]
+        return [name for name, workers in self._counts().items() if workers]
 
     def workers(self, name: str) -> int:
         """Return how many workers settings want of an executor; 0 leaves it to the executor."""
-        config = self.config
-        ours = {"asyncio": config.async_workers, "threads": config.thread_workers, "processes": config.process_workers}
-        if name == "threads" and not config.thread_workers:
+        if name == "threads" and not self.config.thread_workers:
             raise ValueError("thread_workers is 0, so plain functions have nowhere to run: name another executor")
-        return ours.get(name, 0)
+        return self._counts().get(name, 0)
+
+    def _counts(self) -> dict[str, int]:
+        config = self.config
+        return {"asyncio": config.async_workers, "threads": config.thread_workers, "processes": config.process_workers}

@@ -134,7 +134,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         if self._running:
             return
         self._loop = asyncio.get_running_loop()
-        self._starting = asyncio.get_running_loop().create_future()
+        self._starting = self._loop.create_future()
         try:
             await self._begin()
         finally:

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 
 from longshore._engine.engine import Engine
 from longshore._engine.messages import (
@@ -32,6 +33,7 @@ from longshore._engine.messages import (
     Tick,
     Unpause,
 )
+from longshore._runtime.alarm import Alarm
 from longshore._runtime.commit import Committer
 from longshore._runtime.line import Line
 from longshore._runtime.loops import check_on
@@ -79,8 +81,7 @@ class Driver:
         """Who beside feeders is told when no more is taken: the pool is stopping, or has failed."""
         self._pending = [0, 0]  # submitted here, not yet seen by the engine: ordinary, urgent
         self._scheduled = False
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_due = float("inf")
+        self._alarm = Alarm(self.loop, self.wake, clock)
         self._turnstiles = (Turnstile(self.wake), Turnstile(self.wake))  # ordinary, urgent
         self.line = Line(engine.refuses, self.wake)
         """Who waits for resources outside of the queue."""
@@ -214,7 +215,7 @@ class Driver:
         if not self.idle and not self._aborting:
             self._aborting = True
             self.stimulate(Abort())
-            self._release(self._waiting_for_idle)
+            self._release()
 
     def fail(self, error: BaseException) -> None:
         """Stop for good: everything that waits is told why, what runs is asked to end."""
@@ -223,7 +224,7 @@ class Driver:
         self.failure = error
         self._feeders.clear()
         self._turn_away()
-        self._release(self._waiting_for_idle)
+        self._release()
         refusal = PoolNotRunning(f"the pool has failed: {error}")
         refusal.__cause__ = error
         self._give_up_on_owners(refusal)
@@ -242,8 +243,7 @@ class Driver:
     def close(self) -> None:
         """End for good; no step comes after, and whoever still waits is told."""
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        self._alarm.cancel()
         self._turn_away()
         self._give_up_on_owners(PoolNotRunning("the pool has stopped, and the outcome of this task is not known"))
 
@@ -286,11 +286,8 @@ class Driver:
 
     def noticed(self, notices: Sequence[WorkerNotice]) -> None:
         """Take what an executor says of its workers."""
-        self.inject(lambda: self._pass_on(notices))
-
-    def _pass_on(self, notices: Sequence[WorkerNotice]) -> None:
         for notice in notices:
-            self._notice(notice)
+            self.inject(partial(self._notice, notice))
 
     # ---- a step
 
@@ -305,17 +302,30 @@ class Driver:
             if self.failure is not None:
                 return  # nobody waits any more, and what broke may break again
             self._pull()
-            stimuli = [*self._submits, *self._stimuli]  # these first: a retry would take the room that was promised
-            self._submits, self._stimuli, self._pending = [], [], [0, 0]
-            for command in self.engine.handle(stimuli or (Tick(),), now):
+            for command in self.engine.handle(self._take() or (Tick(),), now):
                 self._carry_out(command)
         except Exception as error:  # noqa: BLE001 - an executor or sink that breaks its contract must not hang the pool
             self.fail(error)
             return
         self._let_in()
         if self._waiting_for_idle and self.idle:
-            self._release(self._waiting_for_idle)
-        self._arm(self.engine.next_due(now))
+            self._release()
+        self._alarm.set(self.engine.next_due(now))
+
+    def _take(self) -> list[Stimulus]:
+        """Take what the engine is to be told, submissions first: a retry would take the room that they were promised.
+
+        Reports also wait a turn of the loop for those that were let in and have not come yet.
+        """
+        now, late = self._stimuli, list[Stimulus]()
+        if any(turnstile.granted for turnstile in self._turnstiles):
+            late = [one for one in now if isinstance(one, Reported)]
+            now = [one for one in now if not isinstance(one, Reported)]
+        taken = [*self._submits, *now]
+        self._submits, self._stimuli, self._pending = [], late, [0, 0]
+        if late:
+            self.wake()
+        return taken
 
     def _pull(self) -> None:
         """Share the room out among the streams that have more; who is asked first takes turns."""
@@ -369,27 +379,13 @@ class Driver:
         for turnstile, priority in zip(self._turnstiles, (Priority.NORMAL, Priority.CRITICAL), strict=True):
             if turnstile:
                 turnstile.let_in(self.room(priority))
-        if self.line:
-            self.line.let_in()
+        self.line.let_in()
         if any(feeder.hungry and self.room(feeder.spec.priority) > 0 for feeder in self._feeders):
             self.wake()
 
-    def _arm(self, due: float | None) -> None:
-        """Have the next step at `due` at the latest; the timer is only moved when it must be."""
-        if due is None or due >= self._timer_due:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_due = due
-        self._timer = self.loop.call_later(max(0.0, due - self._clock()), self._timed)
-
-    def _timed(self) -> None:
-        self._timer = None
-        self._timer_due = float("inf")
-        self.wake()
-
-    def _release(self, futures: list[asyncio.Future[None]]) -> None:
+    def _release(self) -> None:
+        """Wake those that wait for the pool to be idle."""
+        futures, self._waiting_for_idle = self._waiting_for_idle, []
         for future in futures:
             if not future.done():
                 future.set_result(None)
-        futures.clear()
