@@ -162,8 +162,10 @@ async def in_threads(calls: Sequence[Callable[[], object]]) -> None:
         threads = ThreadPoolExecutor(len(calls), thread_name_prefix="longshore-closing")
         try:
             await asyncio.gather(*(loop.run_in_executor(threads, call) for call in calls))
-        finally:
+        except BaseException:
             threads.shutdown(wait=False)
+            raise
+        threads.shutdown()  # the calls have returned, and their threads end at once: none is left behind
 
 
 def _follower(tracker: object | None) -> Callable[[EventBus], Callable[[], None]] | None:
