@@ -27,7 +27,7 @@ class Known:
         self.spec = spec
         self.state = TaskState.QUEUED
         self.number = 0
-        self.queued_at = task.queued_at
+        self.queued_at = task.queued_at if isinstance(task, Attempt) else now  # its wait began with its caller
         self.order = order
         self.due: float | None = None
         self.expires_at = None if spec.deadline_s is None else now + spec.deadline_s
