@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from longshore._cpus import usable_cpus as usable_cpus
     from longshore._delivery import EventBus as EventBus
     from longshore._limits import ResourceLimits as ResourceLimits
     from longshore._limits import ResourceType as ResourceType
@@ -97,6 +98,7 @@ _ERRORS = (
 )
 _RECORDS = "Health PoolStats ResourceSnapshot RunSnapshot RunSummary TaskRecord WorkerStats WorkerStatus WorkerType"
 _HOMES = {
+    "longshore._cpus": "usable_cpus",
     "longshore._delivery": "EventBus",
     "longshore._limits": "ResourceLimits ResourceType WorkerConfig",
     "longshore._loads": "HostSize required_share",

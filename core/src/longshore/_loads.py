@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from longshore._cpus import usable_cores
 from longshore._limits import ResourceLimits, ResourceType
 from longshore.records import Load, Usage
 from longshore.task import Resources
@@ -84,11 +85,6 @@ def _load(name: str, parts: Iterable[Usage], limits: ResourceLimits, unit: str, 
     )
 
 
-def host_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def host_memory_mb() -> float:
     """Return the machine's memory; 0 where the system does not say."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6 if hasattr(os, "sysconf") else 0.0
@@ -103,7 +99,7 @@ class HostSize(NamedTuple):
     @classmethod
     def here(cls) -> HostSize:
         """Return this machine's: the cores this process may use; memory is infinite where nobody can say."""
-        return cls(host_cores(), host_memory_mb() or math.inf)
+        return cls(usable_cores(), host_memory_mb() or math.inf)
 
 
 def required_share(

@@ -10,11 +10,12 @@ from itertools import islice
 from typing import Any
 
 from longshore._calling import NamedCall, NamedCoroutine
+from longshore._cpus import usable_cores
 from longshore._engine.ledger import Shortage
 from longshore._health import look
 from longshore._intake import Intake
 from longshore._limits import ResourceType
-from longshore._loads import host_cores, host_memory_mb
+from longshore._loads import host_memory_mb
 from longshore._measuring import Measuring
 from longshore._processors import Processors
 from longshore._runtime.driver import Driver
@@ -324,7 +325,7 @@ def _resources(given: Demands | None) -> Resources | None:
             raise ValueError(f"resources: there is no {name!r} but {', '.join(ResourceType)}; others as Resources(…)")
     amounts = {str(name): amount for name, amount in given.items()}
     return Resources(
-        cpu=host_cores() * amounts.get("cpu", 0.0) / 100.0,
+        cpu=usable_cores() * amounts.get("cpu", 0.0) / 100.0,
         memory_mb=host_memory_mb() * amounts.get("memory", 0.0) / 100.0,
         gpu=amounts.get("gpu", 0.0) / 100.0,
         disk_mbps=amounts.get("disk_io", 0.0),

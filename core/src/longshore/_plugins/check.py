@@ -22,6 +22,7 @@ from typing import Final
 
 import msgspec
 
+from longshore._cpus import usable_cpus
 from longshore._plugins.records import Candidate, CheckResult, PluginState
 
 _BOOT: Final = (
@@ -44,7 +45,7 @@ def check(candidates: Sequence[Candidate], *, deadline_s: float) -> list[CheckRe
     call is interrupted, no child is left.
     """
     stop = threading.Event()
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="longshore-check") as threads:
+    with ThreadPoolExecutor(max_workers=usable_cpus(), thread_name_prefix="longshore-check") as threads:
         futures = [threads.submit(_check_one, candidate, deadline_s, stop) for candidate in candidates]
         try:
             return [future.result() for future in futures]

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from msgspec import Struct, to_builtins
 
+from longshore._cpus import usable_cores
 from longshore.cli import console
 from longshore.cli.console import ExitCode
 from longshore.cli.options import Json
@@ -72,9 +73,8 @@ def _interpreter() -> Iterator[Finding]:
 def _cores() -> Iterator[Finding]:
     cores = os.cpu_count() or 1
     yield Finding("cores", str(cores))
-    if hasattr(os, "sched_getaffinity"):
-        usable = len(os.sched_getaffinity(0))
-        yield Finding("usable cores", str(usable), "fewer by affinity" if usable < cores else "")
+    usable = usable_cores()
+    yield Finding("usable cores", f"{usable:g}", "fewer by affinity or quota" if usable < cores else "")
 
 
 def _memory() -> Iterator[Finding]:
