@@ -15,7 +15,9 @@ from longshore import (
     Priority,
     ProcessorContext,
     RetryPolicy,
+    Settings,
     TaskState,
+    WorkerPool,
     current_task,
 )
 from longshore.hookspecs import hookimpl
@@ -138,6 +140,24 @@ async def test_an_initialize_that_hangs_times_out_in_a_thread(processing: Any) -
             assert outcome.state is TaskState.TIMED_OUT
         finally:
             go_on.set()
+
+
+async def test_an_initialize_that_hangs_has_a_limit_in_a_process(processing: Any) -> None:
+    """fault:K9 In a process getting ready has a limit of its own: documents end with it, whatever theirs is."""
+
+    class Stuck(processing.Base):
+        said: ClassVar = {"executor": "processes", "timeout_seconds": 300}
+
+        @hookimpl
+        def initialize(self) -> None:
+            time.sleep(1000)
+
+    settings = Settings(probes=(), executors={"processes": {"initializer_timeout_s": 0.3}})
+    async with asyncio.timeout(20), WorkerPool(settings=settings) as pool:
+        pool.replace_processor("p", Stuck)
+        outcomes = await asyncio.gather(*(processing.end_of(pool, document_id=str(number)) for number in range(8)))
+    assert {outcome.state for outcome in outcomes} == {TaskState.TIMED_OUT}
+    assert {outcome.error.reason for outcome in outcomes} == {"initializer"}
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])

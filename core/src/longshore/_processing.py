@@ -11,7 +11,7 @@ from typing import Any
 
 from longshore._calling import succeeded
 from longshore.processor import ProcessorContext, ProcessorResult
-from longshore.worker import current_task
+from longshore.worker import current_task, preparing
 
 _log = logging.getLogger("longshore.worker")
 
@@ -78,8 +78,9 @@ class ProcessorCall:
 
     def _initialised(self) -> Any:  # Any: a Processor, by contract
         try:
-            processor = self.factory()
-            processor.initialize()
+            with preparing():  # what this takes is the worker's, under the limit for that, and not the document's
+                processor = self.factory()
+                processor.initialize()
         except BaseException as error:
             error.add_note(f"processor {self.name} could not be made ready in this worker; its next task tries again")
             raise

@@ -227,6 +227,8 @@ class ErrorRecord(Struct, frozen=True, kw_only=True):
     exit_code: int | None = None
     signal: int | None = None
     peak_memory_mb: float | None = None
+    output_tail: str = ""
+    """What the task wrote last to its standard output and error, where its executor can tell; at most 4 KiB."""
 
 
 _ENDS = (StopIteration, StopAsyncIteration)
@@ -293,7 +295,10 @@ class Outcome(Struct, frozen=True, eq=False):
         if error is None:
             return kind(text)
         detail = f"{error.type}: {error.message}" if error.message else error.type
-        return kind(f"{text}: {detail}", type=error.type, attempt=error.attempt, worker=error.worker)
+        failure = kind(f"{text}: {detail}", type=error.type, attempt=error.attempt, worker=error.worker)
+        if error.output_tail:
+            failure.add_note(f"what it wrote last:\n{error.output_tail}")
+        return failure
 
 
 class PlainOutcome(Outcome, frozen=True, eq=False, gc=False):

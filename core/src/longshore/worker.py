@@ -365,7 +365,8 @@ def ended(
 
 def failed(attempt: Attempt, exception: BaseException, started: float, now: float, worker: str | None) -> Outcome:
     """Return the outcome of an attempt that raised; a raised TaskCancelled of ours counts as cancelled."""
-    state = TaskState.CANCELLED if isinstance(exception, TaskCancelled) else TaskState.FAILED
+    # By its type: an exception's own idea of its class is user code.
+    state = TaskState.CANCELLED if issubclass(type(exception), TaskCancelled) else TaskState.FAILED
     return ended(attempt, state, pack_error(exception, attempt.number, worker), started, now, exception)
 
 

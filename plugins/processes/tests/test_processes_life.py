@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longshore import usable_cpus
 from longshore.hookspecs import Executor
 from longshore.task import TaskState
-from longshore_processes import ProcessesExecutor
-from longshore_processes.executor import ProcessesSettings, usable_cpus
+from longshore_processes import ProcessesExecutor, spawner
+from longshore_processes.executor import ProcessesSettings
 
 
 def sleep_if(x: float) -> float:
@@ -171,11 +172,12 @@ def test_death_is_repaired_quickly(lone_yard: Any) -> None:
     assert time.monotonic() - begun < 0.5
 
 
-@pytest.mark.parametrize("items", [[0.0] * 50])
-def test_fresh_interpreters_where_there_is_no_zygote(open_yard: Any, items: list[float]) -> None:
-    """Without a zygote each worker is an interpreter of its own, with the same promises."""
+@pytest.mark.parametrize("zygote", [True, False], ids=["started by the zygote", "where there is none"])
+def test_fresh_interpreters(open_yard: Any, monkeypatch: pytest.MonkeyPatch, zygote: bool) -> None:
+    """Each worker may be an interpreter of its own, and is where there is no zygote, with the same promises."""
+    monkeypatch.setattr(spawner, "has_zygote", lambda: zygote)
     with open_yard(2, ProcessesSettings(start_method="interpreter")) as yard:
-        assert all(outcome.ok for outcome in yard.run(sleep_if, items))
+        assert all(outcome.ok for outcome in yard.run(sleep_if, [0.0] * 50))
         outcomes = yard.run(lambda x: os._exit(x) if x else x, [0, 0, 3, 0])
         assert [outcome.ok for outcome in outcomes] == [True, True, False, True]
         assert outcomes[2].error.reason == "exit 3"

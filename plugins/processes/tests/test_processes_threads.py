@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from longshore_processes.executor import ProcessesSettings, usable_cpus
+from longshore import usable_cpus
+from longshore_processes.executor import ProcessesSettings
 from longshore_processes.spawner import numeric_threads
 from pydantic import ValidationError
 

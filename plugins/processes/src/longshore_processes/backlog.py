@@ -203,6 +203,13 @@ class Backlog:
         """Remove and return the attempts of these tasks."""
         return self._filter(lambda attempt: attempt.task_id in task_ids)
 
+    def remove_kind(self, kind: Kind) -> list[Attempt]:
+        """Remove and return the attempts of this kind."""
+        gone = [attempt for run in self._runs if run.kind is kind for attempt in run.drop_taken()]
+        self._runs = deque(run for run in self._runs if run.kind is not kind)
+        self._count -= len(gone)
+        return gone
+
     def expired(self, now: float) -> list[Attempt]:
         """Remove and return the attempts whose deadline over all attempts has passed."""
         gone = self._filter(lambda attempt: attempt.expires_at is not None and attempt.expires_at <= now)

@@ -31,6 +31,8 @@ from longshore_processes.codec import PROTOCOL, SCALARS, cause_of, cut_trace, du
 from longshore_processes.frames import FrameReader, Words
 from longshore_processes.logs import RecordHandler, set_levels
 from longshore_processes.memory import Account
+from longshore_processes.output import flush_streams, mark_streams
+from longshore_processes.parent import die_with
 from longshore_processes.seat import Batch, Link, ProcessSeat
 
 FLUSH_S: Final = 0.004
@@ -75,6 +77,7 @@ class Worker:
         self._flushed_at = 0.0
         self._cpu_mark = 0.0
         bind(self._seat)
+        mark_streams(self._words)
         self._handler = RecordHandler(self._seat, self._link)
         logging.getLogger().addHandler(self._handler)
         os.register_at_fork(after_in_child=self._forked)
@@ -184,6 +187,7 @@ class Worker:
             return (FAILED, cpu_s, peak_mb, *self._failure(_unfit("result", unfit), serial, start).facts)
 
     def _failure(self, error: BaseException, serial: int, start: float) -> _Failure:
+        flush_streams()
         cut_trace(error, __file__)
         batch = self._seat.batch
         numbers = batch.numbers if batch is not None else None
@@ -217,7 +221,10 @@ class Worker:
             if failures:
                 raise failures.pop()
             ready = self._ready.get(number)
-            return (self._prepare(number) if ready is None else ready)(*args, **kwargs)
+            if ready is None:
+                with self._seat.preparing():
+                    ready = self._prepare(number)
+            return ready(*args, **kwargs)
 
         return call
 
@@ -283,8 +290,6 @@ def run(place: Place) -> int:
     """Be a worker until told to end; return the exit code. Standard streams are set already."""
     os.environ["LONGSHORE_WORKER"] = place.worker_id
     faulthandler.enable()
-    with suppress(AttributeError, ValueError):
-        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     worker = Worker(place)
     threading.Thread(target=_watch, args=(worker, place.nudge), name="longshore-watch", daemon=True).start()
     try:
@@ -297,6 +302,8 @@ def run(place: Place) -> int:
     return 0
 
 
-def main(worker_id: str, sock: int, nudge: int, page: int) -> None:
+def main(worker_id: str, sock: int, nudge: int, page: int, parent_pid: int) -> None:
     """Be a worker in an interpreter of its own, which leads a session."""
+    if not die_with(parent_pid):
+        return
     sys.exit(run(Place(worker_id, sock, nudge, page)))

@@ -9,20 +9,25 @@ import logging
 import os
 import pickle
 import selectors
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic
-from typing import Final
+from typing import Final, NamedTuple
 
 from longshore.errors import WorkerDied
+from longshore.hookspecs import WorkerNotice
 from longshore.records import WorkerStats, WorkerStatus, WorkerType
 
 from longshore_processes import frames
 from longshore_processes.handle import Handle, worker_id
 from longshore_processes.logs import levels
+from longshore_processes.output import Output
+from longshore_processes.recycling import Recycling
 from longshore_processes.relay import Lines, LogRelay
 from longshore_processes.spawner import Exited, Lost, News, Refused, Spawner, Spawning, Started, make_spawner
+from longshore_processes.timing import Patience
 
 _READ: Final = 1 << 16
 _BUDGET_S: Final = 60.0
@@ -30,7 +35,15 @@ _BUDGET_BASE: Final = 10
 _BUDGET_PER_WORKER: Final = 3
 _BACKOFF_S: Final = 0.02
 _BACKOFF_MAX_S: Final = 0.1
+_BACKOFF_IN_PART_S: Final = 5.0  # while other workers do the work
 _RELAY_S: Final = 0.5  # for log lines at the end, at least
+
+
+class Ear(NamedTuple):
+    """Who is called for a descriptor; what workers print is heard before what they say came of it."""
+
+    call: Callable[[int], None]
+    early: bool = False
 
 
 class Crew:
@@ -42,19 +55,26 @@ class Crew:
         *,
         target: int,
         spawning: Spawning,
+        recycling: Recycling,
+        patience: Patience,
         post: Callable[[News], None],
         on_frames: Callable[[Handle], None],
         on_end: Callable[[Handle], None],
+        on_notice: Callable[[WorkerNotice], None],
     ) -> None:
         """Have nobody yet."""
         self.handles: dict[int, Handle] = {}
         self.target = target
         self.relay = LogRelay()
+        self.recycling = recycling
+        self._patience = patience
+        self.outputs: dict[int, Output] = {}
         self._selector = selector
         self._spawning = spawning
         self._post = post
         self._on_frames = on_frames
         self._on_end = on_end
+        self._on_notice = on_notice
         self._spawner: Spawner | None = None
         self._count = 0
         self._failures: deque[float] = deque()
@@ -91,7 +111,7 @@ class Crew:
             if self._spawner is None:
                 self._spawner = make_spawner(self._spawning, self._post)
                 for fd in self._spawner.fds():
-                    self._selector.register(fd, selectors.EVENT_READ, lambda _: self._ask_spawner())
+                    self._selector.register(fd, selectors.EVENT_READ, Ear(lambda _: self._ask_spawner()))
             handle = Handle(self._count)
             self._spawner.start(handle.number, handle.worker_id, handle.far)
         except OSError as error:
@@ -101,9 +121,10 @@ class Crew:
             return None
         self._count += 1
         self.handles[handle.number] = handle
-        self._lines[handle.number] = Lines(lambda line: self.relay.line(handle.worker_id, line))
-        self._selector.register(handle.sock, selectors.EVENT_READ, lambda mask: self._on_socket(handle, mask))
-        self._selector.register(handle.log, selectors.EVENT_READ, lambda _: self._on_output(handle))
+        lines = self._lines[handle.number] = Lines(lambda line: self.relay.line(handle.worker_id, line))
+        self.outputs[handle.number] = Output(lines.feed, handle.whose)
+        self._selector.register(handle.sock, selectors.EVENT_READ, Ear(lambda mask: self._on_socket(handle, mask)))
+        self._selector.register(handle.log, selectors.EVENT_READ, Ear(lambda _: self.take_output(handle), early=True))
         handle.send(frames.LEVELS, logging.root.manager.disable, pickle.dumps(levels()))
         self.take_news(self._spawner.news() if not self._spawner.fds() else [])
         return handle
@@ -130,23 +151,32 @@ class Crew:
                 case Exited():
                     self._end(self.handles.get(item.number), item.status)
 
+    def spend(self, handle: Handle, now: float) -> None:
+        """Let a worker go when it has run what it holds, and have the next one ready by then."""
+        handle.spent = handle.retiring = True
+        self.hire(now)
+
     def succeeded(self) -> None:
         """Take note that a worker gave a result: starting workers works."""
         self._failures.clear()
         self.next_hire_at = 0.0
 
     def start_failed(self, reason: str) -> None:
-        """Take note of a start that came to nothing; the next waits, longer each time."""
+        """Take note of a start that came to nothing; the next waits, longer each time, most where others work on."""
         now = monotonic()
-        self._failures.append(now)
-        self._reason = reason
         while self._failures and self._failures[0] < now - _BUDGET_S:
             self._failures.popleft()
-        self.next_hire_at = now + min(_BACKOFF_MAX_S, _BACKOFF_S * 2.0 ** min(len(self._failures), 10))
+        if not self._failures:
+            error = f"a worker process could not be started: {reason}"
+            self._on_notice(WorkerNotice("worker_error", {"error": error, "reason": "start_failed"}))
+        self._failures.append(now)
+        self._reason = reason
+        most_s = _BACKOFF_IN_PART_S if self._somebody_works() else _BACKOFF_MAX_S
+        self.next_hire_at = now + min(most_s, _BACKOFF_S * 2.0 ** min(len(self._failures), 10))
 
     def exhausted(self) -> WorkerDied | None:
-        """Return the error to fail with when starting workers has failed too often in a row."""
-        if len(self._failures) <= _BUDGET_PER_WORKER * self.target + _BUDGET_BASE:
+        """Return the error to fail with when starting workers has failed too often in a row and none is at work."""
+        if len(self._failures) <= _BUDGET_PER_WORKER * self.target + _BUDGET_BASE or self._somebody_works():
             return None
         return WorkerDied(
             f"process workers cannot be started: {len(self._failures)} starts failed within {_BUDGET_S:g} s "
@@ -155,11 +185,20 @@ class Crew:
             reason="start_failed",
         )
 
+    def _somebody_works(self) -> bool:
+        return any(handle.proved and not (handle.gone or handle.doomed) for handle in self.handles.values())
+
+    def start_unanswered(self) -> None:
+        """Go on without whatever starts workers: it gives no answer."""
+        if self._spawner is not None:
+            self._spawner_lost(f"whatever starts workers gave no answer within {self._patience.start_s:g} s")
+
     def bury(self, handle: Handle) -> None:
         """Close what belonged to a worker that ended."""
-        self._on_output(handle)
-        lines = self._lines.pop(handle.number, None)
-        if lines is not None:
+        self.take_output(handle)
+        output, lines = self.outputs.pop(handle.number, None), self._lines.pop(handle.number, None)
+        if output is not None and lines is not None:
+            output.finish()
             lines.finish()
         for fd in (handle.sock, handle.log, handle.pidfd):
             if fd is not None:
@@ -185,7 +224,7 @@ class Crew:
             return
         handle.started(news.pid, news.pidfd)
         if news.pidfd is not None:
-            self._selector.register(news.pidfd, selectors.EVENT_READ, lambda _: self._on_pidfd(handle))
+            self._selector.register(news.pidfd, selectors.EVENT_READ, Ear(lambda _: self._on_pidfd(handle)))
         if handle.doomed:
             handle.kill()
 
@@ -198,6 +237,8 @@ class Crew:
         # How it ended is the zygote's to say, in a moment; if we killed it, or nobody is left to ask, we know enough.
         if handle.doomed or handle.orphan or handle.status is not None:
             self._on_end(handle)
+        else:
+            handle.give_up_at = monotonic() + self._patience.start_s
 
     def _end(self, handle: Handle | None, status: int | None) -> None:
         """Take note of the wait status; a worker with a pidfd is buried when that has been seen as well."""
@@ -213,6 +254,7 @@ class Crew:
             return
         if mask & selectors.EVENT_WRITE:
             handle.push()
+            handle.seen_at = monotonic()  # it reads
             self.want_writing(handle)
         if mask & selectors.EVENT_READ:
             self._on_frames(handle)
@@ -220,19 +262,18 @@ class Crew:
                 with suppress(KeyError):
                     self._selector.unregister(handle.sock)
 
-    def _on_output(self, handle: Handle) -> None:
-        if handle.number not in self.handles:
+    def take_output(self, handle: Handle) -> None:
+        """Take in what a worker has printed so far."""
+        output = self.outputs.get(handle.number)
+        if output is None:
             return
-        try:
+        with suppress(BlockingIOError):
             data = os.read(handle.log, _READ)
-        except BlockingIOError:
-            return
-        lines = self._lines.get(handle.number)
-        if not data:
-            with suppress(KeyError):
-                self._selector.unregister(handle.log)
-        elif lines is not None:
-            lines.feed(data)
+            if data:
+                output.feed(data)
+            else:
+                with suppress(KeyError):
+                    self._selector.unregister(handle.log)
 
     def _ask_spawner(self) -> None:
         if self._spawner is not None:
@@ -243,6 +284,9 @@ class Crew:
         self.start_failed(reason)
         for handle in list(self.handles.values()):
             handle.orphan = True
+            if handle.pid is not None and not handle.gone:
+                with suppress(OSError):  # the kernel has ended the worker; what it started is left
+                    os.killpg(handle.pid, signal.SIGKILL)
             if handle.pid is None or handle.gone:
                 handle.gone = True
                 self._on_end(handle)

@@ -13,13 +13,16 @@ from contextlib import suppress
 from time import monotonic
 from typing import Final
 
+from longshore import usable_cpus
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
 from longshore.task import Attempt
 from pydantic import BaseModel, ConfigDict, Field
 
+from longshore_processes.recycling import Recycling
 from longshore_processes.spawner import Spawning, StartMethod, numeric_threads
 from longshore_processes.supervisor import Stop, Supervisor
+from longshore_processes.timing import Patience
 
 _CAPABILITIES: Final = Capabilities(
     worker_type="process",
@@ -41,6 +44,16 @@ class ProcessesSettings(BaseModel):
     """How workers are started: "zygote" (Linux), "interpreter" (a fresh one each), or whichever the system allows."""
     blas_threads: int | None = Field(default=None, ge=1)
     """Threads of numeric libraries in each worker; None is what the environment says, else cores divided by workers."""
+    python: str | None = None
+    """The interpreter that workers are started with, of this one's version; None is this one."""
+    initializer_timeout_s: float | None = Field(default=120.0, gt=0.0, allow_inf_nan=False)
+    """Seconds a worker may take to get ready for a task: to import its function, run its initializer or a processor's
+    `initialize`, read what the pool shares. None is for ever. A task's own time limit begins after that."""
+    max_tasks_per_worker: int | None = Field(default=None, ge=1)
+    """A worker is replaced when it has run so many tasks; None is never."""
+    max_worker_memory_mb: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
+    """A worker is replaced when it has more MB of its own than this after a task, initializers included; None is never.
+    """
 
 
 class ProcessesExecutor:
@@ -64,16 +77,25 @@ class ProcessesExecutor:
     async def start(self, host: ExecutorHost) -> None:
         """Start the supervisor's thread; worker processes come with the first work, up to `host.workers` of them.
 
-        With 0, up to as many as there are usable CPUs. RuntimeError where a process can't be handed a pipe.
+        With 0, up to as many as there are usable CPUs. RuntimeError where a process can't be handed a pipe, or where
+        there is no interpreter to start it with.
         """
         if os.name != "posix" or not hasattr(socket, "AF_UNIX"):
             raise RuntimeError("process workers need a POSIX system: use executor 'threads' here")
         self._asked = host.workers
-        workers = host.workers or usable_cpus()
+        settings, cpus = self._settings, usable_cpus()
+        workers = host.workers or cpus
         spawning = Spawning(
-            self._settings.start_method, numeric_threads(workers, usable_cpus(), self._settings.blas_threads)
+            settings.start_method, numeric_threads(workers, cpus, settings.blas_threads), settings.python
         )
-        self._supervisor = Supervisor(host, workers=workers, spawning=spawning)
+        spawning.interpreter()  # that there is one is for the start to say
+        self._supervisor = Supervisor(
+            host,
+            workers=workers,
+            spawning=spawning,
+            recycling=Recycling(settings.max_tasks_per_worker, settings.max_worker_memory_mb),
+            patience=Patience(settings.initializer_timeout_s),
+        )
         self._supervisor.start()
         host.resized(workers)
 
@@ -125,10 +147,3 @@ class ProcessesExecutor:
         if self._supervisor is None:
             raise RuntimeError("the executor 'processes' is not running: start it first")
         return self._supervisor
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

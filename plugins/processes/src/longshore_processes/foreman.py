@@ -11,22 +11,24 @@ from longshore.task import Attempt, Outcome
 from longshore.worker import cancelled, timed_out
 
 from longshore_processes import frames
+from longshore_processes.autopsy import not_ready
 from longshore_processes.backlog import AHEAD_S, Backlog, Kind, Kinds, by_spec
 from longshore_processes.crew import Crew
 from longshore_processes.handle import IN_FLIGHT, Handle
 from longshore_processes.outcomes import pack
-from longshore_processes.timing import next_look
+from longshore_processes.timing import Looks
 
 
 class Foreman:
     """Holds the backlog; what ends without ever being run is added to `reports`."""
 
-    def __init__(self, crew: Crew, reports: list[Outcome]) -> None:
+    def __init__(self, crew: Crew, looks: Looks, reports: list[Outcome]) -> None:
         """Have nothing waiting for `crew`."""
         self.backlog = Backlog()
         self.cancels: dict[str, str] = {}
         """Tasks that are to be reported as cancelled when they come back, and with which message."""
         self._crew = crew
+        self._looks = looks
         self._kinds = Kinds()
         self._reports = reports
 
@@ -59,14 +61,17 @@ class Foreman:
             if handle is None:
                 return
             share = -(-len(self.backlog) // (max(1, self._crew.target) * IN_FLIGHT))
-            load = pack(self._kinds, kind, self.backlog.take(kind.batch_size(share)))
+            size, left = kind.batch_size(share), self._crew.recycling.left(handle)
+            load = pack(self._kinds, kind, self.backlog.take(size if left is None else min(size, left)))
             self._reports += load.refused
             if load.attempts:
                 handle.give(kind, load.attempts, load.payload)
                 if handle.outgoing:
                     self._crew.want_writing(handle)
                 handle.given_at = now
-                next_look(handle, now)
+                self._looks.plan(handle, now)
+                if left is not None and self._crew.recycling.is_spent(handle):
+                    self._crew.spend(handle, now)
 
     def next_timer(self) -> float | None:
         """Return when something is to be done about what waits, though no worker has anything to say."""
@@ -79,18 +84,30 @@ class Foreman:
         return min(timers, default=None)
 
     def _choose(self, kind: Kind, now: float) -> Handle | None:
-        """Return an idle worker, else a new one, else one that will soon want more."""
-        spare = None
+        """Return an idle worker, else a new one, else one that will soon want more.
+
+        One that waits to take the place of a spent one is idle, and has to wait until that holds nothing.
+        """
+        ready, spare, busy = None, None, 0
         for handle in self._crew.handles.values():
             if handle.has_room():
-                if handle.idle():
+                if not handle.idle():
+                    spare = handle
+                elif not self._crew.recycling.on:
                     return handle
-                spare = handle
-        hired = self._crew.hire(now)
-        if hired is not None:
-            return hired
+                else:
+                    ready = ready or handle
+            busy += handle.counts()
+        if busy < self._crew.target:
+            ready = ready or self._crew.hire(now)
+            if ready is not None:
+                return ready
         known = kind.ran_s is not None and kind.ran_s <= AHEAD_S
         return spare if known else None
+
+    def fail_kind(self, kind: Kind, now: float) -> None:
+        """Fail what waits of a kind for which no worker gets ready."""
+        self._reports += [not_ready(attempt, now, now, None) for attempt in self.backlog.remove_kind(kind)]
 
     def _forget(self, kind: Kind) -> None:
         for handle in self._crew.handles.values():

@@ -35,6 +35,8 @@ class Doom(Enum):
     TIMEOUT = "timeout"
     CANCEL = "cancel"
     MEMORY = "memory"
+    PREPARE = "initializer"
+    STOPPED = "stopped"
     STUCK = "stuck"
     STOP = "stop"
 
@@ -78,9 +80,11 @@ class Handle:
         self.held: deque[Held] = deque()
         self.known: set[int] = set()
         self.next_serial = 0
+        self.greeted = False  # it has said that it is ready
         self.proved = False  # it has given a result, so starting it was no mistake
         self.slow = False  # its running item is slow for its kind: nothing is sent after it
         self.retiring = False
+        self.spent = False  # it is to leave since it has done its share, or has grown too much
         self.doomed: Doom | None = None
         self.doomed_serial = IDLE
         self.gone = False
@@ -95,6 +99,9 @@ class Handle:
         self.withdraw_at: float | None = None
         self.withdraw_from = 0
         self.give_up_at: float | None = None
+        self.leave_at: float | None = None
+        self.stopped_at: float | None = None  # since when it was seen stopped by a signal
+        self._pardon = (0.0, 0.0)  # the start that it is for, and how long nobody looked since then
         self.written_off = False  # it was killed and did not end
         self.completed = 0
         self.failed = 0
@@ -123,6 +130,10 @@ class Handle:
     def idle(self) -> bool:
         """Tell whether it holds nothing."""
         return not self.held
+
+    def counts(self) -> bool:
+        """Tell whether it is one of the workers at work; one that leaves since it is one too many is not."""
+        return bool(self.held) and not (self.doomed or self.gone or (self.retiring and not self.spent))
 
     def has_room(self) -> bool:
         """Tell whether it may be given a batch."""
@@ -178,6 +189,20 @@ class Handle:
                 return held, held.attempts[index]
         return None
 
+    def blamed(self) -> tuple[Held, Attempt] | None:
+        """Return the attempt it was killed for, or was at when it ended by itself."""
+        return self.find(self.doomed_serial if self.doomed is not None else self.words.running()[0])
+
+    def whose(self, marked: int) -> int:
+        """Return whose text is what was just read without a mark, where `marked` had the last; IDLE for nobody's."""
+        first = self.reported()
+        if marked >= first:
+            return marked
+        running = self.words.running()[0]
+        if running == IDLE and self.held:
+            running = self.held[0].first + len(self.held[0].attempts) - 1  # what it ran has just ended
+        return running if running >= first else IDLE
+
     def cut(self, serial: int) -> list[tuple[Kind, list[Attempt]]]:
         """Take away what is not reported from `serial` on, last batch first."""
         tails = [(held.kind, held.cut(serial)) for held in reversed(self.held)]
@@ -193,9 +218,25 @@ class Handle:
 
     def timers(self) -> list[float]:
         """Return the times at which to look at it again."""
-        if self.doomed is not None:
+        if self.doomed is not None or self.gone:
             return [self.give_up_at] if self.give_up_at is not None else []
-        return [at for at in (self.due_at, self.check_at, self.memory_at, self.withdraw_at) if at is not None]
+        looks = (self.due_at, self.check_at, self.memory_at, self.withdraw_at, self.leave_at)
+        return [at for at in looks if at is not None]
+
+    def pardon(self, since: float, now: float) -> None:
+        """Take note that the supervisor was held up since then: it may have been the whole machine."""
+        started = self.words.running()[1]
+        self._pardon = started, self.pardon_s(started) + now - max(started, since)
+        self.seen_at = now
+        if self.give_up_at is not None:
+            self.give_up_at += now - since
+        if self.leave_at is not None:
+            self.leave_at += now - since
+
+    def pardon_s(self, started: float) -> float:
+        """Return how much later the limit is of what began at `started`."""
+        begun, extra_s = self._pardon
+        return extra_s if begun == started else 0.0
 
     def attempts(self) -> Iterator[tuple[int, Attempt]]:
         """Go through what it holds, with serials."""
@@ -205,7 +246,7 @@ class Handle:
     def stats(self) -> WorkerStats:
         """Return its statistics; from any thread."""
         status = WorkerStatus.BUSY if self.held else WorkerStatus.IDLE
-        if self.retiring or self.doomed:
+        if self.doomed or (self.retiring and not self.held):
             status = WorkerStatus.STOPPING
         if self.gone:
             status = WorkerStatus.STOPPED

@@ -104,6 +104,10 @@ class Gauge:
             return grown
         return min(grown, sum(_shared_out_mb(pid) for pid in (self._pid, *pids)) - base_mb)
 
+    def own_mb(self) -> float:
+        """Return what the worker alone has of its own, without what it started."""
+        return _used(self._statm).own_mb
+
     def close(self) -> None:
         """Look no more."""
         os.close(self._statm)

@@ -27,6 +27,10 @@ _COMPLETED = TaskState.COMPLETED
 _kwargs_of = attrgetter("kwargs")
 
 
+End = tuple[str, dict[str, Any]]
+"""How a process ended, in words and as facts. Any: JSON-safe values."""
+
+
 class Load(NamedTuple):
     """A batch ready to be sent, and what could not be carried."""
 
@@ -188,9 +192,9 @@ def _failure(attempt: Attempt, facts: Sequence[Any], start: float, end: float) -
     return ended(attempt, TaskState.CANCELLED if is_cancel else TaskState.FAILED, record, start, end, exception)
 
 
-def worker_died(handle: Handle, attempt: Attempt, started: float) -> Outcome:
+def worker_died(handle: Handle, attempt: Attempt, started: float, end: End | None = None) -> Outcome:
     """Return the outcome of an attempt whose worker ended under it, by itself or by a stranger's hand."""
-    how, facts = describe_end(handle.status)
+    how, facts = end or describe_end(handle.status)
     where = f"its worker {handle.worker_id} (pid {handle.pid})"
     text = f"task {attempt.task_id} ({attempt.spec.name}): {where} {how} while it ran"
     return failed(attempt, WorkerDied(text, worker=handle.worker_id, **facts), started, monotonic(), handle.worker_id)
@@ -208,7 +212,7 @@ def memory_exceeded(handle: Handle, attempt: Attempt, started: float) -> Outcome
     return failed(attempt, MemoryLimitExceeded(text, **facts), started, monotonic(), handle.worker_id)
 
 
-def describe_end(status: int | None) -> tuple[str, dict[str, Any]]:  # Any: JSON-safe values
+def describe_end(status: int | None) -> End:
     """Return how a process ended, in words and as facts, by its wait status."""
     if status is None:
         return "ended", {"reason": "ended"}

@@ -12,10 +12,9 @@ from typing import Final
 from longshore_processes.foreman import Foreman
 from longshore_processes.frames import IDLE
 from longshore_processes.handle import Doom, Handle
-from longshore_processes.timing import FIRST_LOOK_S, STUCK_S, limit_of, memory_look_s, next_look
+from longshore_processes.procfs import is_stopped
+from longshore_processes.timing import FIRST_LOOK_S, Looks, memory_look_s
 
-GIVE_UP_S: Final = 5.0
-"""A killed worker that has not ended after this is written off (it hangs in the kernel)."""
 WITHDRAW_S: Final = 0.001
 """From asking a worker to skip to looking what it had begun: a store is seen by the other side long before."""
 
@@ -24,19 +23,37 @@ class Overseer:
     """Kills, withdraws and lets go; what comes back goes to the foreman."""
 
     def __init__(
-        self, foreman: Foreman, *, drain: Callable[[Handle], None], write_off: Callable[[Handle], None]
+        self,
+        foreman: Foreman,
+        looks: Looks,
+        *,
+        drain: Callable[[Handle], None],
+        write_off: Callable[[Handle], None],
+        no_start: Callable[[], None],
     ) -> None:
-        """Have `drain` take in all that a worker has sent, and `write_off` go on without one that can't be killed."""
+        """Have `drain` take in all that a worker has sent, `write_off` go on without one that can't be killed.
+
+        `no_start` is called when whoever starts workers gives no answer.
+        """
         self._foreman = foreman
+        self._looks = looks
+        self._patience = looks.patience
         self._drain = drain
         self._write_off = write_off
+        self._no_start = no_start
 
     def look(self, handle: Handle, now: float) -> None:
         """See to what is due for one worker."""
         if handle.give_up_at is not None and now >= handle.give_up_at:
-            self._write_off(handle)
+            if handle.gone:  # nobody says how it ended
+                self._no_start()
+            else:
+                self._write_off(handle)
             return
         if handle.doomed or handle.gone:
+            return
+        if handle.leave_at is not None and now >= handle.leave_at:
+            self.kill(handle, Doom.STUCK, IDLE)
             return
         if handle.withdraw_at is not None and now >= handle.withdraw_at:
             self._finish_withdrawal(handle, now)
@@ -49,13 +66,14 @@ class Overseer:
 
     def _check_deadline(self, handle: Handle, now: float) -> None:
         serial = handle.words.running()[0]
-        limit = limit_of(handle, serial)
-        if limit is not None and now >= limit and handle.words.running()[0] == serial:
-            self.kill(handle, Doom.TIMEOUT, serial)
+        limit = self._looks.limit_of(handle, serial)
+        over = limit is not None and now >= limit.at and handle.words.running()[0] == serial
+        if limit is not None and over and (limit.doom is not Doom.PREPARE or handle.words.preparing()):
+            self.kill(handle, limit.doom, serial)
             return
         if any(a.expires_at is not None and a.expires_at <= now for s, a in handle.attempts() if s != serial):
             self.withdraw(handle, now)
-        next_look(handle, now)
+        self._looks.plan(handle, now)
 
     def _check_pace(self, handle: Handle, now: float) -> None:
         """Let nothing wait, for its turn or for being reported, behind an item that is slow for its kind."""
@@ -70,11 +88,24 @@ class Overseer:
         if now < slow_at:
             handle.check_at = slow_at
             return
-        handle.slow = True
-        if serial > handle.reported():
-            handle.nudge()
-        if handle.held[-1].first + len(handle.held[-1].attempts) - 1 > serial:
-            self.withdraw(handle, now)
+        if not handle.slow:
+            handle.slow = True
+            if serial > handle.reported():
+                handle.nudge()
+            if handle.held[-1].first + len(handle.held[-1].attempts) - 1 > serial:
+                self.withdraw(handle, now)
+        self._check_stopped(handle, serial, now)
+
+    def _check_stopped(self, handle: Handle, serial: int, now: float) -> None:
+        """Kill a worker that was stopped by a signal in the midst of an item and does not go on."""
+        if handle.pid is None or not is_stopped(handle.pid):
+            handle.stopped_at = None
+        elif handle.stopped_at is None:
+            handle.stopped_at = now
+        elif now - handle.stopped_at >= self._patience.begin_s:
+            self.kill(handle, Doom.STOPPED, serial)
+            return
+        handle.check_at = now + self._patience.begin_s
 
     def _check_memory(self, handle: Handle, now: float) -> float | None:
         """Kill a worker whose item took more than it may; return when to look again."""
@@ -96,10 +127,13 @@ class Overseer:
     def _check_stuck(self, handle: Handle, now: float) -> None:
         """Kill a worker that does not begin what it was given: stopped, or its interpreter held by a thread."""
         idle_s = now - max(handle.seen_at, handle.given_at)
-        if handle.pid is not None and not handle.outgoing and idle_s >= STUCK_S:
+        wait_s = self._patience.begin_s if handle.greeted else self._patience.start_s
+        if idle_s < wait_s:
+            handle.check_at = now + min(wait_s, max(0.005, idle_s))
+        elif handle.pid is not None:
             self.kill(handle, Doom.STUCK, IDLE)
         else:
-            handle.check_at = now + min(STUCK_S, max(0.005, idle_s))
+            self._no_start()
 
     def withdraw(self, handle: Handle, now: float) -> None:
         """Ask a worker not to begin what it has not begun; see `_finish_withdrawal`."""
@@ -118,7 +152,7 @@ class Overseer:
         found = handle.find(running)
         if found is not None and found[1].task_id in self._foreman.cancels:
             self.kill(handle, Doom.CANCEL, running)
-        next_look(handle, now)
+        self._looks.plan(handle, now)
         self.let_go(handle)
 
     def kill(self, handle: Handle, why: Doom, serial: int) -> None:
@@ -126,10 +160,11 @@ class Overseer:
         if handle.doomed is not None:
             return
         handle.doomed, handle.doomed_serial = why, serial
-        handle.give_up_at = monotonic() + GIVE_UP_S
+        handle.give_up_at = monotonic() + self._patience.die_s
         handle.kill()
 
     def let_go(self, handle: Handle) -> None:
-        """Let a worker that is to leave end, once it holds nothing."""
-        if handle.retiring and handle.idle() and not handle.outgoing:
+        """Let a worker that is to leave end, once it holds nothing; it gets some time to clean up."""
+        if handle.retiring and handle.leave_at is None and handle.idle() and not handle.outgoing:
+            handle.leave_at = monotonic() + self._patience.leave_s
             handle.retire()

@@ -1,4 +1,4 @@
-"""How the supervisor gets worker processes: through the zygote on Linux, as interpreters of their own elsewhere.
+"""How the supervisor gets worker processes: through the zygote on Linux, by itself elsewhere.
 
 Used on the supervisor's thread only. Both spawners take a number, a name and the worker's descriptors, return at once,
 and tell later what came of it.
@@ -6,7 +6,6 @@ and tell later what came of it.
 
 from __future__ import annotations
 
-import json
 import os
 import pickle
 import signal
@@ -16,15 +15,13 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from time import monotonic
 from typing import Final, Literal, NamedTuple, Protocol
 
 from longshore_processes.codec import load
+from longshore_processes.launch import command
 
 _MESSAGE: Final = 4096
-_BOOT: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from longshore_processes.{module} import main; main({arguments})"
-)
 _THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -41,6 +38,19 @@ class Spawning(NamedTuple):
 
     start_method: StartMethod
     variables: Mapping[str, str]
+    python: str | None = None
+    """The interpreter to start them with; None is the one that runs here."""
+
+    def interpreter(self) -> str:
+        """Return the interpreter; RuntimeError where this program is none itself and nothing else is named."""
+        if self.python is not None:
+            return self.python
+        if getattr(sys, "frozen", False) or not sys.executable:
+            raise RuntimeError(
+                "process workers need a Python interpreter, and this program is none: it was frozen into one file, or "
+                "embeds Python; name one of the same version in executors.processes.python, or use executor 'threads'"
+            )
+        return sys.executable
 
 
 class WorkerFds(NamedTuple):
@@ -109,18 +119,11 @@ def numeric_threads(workers: int, cores: int, asked: int | None) -> dict[str, st
     return {name: number for name in _THREAD_VARIABLES if asked or name not in os.environ}
 
 
-def _command(module: str, *arguments: object) -> list[str]:
-    flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
-    code = _BOOT.format(module=module, arguments=", ".join(repr(argument) for argument in arguments))
-    path = json.dumps(sys.path)
-    return [sys.executable, *flags, "-c", code, path]
-
-
 class ZygoteSpawner:
     """Asks the zygote; see `zygote.py` for what it does."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
-        """Start the zygote; OSError if that can't be done."""
+    def __init__(self, python: str, environment: Mapping[str, str], *, fresh: bool) -> None:
+        """Start the zygote, whose workers are forks or `fresh` interpreters; OSError if that can't be done."""
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
         self._log, log = os.pipe()
@@ -128,7 +131,7 @@ class ZygoteSpawner:
         self._said = b""
         try:
             self._process = subprocess.Popen(
-                _command("zygote", far.fileno(), os.getpid()),
+                command(python, "zygote", far.fileno(), os.getpid(), fresh),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -193,10 +196,11 @@ class ZygoteSpawner:
 
 
 class InterpreterSpawner:
-    """Starts each worker as a fresh interpreter: slower, and where the system has no subreaper or pidfd."""
+    """Starts each worker as a fresh interpreter by itself, where the system has no subreaper or pidfd."""
 
-    def __init__(self, environment: Mapping[str, str], post: Callable[[News], None]) -> None:
+    def __init__(self, python: str, environment: Mapping[str, str], post: Callable[[News], None]) -> None:
         """Start nothing yet; `post` is told of ends from a thread per worker."""
+        self._python = python
         self._environment = dict(environment)
         self._post = post
         self._news: list[News] = []
@@ -209,7 +213,7 @@ class InterpreterSpawner:
     def start(self, number: int, worker_id: str, fds: WorkerFds) -> None:
         """Start a worker."""
         process = subprocess.Popen(
-            _command("child", worker_id, fds.sock, fds.nudge, fds.page),
+            command(self._python, "child", worker_id, fds.sock, fds.nudge, fds.page, os.getpid()),
             stdin=subprocess.DEVNULL,
             stdout=fds.log,
             stderr=fds.log,
@@ -218,9 +222,15 @@ class InterpreterSpawner:
             start_new_session=True,
         )
         thread = threading.Thread(target=self._wait, args=(number, process), name=f"longshore-{worker_id}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads
+            process.kill()
+            process.wait()
+            raise OSError(str(error)) from error
+        self._running = {n: running for n, running in self._running.items() if running[1].is_alive()}
         self._running[number] = process, thread
         self._news.append(Started(number, process.pid, None))
-        thread.start()
 
     def news(self) -> list[News]:
         """Return the starts since the last call."""
@@ -229,24 +239,36 @@ class InterpreterSpawner:
 
     def close(self, timeout_s: float) -> None:
         """Kill what still runs and join its threads."""
-        for process, thread in list(self._running.values()):
-            if process.returncode is None:
+        for process, thread in self._running.values():
+            if thread.is_alive():
                 with suppress(OSError):
                     os.killpg(process.pid, signal.SIGKILL)
-            thread.join(max(0.1, timeout_s))
+        until = monotonic() + max(0.1, timeout_s)
+        for _, thread in self._running.values():
+            thread.join(max(0.0, until - monotonic()))
 
     def _wait(self, number: int, process: subprocess.Popen[bytes]) -> None:
-        code = process.wait()
-        with suppress(OSError):
-            os.killpg(process.pid, signal.SIGKILL)
+        if hasattr(os, "waitid"):  # so that its number is nobody else's yet when its group is killed
+            os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
+            code = process.wait()
+        else:
+            code = process.wait()
+            with suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
         self._post(Exited(number, -code if code < 0 else code << 8))
+
+
+def has_zygote() -> bool:
+    """Tell whether this system has what the zygote needs."""
+    return sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
 def make_spawner(spawning: Spawning, post: Callable[[News], None]) -> Spawner:
     """Return the spawner this system can have."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_WORKER")}
     environment = {**ours, **spawning.variables}
-    zygote = sys.platform == "linux" and hasattr(os, "pidfd_open")
-    if spawning.start_method == "zygote" or (spawning.start_method == "auto" and zygote):
-        return ZygoteSpawner(environment)
-    return InterpreterSpawner(environment, post)
+    if spawning.start_method == "zygote" or has_zygote():
+        return ZygoteSpawner(spawning.interpreter(), environment, fresh=spawning.start_method == "interpreter")
+    return InterpreterSpawner(spawning.interpreter(), environment, post)

@@ -23,14 +23,16 @@ from longshore.worker import cancelled, failed
 from longshore_processes import frames
 from longshore_processes.autopsy import autopsy, end_notice
 from longshore_processes.codec import load
-from longshore_processes.crew import Crew
+from longshore_processes.crew import Crew, Ear
 from longshore_processes.foreman import Foreman
 from longshore_processes.frames import IDLE
 from longshore_processes.handle import Doom, Handle
 from longshore_processes.outcomes import describe_end, settle
+from longshore_processes.output import died_with
 from longshore_processes.overseer import Overseer
+from longshore_processes.recycling import Recycling
 from longshore_processes.spawner import Exited, Lost, News, Refused, Spawning, Started
-from longshore_processes.timing import next_look
+from longshore_processes.timing import BEAT_S, Looks, Patience, Pulse
 
 
 class Stop:
@@ -49,7 +51,9 @@ Command = Sequence[Attempt] | CancelRequest | ResizeRequest | News | Stop
 class Supervisor:
     """Runs on its own thread; only `post`, `join` and `crew.handles` are for others."""
 
-    def __init__(self, host: ExecutorHost, *, workers: int, spawning: Spawning) -> None:
+    def __init__(
+        self, host: ExecutorHost, *, workers: int, spawning: Spawning, recycling: Recycling, patience: Patience
+    ) -> None:
         """Get ready to keep up to `workers` workers."""
         self._host = host
         self._inbox: deque[Command] = deque()
@@ -58,20 +62,30 @@ class Supervisor:
         os.set_blocking(self._waker, False)
         self._woken = False
         self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake, selectors.EVENT_READ, lambda _: self._drain_wake())
+        self._selector.register(self._wake, selectors.EVENT_READ, Ear(lambda _: self._drain_wake()))
+        self._reports: list[Outcome] = []
+        self._updates: list[ProgressUpdate] = []
+        self._notices: list[WorkerNotice] = []
         self.crew = Crew(
             self._selector,
             target=workers,
             spawning=spawning,
+            recycling=recycling,
+            patience=patience,
             post=self.post,
             on_frames=self._on_frames,
             on_end=self._on_end,
+            on_notice=self._notices.append,
         )
-        self._reports: list[Outcome] = []
-        self._foreman = Foreman(self.crew, self._reports)
-        self._overseer = Overseer(self._foreman, drain=self._drain, write_off=self._write_off)
-        self._updates: list[ProgressUpdate] = []
-        self._notices: list[WorkerNotice] = []
+        self._looks, self._pulse = Looks(patience), Pulse()
+        self._foreman = Foreman(self.crew, self._looks, self._reports)
+        self._overseer = Overseer(
+            self._foreman,
+            self._looks,
+            drain=self._drain,
+            write_off=self._write_off,
+            no_start=self.crew.start_unanswered,
+        )
         self._stop: Stop | None = None
         self._broken: BaseException | None = None
         self._ending = threading.Lock()
@@ -139,9 +153,13 @@ class Supervisor:
 
     def _turn(self) -> None:
         at = self._next_timer()
-        ready = self._selector.select(None if at is None else max(0.0, at - monotonic()))
-        for key, mask in ready:
-            key.data(mask)
+        self._hear(None if at is None else max(0.0, at - monotonic()))
+        now = monotonic()
+        if (since := self._pulse.beat(now)) < now:
+            self._hear(0.0)  # a selector that was interrupted may have told of nothing
+            for handle in self.crew.handles.values():
+                handle.pardon(since, now)
+                self._looks.plan(handle, now)
         while self._inbox:
             self._obey(self._inbox.popleft())
         now = monotonic()
@@ -154,8 +172,20 @@ class Supervisor:
                 self._break(error)
         self._tell()
 
+    def _hear(self, timeout_s: float | None) -> None:
+        """Wait for something to happen, and take it in: what workers printed before what came of it."""
+        ready = self._selector.select(timeout_s)
+        for early in (True, False):
+            for key, mask in ready:
+                if key.data.early is early:
+                    key.data.call(mask)
+
     def _next_timer(self) -> float | None:
         timers = [at for handle in self.crew.handles.values() for at in handle.timers()]
+        if any(handle.held for handle in self.crew.handles.values()):
+            timers.append(monotonic() + BEAT_S)
+        else:
+            self._pulse.rest()
         waiting = self._foreman.next_timer()
         if waiting is not None:
             timers.append(waiting)
@@ -266,6 +296,9 @@ class Supervisor:
                 self.crew.relay.record(payload)
             elif kind == frames.SKIPPED:
                 self._on_skipped(handle, number)
+            elif kind == frames.HELLO:
+                handle.greeted = True
+                handle.seen_at = monotonic()
 
     def _on_progress(self, payload: bytes) -> None:
         with suppress(
@@ -277,7 +310,7 @@ class Supervisor:
         if not handle.held or handle.held[0].first + handle.held[0].done != serial:
             return  # cancelled by a stop meanwhile
         held = handle.held[0]
-        self._reports += settle(handle, held, payload)
+        self._reports += self.crew.outputs[handle.number].settle(settle(handle, held, payload), serial)
         if held.done >= len(held.attempts):
             handle.held.popleft()
         handle.seen_at = now = monotonic()
@@ -285,7 +318,10 @@ class Supervisor:
         if not handle.proved:
             handle.proved = True
             self.crew.succeeded()
-        next_look(handle, now)
+        self._looks.plan(handle, now)
+        if not handle.retiring and self._stop is None and self.crew.recycling.is_overgrown(handle):
+            self.crew.spend(handle, now)
+            self._overseer.withdraw(handle, now)
         self._overseer.let_go(handle)
 
     def _on_skipped(self, handle: Handle, serial: int) -> None:
@@ -297,11 +333,12 @@ class Supervisor:
             if held.done >= len(held.attempts):
                 handle.held.popleft()
             handle.slow = False
-            next_look(handle, now)
+            self._looks.plan(handle, now)
         self._overseer.let_go(handle)
 
     def _drain(self, handle: Handle) -> None:
-        """Take everything a worker has sent so far."""
+        """Take everything a worker has printed and sent so far."""
+        self.crew.take_output(handle)
         handle.reader.dry = False
         while not handle.reader.dry:
             self._on_frames(handle)
@@ -312,14 +349,22 @@ class Supervisor:
         """A worker is no more: settle what it ran, take back the rest, and have another in its place."""
         now = monotonic()
         self._drain(handle)
+        output = self.crew.outputs[handle.number]
+        blamed = handle.blamed()
+        hung_kind = blamed[0].kind if handle.doomed is Doom.PREPARE and blamed is not None else None
         verdict = autopsy(handle, now, self._foreman.cancels)
-        self._reports += verdict.outcomes
+        self._reports += died_with(verdict.outcomes, output.last(verdict.serial))
         for kind, attempts in verdict.back:
             self._foreman.put_back(kind, attempts, now)
+        if hung_kind is not None and hung_kind.ran_s is None:
+            self._foreman.fail_kind(hung_kind, now)
         expected = handle.retiring or handle.doomed is not None
-        if not expected and not handle.proved and verdict.culprit is None:
-            self.crew.start_failed(describe_end(handle.status)[0])
-        if handle.doomed is not Doom.STOP and not handle.retiring:
+        if not handle.proved and verdict.culprit is None:
+            if not expected:
+                self.crew.start_failed(describe_end(handle.status)[0])
+            elif handle.doomed is Doom.STUCK and not handle.greeted:
+                self.crew.start_failed("it did not get as far as taking work")
+        if handle.doomed is not Doom.STOP and (handle.doomed or not handle.retiring):
             self._notices.append(end_notice(handle, verdict))
         self.crew.bury(handle)
         if self._stop is None and self._broken is None and not handle.retiring:
@@ -327,6 +372,8 @@ class Supervisor:
 
     def _write_off(self, handle: Handle) -> None:
         """Go on without a worker that was killed and does not end."""
+        if handle.number not in self.crew.handles:  # it ended in this very turn
+            return
         handle.gone = handle.written_off = True
         self._on_end(handle)
 

@@ -1,7 +1,8 @@
 """The zygote: one small, single-threaded process that forks workers on request, reaps them, and outlives nobody.
 
 It runs `main` in a fresh interpreter with everything a worker needs already imported, so a worker costs a fork of a
-small process. It talks with the controller over one socket of messages (`spawner.py` is the other end):
+small process; where workers are to be interpreters of their own, the fork becomes one. It talks with the controller
+over one socket of messages (`spawner.py` is the other end):
 
     in:  (worker number, Place without descriptors) with the worker's descriptors attached
     out: ("started", number, pid) with a pidfd attached | ("refused", number, reason) | ("exited", number, wait status)
@@ -12,7 +13,6 @@ or the controller dies, it kills everything below it and exits. Linux only.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import pickle
@@ -20,32 +20,31 @@ import resource
 import select
 import signal
 import socket
+import sys
 import time
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from longshore_processes.child import Place, run
 from longshore_processes.codec import load
+from longshore_processes.parent import become_subreaper, die_with
+from longshore_processes.procfs import children, owner, page_of
 
-_PR_SET_PDEATHSIG: Final = 1
-_PR_SET_CHILD_SUBREAPER: Final = 36
 _MESSAGE: Final = 4096
 _END_ALL_S: Final = 2.0
 WORKER_FDS: Final = 4  # socket, nudge, page, log
 
 
-def _prctl(option: int, value: int) -> None:
-    ctypes.CDLL(None, use_errno=True).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
-
-
 class Zygote:
     """Forks, reaps and kills; everything happens in `serve`."""
 
-    def __init__(self, control: socket.socket, controller_pid: int) -> None:
-        """Serve the controller at the other end of `control`."""
+    def __init__(self, control: socket.socket, controller_pid: int, *, fresh: bool) -> None:
+        """Serve the controller at the other end of `control`, with forks or `fresh` interpreters as workers."""
         self._control = control
+        self._fresh = fresh
         self._controller = os.pidfd_open(controller_pid)
         self._workers: dict[int, int] = {}  # pid -> number
+        self._pages: dict[int, int] = {}  # inode of the page -> pid
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
@@ -81,6 +80,7 @@ class Zygote:
         if pid == 0:
             self._become(fds, worker_id)
         self._workers[pid] = number
+        self._pages[os.fstat(fds[2]).st_ino] = pid
         self._close(fds)
         pidfd = os.pidfd_open(pid)
         self._tell(("started", number, pid), [pidfd])
@@ -92,9 +92,9 @@ class Zygote:
         code = 1
         try:
             os.setsid()
-            parent = self._settle_in(fds[3])
-            if os.getppid() == parent:  # else the zygote died before the signal for that was armed
-                code = run(Place(worker_id, fds[0], fds[1], fds[2]))
+            if self._settle_in(fds[3]):
+                place = Place(worker_id, fds[0], fds[1], fds[2])
+                code = run(place) if not self._fresh else _start_afresh(place)
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 1
         except BaseException:  # noqa: BLE001 - the last frame of this process: tell the log and go
@@ -104,9 +104,9 @@ class Zygote:
         finally:
             os._exit(code)
 
-    def _settle_in(self, log: int) -> int:
-        parent = int(os.environ["LONGSHORE_ZYGOTE"])
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    def _settle_in(self, log: int) -> bool:
+        """Take what is the worker's and leave what is the zygote's; False if that has ended meanwhile."""
+        parent_lives = die_with(int(os.environ["LONGSHORE_ZYGOTE"]))
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for fd in (self._wake, self._waker, self._controller):
@@ -118,7 +118,7 @@ class Zygote:
         with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")  # if the kernel must kill, a worker and not the controller
         gc.enable()
-        return parent
+        return parent_lives
 
     def _tell(self, message: tuple[str, int, Any], fds: list[int] | None = None) -> None:  # Any: see the module
         with suppress(OSError):  # the controller is gone: `serve` sees that next
@@ -143,22 +143,32 @@ class Zygote:
                 with suppress(OSError):
                     os.killpg(info.si_pid, signal.SIGKILL)
             self._kill_strays(info.si_pid)
+            self._pages = {page: pid for page, pid in self._pages.items() if pid != info.si_pid}
             _, status = os.waitpid(info.si_pid, 0)
             if number is not None:
                 self._tell(("exited", number, status))
 
     def _kill_strays(self, dead: int) -> None:
+        """Kill what came to us from below a worker that is no more.
+
+        It is known by its session, by its environment if it was started as a program, by the page if it is a mere fork.
+        What is known by none of these may be of a worker that lives, and stays.
+        """
         live = {f"process-{number}" for number in self._workers.values()}
-        for pid in _children():
+        for pid in children():
             if pid in self._workers or pid == dead:
                 continue
             with suppress(OSError):
-                if os.getsid(pid) == dead or _owner(pid) not in (None, *live):
+                if os.getsid(pid) == dead or owner(pid) not in (None, *live) or self._is_fork_of_dead(pid, dead):
                     os.kill(pid, signal.SIGKILL)
+
+    def _is_fork_of_dead(self, pid: int, dead: int) -> bool:
+        page = page_of(pid)
+        return page is not None and self._pages.get(page, dead) == dead
 
     def _end_all(self) -> None:
         until = time.monotonic() + _END_ALL_S
-        while time.monotonic() < until and (pids := _children()):
+        while time.monotonic() < until and (pids := children()):
             for pid in pids:
                 with suppress(OSError):
                     if pid in self._workers:
@@ -170,41 +180,27 @@ class Zygote:
             time.sleep(0.001)  # what a killed child leaves behind becomes ours in a moment: look again
 
 
-def _children() -> list[int]:
-    """Return the pids of our children, workers and what they left behind."""
-    me = os.getpid()
-    try:
-        with open(f"/proc/self/task/{me}/children") as file:
-            return [int(pid) for pid in file.read().split()]
-    except OSError:  # a kernel without it
-        return [int(name) for name in os.listdir("/proc") if name.isdigit() and _parent(name) == me]
+def _start_afresh(place: Place) -> NoReturn:
+    """Become an interpreter that is the worker; what holds for this process (its parent, its session) stays."""
+    from longshore_processes.launch import command  # it imports what forks do not need
+
+    for fd in place[1:]:
+        os.set_inheritable(fd, True)
+    argv = command(sys.executable, "child", *place, int(os.environ["LONGSHORE_ZYGOTE"]))
+    os.execv(argv[0], argv)  # noqa: S606 - ourselves, without a shell
 
 
-def _parent(pid: str) -> int:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return int(file.read().rpartition(")")[2].split()[1])
-    except OSError:
-        return 0
-
-
-def _owner(pid: int) -> str | None:
-    """Return the id of the worker below which this program was started, by its environment."""
-    with open(f"/proc/{pid}/environ", "rb") as file:
-        for entry in file.read().split(b"\0"):
-            if entry.startswith(b"LONGSHORE_WORKER="):
-                return entry.partition(b"=")[2].decode(errors="replace")
-    return None
-
-
-def main(control: int, controller_pid: int) -> None:
+def main(control: int, controller_pid: int, fresh: bool) -> None:
     """Be the zygote over the inherited socket `control`, for the controller with this pid."""
     os.environ["LONGSHORE_ZYGOTE"] = str(os.getpid())
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    become_subreaper()
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if os.getppid() != controller_pid:
         return
-    zygote = Zygote(socket.socket(fileno=control), controller_pid)
+    try:
+        zygote = Zygote(socket.socket(fileno=control), controller_pid, fresh=fresh)
+    except ProcessLookupError:  # the controller ended just now
+        return
     gc.disable()
     gc.collect()
     gc.freeze()

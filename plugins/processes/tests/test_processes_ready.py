@@ -1,0 +1,118 @@
+"""Getting a worker ready has a time limit of its own, kept by the supervisor whatever the task's is."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from longshore.errors import TaskTimeout
+from longshore.task import TaskState
+from longshore.worker import preparing
+from longshore_processes.executor import ProcessesSettings
+
+SHORT = ProcessesSettings(initializer_timeout_s=0.5)
+
+
+def same(x: int) -> int:
+    return x
+
+
+def hang() -> None:
+    time.sleep(1000)
+
+
+def hang_in_c() -> None:
+    lock = threading.Lock()
+    lock.acquire()
+    lock.acquire()
+
+
+def log_and_hang_but_once(path: str) -> None:
+    with open(path, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    if len(Path(path).read_text().split()) > 1:
+        time.sleep(1000)
+
+
+def log_and_hang(path: str) -> None:
+    with open(path, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    time.sleep(1000)
+
+
+def fail_then_hang(path: str) -> None:
+    with open(path, "a") as file:
+        file.write("x")
+    if len(Path(path).read_text()) > 1:
+        time.sleep(1000)
+    raise OSError("not yet")
+
+
+def prepare_in_the_midst(x: float) -> float:
+    with preparing():
+        time.sleep(x)
+    return x
+
+
+@pytest.mark.parametrize("initializer", [hang, hang_in_c])
+@pytest.mark.parametrize("timeout_s", [None, 0.1])
+def test_one_that_hangs_fails_its_tasks(open_yard: Any, initializer: Any, timeout_s: float | None) -> None:
+    """fault:K9 Tasks whose initializer hangs end in about its limit, also without a limit of their own; others run."""
+    with open_yard(2, SHORT) as yard:
+        begun = time.monotonic()
+        bad = yard.submit(same, list(range(40)), initializer=initializer, timeout_s=timeout_s)
+        good = yard.submit(same, list(range(40)))
+        outcomes = yard.wait(bad, 5.0)
+        assert time.monotonic() - begun < 4.0
+        assert {outcome.state for outcome in outcomes} == {TaskState.TIMED_OUT}
+        assert {outcome.error.reason for outcome in outcomes} == {"initializer"}
+        with pytest.raises(TaskTimeout, match="initializer_timeout_s"):
+            outcomes[-1].unwrap()
+        assert all(outcome.ok for outcome in yard.wait(good))
+        assert {notice.data["killed_for"] for notice in yard.host.notices} == {"initializer"}
+
+
+def test_it_is_not_tried_for_ever(open_yard: Any, tmp_path: Path) -> None:
+    """fault:K9 A hanging initializer costs as many workers as there are at once, not one for each task."""
+    path = tmp_path / "tries"
+    with open_yard(2, SHORT) as yard:
+        yard.run(same, list(range(100)), initializer=partial(log_and_hang, str(path)))
+        assert len(path.read_text().split()) <= 4
+
+
+def test_where_it_worked_before_one_task_pays(open_yard: Any, tmp_path: Path) -> None:
+    """Once a worker has got ready, another that hangs in it fails one task only."""
+    path = tmp_path / "tries"
+    initializer = partial(log_and_hang_but_once, str(path))
+    with open_yard(1, SHORT) as yard:
+        assert yard.run(same, [0], initializer=initializer)[0].ok
+        os.kill(yard.executor.pids()[0], 9)
+        outcomes = yard.run(same, [1, 2], initializer=initializer)
+        assert {outcome.error.reason for outcome in outcomes if not outcome.ok} == {"initializer"}
+
+
+def test_a_second_try_has_the_limit_too(open_yard: Any, tmp_path: Path) -> None:
+    """fault:K9 Where an initializer raised and is tried again by the next task, the limit holds for that try."""
+    with open_yard(1, SHORT) as yard:
+        outcomes = yard.run(same, [0, 1], initializer=partial(fail_then_hang, str(tmp_path / "tries")))
+        assert isinstance(outcomes[0].exception, OSError)
+        assert outcomes[1].error.reason == "initializer"
+
+
+def test_it_is_for_what_is_prepared_later_too(open_yard: Any) -> None:
+    """What a task does to get its worker ready is under that limit, and not under its own."""
+    with open_yard(1, SHORT) as yard:
+        fine, hung = yard.run(prepare_in_the_midst, [0.3, 100.0], timeout_s=0.2)
+        assert fine.ok
+        assert hung.error.reason == "initializer"
+
+
+def test_there_may_be_no_limit(open_yard: Any) -> None:
+    """With None a worker may take as long as it wants."""
+    with open_yard(1, ProcessesSettings(initializer_timeout_s=None)) as yard:
+        assert yard.run(same, [3], initializer=partial(time.sleep, 0.3))[0].ok
