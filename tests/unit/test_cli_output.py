@@ -99,6 +99,17 @@ def test_the_summary_counts_and_names() -> None:
     assert json.loads(tally.json(2.0))["failures"][0]["count"] == 1
 
 
+def test_the_summary_shows_what_was_written_last() -> None:
+    """Of each group of failures, the last lines that one of its inputs wrote are shown, safe for a terminal."""
+    tally = Tally()
+    tally.add("quiet", TaskState.FAILED, ("WorkerDied", "signal 11"))
+    tally.add("loud", TaskState.FAILED, ("WorkerDied", "signal 11"), "\n".join(f"line {n}\x1b" for n in range(40)))
+    tally.add("louder", TaskState.FAILED, ("WorkerDied", "signal 11"), "not shown")
+    text = list(tally.lines(2.0))
+    assert text[5] == "    loud wrote last:"
+    assert text[6:] == [f"        line {n}\\x1b" for n in range(10, 40)]
+
+
 @pytest.mark.parametrize(
     ("text", "inputs", "failures"), [("3", 100, 3), ("5%", 200, 10), ("100%", 7, 7), ("0.5%", 1000, 5)]
 )

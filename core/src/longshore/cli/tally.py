@@ -12,6 +12,8 @@ from longshore.task import TaskState
 
 _NAMES = 50
 """Names listed of one group of failures; the output has them all."""
+_TAIL_LINES = 30
+"""Lines shown of what one input of a group wrote last."""
 
 
 class Tally:
@@ -21,6 +23,7 @@ class Tally:
         """Start with nothing."""
         self.counts: Counter[TaskState] = Counter()
         self._groups: dict[tuple[str, str], tuple[int, list[str]]] = {}
+        self._tails: dict[tuple[str, str], tuple[str, str]] = {}
 
     @property
     def failed(self) -> int:
@@ -32,14 +35,16 @@ class Tally:
         """How many inputs have come to an end."""
         return self.counts.total()
 
-    def add(self, name: str, state: TaskState, error: tuple[str, str] | None) -> None:
-        """Count one input."""
+    def add(self, name: str, state: TaskState, error: tuple[str, str] | None, output_tail: str = "") -> None:
+        """Count one input; of a group's first that wrote something, the last lines of that are told."""
         self.counts[state] += 1
         if error is not None and state is not TaskState.CANCELLED:
             count, names = self._groups.get(error, (0, []))
             if len(names) < _NAMES:
                 names.append(name)
             self._groups[error] = (count + 1, names)
+            if output_tail:
+                self._tails.setdefault(error, (name, output_tail))
 
     def lines(self, elapsed_s: float, stages: int = 1) -> Iterator[str]:
         """Yield the summary for people; where an input has several stages, it says so: sinks count those."""
@@ -51,6 +56,10 @@ class Tally:
             yield from (f"    {one_line(name)}" for name in sorted(names))
             if count > len(names):
                 yield f"    ... and {count - len(names)} more, see the output"
+            if (kind, reason) in self._tails:
+                name, tail = self._tails[kind, reason]
+                yield f"    {one_line(name)} wrote last:"
+                yield from (f"        {one_line(text)}" for text in tail.splitlines()[-_TAIL_LINES:])
 
     def json(self, elapsed_s: float) -> str:
         """Return the summary for machines, on one line."""

@@ -94,15 +94,16 @@ class _Work:
 
     def _record(self, result: PipelineResult) -> None:
         """Write the line of a document that has ended."""
-        state, error, text = result.state, None, "null"
+        state, error, text, tail = result.state, None, "null", ""
         if result.failure is not None:
             error = out.error_facts(result.failure.error, state)
+            tail = result.failure.error.output_tail if result.failure.error is not None else ""
         elif state is TaskState.COMPLETED:
             try:
                 text = result_json(result.value)
             except PayloadError as refusal:
                 state, error = TaskState.FAILED, out.payload_facts(refusal)
-        self._write(result.index, state, text, error)
+        self._write(result.index, state, text, error, tail)
         self._heed_limit()
 
     def _refuse_unusable(self) -> None:
@@ -118,11 +119,13 @@ class _Work:
             say(f"longshore: {self._tally.failed} failed: stopping, as --max-failures says")
             self._stop()
 
-    def _write(self, index: int, state: TaskState, text: str, error: tuple[str, str] | None) -> None:
+    def _write(
+        self, index: int, state: TaskState, text: str, error: tuple[str, str] | None, output_tail: str = ""
+    ) -> None:
         if self._left.pop(index, index) is not None:
             return  # the thread that leaves was here before
         name = self._job.paths[index]
-        self._tally.add(name, state, error)
+        self._tally.add(name, state, error, output_tail)
         self._lines.write(out.line(name, state, text, error))
 
     def _leave_out(self, error: tuple[str, str]) -> None:

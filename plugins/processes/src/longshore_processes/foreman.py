@@ -89,15 +89,17 @@ class Foreman:
         One that waits to take the place of a spent one is idle, and has to wait until that holds nothing.
         """
         ready, spare, busy = None, None, 0
+        replacing = self._crew.recycling.on
         for handle in self._crew.handles.values():
             if handle.has_room():
                 if not handle.idle():
                     spare = handle
-                elif not self._crew.recycling.on:
+                elif not replacing:
                     return handle
                 else:
                     ready = ready or handle
-            busy += handle.counts()
+            if replacing:
+                busy += handle.counts()
         if busy < self._crew.target:
             ready = ready or self._crew.hire(now)
             if ready is not None:

@@ -181,8 +181,12 @@ class Supervisor:
                     key.data.call(mask)
 
     def _next_timer(self) -> float | None:
-        timers = [at for handle in self.crew.handles.values() for at in handle.timers()]
-        if any(handle.held for handle in self.crew.handles.values()):
+        timers: list[float] = []
+        busy = False
+        for handle in self.crew.handles.values():
+            timers += handle.timers()
+            busy = busy or bool(handle.held)
+        if busy:
             timers.append(monotonic() + BEAT_S)
         else:
             self._pulse.rest()
