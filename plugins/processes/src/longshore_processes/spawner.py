@@ -40,6 +40,8 @@ class Spawning(NamedTuple):
     variables: Mapping[str, str]
     python: str | None = None
     """The interpreter to start them with; None is the one that runs here."""
+    grouped: bool = False
+    """Whether each is in a control group of its own."""
 
     def interpreter(self) -> str:
         """Return the interpreter; RuntimeError where this program is none itself and nothing else is named."""
@@ -122,8 +124,9 @@ def numeric_threads(workers: int, cores: int, asked: int | None) -> dict[str, st
 class ZygoteSpawner:
     """Asks the zygote; see `zygote.py` for what it does."""
 
-    def __init__(self, python: str, environment: Mapping[str, str], *, fresh: bool) -> None:
-        """Start the zygote, whose workers are forks or `fresh` interpreters; OSError if that can't be done."""
+    def __init__(self, spawning: Spawning, environment: Mapping[str, str]) -> None:
+        """Start the zygote, whose workers are forks or fresh interpreters; OSError if that can't be done."""
+        fresh = spawning.start_method == "interpreter"
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
         self._log, log = os.pipe()
@@ -131,7 +134,7 @@ class ZygoteSpawner:
         self._said = b""
         try:
             self._process = subprocess.Popen(
-                command(python, "zygote", far.fileno(), os.getpid(), fresh),
+                command(spawning.interpreter(), "zygote", far.fileno(), os.getpid(), fresh, spawning.grouped),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -270,5 +273,5 @@ def make_spawner(spawning: Spawning, post: Callable[[News], None]) -> Spawner:
     ours = {name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_WORKER")}
     environment = {**ours, **spawning.variables}
     if spawning.start_method == "zygote" or has_zygote():
-        return ZygoteSpawner(spawning.interpreter(), environment, fresh=spawning.start_method == "interpreter")
+        return ZygoteSpawner(spawning, environment)
     return InterpreterSpawner(spawning.interpreter(), environment, post)

@@ -25,6 +25,7 @@ import time
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
+from longshore_processes.cgroups import Group, Groups
 from longshore_processes.child import Place, run
 from longshore_processes.codec import load
 from longshore_processes.parent import become_subreaper, die_with
@@ -38,10 +39,15 @@ WORKER_FDS: Final = 4  # socket, nudge, page, log
 class Zygote:
     """Forks, reaps and kills; everything happens in `serve`."""
 
-    def __init__(self, control: socket.socket, controller_pid: int, *, fresh: bool) -> None:
-        """Serve the controller at the other end of `control`, with forks or `fresh` interpreters as workers."""
+    def __init__(self, control: socket.socket, controller_pid: int, *, fresh: bool, groups: Groups | None) -> None:
+        """Serve the controller at the other end of `control`, with forks or `fresh` interpreters as workers.
+
+        With `groups` each worker is in a control group of its own.
+        """
         self._control = control
         self._fresh = fresh
+        self._groups = groups
+        self._group: dict[int, Group] = {}  # by pid
         self._controller = os.pidfd_open(controller_pid)
         self._workers: dict[int, int] = {}  # pid -> number
         self._pages: dict[int, int] = {}  # inode of the page -> pid
@@ -72,13 +78,16 @@ class Zygote:
             return False
         number, worker_id = load(message)
         try:
+            group = self._groups.make(number) if self._groups is not None else None
             pid = os.fork()
         except OSError as error:
             self._close(fds)
             self._tell(("refused", number, str(error)))
             return True
         if pid == 0:
-            self._become(fds, worker_id)
+            self._become(fds, worker_id, group)
+        if group is not None:
+            self._group[pid] = group
         self._workers[pid] = number
         self._pages[os.fstat(fds[2]).st_ino] = pid
         self._close(fds)
@@ -87,11 +96,13 @@ class Zygote:
         os.close(pidfd)
         return True
 
-    def _become(self, fds: list[int], worker_id: str) -> None:
+    def _become(self, fds: list[int], worker_id: str, group: Group | None) -> None:
         """Be the worker, in the forked process; never returns."""
         code = 1
         try:
             os.setsid()
+            if group is not None:
+                group.enter()
             if self._settle_in(fds[3]):
                 place = Place(worker_id, fds[0], fds[1], fds[2])
                 code = run(place) if not self._fresh else _start_afresh(place)
@@ -142,11 +153,16 @@ class Zygote:
             if number is not None:
                 with suppress(OSError):
                     os.killpg(info.si_pid, signal.SIGKILL)
+            group = self._group.pop(info.si_pid, None)
+            if group is not None and self._groups is not None:
+                self._groups.end(group)
             self._kill_strays(info.si_pid)
             self._pages = {page: pid for page, pid in self._pages.items() if pid != info.si_pid}
             _, status = os.waitpid(info.si_pid, 0)
             if number is not None:
                 self._tell(("exited", number, status))
+            elif self._groups is not None:
+                self._groups.tidy()
 
     def _kill_strays(self, dead: int) -> None:
         """Kill what came to us from below a worker that is no more.
@@ -167,6 +183,15 @@ class Zygote:
         return page is not None and self._pages.get(page, dead) == dead
 
     def _end_all(self) -> None:
+        for group in self._group.values():
+            group.kill()
+        self._kill_all()
+        if self._groups is not None:
+            for group in self._group.values():
+                self._groups.end(group)
+            self._groups.tidy()
+
+    def _kill_all(self) -> None:
         until = time.monotonic() + _END_ALL_S
         while time.monotonic() < until and (pids := children()):
             for pid in pids:
@@ -190,15 +215,18 @@ def _start_afresh(place: Place) -> NoReturn:
     os.execv(argv[0], argv)  # noqa: S606 - ourselves, without a shell
 
 
-def main(control: int, controller_pid: int, fresh: bool) -> None:
+def main(control: int, controller_pid: int, fresh: bool, grouped: bool) -> None:
     """Be the zygote over the inherited socket `control`, for the controller with this pid."""
     os.environ["LONGSHORE_ZYGOTE"] = str(os.getpid())
     become_subreaper()
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if os.getppid() != controller_pid:
         return
+    groups = Groups.here() if grouped else None
+    if groups is not None:
+        groups.clear_old()
     try:
-        zygote = Zygote(socket.socket(fileno=control), controller_pid, fresh=fresh)
+        zygote = Zygote(socket.socket(fileno=control), controller_pid, fresh=fresh, groups=groups)
     except ProcessLookupError:  # the controller ended just now
         return
     gc.disable()
