@@ -1,6 +1,6 @@
 """The figures the specification names, rows M01 to M10, on this machine: as it asks, and as we want them.
 
-    uv run python tests/bench/figures.py [--only M01,M07] [--rounds 5] [--json FILE]
+    uv run python tests/bench/figures.py [--only M01,M07] [--rounds 5] [--json FILE] [--write docs/benchmarks.md]
 
 Each round measures every figure once, in a pool of its own. Prints a Markdown table; nothing fails on a figure.
 """
@@ -11,10 +11,12 @@ import argparse
 import asyncio
 import json
 import os
+import platform
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from statistics import median
 
@@ -29,6 +31,8 @@ from longshore import (
     WorkerConfig,
     WorkerPool,
 )
+from marks import Part
+from surroundings import machine
 
 DOCUMENT = ProcessorContext(document_id="document")
 MB = 1e6
@@ -283,6 +287,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", help="some rows, such as M01,M07")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, dest="json_file")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="the page whose part `figures` is the table")
     options = parser.parse_args(arguments)
     wanted = options.only.split(",") if options.only else list(MEASURES)
     if unknown := sorted(set(wanted) - set(MEASURES)):
@@ -293,9 +298,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for row in wanted:
             print(f"round {number} of {options.rounds}: {row}", file=sys.stderr)
             taken[row].append(asyncio.run(measured(row)))
-    print("| row | what | asked | wanted | median (lowest to highest) | verdict |\n|---|---|---|---|---|---|")
-    for line in table(taken):
-        print(line)
+    head = ["| row | what | asked | wanted | median (lowest to highest) | verdict |", "|---|---|---|---|---|---|"]
+    text = "\n".join([*head, *table(taken)])
+    print(text)
+    if options.write is not None:
+        facts = f"{machine()}, Python {platform.python_version()}, {options.rounds} rounds, {date.today():%Y-%m-%d}"
+        Part(options.write, "figures").write(f"{facts}:\n\n{text}")
     if options.json_file is not None:
         options.json_file.write_text(json.dumps(taken), encoding="utf-8")
     return 0

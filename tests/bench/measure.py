@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
 
 import psutil
-from rows import Row
+from kinds import Row
 
 COMMAND = Path(__file__).with_name("run.py")
 QUIET_CORES = 0.15
@@ -23,15 +24,21 @@ ROUND_LIMIT_S = 600.0
 
 @dataclass
 class Measured:
-    """What was measured of a row: the figure of each side by round, and what else there is to say."""
+    """What was measured of a row: the figures of each side by round, and what else there is to say."""
 
     row: Row
     n: int
     values: dict[str, list[float]] = field(default_factory=dict)
-    told: dict[str, list[float]] = field(default_factory=dict)
-    """Of sides with a sink: which part of the events it was told of."""
+    extras: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    """Of each side the figures beside the first, by name."""
     stray_cores: list[float] = field(default_factory=list)
     errors: dict[str, str] = field(default_factory=dict)
+    not_run: dict[str, str] = field(default_factory=dict)
+    """Sides that could not be asked, and why."""
+
+    def figures(self, side: str, name: str) -> list[float]:
+        """Return the figures of a side that go by this name."""
+        return self.values.get(side, []) if name == "value" else self.extras.get(side, {}).get(name, [])
 
 
 def foreign_cores(window_s: float = WINDOW_S) -> float:
@@ -52,10 +59,17 @@ def wait_for_quiet(patience_s: float) -> float:
     return busy
 
 
+@contextmanager
+def surroundings() -> Iterator[tuple[str, dict[str, str]]]:
+    """Give a folder and an environment in which no settings of the user's are found."""
+    with tempfile.TemporaryDirectory() as empty:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_")}
+        yield empty, {**environment, "XDG_CONFIG_HOME": empty}
+
+
 def one_round(python: str, side: str, n: int) -> tuple[float, dict[str, float]]:
     """Return the figures of one side, measured in a fresh process; RuntimeError carries its last words."""
-    with tempfile.TemporaryDirectory() as empty:  # no settings file of the user's is found from there
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_")}
+    with surroundings() as (empty, environment):
         done = subprocess.run(
             [python, str(COMMAND), "--one", side, "--n", str(n)],
             capture_output=True,
@@ -73,13 +87,24 @@ def one_round(python: str, side: str, n: int) -> tuple[float, dict[str, float]]:
 
 
 def measure_row(
-    row: Row, n: int, *, python: str, rounds: int, patience_s: float, say: Callable[[str], None]
+    row: Row,
+    n: int,
+    *,
+    python: str,
+    packages: Mapping[str, str | None],
+    rounds: int,
+    patience_s: float,
+    say: Callable[[str], None],
 ) -> Measured:
-    """Run the rounds of one row; a side that fails once is left out from then on, and its error kept."""
-    measured = Measured(row, n, {side: [] for side in row.sides})
+    """Run the rounds of one row.
+
+    A side that fails once is left out from then on, and its error kept; one whose package is missing is not asked.
+    """
+    missing = {side: f"{name} is not installed" for side, name in row.packages.items() if packages.get(name) is None}
+    measured = Measured(row, n, {side: [] for side in row.sides}, not_run=missing)
     for number in range(1, rounds + 1):
         for side in row.sides:
-            if side in measured.errors:
+            if side in measured.errors or side in missing:
                 continue
             measured.stray_cores.append(busy := wait_for_quiet(patience_s))
             try:
@@ -89,7 +114,7 @@ def measure_row(
                 say(f"row {row.key} round {number} {side}: failed: {error}")
                 continue
             measured.values[side].append(value)
-            if "told" in extra:
-                measured.told.setdefault(side, []).append(extra["told"])
-            say(f"row {row.key} round {number} {side}: {value:.4g} (foreign CPU {busy:.2f} cores)")
+            for name, figure in extra.items():
+                measured.extras.setdefault(side, {}).setdefault(name, []).append(figure)
+            say(f"row {row.key} round {number} {side}: {value:.4g} {row.figure.unit} (foreign CPU {busy:.2f} cores)")
     return measured

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter, sleep
 from typing import Any
 
+from busy import burn, calibrated, check_burnt, share_of_ideal
 from longshore import RetryPolicy, Settings, WorkerConfig, WorkerPool
 from longshore.events import AnyEvent
 from longshore.hookspecs import hookimpl
@@ -44,12 +45,12 @@ class CountingSink:
         """Nothing to let go of."""
 
 
-def make_pool(sinks: Sequence[CountingSink] = ()) -> WorkerPool:
+def make_pool(sinks: Sequence[CountingSink] = (), *, processes: int = WORKERS) -> WorkerPool:
     """Return a pool of the stated width, every other limit as it comes, no settings read from files."""
     config = WorkerConfig(
         async_workers=CONCURRENCY,
         thread_workers=WORKERS,
-        process_workers=WORKERS,
+        process_workers=processes,
         max_concurrent_tasks=2 * CONCURRENCY,
     )
     return WorkerPool(config, settings=Settings(), sinks=list(sinks))
@@ -62,6 +63,51 @@ async def values(pool: WorkerPool, function: Callable[[int], Any], n: int, execu
     async for outcome in fast.outcomes(function, range(n)):
         results.append(outcome.value)
     return results
+
+
+async def submitted(pool: WorkerPool, function: Callable[[int], Any], n: int, executor: str) -> list[int]:
+    """Submit the tasks 0 to n-1 one by one, then await each handle. (Any: as above.)"""
+    fast = pool.options(executor=executor, timeout=TIMEOUT_S, retry=RETRY)
+    handles = [await fast.submit(function, number) for number in range(n)]
+    return [await handle for handle in handles]
+
+
+def seconds_to_submit(n: int, function: Callable[[int], Any], executor: str) -> float:
+    """Return the seconds from the first submit to the last result of n tasks that are submitted one by one."""
+    return asyncio.run(_seconds_to_submit(n, function, executor))
+
+
+async def _seconds_to_submit(n: int, function: Callable[[int], Any], executor: str) -> float:
+    async with make_pool() as pool:
+        await submitted(pool, function, warm_up_size(n), executor)
+        began = perf_counter()
+        results = await submitted(pool, function, n, executor)
+        took = perf_counter() - began
+    check(results, n)
+    return took
+
+
+def share_burnt(n: int, us: float, *, one_by_one: bool = False) -> float:
+    """Return the share of the ideal, in percent, that n tasks of so many microseconds CPU reach in processes."""
+    return asyncio.run(_share_burnt(n, us, calibrated(us), one_by_one))
+
+
+async def _share_burnt(n: int, us: float, loops: int, one_by_one: bool) -> float:
+    async with make_pool() as pool:
+        fast = pool.options(executor="processes", timeout=TIMEOUT_S, retry=RETRY)
+
+        async def burnt(count: int) -> list[int]:
+            if one_by_one:
+                handles = [await fast.submit(burn, loops) for _ in range(count)]
+                return [await handle for handle in handles]
+            return [outcome.value async for outcome in fast.outcomes(burn, [loops] * count)]
+
+        await burnt(warm_up_size(n))
+        began = perf_counter()
+        results = await burnt(n)
+        took = perf_counter() - began
+    check_burnt(results, n, loops)
+    return share_of_ideal(n, us, took)
 
 
 def seconds(n: int, function: Callable[[int], Any], executor: str, *, isolation: str = "task") -> float:

@@ -1,16 +1,13 @@
-"""From measured rounds to lines of a table: medians, spreads, ratios, verdicts; as Markdown and as JSON."""
+"""From measured rounds to lines of a table: medians, spreads, ratios, verdicts."""
 
 from __future__ import annotations
 
-import os
-import platform
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
+from kinds import Limit, Peer, Row
 from measure import Measured
-from rows import Limit, Peer
 
 HEADINGS = (
     "row",
@@ -36,24 +33,26 @@ class Spread:
 
     def text(self, unit: str) -> str:
         """Return it for people."""
-        return f"{self.median:.3g}{unit} ({self.low:.3g}-{self.high:.3g})"
+        return f"{_number(self.median)}{unit} ({_number(self.low)}-{_number(self.high)})"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One comparison: a side of ours with a peer, or with a limit."""
+    """One comparison: a side of ours with a peer, or with a limit. Without `mine` or `theirs`, that was not run."""
 
     row: str
     work: str
     ours: str
     against: str
-    mine: Spread
+    unit: str
+    mine: Spread | None
     theirs: Spread | None
     ratio: Spread | None
-    floor: float
-    goal: float
+    floor: float | None
+    goal: float | None
     verdict: str
-    """"goal met", "floor met" or "missed"."""
+    """"goal met", "floor met", "missed", "goal missed, no floor", or why there is none."""
+    beside: str = ""
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -62,90 +61,122 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def lines(measured: Measured, python: tuple[int, int]) -> list[Line]:
-    """Return one line per comparison for which both sides were measured."""
-    row, found = measured.row, []
-    for ours in row.ours:
-        mine = measured.values[ours]
-        if mine and row.limit is not None:
-            found.append(_against_limit(measured, ours, row.limit))
-        for peer in row.peers:
-            if mine and measured.values[peer.side]:
-                found.append(_against_peer(measured, ours, peer, python))
-    return found
+    """Return one line per comparison; of a side that failed, or was not run, none but the one that says so."""
+    row = measured.row
+    if row.not_yet is not None:
+        return [Line(row.key, row.work, "", "", "", None, None, None, None, None, f"not yet: {row.not_yet}")]
+    found = [line for ours in row.ours if measured.values[ours] for line in _of_side(measured, ours, python)]
+    return [*found, *_not_run(measured, python)]
+
+
+def _of_side(measured: Measured, ours: str, python: tuple[int, int]) -> Iterator[Line]:
+    for limit in measured.row.limits:
+        yield _against_limit(measured, ours, limit)
+    for peer in measured.row.peers:
+        if measured.values[peer.side]:
+            yield _against_peer(measured, ours, peer, python)
+
+
+def _not_run(measured: Measured, python: tuple[int, int]) -> Iterator[Line]:
+    row = measured.row
+    for peer in row.peers:
+        if peer.side in measured.not_run:
+            why, goal = f"not run: {measured.not_run[peer.side]}", peer.goal_on(python)
+            yield Line(row.key, _work(measured), "", peer.title, "", None, None, None, peer.floor, goal, why)
+
+
+def _work(measured: Measured) -> str:
+    return f"{measured.n:,} {measured.row.work}" if measured.row.counted else measured.row.work
 
 
 def _against_peer(measured: Measured, ours: str, peer: Peer, python: tuple[int, int]) -> Line:
+    figure = measured.row.figure
     mine, theirs = measured.values[ours], measured.values[peer.side]
     # Round by round, since load hits the sides of a round alike; a side that failed has fewer rounds.
-    ratio = spread([slow / fast for fast, slow in zip(mine, theirs, strict=False)])
+    ratio = spread([figure.times_better(a, b) for a, b in zip(mine, theirs, strict=False)])
     goal = peer.goal_on(python)
-    verdict = _verdict(ratio.median >= goal, ratio.median >= peer.floor)
+    verdict = _verdict(ratio.median >= goal, None if peer.floor is None else ratio.median >= peer.floor)
     return Line(
         measured.row.key,
-        f"{measured.n:,} {measured.row.work}",
+        _work(measured),
         ours,
         peer.title,
+        figure.unit,
         spread(mine),
         spread(theirs),
         ratio,
         peer.floor,
         goal,
         verdict,
+        _beside(measured, ours, peer.side),
     )
 
 
-def _verdict(goal: bool, floor: bool) -> str:
-    return "goal met" if goal else "floor met" if floor else "missed"
-
-
 def _against_limit(measured: Measured, ours: str, limit: Limit) -> Line:
-    mine = spread(measured.values[ours])
-    verdict = _verdict(mine.median <= limit.goal, mine.median <= limit.floor)
-    work = f"{measured.row.work} (n = {measured.n:,}), {limit.unit}"
-    return Line(measured.row.key, work, ours, "at most", mine, None, None, limit.floor, limit.goal, verdict)
+    figure = limit.figure
+    mine = spread(measured.figures(ours, figure.name))
+    verdict = _verdict(figure.meets(mine.median, limit.goal), figure.meets(mine.median, limit.floor))
+    bound = "at least" if figure.more_is_better else "at most"
+    return Line(
+        measured.row.key,
+        _work(measured),
+        ours,
+        f"{bound}, {limit.title}",
+        figure.unit,
+        mine,
+        None,
+        None,
+        limit.floor,
+        limit.goal,
+        verdict,
+    )
+
+
+def _beside(measured: Measured, ours: str, theirs: str) -> str:
+    """Return what else is to be told of both sides."""
+    told = []
+    for figure in measured.row.beside:
+        pair = [measured.figures(side, figure.name) for side in (ours, theirs)]
+        if all(pair):
+            numbers = " and ".join(_number(median(values)) for values in pair)
+            told.append(f"{figure.name.replace('_', ' ')} {numbers} {figure.unit}")
+    return "; ".join(told)
+
+
+def _verdict(goal: bool, floor: bool | None) -> str:
+    if goal:
+        return "goal met"
+    return "goal missed, no floor" if floor is None else "floor met" if floor else "missed"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def cells(line: Line) -> tuple[str, ...]:
     """Return the cells of one line of the table, in the order of HEADINGS."""
-    unit, times = (" s", "x") if line.ratio else ("", "")
+    unit = f" {line.unit}" if line.unit else ""
+    bound = "x" if line.ratio or line.mine is None else unit
     return (
         line.row,
         line.work,
         line.ours,
-        line.against,
-        line.mine.text(unit),
+        line.against + (f" ({line.beside})" if line.beside else ""),
+        line.mine.text(unit) if line.mine else "",
         line.theirs.text(unit) if line.theirs else "",
         line.ratio.text("x") if line.ratio else "",
-        f"{line.floor:g}{times}",
-        f"{line.goal:g}{times}",
+        "" if line.floor is None else f"{line.floor:g}{bound}",
+        "" if line.goal is None else f"{line.goal:g}{bound}",
         line.verdict,
     )
 
 
-def markdown(found: Sequence[Line], about: dict[str, Any]) -> str:
-    """Return the table and what was measured where. (Any: JSON-safe values.)"""
-    facts = [f"- {name}: {value}" for name, value in about.items()]
+def table(found: Sequence[Line]) -> list[str]:
+    """Return the lines of a Markdown table."""
     head = [f"| {' | '.join(HEADINGS)} |", f"|{'---|' * len(HEADINGS)}"]
-    body = [f"| {' | '.join(cells(line))} |" for line in found]
-    return "\n".join([*facts, "", *head, *body, ""])
+    return [*head, *(f"| {' | '.join(cells(line))} |" for line in found)]
 
 
-def as_json(found: Sequence[Line], all_measured: Sequence[Measured], about: dict[str, Any]) -> dict[str, Any]:
-    """Return everything, every round included. (Any: JSON-safe values.)"""
-    rows = [
-        {
-            "row": measured.row.key,
-            "n": measured.n,
-            "values": measured.values,
-            "told": measured.told,
-            "foreign_cores": measured.stray_cores,
-            "errors": measured.errors,
-        }
-        for measured in all_measured
-    ]
-    return {"about": about, "lines": [asdict(line) for line in found], "rows": rows}
-
-
-def machine() -> str:
-    """Return what the measurements ran on, in a few words."""
-    return f"{platform.system()} {platform.release()} {platform.machine()}, {os.cpu_count()} CPUs"
+def row_order(rows: Sequence[Row]) -> dict[str, int]:
+    """Return the place of each row in a table, by its key."""
+    return {row.key: place for place, row in enumerate(rows)}

@@ -1,11 +1,15 @@
 """The benchmark, as one command: our sides and the peers' of each row, interleaved, fresh processes.
 
     uv run --group bench python tests/bench/run.py
-        [--rows 1,1b,4] [--small] [--rounds 5] [--python PATH] [--json FILE] [--markdown FILE]
+        [--rows 1,1b,4 | --all | --missing] [--small] [--rounds 5] [--python 3.13 | --python PATH]
+        [--json FILE] [--markdown FILE] [--write PAGE [--no-measuring]]
+    uv run --group bench python tests/bench/run.py --profile ROW
 
-Prints a table with floors, goals and verdicts; progress goes to standard error. The exit status is 0 when
-every side ran, 1 when one failed: a verdict never changes it. `--python` measures with another interpreter,
-one that has longshore and the peers installed; without it, with the one that runs this.
+Prints a table with floors, goals and verdicts; progress goes to standard error. The exit status is 0 when every side
+ran that is installed, 1 when one failed: a verdict never changes it. `--json` keeps each row as soon as it is measured,
+in the place of what the file had for it; `--missing` goes on with those it has not. `--write` makes the measured part
+of a page of that file (the page's name with `.json`, where none is named). `--python` measures with another
+interpreter: one that has longshore and the peers installed, or a version, for which an environment is made.
 """
 
 from __future__ import annotations
@@ -14,33 +18,22 @@ import argparse
 import gc
 import importlib
 import json
-import os
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
-from statistics import mean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from measure import Measured
-
-PACKAGES = ("longshore-core", "anyio", "aiometer", "taskiq", "mpire", "joblib")
-_ABOUT = """
-import importlib.metadata as m, json, platform, sys
-def version(name):
-    try: return m.version(name)
-    except m.PackageNotFoundError: return None
-packages = {name: version(name) for name in sys.argv[1:]}
-print(json.dumps([platform.python_version(), list(sys.version_info[:2]), packages]))
-"""
+    from kinds import Row
+    from surroundings import Python
 
 
 def one(side: str, n: int) -> None:
-    """Measure one side here and print its figure as a line of JSON."""
-    measure = importlib.import_module(f"sides.{side}").measure
+    """Measure one side here and print its figures as a line of JSON; "module:word" gives `measure` a word more."""
+    module, *words = side.split(":")
+    measure = importlib.import_module(f"sides.{module}").measure
     gc.collect()
-    figure = measure(n)
+    figure = measure(n, *words)
     value, extra = figure if isinstance(figure, tuple) else (figure, {})
     print(json.dumps({"side": side, "n": n, "value": value, "extra": extra}))
 
@@ -48,93 +41,108 @@ def one(side: str, n: int) -> None:
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description="Measure longshore against its peers.")
-    parser.add_argument("--rows", help="which rows, by key, such as 1,1b,4; all if left out")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--rows", help="which rows, by key, such as 1,1b,4; all if left out")
+    which.add_argument("--all", action="store_true", help="all rows, as when nothing is said")
+    which.add_argument("--missing", action="store_true", help="the rows that the file of --json does not have yet")
+    which.add_argument("--no-measuring", action="store_true", help="with --write: only write the page")
+    which.add_argument("--profile", metavar="ROW", help="instead: where the time goes in our first side of this row")
     parser.add_argument("--small", action="store_true", help="few tasks: to see that it works, not to measure")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--python", type=os.path.abspath, default=sys.executable, help="the interpreter, by its path")
+    parser.add_argument("--python", default=sys.executable, help="an interpreter's path, or a version such as 3.13")
     parser.add_argument(
         "--patience", type=float, default=20.0, help="seconds to wait before a round for a quiet machine"
     )
     parser.add_argument("--json", type=Path, dest="json_file")
     parser.add_argument("--markdown", type=Path, dest="markdown_file")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="such as docs/benchmarks.md")
     parser.add_argument("--one", metavar="SIDE", help="measure one side in this process (what each round starts)")
-    parser.add_argument("--n", type=int, default=2_000, help="with --one: how many tasks, for ours_idle seconds")
-    return parser.parse_args(arguments)
+    parser.add_argument("--n", type=int, help="how many tasks, in place of the row's own number")
+    options = parser.parse_args(arguments)
+    if options.json_file is None and options.write is not None:
+        options.json_file = options.write.with_suffix(".json")
+    return options
 
 
 def compare(options: argparse.Namespace) -> int:
     """Measure the wanted rows, print and write the report, and return the exit status."""
-    from measure import measure_row  # not at the top: a round's process starts with nothing it can do without
-    from report import as_json, lines, markdown
+    from marks import Part  # not at the top: a round's process starts with nothing it can do without
+    from page import markdown, section
+    from results import Results
+    from surroundings import about, python
+
+    try:
+        part = Part(options.write, "measured") if options.write else None
+        results, other = Results(options.json_file), python(options.python)
+        wanted = _wanted(options, set(results.runs.get(other.short, {})))
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for row in wanted:
+        results.keep(other.short, row.key, _measured(row, options, other, about(options, other)))
+    kept = results.runs.get(other.short, {})
+    shown = {key: kept[key] for key in kept if key in {row.key for row in wanted}}
+    if shown:
+        text = markdown(shown)
+        print(text)
+        if options.markdown_file:
+            options.markdown_file.write_text(text, encoding="utf-8")
+    if part is not None:
+        part.write(section(results.runs))
+    return 1 if any(record["errors"] for record in shown.values()) else 0
+
+
+def _wanted(options: argparse.Namespace, kept: set[str]) -> list[Row]:
+    """Return the rows to measure; ValueError names one there is not."""
     from rows import ROWS
 
+    if options.no_measuring:
+        return []
+    if options.missing:
+        return [row for row in ROWS if row.key not in kept]
     keys = [row.key for row in ROWS]
-    wanted = options.rows.split(",") if options.rows else keys
-    if unknown := sorted(set(wanted) - set(keys)):
-        print(f"no such row: {', '.join(unknown)}; there are {', '.join(keys)}", file=sys.stderr)
+    asked = options.rows.split(",") if options.rows else keys
+    if unknown := sorted(set(asked) - set(keys)):
+        raise ValueError(f"no such row: {', '.join(unknown)}; there are {', '.join(keys)}")
+    return [row for row in ROWS if row.key in asked]
+
+
+def _measured(row: Row, options: argparse.Namespace, other: Python, facts: dict[str, str]) -> dict[str, object]:
+    from measure import measure_row
+    from results import record
+
+    measured = measure_row(
+        row,
+        options.n or (row.small_n if options.small else row.n),
+        python=other.path,
+        packages=other.packages,
+        rounds=options.rounds,
+        patience_s=options.patience,
+        say=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+    return record(measured, other.version, facts)
+
+
+def profile(options: argparse.Namespace) -> int:
+    """Print where the time goes in our first side of a row, and return the exit status."""
+    from rows import ROWS
+    from sampling import profiled
+
+    row = next((row for row in ROWS if row.key == options.profile), None)
+    if row is None or not row.ours:
+        print(f"no such row to profile: {options.profile}", file=sys.stderr)
         return 2
-    try:
-        python, version, packages = _about(options.python)
-    except (OSError, subprocess.SubprocessError) as error:
-        print(f"{options.python} is no interpreter that runs: {error}", file=sys.stderr)
-        return 2
-    measured = []
-    for row in (row for row in ROWS if row.key in wanted):
-        n = row.small_n if options.small else row.n
-        measured.append(
-            measure_row(row, n, python=options.python, rounds=options.rounds, patience_s=options.patience, say=_say)
-        )
-    found = [line for each in measured for line in lines(each, version)]
-    about = _facts(options, python, packages, measured)
-    text = markdown(found, about)
-    print(text)
-    if options.markdown_file:
-        options.markdown_file.write_text(text, encoding="utf-8")
-    if options.json_file:
-        options.json_file.write_text(json.dumps(as_json(found, measured, about), indent=1), encoding="utf-8")
-    return 1 if "failed" in about else 0
-
-
-def _facts(
-    options: argparse.Namespace, python: str, packages: dict[str, str | None], measured: list[Measured]
-) -> dict[str, Any]:  # Any: JSON-safe values
-    from report import machine
-
-    stray = [cores for each in measured for cores in each.stray_cores]
-    small = " (small: to see that it works; the figures mean nothing)" if options.small else ""
-    facts: dict[str, Any] = {  # Any: JSON-safe values
-        "taken": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": machine(),
-        "python": python,
-        "packages": ", ".join(f"{name} {version or 'missing'}" for name, version in packages.items()),
-        "rounds": f"{options.rounds}, interleaved, a fresh process each{small}",
-        "foreign CPU before a round, cores": f"{max(stray):.2f} at most, {mean(stray):.2f} on average",
-        "sinks": "sides named _sink have one that counts what it is told; the other sides of ours have none",
-    }
-    if told := {side: mean(parts) for each in measured for side, parts in each.told.items() if parts}:
-        facts["events told, of all"] = ", ".join(f"{side} {part:.0%}" for side, part in told.items())
-    if errors := {side: error for each in measured for side, error in each.errors.items()}:
-        facts["failed"] = "; ".join(f"{side}: {error}" for side, error in errors.items())
-    return facts
-
-
-def _about(python: str) -> tuple[str, tuple[int, int], dict[str, str | None]]:
-    done = subprocess.run([python, "-c", _ABOUT, *PACKAGES], capture_output=True, text=True, timeout=60, check=True)
-    full, (major, minor), packages = json.loads(done.stdout)
-    return full, (major, minor), packages
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(profiled(row.ours[0], options.n or (row.small_n if options.small else row.n)))
+    return 0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run, and return the exit status."""
     options = parse(arguments)
     if options.one:
-        one(options.one, options.n)
+        one(options.one, options.n or 2_000)
         return 0
-    return compare(options)
+    return profile(options) if options.profile else compare(options)
 
 
 if __name__ == "__main__":
