@@ -320,17 +320,17 @@ class WorkerStats(Struct, frozen=True, kw_only=True):
     """Seconds, over completed tasks: what failed, timed out or was cancelled does not inflate it."""
     current_task: str | None = None
     last_heartbeat: datetime | None = None
-    """When it was last known to live, as of the pool's own beat; before the first, when it was first seen.
-
-    From an executor: when it last heard of the worker, "now" for one that it sees alive from any thread. None where
-    only a turn of the pool's loop can show it.
+    """When it was last known to live, as of the pool's own beat; before the first, when it was first seen. From an
+    executor: when it last heard of it, or "now" if any thread sees it alive; None if only a turn of the loop can.
     """
     started: bool = True
     """False for a place whose process starts with the first work for it; such a one has no heartbeats."""
+    batches: int = 0
+    """How often it was given work, where short tasks are given together; 0 where each is taken by itself."""
 
     @property
     def average_processing_time(self) -> float:
-        """Return seconds per completed task, 0.0 with none."""
+        """Seconds per completed task, 0.0 with none."""
         return self.total_processing_time / self.tasks_completed if self.tasks_completed else 0.0
 
 

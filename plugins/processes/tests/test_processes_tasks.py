@@ -359,3 +359,11 @@ def test_cached_functions_of_a_script(tmp_path: Path) -> None:
     script.write_text(textwrap.dedent(CACHED))
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=30)
     assert done.stdout == "23416728348467685 (True, 7)\n", done.stderr
+
+
+def test_short_tasks_are_given_together(lone_yard: Any) -> None:
+    """Statistics of a worker say how often it was given work: for many short tasks a few times only."""
+    lone_yard.run(abs, list(range(1000)))
+    (worker,) = lone_yard.executor.workers()
+    assert worker.tasks_completed == 1000
+    assert 0 < worker.batches < 500

@@ -14,6 +14,7 @@ from importlib.metadata import version
 
 from cyclopts import App, CycloptsError
 
+from longshore.cli.bench import bench
 from longshore.cli.config import schema, show, validate
 from longshore.cli.console import DASH, ExitCode, UsageError, say
 from longshore.cli.doctor import doctor
@@ -50,6 +51,7 @@ def build_app() -> App:
     config.command(validate)
     app.command(config)
     app.command(doctor)
+    app.command(bench)
     return app
 
 
@@ -88,7 +90,7 @@ def _told(error: Exception, arguments: Sequence[str]) -> ExitCode:
     return ExitCode.USAGE if unknown or isinstance(error, UsageError | SettingsError) else ExitCode.FAULT
 
 
-_COMMANDS = ("run", "plugins", "config", "doctor")
+_COMMANDS = ("run", "plugins", "config", "doctor", "bench")
 
 
 def _forget_stdout() -> None:

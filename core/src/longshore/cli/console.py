@@ -60,12 +60,19 @@ def show_json(value: object) -> None:
     show(json.dumps(value, indent=2, default=str))
 
 
-def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows in columns to stdout."""
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows in columns, a line each."""
     cells = [[line(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in (head, *cells)) for column in range(len(head))]
-    for row in (head, *cells):
-        show("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in (head, *cells)
+    ]
+
+
+def show_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows in columns to stdout."""
+    for text in table(head, rows):
+        show(text)
 
 
 def _print(text: str, stream: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from glob import glob, has_magic
 from pathlib import Path
@@ -55,6 +56,13 @@ def expand(arguments: Sequence[str], stdin: Callable[[], BinaryIO], output: str 
             "\n  ".join(["some inputs cannot be used:", *shown, *more]) if len(problems) > 1 else problems[0]
         )
     return Inputs(list(search.paths), search.unusable, len(search.dangling))
+
+
+def names_on_stdin() -> BinaryIO:
+    """Return what names come from where "-" is given; UsageError if it is closed."""
+    if sys.stdin is None or sys.stdin.closed:
+        raise UsageError("the names of inputs are to come from stdin, but it is closed")
+    return sys.stdin.buffer
 
 
 def ordered(paths: Sequence[str], order: Order) -> list[str]:

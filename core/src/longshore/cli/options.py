@@ -70,3 +70,31 @@ class RunOptions:
             help="Say what would be done, print the inputs on stdout, and run nothing: `--dry-run`.",
         ),
     ] = False
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    """What is measured, and how often."""
+
+    executor: Annotated[
+        tuple[str, ...],
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="Measure this one only, may be repeated: `--executor threads`. Left out: each that can run the work.",
+        ),
+    ] = ()
+    workers: Annotated[
+        int | None,
+        Parameter(help="The most workers to try: `--workers 8`. Left out: the usable CPUs, and more while that pays."),
+    ] = None
+    rounds: Annotated[
+        int | None, Parameter(help="How often all is measured, for the spread: `--rounds 5`. Left out: 3.")
+    ] = None
+    quick: Annotated[
+        bool,
+        Parameter(negative=(), show_default=False, help="One short round: a first impression within seconds."),
+    ] = False
+    set_: Set = ()
+    json: Json = False

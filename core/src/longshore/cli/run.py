@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Coroutine
 from dataclasses import replace
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 from msgspec.structs import asdict
 
-from longshore.cli.console import DASH, ExitCode, UsageError, say
-from longshore.cli.inputs import expand, ordered
+from longshore.cli.console import DASH, ExitCode, say
+from longshore.cli.inputs import expand, names_on_stdin, ordered
 from longshore.cli.job import Job, make_job
 from longshore.cli.lines import Lines, output_file, stdout_for_data
 from longshore.cli.options import RunOptions
@@ -53,7 +52,7 @@ def run(
     Ctrl-C lets running tasks end and stops; a second one stops at once.
     """
     file = None if options.output in (None, DASH) else options.output
-    found = expand(inputs, _stdin, file)
+    found = expand(inputs, names_on_stdin, file)
     _note_dangling(found.dangling)
     paths = [*ordered(found.paths, options.order), *found.unusable]
     with stdout_for_data() as data:
@@ -95,12 +94,6 @@ def _show_what_workers_print() -> None:
     """Have what the user's code prints in worker processes, which comes as log records, shown on stderr."""
     logging.basicConfig(format="%(message)s")  # on the root logger, where a live view finds it and prints above itself
     logging.getLogger("longshore.worker").setLevel(logging.INFO)
-
-
-def _stdin() -> BinaryIO:
-    if sys.stdin is None or sys.stdin.closed:
-        raise UsageError("the names of inputs are to come from stdin, but it is closed")
-    return sys.stdin.buffer
 
 
 def _plan(job: Job, lines: Lines) -> int:

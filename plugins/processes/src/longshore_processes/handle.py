@@ -106,6 +106,7 @@ class Handle:
         self.completed = 0
         self.failed = 0
         self.busy_s = 0.0
+        self.batches = 0
         self.seen_at = monotonic()
 
     def _open(self) -> None:
@@ -165,6 +166,7 @@ class Handle:
         """Record that these attempts are its own now, then send them."""
         first = self.next_serial
         self.next_serial += len(attempts)
+        self.batches += 1
         self.held.append(Held(kind, first, attempts))
         if kind.number not in self.known:
             self.known.add(kind.number)
@@ -260,6 +262,7 @@ class Handle:
             current_task=self._current(),
             last_heartbeat=datetime.now(UTC),  # the supervisor sees at once when it ends
             started=self.pid is not None,
+            batches=self.batches,
         )
 
     def _current(self) -> str | None:
