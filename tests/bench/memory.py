@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psutil
-from ours import RETRY, TIMEOUT_S, make_pool, values
+from ours import make_pool, values, with_all_on
 
 WARM_UP = 20_000
 """Tasks before the measured ones, so that what is allocated once is not counted as growth."""
@@ -26,7 +26,7 @@ async def _growth_mb(n: int, function: Callable[[int], Any], executor: str, isol
     async with make_pool() as pool:
         await values(pool, function, min(n, WARM_UP), executor, isolation)
         before = top = process.memory_info().rss
-        fast = pool.options(executor=executor, isolation=isolation, timeout=TIMEOUT_S, retry=RETRY)
+        fast = with_all_on(pool, executor, isolation=isolation)
         seen = 0
         async for _ in fast.outcomes(function, iter(range(n))):
             seen += 1

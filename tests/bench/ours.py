@@ -12,7 +12,7 @@ from time import perf_counter, sleep
 from typing import Any
 
 from busy import burn, calibrated, check_burnt, share_of_ideal
-from longshore import RetryPolicy, Settings, WorkerConfig, WorkerPool
+from longshore import RetryPolicy, Settings, Submitter, WorkerConfig, WorkerPool
 from longshore.events import AnyEvent
 from longshore.hookspecs import hookimpl
 from longshore.records import RunInfo, RunSummary
@@ -22,6 +22,8 @@ TIMEOUT_S = 300.0
 RETRY = RetryPolicy(attempts=3)
 EVENTS_A_TASK = 3
 """Submitted, started, completed."""
+FIRST_IN_WORKERS: Callable[[], None] | None = None
+"""What each process worker calls before its first task; for the profile."""
 
 
 class CountingSink:
@@ -56,9 +58,15 @@ def make_pool(sinks: Sequence[CountingSink] = (), *, processes: int = WORKERS) -
     return WorkerPool(config, settings=Settings(), sinks=list(sinks))
 
 
+def with_all_on(pool: WorkerPool, executor: str, **more: Any) -> Submitter:
+    """Return a submitter with time limit and retry on. (Any: each option's own type.)"""
+    first = FIRST_IN_WORKERS if executor == "processes" else None
+    return pool.options(executor=executor, **{"timeout": TIMEOUT_S, "retry": RETRY, "initializer": first, **more})
+
+
 async def values(pool: WorkerPool, function: Callable[[int], Any], n: int, executor: str, isolation: str) -> list[int]:
     """Run the tasks 0 to n-1 and return their values. (Any: a coroutine function or a plain one.)"""
-    fast = pool.options(executor=executor, isolation=isolation, timeout=TIMEOUT_S, retry=RETRY)
+    fast = with_all_on(pool, executor, isolation=isolation)
     results: list[int] = []
     async for outcome in fast.outcomes(function, range(n)):
         results.append(outcome.value)
@@ -67,7 +75,7 @@ async def values(pool: WorkerPool, function: Callable[[int], Any], n: int, execu
 
 async def submitted(pool: WorkerPool, function: Callable[[int], Any], n: int, executor: str) -> list[int]:
     """Submit the tasks 0 to n-1 one by one, then await each handle. (Any: as above.)"""
-    fast = pool.options(executor=executor, timeout=TIMEOUT_S, retry=RETRY)
+    fast = with_all_on(pool, executor)
     handles = [await fast.submit(function, number) for number in range(n)]
     return [await handle for handle in handles]
 
@@ -94,7 +102,7 @@ def share_burnt(n: int, us: float, *, one_by_one: bool = False) -> float:
 
 async def _share_burnt(n: int, us: float, loops: int, one_by_one: bool) -> float:
     async with make_pool() as pool:
-        fast = pool.options(executor="processes", timeout=TIMEOUT_S, retry=RETRY)
+        fast = with_all_on(pool, "processes")
 
         async def burnt(count: int) -> list[int]:
             if one_by_one:

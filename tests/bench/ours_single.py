@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from longshore import WorkerPool
-from ours import RETRY, TIMEOUT_S, make_pool, submitted
+from ours import make_pool, submitted, with_all_on
 from single import DEADLINE_S, OTHERS, PIPE_EVERY, WAIT_S, Echo, Trial, deadline, latency, payload, spin_first, touch
 from work import noop
 
@@ -24,7 +24,7 @@ def roundtrip(n: int) -> tuple[float, dict[str, float]]:
 async def _roundtrip(n: int, echo: Echo) -> tuple[float, dict[str, float]]:
     times, pipe = [], []
     async with make_pool() as pool:
-        fast = pool.options(executor="processes", timeout=TIMEOUT_S, retry=RETRY)
+        fast = with_all_on(pool, "processes")
         for number in range(-max(20, n // 10), n):
             began = time.perf_counter()
             await (await fast.submit(noop, number))
@@ -43,7 +43,7 @@ def deadlines(n: int) -> tuple[float, dict[str, float]]:
 
 async def _trial(trial: Trial) -> tuple[BaseException | None, float, list[int], float]:
     async with make_pool(processes=1) as pool, asyncio.timeout(WAIT_S):
-        fast = pool.options(executor="processes", timeout=DEADLINE_S)
+        fast = with_all_on(pool, "processes", timeout=DEADLINE_S, retry=None)
         await submitted(pool, noop, 20, "processes")
         spinning = await fast.submit(spin_first, 0, trial.mark)
         others = [await fast.submit(spin_first, number, trial.mark) for number in range(1, OTHERS + 1)]
@@ -69,5 +69,4 @@ def payloads(n: int) -> float:
 
 
 async def _call(pool: WorkerPool, array: Any) -> float:  # Any: an array, whose package may be missing
-    fast = pool.options(executor="processes", timeout=TIMEOUT_S, retry=RETRY)
-    return float(await (await fast.submit(touch, array)))
+    return float(await (await with_all_on(pool, "processes").submit(touch, array)))

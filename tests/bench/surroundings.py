@@ -62,9 +62,25 @@ def _made(version: str) -> str:
     """Return the interpreter of an environment with longshore and the peers; made when first asked for."""
     folder = ROOT / f".venv-bench-{version}"
     print(f"longshore and its peers for Python {version}: {folder.name}", file=sys.stderr)
-    command = ["sh", str(ROOT / ".ci/uv"), "sync", "--quiet", "--no-dev", "--group", "bench", "--python", version]
-    subprocess.run(command, cwd=ROOT, env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(folder)}, check=True)
+    command = ["sh", str(ROOT / ".ci/uv"), "sync", "--quiet", "--no-dev", "--group", "bench", "--python"]
+    subprocess.run(
+        [*command, _from_pyenv(version) or version],
+        cwd=ROOT,
+        env={**os.environ, "UV_PROJECT_ENVIRONMENT": str(folder)},
+        check=True,
+    )
     return str(folder / "bin" / "python")
+
+
+def _from_pyenv(version: str) -> str | None:
+    """Return the newest interpreter of this version that pyenv has, where there is one: uv does not look there."""
+    try:
+        root = subprocess.run(["pyenv", "root"], capture_output=True, text=True, timeout=20, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    found = Path(root).glob(f"versions/{version}.*/bin/python")
+    finished = [path for path in found if path.parts[-3].removeprefix(f"{version}.").isdigit()]
+    return str(max(finished, key=lambda path: int(path.parts[-3].rpartition(".")[2]))) if finished else None
 
 
 def about(options: argparse.Namespace, other: Python) -> dict[str, str]:

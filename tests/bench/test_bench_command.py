@@ -116,12 +116,14 @@ def test_a_side_that_fails_is_named_and_the_others_still_run(tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_profile_says_which_functions_of_ours_take_the_time() -> None:
-    """Threads with their part of the CPU time, and functions with their own and that of what they call."""
-    done = bench("--profile", "1b", "--n", "50000")
+def test_a_profile_says_which_functions_take_the_time_here_and_in_the_workers() -> None:
+    """Threads of the controller with their part of its CPU time, and functions, those of the workers by themselves."""
+    done = bench("--profile", "8", "--n", "2000")
     assert done.returncode == 0, done.stderr
-    assert "| MainThread |" in done.stdout
-    assert "`_tracking/fold.py:RunFold" in done.stdout
+    here, _, workers = done.stdout.partition("In the workers, ")
+    assert "| MainThread |" in here
+    assert "longshore/" in here
+    assert "| `bench/busy.py:burn` |" in workers
 
 
 @pytest.mark.bench
