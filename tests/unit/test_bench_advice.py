@@ -82,7 +82,14 @@ def test_what_failed_everywhere_is_not_recommended() -> None:
     failed = cell("processes", 2, 9000, failed=100)
     assert advice(failed, cell("threads", 2, 100)).executor == "threads"
     assert advise([failed], COSTS) is None
-    assert said(advice(cell("threads", 2, 100, failed=3)), "3 of 100 tasks failed")
+    some = advice(cell("threads", 2, 100, failed=3, error="ValueError: no"))
+    assert said(some, "3 of 100 tasks failed, and were counted all the same: ValueError: no")
+
+
+def test_of_the_shortest_tasks_nobody_says_whether_they_compute() -> None:
+    """Where reading the clocks is most of what they show, the advice keeps quiet about it."""
+    assert not said(advice(cell("processes", 2, 1e6, ran_s=US, cpu_s=US)), "computes")
+    assert said(advice(cell("processes", 2, 1e4, ran_s=100 * US, cpu_s=90 * US)), "it computes")
 
 
 def test_figures_that_rounds_contradict_are_told_as_doubtful() -> None:

@@ -14,6 +14,7 @@ OVERHEAD = 0.1
 """What a pool may cost of a task's time before several inputs a call are advised."""
 _GROUPED = 0.05  # and what it costs then
 _ITEMS_MOST = 10_000
+_MOMENT_S = 2e-5  # below it, reading the clocks is a good part of what they show
 _HELD = 0.05  # of the time, from which on it is worth a word
 _COMPUTES, _WAITS = 0.7, 0.3  # CPU time as a part of run time
 _SIMPLEST = ("asyncio", "threads", "processes")
@@ -162,8 +163,8 @@ def _why_executor(chosen: Cell, others: Sequence[Cell]) -> Iterator[str]:
 
 
 def _nature(chosen: Cell) -> Iterator[str]:
-    """Say whether the work computes or waits."""
-    if chosen.cpu_s is None or chosen.ran_s <= 0:
+    """Say whether the work computes or waits; of work that is over in a moment nobody can tell."""
+    if chosen.cpu_s is None or chosen.ran_s < _MOMENT_S:
         return
     part = chosen.cpu_s / chosen.ran_s
     took = f"a task takes {duration(chosen.ran_s)}, {duration(chosen.cpu_s)} of it CPU"
@@ -215,7 +216,8 @@ def _doubts(chosen: Cell, others: Sequence[Cell]) -> Iterator[str]:
         both = f"{chosen.executor} and {' or '.join(overlap)}"
         yield f"the rounds differ by more than {both} do: measure again when the machine is quiet"
     if chosen.failed:
-        yield f"{chosen.failed} of {chosen.tasks} tasks failed, and were counted all the same"
+        why = f": {chosen.error}" if chosen.error is not None else ""
+        yield f"{chosen.failed} of {chosen.tasks} tasks failed, and were counted all the same{why}"
 
 
 def rate(per_s: float) -> str:
