@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any, Protocol
 
 from longshore import _bench_work as built_in
 from longshore._bench_advice import Cell, Cost, pays, spread, worker_counts
+from longshore._cpus import usable_cpus
 from longshore._runtime.specs import is_coroutine_function
 from longshore._submit import Submitter
 from longshore.errors import LongshoreError, PayloadError, PluginError, WorkerDied
@@ -117,11 +117,6 @@ class _Trials:
             held=len(held) / len(self.looks) if held else 0.0,
             held_because=held[-1] if held else None,
         )
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 async def measure_costs(executors: Sequence[str], plan: Plan, teller: Teller) -> dict[str, Cost]:

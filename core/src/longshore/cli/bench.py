@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from msgspec import to_builtins
 
+from longshore._cpus import usable_cpus
 from longshore.cli import console
 from longshore.cli.console import ExitCode, UsageError, say
 from longshore.cli.inputs import expand, names_on_stdin
@@ -169,8 +170,6 @@ class _Measured:
 
 
 def _about() -> dict[str, str | int]:
-    from longshore._bench import usable_cpus
-
     return {
         "longshore": version("longshore-core"),
         "python": platform.python_version(),
