@@ -259,10 +259,12 @@ class Processing:
 
     @staticmethod
     @asynccontextmanager
-    async def pool_of(*sinks: RecordingSink, workers: int = 2, **processors: Any) -> AsyncIterator[WorkerPool]:
+    async def pool_of(
+        *sinks: RecordingSink, workers: int = 2, executors: Mapping[str, Any] = MappingProxyType({}), **processors: Any
+    ) -> AsyncIterator[WorkerPool]:
         """A pool with these processors, and a deadline over all that happens in it."""
         config = WorkerConfig(thread_workers=workers, process_workers=workers, async_workers=workers)
-        pool = WorkerPool(settings=Settings(probes=(), workers=config), sinks=sinks)
+        pool = WorkerPool(settings=Settings(probes=(), workers=config, executors=dict(executors)), sinks=sinks)
         for name, processor in processors.items():
             pool.replace_processor(name, processor)
         async with asyncio.timeout(DEADLINE_S), pool:

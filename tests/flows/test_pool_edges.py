@@ -12,6 +12,7 @@ import longshore
 import pytest
 from longshore import Outcome, PoolNotRunning, Settings, TaskFailed, TaskState, WorkerConfig, WorkerPool
 from longshore._runtime.turnstile import Turnstile
+from longshore._runtime.waiting import OpenWaits
 from longshore.errors import PluginError
 from longshore.hookspecs import hookimpl
 from longshore.records import CommitBatch, JournalQuery, PoolStats, RunInfo
@@ -260,7 +261,8 @@ async def test_a_waiter_that_gives_up_leaves_its_place_to_the_next(gate: threadi
 async def test_a_turnstile_takes_back_the_place_of_who_was_cancelled_on_the_way() -> None:
     """A place given to somebody who is cancelled before he comes is free again, and the pool is told."""
     changes: list[int] = []
-    turnstile = Turnstile(lambda: changes.append(turnstile.granted))
+    waits = OpenWaits(lambda stimulus: None, lambda task_id: False)
+    turnstile = Turnstile(lambda: changes.append(turnstile.granted), waits)
     one, two = (asyncio.create_task(turnstile.wait()) for _ in range(2))
     await asyncio.sleep(0)
     turnstile.let_in(1)

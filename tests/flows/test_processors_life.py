@@ -124,17 +124,18 @@ async def test_an_initialize_that_raises_fails_its_task_only(processing: Any, ex
 
 @pytest.mark.requirement("req:K05")
 async def test_an_initialize_that_hangs_times_out_in_a_thread(processing: Any) -> None:
-    """In a thread the time to get ready is the document's own: one that never is ends with its time limit."""
+    """In a thread the time to get ready has its own limit: a document of one that never is ends with that."""
     go_on = threading.Event()
 
     class Stuck(processing.Base):
-        said: ClassVar = {"executor": "threads", "timeout_seconds": 0.05}
+        said: ClassVar = {"executor": "threads"}
 
         @hookimpl
         def initialize(self) -> None:
             go_on.wait(20)
 
-    async with processing.pool_of(p=Stuck, workers=1) as pool:
+    limits = {"threads": {"initializer_timeout_s": 0.05}}
+    async with processing.pool_of(p=Stuck, workers=1, executors=limits) as pool:
         try:
             outcome = await processing.end_of(pool)
             assert outcome.state is TaskState.TIMED_OUT

@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from longshore.progress import ProgressTracker as ProgressTracker
     from longshore.progress import TaskProgress as TaskProgress
     from longshore.records import Health as Health
+    from longshore.records import LeftBehind as LeftBehind
     from longshore.records import PoolStats as PoolStats
     from longshore.records import ResourceSnapshot as ResourceSnapshot
     from longshore.records import RunSnapshot as RunSnapshot
@@ -96,7 +97,9 @@ _ERRORS = (
     "QueueFull ResourceError ResourceUnavailable ResultNotReady SettingsError TaskCancelled TaskFailed TaskNotFound "
     "TaskTimeout WorkerDied WrongPlace"
 )
-_RECORDS = "Health PoolStats ResourceSnapshot RunSnapshot RunSummary TaskRecord WorkerStats WorkerStatus WorkerType"
+_RECORDS = (
+    "Health LeftBehind PoolStats ResourceSnapshot RunSnapshot RunSummary TaskRecord WorkerStats WorkerStatus WorkerType"
+)
 _HOMES = {
     "longshore._cpus": "usable_cpus",
     "longshore._delivery": "EventBus",

@@ -13,10 +13,11 @@ from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.roster import Roster
 from longshore._telling import Telling
-from longshore.errors import PoolNotRunning
+from longshore.errors import PoolNotRunning, WrongPlace
 from longshore.hookspecs import Processor
 from longshore.processor import ProcessorHealth
-from longshore.records import PoolStats, RunSnapshot, WorkerStats
+from longshore.records import LeftBehind, PoolStats, RunSnapshot, WorkerStats
+from longshore.worker import running_task
 
 
 class Control:
@@ -42,18 +43,30 @@ class Control:
     async def wait_for_completion(self, timeout: float | None = None) -> bool:
         """Wait until nothing is queued or running; False when that takes longer than `timeout` seconds.
 
-        True at once where that is so already, whatever the timeout. WrongPlace on another loop than the pool's.
+        True at once where that is so already, whatever the timeout. WrongPlace on another loop than the pool's, and in
+        a task of this pool, which it would wait for.
         """
         if not self._started:
             return True
         if not self._driver.idle:
             self._driver.check_here()
+            self._check_waits_for_another("wait for the completion of")
         try:
             async with asyncio.timeout(timeout):
                 await self._wait_until_idle()
         except TimeoutError:
             return False
         return True
+
+    def _check_waits_for_another(self, what: str) -> None:
+        """Raise WrongPlace in a task of this pool: what is to be waited for would wait for it."""
+        task = running_task()
+        if task is not None and self._driver.engine.is_running(task.task_id):
+            raise WrongPlace(
+                f"the task {task.task_id} ({task.name}) cannot {what} the pool that runs it: that would wait for the "
+                "task, and the task for that; do it where the pool was started, or use `pool.cancel_all()` here",
+                task_id=task.task_id,
+            )
 
     async def _wait_until_idle(self) -> None:
         await self._driver.wait_until_idle()
@@ -121,11 +134,21 @@ class Control:
 
     def get_stats(self) -> PoolStats:
         """Return the pool's statistics; cheap. Those of the last run once it has stopped."""
-        return self._telling.stats(self.get_worker_stats()) if self._started else PoolStats()
+        if not self._started:
+            return PoolStats()
+        return self._telling.stats(self.get_worker_stats(), len(self._executors.left_behind()))
 
     def get_worker_stats(self) -> list[WorkerStats]:
         """Return what each worker of each executor in use is doing; after `stop`, all as stopped. From any thread."""
         return self._roster.workers() if self._started else []
+
+    def left_behind(self) -> list[LeftBehind]:
+        """Return what goes on in workers though its task has ended, and where it is now. From any thread.
+
+        Functions in threads that were abandoned at their timeout, and coroutines that ignored being cancelled. Nothing
+        can stop them; one that comes to its end is left out.
+        """
+        return self._executors.left_behind() if self._started else []
 
     def expect(self, tasks: int | None) -> Callable[[int], None]:
         """Tell progress of so many tasks to come, beside those of streams; None if nobody can say.

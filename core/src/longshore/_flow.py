@@ -13,6 +13,7 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from longshore._carrying import one_call
 from longshore._engine.flow import Bounds, Ended, Flows, Graph, Node
 from longshore._engine.messages import Pause, Unpause
 from longshore._flow_documents import Document, Expiring, FlowEvents, as_context
@@ -237,7 +238,9 @@ class Traffic:
     def _submit(self, document: Document, step: Step, spec: TaskSpec, context: ProcessorContext) -> None:
         intake, number, key = self._ways.intake, document.flow.number, context.document_id
         args = step.arguments(context)
-        handle = intake.accept(Attempt(next(intake.ids), spec, args, None, number, key, 1, time.monotonic()))
+        named, where = one_call(spec, None)
+        now = time.monotonic()
+        handle = intake.accept(Attempt(next(intake.ids), spec, args, named, number, key, 1, now, None, where))
         passage = self.passages[number, step.name] = Passage(self, document, step, handle)
         self._ways.listeners[handle.task_id] = passage
         self.submitted += 1

@@ -23,7 +23,8 @@ def look(driver: Driver, executors: Executors, monitor: ResourceMonitor, telling
         "running": _running(driver),
         "loop": _loop(driver.loop),
         "executors": [
-            f"executor {name} has no workers" for name in executors.up() if not driver.engine.slots().get(name)
+            *(f"executor {name} has no workers" for name in executors.up() if not driver.engine.slots().get(name)),
+            *(f"executor {name}: {complaint}" for name, complaint in executors.complaints()),
         ],
         "queue": _queue(driver),
         "probes": [f"probe {name} gives no readings" for name in monitor.silent()],

@@ -9,6 +9,7 @@ import mimetypes
 from collections.abc import Callable
 from pathlib import Path, PurePath
 
+from longshore._carrying import plain
 from longshore._processing import ProcessorCall
 from longshore.errors import DocumentError
 from longshore.processor import ProcessorContext, ProcessorMetadata
@@ -79,7 +80,7 @@ class InputCheck:
 
 def examine(attempt: Attempt) -> Outcome | None:
     """Return how a task of a processor ends whose document will not do; None for every other."""
-    call = attempt.spec.function
+    call = plain(attempt.spec.function)
     context = attempt.args[0] if attempt.args else None
     if not isinstance(call, ProcessorCall) or call.check is None or not isinstance(context, ProcessorContext):
         return None

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from longshore._calling import BY_IDENTITY, NamedCall
+from longshore._carrying import is_tracing, plain
 from longshore._inputs import examine
 from longshore._processing import ProcessorCall
 from longshore._processors import Processors
@@ -38,6 +39,7 @@ class Intake:
         token: str,
         default_executor: str | None,
         default_timeout_s: float,
+        default_soft_timeout_s: float | None,
         memory_limit_mb: float,
     ) -> None:
         """Take what the pool is made of; `token` begins the ids of its tasks."""
@@ -51,8 +53,10 @@ class Intake:
         self._snapshot = snapshot
         self._default_executor = default_executor
         self._default_timeout_s = default_timeout_s
+        self._default_soft_timeout_s = default_soft_timeout_s
         self._memory_limit_mb = memory_limit_mb
         self._specs: dict[tuple[object, TaskOptions], TaskSpec] = {}  # each keeps its function, whose id may be the key
+        self._traced = is_tracing()
         self._handles = driver.others = HandleTable()
         self._tasks: dict[str, Task] = {}  # kept only while a hook wants to be told of settled tasks
 
@@ -61,6 +65,9 @@ class Intake:
         self.driver.check()
         if self._hooks.route_wanted:  # asked for each task: the answer may change
             options = merged(options, {"executor": self._route(function, options)})
+        if not self._traced and is_tracing():  # specs from before would leave the trace behind
+            self._traced = True
+            self._specs.clear()
         # Objects that can be called may be equal and yet different; of a method there is a new object each time.
         memo = (function if isinstance(function, _COMPARED_BY_IDENTITY) else id(function), options)
         try:
@@ -69,7 +76,7 @@ class Intake:
             return self.new_spec(function, options)
         if spec is None:
             spec = self.new_spec(function, options)
-            if isinstance(function, partial) and spec.function is not function:
+            if isinstance(function, partial) and plain(spec.function) is not function:
                 return spec  # nothing would keep the function, and its id may become another's
             if len(self._specs) >= _SPECS_MOST:
                 self._specs.clear()
@@ -90,6 +97,7 @@ class Intake:
             name,
             capabilities,
             default_timeout_s=self._default_timeout_s,
+            default_soft_timeout_s=self._default_soft_timeout_s,
             memory_limit_mb=self._memory_limit_mb,
         )
         never = self.driver.engine.never_fits(spec.resources)

@@ -69,6 +69,9 @@ class WorkerConfig(BaseModel):
     default_timeout: Finite = Field(
         default=300.0, gt=0, allow_inf_nan=False, description="Seconds a task may run that says nothing else"
     )
+    default_soft_timeout: Finite | None = Field(
+        default=None, gt=0, description="Seconds after which a task that says nothing else is told of as overdue"
+    )
     worker_heartbeat_interval: Finite = Field(
         default=10.0, gt=0, allow_inf_nan=False, description="Seconds between two heartbeats"
     )

@@ -47,6 +47,7 @@ class _StageTable(BaseModel):
     executor: str | None = None
     timeout: float | None = Field(default=None, ge=1, le=3600)
     timeout_multiplier: float = Field(default=1.0, ge=0.1, le=10)
+    soft_timeout: float | None = Field(default=None, gt=0, le=3600)
     retries: int | None = Field(default=None, ge=0)
     resources: _ResourcesTable | None = None
     max_parallel: int | None = Field(default=None, ge=1, le=100)

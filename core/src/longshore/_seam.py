@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from longshore._calling import NamedCall, NamedCoroutine
+from longshore._carrying import one_call
 from longshore._cpus import usable_cores
 from longshore._engine.ledger import Shortage
 from longshore._health import look
@@ -212,7 +213,9 @@ class Seam:
             left_s = max(0.0, give_up - time.monotonic()) if resource_timeout > 0 else resource_timeout
             await self._wait_for_resources(driver, spec, resources, left_s, resource_timeout)
         intake = self._intake()
-        attempt = Attempt(self._kept.issue(intake.token), spec, args, None, 0, key, 1, time.monotonic())
+        named, where = one_call(spec, None)
+        now = time.monotonic()
+        attempt = Attempt(self._kept.issue(intake.token), spec, args, named, 0, key, 1, now, None, where)
         kept = KeptTask(attempt, driver, self._kept)
         intake.accept(attempt, kept)
         self._kept.add(attempt.task_id, kept)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import concurrent.futures
 import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from longshore._carrying import in_this_context, one_call
 from longshore._inputs import examine
 from longshore._intake import Intake
 from longshore._runtime.feeding import Feed
 from longshore._runtime.handles import Handle
+from longshore._runtime.remote import RemoteFuture
 from longshore._runtime.source import check_iterable
 from longshore._runtime.specs import from_here, merged
 from longshore._runtime.stream import Stream
@@ -50,10 +51,10 @@ class Submitter:
     def options(self, **changes: Any) -> Submitter:  # Any: each option's own type, see TaskOptions
         """Return a submitter with some options changed.
 
-        The options are those of `longshore.TaskOptions`: executor, priority, timeout, deadline, retry, max_per_second,
-        concurrent_limit, resources, key, name, initializer, group, rank, isolation, parent. TypeError names one that
-        does not exist, ValueError a value that can't be meant; what an executor cannot honour is refused with
-        ValueError when something is submitted.
+        The options are those of `longshore.TaskOptions`: executor, priority, timeout, soft_timeout, deadline, retry,
+        max_per_second, concurrent_limit, resources, key, name, initializer, group, rank, isolation, context, parent.
+        TypeError names one that does not exist, ValueError a value that can't be meant; what an executor cannot honour
+        is refused with ValueError when something is submitted.
         """
         return Submitter(merged(self._options, changes), self._intake, self._expect, {**self._given, **changes})
 
@@ -61,7 +62,8 @@ class Submitter:
         """Queue one call, waiting for room without bound; handles among the arguments are awaited first.
 
         When the task of such a handle failed or was cancelled, `submit` raises what awaiting it raises, and queues
-        nothing. A handle inside a list or another collection is passed on as it is.
+        nothing. A handle inside a list or another collection is passed on as it is. The task sees the context variables
+        of the caller; in another process only those that the option `context` names.
 
         Raises PoolNotRunning, ResourceUnavailable (can never fit), PayloadError (can't leave the process), ValueError,
         and WrongPlace on another loop than the pool's, as all that submits does but `submit_threadsafe`.
@@ -90,21 +92,14 @@ class Submitter:
     ) -> concurrent.futures.Future[Any]:  # Any: the user's own
         """Queue one call from any other thread; the future gets its result or its exception.
 
-        Cancelling the future before its task ended cancels the task.
+        Cancelling the future before its task ended cancels the task. A task of this pool that waits for the future
+        lends its worker out meanwhile; where all that runs waits in vain, it gets WrongPlace.
         """
         own = from_here(self._shared)  # here: the task that calls, if one does, may be over before the loop gets to it
         submitter = self if own is self._shared else self.options(parent=own.parent)
-
-        async def call() -> Any:  # Any: the user's result
-            handle = await submitter.submit(function, *args, **kwargs)
-            try:
-                return await handle
-            except asyncio.CancelledError:
-                handle.cancel()
-                raise
-
-        loop = self._intake().loop  # first: it raises when the pool is not running
-        return asyncio.run_coroutine_threadsafe(call(), loop)
+        future = RemoteFuture(self._intake().driver)
+        future.begin(lambda: submitter.submit(function, *args, **kwargs))
+        return future
 
     async def process(self, processor: str, context: ProcessorContext) -> Handle[ProcessorResult]:
         """Queue a document for an installed processor, under the options that its metadata and this submitter say.
@@ -168,7 +163,7 @@ class Submitter:
         key: Callable[[tuple[Any, ...]], str] | None,
     ) -> Stream[T]:
         intake = self._intake()
-        spec = intake.new_spec(function, from_here(self._shared))
+        spec = in_this_context(intake.new_spec(function, from_here(self._shared)))
         feed = Feed(
             intake.driver,
             spec,
@@ -183,11 +178,17 @@ class Submitter:
         )
         return Stream(feed, give)
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to travel: a pool lives in the process that made it."""
+        raise TypeError("a pool cannot be sent to another process: tasks there return what is to be submitted next")
+
     def _put(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:  # Any: the user's own
         intake, key = self._intake(), self._options.key
         if Shared.used and intake.stays(spec):
             args, kwargs = opened(args, kwargs)
-        return intake.accept(Attempt(next(intake.ids), spec, args, kwargs or None, 0, key, 1, time.monotonic()))
+        named, context = one_call(spec, kwargs or None)
+        now = time.monotonic()
+        return intake.accept(Attempt(next(intake.ids), spec, args, named, 0, key, 1, now, None, context))
 
 
 def length(items: object) -> int | None:

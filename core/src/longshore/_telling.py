@@ -111,8 +111,8 @@ class Telling:
         workers = [f"{count} x a worker: {trouble}" for trouble, count in self._troubles.most_common(_TROUBLES)]
         return sinks + handlers + workers
 
-    def stats(self, workers: Sequence[WorkerStats]) -> PoolStats:
-        """Return the run's statistics, with what its workers do."""
+    def stats(self, workers: Sequence[WorkerStats], left_behind: int) -> PoolStats:
+        """Return the run's statistics, with what its workers do, and in how many something goes on for no task."""
         counts = self.fold.counts()
         there = [worker for worker in workers if worker.status is not WorkerStatus.STOPPED]
         active = sum(worker.current_task is not None for worker in there)
@@ -131,6 +131,7 @@ class Telling:
             retrying_tasks=counts.retrying,
             cancelled_tasks=counts.cancelled,
             timed_out_tasks=counts.timed_out,
+            left_behind=left_behind,
             uptime_s=self.uptime_s,
         )
 

@@ -83,6 +83,8 @@ class TaskOverdue(_Payload, frozen=True):
     worker_id: str | None = None
     name: str | None = None
     running_s: float | None = None
+    attempt: int | None = None
+    soft_timeout_s: float | None = None
 
 
 class ResourceWarning(_Payload, frozen=True):

@@ -21,6 +21,7 @@ from longshore.processor import ProcessorContext, ProcessorMetadata, ProcessorRe
 from longshore.records import (
     CommitBatch,
     JournalQuery,
+    LeftBehind,
     PoolInfo,
     Reading,
     ReadRequest,
@@ -157,6 +158,18 @@ class Executor(Protocol):
         """End everything by `deadline` (monotonic seconds); attempts still held are reported as cancelled."""
 
 
+class Diagnosed(Protocol):
+    """What an executor may have beside its contract."""
+
+    @hookspec
+    def left_behind(self) -> Sequence[LeftBehind]:
+        """Return what goes on in workers though its task has ended; cheap, from any thread."""
+
+    @hookspec
+    def complaints(self) -> Sequence[str]:
+        """Return what is wrong with it, in words for people; empty when it is well. Cheap, from any thread."""
+
+
 @runtime_checkable
 class Probe(Protocol):
     """What the machine has left."""
@@ -289,6 +302,7 @@ __all__ = [
     "PROJECT",
     "CancelRequest",
     "Capabilities",
+    "Diagnosed",
     "Executor",
     "ExecutorHost",
     "Hooks",

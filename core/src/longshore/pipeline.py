@@ -62,7 +62,9 @@ class Stage:
     timeout: float | None = field(default=None, kw_only=True)
     """Seconds an attempt may take, 1 to 3600."""
     timeout_multiplier: float = field(default=1.0, kw_only=True)
-    """0.1 to 10, times `timeout`, or what stands in its place: for documents that are larger than usual."""
+    """0.1 to 10, times `timeout`, or its stand-in, and `soft_timeout`: for documents that are larger than usual."""
+    soft_timeout: float | None = field(default=None, kw_only=True)
+    """Seconds after which an attempt is told of as overdue, and goes on; less than `timeout`."""
     retry: RetryPolicy | None = field(default=None, kw_only=True)
     resources: Resources | None = field(default=None, kw_only=True)
     max_parallel: int | None = field(default=None, kw_only=True)
@@ -81,6 +83,7 @@ class Stage:
         self._check_types(who)
         _check(who, "timeout", self.timeout, 1, 3600)
         _check(who, "timeout_multiplier", self.timeout_multiplier, 0.1, 10)
+        _check(who, "soft_timeout", self.soft_timeout, 0.001, 3600)
         _check(who, "max_parallel", self.max_parallel, 1, 100)
         if self.max_parallel is not None and not isinstance(self.max_parallel, int):
             raise ValueError(f"{who}: max_parallel must be a whole number, not {self.max_parallel!r}")
@@ -341,7 +344,10 @@ def _bounded(step: Step, stage: Stage, pipeline: Pipeline, default_s: float) -> 
     timeout = (default_s if said is None else said) * stage.timeout_multiplier
     if pipeline.timeout is not None:
         timeout = min(timeout, pipeline.timeout)
-    return replace(step, options={**step.options, "timeout": timeout})
+    options = {**step.options, "timeout": timeout}
+    if "soft_timeout" in options:
+        options["soft_timeout"] *= stage.timeout_multiplier
+    return replace(step, options=options)
 
 
 def _condition(stage: Stage) -> Condition | None:
@@ -380,6 +386,7 @@ def _step(stage: Stage, processors: Processors) -> Step:
     said = {
         "executor": stage.executor,
         "timeout": stage.timeout,
+        "soft_timeout": stage.soft_timeout,
         "retry": stage.retry,
         "resources": stage.resources,
         "max_per_second": stage.max_per_second,

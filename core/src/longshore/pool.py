@@ -28,14 +28,13 @@ from longshore._seam import Seam
 from longshore._submit import Submitter
 from longshore._telling import Telling
 from longshore.catalogue import EVENTS_VERSION
-from longshore.errors import PoolNotRunning, WrongPlace
+from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened, TasksSettled, TasksStarted
 from longshore.hookspecs import Journal, Sink, WorkerNotice
 from longshore.records import PoolInfo, RunInfo, RunSummary
 from longshore.settings import Settings, WorkerConfig, load_settings
 from longshore.shared import Shared
 from longshore.task import TaskOptions
-from longshore.worker import running_task
 
 T = TypeVar("T")
 
@@ -215,6 +214,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             token=token,
             default_executor=self.settings.executor,
             default_timeout_s=self.config.default_timeout,
+            default_soft_timeout_s=self.config.default_soft_timeout,
             memory_limit_mb=self.config.task_memory_limit_mb,
         )
         self._measuring.join(self._driver, self._executors.pids, self._telling.fold.counts)
@@ -264,13 +264,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         if not self._running and (self._ending is None or self._ending.done()):
             return
         self._driver.check_here()
-        task = running_task()
-        if task is not None and self._driver.engine.is_running(task.task_id):
-            raise WrongPlace(
-                f"the task {task.task_id} ({task.name}) cannot stop the pool that runs it: the stop would wait for the "
-                "task, and the task for the stop; stop it where it was started, or use `pool.cancel_all()` here",
-                task_id=task.task_id,
-            )
+        self._check_waits_for_another("stop")
 
     async def _end(self) -> RunSummary:
         """Wait for the end of all tasks, or for `abort`; then close everything, whatever state it is in."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from enum import StrEnum
 from math import inf
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from longshore._workers import LeftBehind as LeftBehind
+from longshore._workers import WorkerStats as WorkerStats
+from longshore._workers import WorkerStatus as WorkerStatus
+from longshore._workers import WorkerType as WorkerType
 from longshore.task import ErrorRecord, Outcome, Priority, Resources, TaskState
 
 
@@ -278,60 +281,13 @@ class PoolStats(Struct, frozen=True, kw_only=True):
     retrying_tasks: int = 0
     cancelled_tasks: int = 0
     timed_out_tasks: int = 0
+    left_behind: int = 0
+    """What goes on in workers though its task has ended: see `WorkerPool.left_behind`."""
     uptime_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:  # Any: JSON-safe values
         """Return the fields as a plain dict."""
         return {name: getattr(self, name) for name in self.__struct_fields__}
-
-
-class WorkerType(StrEnum):
-    """The kinds of workers that come with us; other executors have names of their own."""
-
-    ASYNC = "async"
-    THREAD = "thread"
-    PROCESS = "process"
-    INLINE = "inline"
-    """The pool's own thread."""
-
-
-class WorkerStatus(StrEnum):
-    """What a worker is at: it begins idle or busy, and stopped is for good."""
-
-    IDLE = "idle"
-    BUSY = "busy"
-    STOPPING = "stopping"
-    """It takes nothing new, and may still be at its last task."""
-    STOPPED = "stopped"
-    ERROR = "error"
-    """It does not answer, or is dead and not yet replaced, or blocks the loop it is on."""
-
-
-class WorkerStats(Struct, frozen=True, kw_only=True):
-    """Statistics of one worker, live; those of a stopped pool are of its last run."""
-
-    worker_id: str
-    worker_type: str
-    """A `WorkerType` for the executors that come with us, else the executor's own name."""
-    status: WorkerStatus
-    tasks_completed: int = 0
-    tasks_failed: int = 0
-    total_processing_time: float = 0.0
-    """Seconds, over completed tasks: what failed, timed out or was cancelled does not inflate it."""
-    current_task: str | None = None
-    last_heartbeat: datetime | None = None
-    """When it was last known to live, as of the pool's own beat; before the first, when it was first seen. From an
-    executor: when it last heard of it, or "now" if any thread sees it alive; None if only a turn of the loop can.
-    """
-    started: bool = True
-    """False for a place whose process starts with the first work for it; such a one has no heartbeats."""
-    batches: int = 0
-    """How often it was given work, where short tasks are given together; 0 where each is taken by itself."""
-
-    @property
-    def average_processing_time(self) -> float:
-        """Seconds per completed task, 0.0 with none."""
-        return self.total_processing_time / self.tasks_completed if self.tasks_completed else 0.0
 
 
 class TaskRecord(Struct, frozen=True, kw_only=True, eq=False):

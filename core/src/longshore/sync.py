@@ -8,6 +8,7 @@ import queue
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
 from contextlib import aclosing, suppress
+from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -138,6 +139,7 @@ class _Bridge:
         self._open = open_stream
         self._workers = workers
         self._settings = settings
+        self._context = copy_context()  # tasks see the context of whoever called
         self._handed: queue.Queue[list[Any] | BaseException | None] = queue.Queue()
         self._slots = threading.Semaphore(_HANDED_MOST)
         self._closing = False
@@ -146,7 +148,7 @@ class _Bridge:
         self._task: asyncio.Task[None] | None = None
 
     def run(self) -> Generator[Any, None, None]:  # Any: an outcome, or a user's result
-        thread = threading.Thread(target=self._work, name="longshore-sync", daemon=True)
+        thread = threading.Thread(target=self._context.run, args=(self._work,), name="longshore-sync", daemon=True)
         thread.start()
         try:
             while (batch := self._handed.get()) is not None:

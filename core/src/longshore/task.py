@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from contextvars import Context, ContextVar
 from enum import IntEnum, StrEnum
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +20,10 @@ from longshore.errors import TaskCancelled, TaskFailed, TaskTimeout
 
 def _is_amount(value: object) -> bool:
     return isinstance(value, int | float) and 0 <= value < math.inf
+
+
+def _is_count(value: object) -> bool:
+    return _is_amount(value) and value >= 1 and value == int(value)  # type: ignore[operator, call-overload]  # a number
 
 
 def _are_exceptions(kinds: object) -> bool:
@@ -99,7 +104,8 @@ class RetryPolicy(Struct, frozen=True):
     shortened or lengthened by up to the fraction `jitter`. Only exceptions that are instances of `retry_on` are tried
     again (a timeout counts as TaskTimeout, a dead worker as WorkerDied); a cancelled task never is. One that took too
     much memory would do so again: it is only tried again where `retry_on` names MemoryLimitExceeded, or TaskFailed or
-    LongshoreError, which it is.
+    LongshoreError, which it is. One under which `poison_after` workers have died ends as PoisonTask, whatever attempts
+    are left; workers that were ended for a limit of time or memory do not count.
     """
 
     attempts: int = 1
@@ -107,13 +113,16 @@ class RetryPolicy(Struct, frozen=True):
     max_backoff: float = 60.0
     jitter: float = 0.1
     retry_on: tuple[type[BaseException], ...] = (Exception,)
+    poison_after: int = 3
 
     def __post_init__(self) -> None:
         """Refuse what can't be meant."""
-        if not _is_amount(self.attempts) or self.attempts < 1 or self.attempts != int(self.attempts):
+        if not _is_count(self.attempts):
             raise ValueError(
                 f"RetryPolicy.attempts counts the first attempt and must be at least 1, not {self.attempts}"
             )
+        if not _is_count(self.poison_after):
+            raise ValueError(f"RetryPolicy.poison_after is a number of at least 1, not {self.poison_after!r}")
         if not (_is_amount(self.backoff) and _is_amount(self.max_backoff)):
             raise ValueError("RetryPolicy.backoff and .max_backoff are seconds, finite and not negative")
         if not 0 <= self.jitter <= 1:
@@ -134,6 +143,8 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     priority: Priority = Priority.NORMAL
     timeout: float | None = None
     """Seconds one attempt may run; None means `default_timeout`."""
+    soft_timeout: float | None = None
+    """Seconds after which an attempt is told of as overdue, once, and goes on; less than `timeout`."""
     deadline: float | None = None
     """Seconds all attempts together may take, waiting included."""
     retry: RetryPolicy | None = None
@@ -151,6 +162,8 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     """Within a group and priority, a higher rank goes before a lower one, however long that has waited."""
     isolation: str = "task"
     """"task": a coroutine runs as an asyncio task of its own; "shared": awaited in the worker, twice as fast."""
+    context: tuple[ContextVar[Any], ...] = ()  # Any: of whatever type they are
+    """Context variables whose values go to worker processes; in this process a task sees all of its submitter's."""
     parent: str | None = None
     """The task that starts this one; None: the one that submits it, if one of this process does."""
 
@@ -164,6 +177,7 @@ class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
     executor: str
     priority: Priority = Priority.NORMAL
     timeout_s: float | None = None
+    soft_timeout_s: float | None = None
     deadline_s: float | None = None
     retry: RetryPolicy = RetryPolicy()
     resources: Resources | None = None
@@ -179,6 +193,10 @@ class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
     retry_of: str | None = None
     """The task that the one task of this spec tries again."""
     parent: str | None = None
+    carries: bool = False
+    """Whether its tasks run in a copy of the context of whoever submitted them."""
+    context: Context | None = None
+    """That context, where it is the same for all: those of a stream."""
 
     def again(self, task_id: str) -> TaskSpec:
         """Return the spec of a task that tries `task_id` again."""
@@ -200,17 +218,20 @@ class Attempt(Task, frozen=True, eq=False, gc=False):
     """One try at a task, as an executor gets it: the task itself, and the number of the try.
 
     `number` counts from 1. `queued_at` and `expires_at` are monotonic seconds; the attempt must have ended by
-    `min(its start + spec.timeout_s, expires_at)`, where None is no limit.
+    `min(its start + spec.timeout_s, expires_at)`, where None is no limit. It is to run in a copy of `context`, else of
+    `spec.context`, else in none of its submitter's.
     """
 
     number: int = 1
     queued_at: float = 0.0
     expires_at: float | None = None
+    context: Context | None = None
 
     @classmethod
     def of(cls, task: Task, number: int = 1, queued_at: float = 0.0, expires_at: float | None = None) -> Self:
         """Return a try at `task`."""
-        return cls(task.task_id, task.spec, task.args, task.kwargs, task.index, task.key, number, queued_at, expires_at)
+        head = (task.task_id, task.spec, task.args, task.kwargs, task.index, task.key)
+        return cls(*head, number, queued_at, expires_at, task.context if isinstance(task, Attempt) else None)
 
 
 class ErrorRecord(Struct, frozen=True, kw_only=True):

@@ -12,24 +12,29 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
+from longshore._outcomes import NEVER as NEVER
+from longshore._outcomes import cancelled as cancelled
+from longshore._outcomes import completed as completed
+from longshore._outcomes import due_at as due_at
+from longshore._outcomes import ended as ended
+from longshore._outcomes import failed as failed
+from longshore._outcomes import timed_out as timed_out
 from longshore._packing import pack_error as pack_error
 from longshore._packing import portable as portable
 from longshore._packing import type_name as type_name
 from longshore.errors import TaskCancelled
 from longshore.events import ProgressUpdate
 from longshore.records import WorkerStats, WorkerStatus
-from longshore.task import PLAIN_TYPES, Attempt, ErrorRecord, Outcome, PlainOutcome, TaskState
+from longshore.task import Attempt
 
 PROGRESS_PERIOD_S = 0.1
 """Updates of one task are sent at most this often: the first at once, then the newest of each period, and the last."""
-NEVER = float("inf")
-_COMPLETED = TaskState.COMPLETED  # looked up once: an Enum's member costs 70 ns to get at on Python 3.11
 _log = logging.getLogger("longshore.worker")
 
 
@@ -98,6 +103,7 @@ class Seat:
             total_processing_time=self.busy_s,
             current_task=attempt.task_id if attempt is not None else None,
             last_heartbeat=datetime.now(UTC) if alive else None,
+            running_s=None if attempt is None else max(0.0, time.monotonic() - self.started) if self.started else 0.0,
         )
 
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
@@ -155,9 +161,22 @@ class Seat:
 _seat: ContextVar[Seat | None] = ContextVar("longshore_seat", default=None)
 
 
-def bind(seat: Seat) -> None:
-    """Make `seat` the one that `current_task` looks at, in this thread or asyncio task."""
+def bind(seat: Seat | None) -> None:
+    """Make `seat` the one that `current_task` looks at, in this thread or asyncio task; None for none."""
     _seat.set(seat)
+
+
+def call_in(context: Context, seat: Seat, function: Callable[..., Any], args: Any, kwargs: Any = None) -> Any:
+    """Call `function` in a copy of its submitter's context, with `seat` in the place of the submitter's own.
+
+    Any: the user's arguments and result.
+    """
+    return context.copy().run(_call_bound, seat, function, args, kwargs)
+
+
+def _call_bound(seat: Seat, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:  # Any: as above
+    _seat.set(seat)
+    return function(*args) if kwargs is None else function(*args, **kwargs)
 
 
 @contextmanager
@@ -216,6 +235,11 @@ class CurrentTask:
         """Return the seconds until this attempt must have ended, None without a limit."""
         due = due_at(self._attempt, self._started)
         return None if due == NEVER else due - time.monotonic()
+
+    def overdue(self) -> bool:
+        """Tell whether this attempt has run for longer than its soft timeout; False without one."""
+        soft_s = self._attempt.spec.soft_timeout_s
+        return soft_s is not None and time.monotonic() - self._started >= soft_s
 
     def cancelled(self) -> bool:
         """Tell whether somebody wants this attempt to end."""
@@ -305,95 +329,3 @@ def current_task() -> CurrentTask:
 
 def _drop(_: ProgressUpdate) -> None:
     """Take the place of a muted seat's `send`."""
-
-
-def due_at(attempt: Attempt, started: float) -> float:
-    """Return when an attempt begun at `started` must have ended, in monotonic seconds; infinity without a limit."""
-    timeout_s, expires_at = attempt.spec.timeout_s, attempt.expires_at
-    due = NEVER if timeout_s is None else started + timeout_s
-    return due if expires_at is None else min(due, expires_at)
-
-
-def completed(
-    attempt: Attempt, value: Any, started: float, ended: float, worker: str, cpu_s: float | None = None
-) -> Outcome:
-    """Return the outcome of an attempt that returned `value`; times are monotonic seconds. Any: the user's result."""
-    kind = PlainOutcome if type(value) in PLAIN_TYPES else Outcome
-    return kind(
-        attempt.task_id,
-        attempt.key,
-        attempt.index,
-        attempt.spec.name,
-        _COMPLETED,
-        value,
-        None,
-        attempt.number,
-        started - attempt.queued_at,
-        ended - started,
-        cpu_s,
-        None,
-        worker,
-    )
-
-
-def ended(
-    attempt: Attempt,
-    state: TaskState,
-    error: ErrorRecord,
-    started: float,
-    now: float,
-    exception: BaseException | None = None,
-) -> Outcome:
-    """Return the outcome of an attempt that gave no value; times are monotonic seconds."""
-    return Outcome(
-        attempt.task_id,
-        attempt.key,
-        attempt.index,
-        attempt.spec.name,
-        state,
-        None,
-        error,
-        attempt.number,
-        max(0.0, started - attempt.queued_at),
-        max(0.0, now - started),
-        None,
-        error.peak_memory_mb,
-        error.worker,
-        exception,
-    )
-
-
-def failed(attempt: Attempt, exception: BaseException, started: float, now: float, worker: str | None) -> Outcome:
-    """Return the outcome of an attempt that raised; a raised TaskCancelled of ours counts as cancelled."""
-    # By its type: an exception's own idea of its class is user code.
-    state = TaskState.CANCELLED if issubclass(type(exception), TaskCancelled) else TaskState.FAILED
-    return ended(attempt, state, pack_error(exception, attempt.number, worker), started, now, exception)
-
-
-def timed_out(attempt: Attempt, started: float, now: float, worker: str | None, note: str = "") -> Outcome:
-    """Return the outcome of an attempt that passed its limit; `note` says what became of what was running."""
-    spec = attempt.spec
-    expired = attempt.expires_at is not None and now >= attempt.expires_at
-    limit = f"its deadline of {spec.deadline_s:g} s over all attempts" if expired and spec.deadline_s else None
-    limit = limit or (f"its timeout of {spec.timeout_s:g} s" if spec.timeout_s else "its deadline")
-    message = f"task {attempt.task_id} ({spec.name}) timed out: it passed {limit}" + (f"; {note}" if note else "")
-    error = ErrorRecord(
-        type="longshore.errors.TaskTimeout",
-        message=message,
-        reason="timeout",
-        attempt=attempt.number,
-        worker=worker,
-    )
-    return ended(attempt, TaskState.TIMED_OUT, error, started, now)
-
-
-def cancelled(attempt: Attempt, started: float, now: float, worker: str | None, message: str = "cancelled") -> Outcome:
-    """Return the outcome of an attempt that was cancelled before or while it ran."""
-    error = ErrorRecord(
-        type="longshore.errors.TaskCancelled",
-        message=message,
-        reason="cancelled",
-        attempt=attempt.number,
-        worker=worker,
-    )
-    return ended(attempt, TaskState.CANCELLED, error, started, now)

@@ -130,6 +130,7 @@ async def test_asyncio_the_deadline_over_all_attempts_holds(start: Any, isolatio
         calls.append(1)
 
     rig = await start(1)
+    await rig.run(value, isolation=isolation)  # the first one starts a thread, and these limits are short
     runs = rig.submit(forever, isolation=isolation, timeout_s=60.0, left_s=0.05)
     waits = rig.submit(called, isolation=isolation, left_s=0.02)
     passed = rig.submit(called, isolation=isolation, left_s=0.04)  # so that it is over before there is a free seat

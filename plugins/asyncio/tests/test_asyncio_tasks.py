@@ -13,6 +13,7 @@ import pytest
 from longshore import track
 from longshore.task import TaskState
 from longshore.worker import current_task
+from msgspec.structs import replace
 
 pytestmark = pytest.mark.anyio
 
@@ -308,13 +309,26 @@ async def test_asyncio_track_and_output(start: Any, tmp_path: Path) -> None:
     assert rig.host.updates[-1].progress == 1.0
 
 
-async def test_asyncio_the_runs_context_is_the_one_it_was_started_in(start: Any) -> None:
-    """Tasks see the contextvars of where the executor was started."""
+async def test_asyncio_a_task_sees_the_context_that_its_attempt_brings(start: Any) -> None:
+    """A copy of the attempt's context, else of its spec's; never what was set where the executor was started."""
 
     async def look() -> str:
-        return colour.get()
+        before = colour.get()
+        colour.set("of a task")
+        return before
+
+    def context_of(value: str) -> contextvars.Context:
+        context = contextvars.copy_context()
+        context.run(colour.set, value)
+        return context
 
     token = colour.set("of the start")
     rig = await start(1)
     colour.reset(token)
-    assert (await rig.run(look)).value == "of the start"
+    both = rig.attempt(look, context=context_of("of the stream"))
+    own = replace(rig.attempt(look, context=context_of("of the stream")), context=context_of("of the attempt"))
+    again = replace(both, task_id="again")
+    rig.executor.submit([both, own, again])
+    outcomes = await rig.all_of([both.task_id, own.task_id, "again"])
+    assert [outcome.value for outcome in outcomes] == ["of the stream", "of the attempt", "of the stream"]
+    assert (await rig.run(look)).value == "none"

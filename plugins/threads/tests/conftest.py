@@ -125,7 +125,7 @@ class Rig:
         await self.executor.stop(time.monotonic() + within_s)
 
 
-MakeRig = Callable[[int], Awaitable[Rig]]
+MakeRig = Callable[..., Awaitable[Rig]]
 
 
 @pytest.fixture
@@ -138,8 +138,8 @@ async def start() -> AsyncIterator[MakeRig]:
     """A maker of rigs with so many workers; each is stopped at the end."""
     made: list[Rig] = []
 
-    async def make(workers: int) -> Rig:
-        rig = Rig(ThreadsExecutor(), CollectingHost(workers))
+    async def make(workers: int, **settings: Any) -> Rig:
+        rig = Rig(ThreadsExecutor(ThreadsExecutor.Settings(**settings)), CollectingHost(workers))
         await rig.executor.start(rig.host)
         made.append(rig)
         return rig

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from longshore.task import Attempt, TaskSpec, TaskState
 from longshore.worker import current_task
-from longshore_threads import executor as module
+from longshore_threads import ThreadsExecutor
 
 pytestmark = pytest.mark.anyio
 
@@ -39,13 +39,6 @@ def hung() -> Iterator[Hung]:
     made = Hung()
     yield made
     made.gate.set()
-
-
-@pytest.fixture
-def cap(monkeypatch: pytest.MonkeyPatch) -> int:
-    """How many abandoned threads are replaced, made small."""
-    monkeypatch.setattr(module, "_ABANDONED_MOST", 2)
-    return 2
 
 
 def value(x: int = 1) -> int:
@@ -147,13 +140,13 @@ async def test_threads_check_cancelled_ends_an_abandoned_function(start: Any) ->
     outcome = await rig.outcome(task_id)
     assert outcome.state is TaskState.CANCELLED
     await rig.host.until(lambda: f"longshore-{outcome.worker}" not in threads())
-    assert rig.executor._abandoned == 0
+    assert not rig.executor.left_behind()
 
 
-async def test_threads_the_cap_of_abandoned_threads(start: Any, hung: Hung, cap: int) -> None:
+async def test_threads_the_cap_of_abandoned_threads(start: Any, hung: Hung) -> None:
     """Past the cap each abandoned thread costs one worker, and says so; with none left the executor has failed."""
-    rig = await start(2)
-    outcomes = [await rig.run(hung, timeout_s=0.01) for _ in range(cap)]
+    rig = await start(2, max_abandoned=2)
+    outcomes = [await rig.run(hung, timeout_s=0.01) for _ in range(2)]
     assert rig.host.sizes == [2]
     outcomes.append(await rig.run(hung, timeout_s=0.01))
     await rig.host.until(lambda: rig.host.sizes == [2, 1])
@@ -165,11 +158,11 @@ async def test_threads_the_cap_of_abandoned_threads(start: Any, hung: Hung, cap:
     assert {outcome.state for outcome in outcomes} == {TaskState.TIMED_OUT}
 
 
-async def test_threads_one_that_comes_back_gives_capacity_back(start: Any, hung: Hung, cap: int) -> None:
+async def test_threads_one_that_comes_back_gives_capacity_back(start: Any, hung: Hung) -> None:
     """When abandoned functions return, the workers they cost are there again, and take what waits."""
     other = Hung()
-    rig = await start(2)
-    for _ in range(cap + 1):
+    rig = await start(2, max_abandoned=2)
+    for _ in range(3):
         await rig.run(hung, timeout_s=0.01)
     await rig.host.until(lambda: rig.host.sizes == [2, 1])
     holding = rig.submit(other)
@@ -179,7 +172,7 @@ async def test_threads_one_that_comes_back_gives_capacity_back(start: Any, hung:
     hung.gate.set()
     assert (await rig.outcome(waiting)).ok
     await rig.host.until(lambda: rig.host.sizes[-1] == 3)
-    await rig.host.until(lambda: rig.executor._abandoned == 0)
+    await rig.host.until(lambda: not rig.executor.left_behind())
     assert rig.executor._wanted == 3
     assert not rig.of(holding)
     other.gate.set()
@@ -275,7 +268,7 @@ async def test_threads_a_loop_that_is_closed_meanwhile_harms_no_thread(hung: Hun
             def resized(self, _: int) -> None:
                 pass
 
-        executor = module.ThreadsExecutor()
+        executor = ThreadsExecutor()
         loop.run_until_complete(executor.start(Host()))  # type: ignore[arg-type]
         executor.submit([Attempt("x", TaskSpec(function=outlives, name="x", executor="threads"))])
         loop.close()
@@ -301,7 +294,7 @@ async def test_threads_a_deadline_that_meets_the_end_is_one_outcome(start: Any, 
     ids = rig.many(naps, range(80), timeout_s=0.00215 + seed * 0.0001)
     outcomes = await rig.all_of(ids)
     assert {outcome.state for outcome in outcomes} <= {TaskState.COMPLETED, TaskState.TIMED_OUT}
-    await rig.host.until(lambda: rig.executor._abandoned == 0)
+    await rig.host.until(lambda: not rig.executor.left_behind())
     assert len(rig.host.outcomes) == len(ids)
 
 
@@ -315,13 +308,10 @@ def naps(x: int) -> int:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_threads_each_attempt_is_reported_once_in_a_storm(
-    start: Any, seed: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_threads_each_attempt_is_reported_once_in_a_storm(start: Any, seed: int) -> None:
     """Whatever mix of endings, cancels, timeouts, deadlines and sizes: each attempt is reported exactly once."""
-    monkeypatch.setattr(module, "_ABANDONED_MOST", 1000)
     draw = random.Random(seed)
-    rig = await start(3)
+    rig = await start(3, max_abandoned=1000)
     ids: list[str] = []
     for _ in range(60):
         batch = []
@@ -337,6 +327,6 @@ async def test_threads_each_attempt_is_reported_once_in_a_storm(
     if seed % 2:
         await rig.stop(within_s=1.0)
     await rig.all_of(ids)
-    await rig.host.until(lambda: rig.executor._abandoned == 0)
+    await rig.host.until(lambda: not rig.executor.left_behind())
     assert len(rig.host.outcomes) == len(ids)
     assert rig.host.failures == []

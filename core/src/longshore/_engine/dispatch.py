@@ -85,6 +85,11 @@ class Dispatch:
         return moved
 
     @property
+    def places(self) -> Mapping[str, Place]:
+        """The executors as they are known here, by name; those that come are in it as well."""
+        return self._places
+
+    @property
     def measured_until(self) -> float | None:
         """When what was measured is too old to count."""
         return self._pressure.until
@@ -189,7 +194,7 @@ class Dispatch:
         lacks = self.ledger.lacks(lane.amounts)
         if lacks is not None:
             return lacks
-        if place.busy() >= place.slots:
+        if place.busy() + place.waiting >= place.slots:
             return f"{place.slots} of {place.slots} workers of {place.name} are busy"
         if sum(other.busy() for other in self._places.values()) >= self.cap:
             return self._pressure.says or f"{self.cap} tasks run, as many as max_concurrent_tasks allows"
@@ -270,7 +275,7 @@ class Dispatch:
     def _fill(self, place: Place, now: float, most: int | None = None) -> list[Attempt]:
         """Take attempts, at most `most`, as far as the place and the cap have room for them."""
         used = sum(other.busy() for other in self._places.values() if other is not place)
-        slots = min(place.slots, self.cap - used)
+        slots = min(place.slots, self.cap - used + place.waiting)
         attempts: list[Attempt] = []
         free = place.window(slots) - place.held
         if most is not None:

@@ -6,12 +6,11 @@ Called by the driver (`longshore._runtime`), by the tests and by simulation, all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
-from longshore._engine.config import EngineConfig, EngineSnapshot
+from longshore._engine.config import EngineConfig
 from longshore._engine.dispatch import Dispatch
-from longshore._engine.ledger import Shortage
 from longshore._engine.messages import (
     Abort,
     Cancel,
@@ -25,6 +24,7 @@ from longshore._engine.messages import (
     Pause,
     Refuse,
     Reported,
+    RunsFor,
     Settle,
     Start,
     Stimulus,
@@ -32,26 +32,20 @@ from longshore._engine.messages import (
     Tell,
     Tick,
     Unpause,
+    Waits,
 )
+from longshore._engine.nested import Nested
+from longshore._engine.overdue import Overdue
+from longshore._engine.poison import Deaths
+from longshore._engine.questions import Questions
 from longshore._engine.retry import expired, may_retry, stopped
 from longshore._engine.schedule import Schedule
-from longshore._engine.states import (
-    CANCELLED,
-    COMPLETED,
-    ENDS,
-    FAILED,
-    PENDING,
-    PROCESSING,
-    QUEUED,
-    TIMED_OUT,
-    check_reported,
-)
-from longshore._engine.why import queued, retrying, running
+from longshore._engine.states import COMPLETED, ENDS, FAILED, check_reported
 from longshore.events import TaskRetrying, TasksStarted, TasksSubmitted
-from longshore.task import Attempt, Outcome, Priority, Resources, TaskSpec, TaskState
+from longshore.task import Attempt, Outcome, Priority, TaskSpec
 
 
-class Engine:
+class Engine(Questions):
     """Admission, queue, ledger, retry and deadlines of one pool.
 
     A task's state is the place that holds it: a lane (queued), `_running` (processing), `_waiting` (pending, until its
@@ -71,131 +65,14 @@ class Engine:
         self._retries = [0, 0]  # how many are in _waiting: ordinary, urgent
         self._due = Schedule()
         self._expiring = Schedule()
+        self._overdue = Overdue()
+        self._deaths = Deaths()
+        self._nested = Nested(self._dispatch.places)
         self._cancelling: set[str] = set()
         self._closed = False
         self._paused = False
         self._ended = dict.fromkeys(ENDS, 0)
         self._retried = self._late = 0
-
-    # ---- asking: changes nothing
-
-    def room(self, priority: Priority) -> int:
-        """Return how many more tasks of this priority the queue takes; a retry keeps its place while it waits."""
-        urgent = priority is Priority.CRITICAL
-        bound = self.config.priority_queue_size if urgent else self.config.max_queue_size
-        return max(0, bound - self._dispatch.queued[urgent] - self._retries[urgent])
-
-    def never_fits(self, resources: Resources | None) -> str | None:
-        """Return why these resources can never be lent, None when they can."""
-        return self._dispatch.ledger.never(resources.amounts()) if resources is not None else None
-
-    def shortage(self, resources: Resources | None) -> Shortage | None:
-        """Return, in numbers, what of these resources there can never be enough of; None when there can."""
-        return self._dispatch.ledger.shortage(resources.amounts()) if resources is not None else None
-
-    def lacks(self, resources: Resources | None) -> str | None:
-        """Return why these resources can't be lent now, None when they can; what is measured counts, and once."""
-        return self._dispatch.ledger.lacks(resources.amounts()) if resources is not None else None
-
-    def refuses(self, resources: Resources) -> str | None:
-        """Return why a task that reserves these can't start now: too little is left, or nothing starts at all."""
-        return self.lacks(resources) or self._dispatch.stopped_by
-
-    def short_now(self, resources: Resources) -> Shortage | None:
-        """Return the same in numbers; None where there are none."""
-        return self._dispatch.ledger.short_now(resources.amounts()) or self._dispatch.short
-
-    @property
-    def concurrency(self) -> int:
-        """How many tasks may run at once just now, with the machine as it was measured."""
-        return self._dispatch.cap
-
-    @property
-    def parks(self) -> bool:
-        """Whether the least urgent wait for all others, because the machine is short of something."""
-        return self._dispatch.parks
-
-    def state(self, task_id: str) -> TaskState | None:
-        """Return where an accepted task is, None when it has ended or is unknown; for a queued one it looks at all."""
-        if task_id in self._running:
-            return PROCESSING
-        if task_id in self._waiting:
-            return PENDING
-        return QUEUED if self.find(task_id) is not None else None
-
-    def find(self, task_id: str) -> Attempt | None:
-        """Return the attempt that runs, or comes next, of an accepted task; None as `state` does, at the same price."""
-        attempt = self._running.get(task_id) or self._waiting.get(task_id)
-        return attempt or next((queued for queued in self._dispatch.waiting() if queued.task_id == task_id), None)
-
-    def why(self, task_id: str, now: float) -> str | None:
-        """Return in plain words where an accepted task is and what it waits for; None as `state` does."""
-        attempt = self.find(task_id)
-        if attempt is None:
-            return None
-        if task_id in self._running:
-            return running(attempt)
-        if task_id in self._waiting:
-            return retrying(attempt, now)
-        return queued(attempt, self._dispatch, now, paused=self._paused)
-
-    def slots(self) -> dict[str, int]:
-        """Return how many workers each executor has, as far as it has said."""
-        return self._dispatch.slots()
-
-    def is_running(self, task_id: str) -> bool:
-        """Tell whether an attempt of the task is with its executor."""
-        return task_id in self._running
-
-    def live(self) -> Iterator[Attempt]:
-        """Yield all tasks that have not ended."""
-        yield from self._running.values()
-        yield from self._waiting.values()
-        yield from self._dispatch.waiting()
-
-    def lent(self) -> dict[str, float]:
-        """Return what is lent out now, by resource."""
-        return self._dispatch.ledger.lent()
-
-    @property
-    def idle(self) -> bool:
-        """Whether no accepted task is left."""
-        return not self._running and not self._waiting and not any(self._dispatch.queued)
-
-    def held_because(self) -> str | None:
-        """Return in plain words why waiting tasks are not started; None when none waits or workers are busy."""
-        if not any(self._dispatch.queued):
-            return None
-        if self._paused:
-            return "paused"
-        return self._dispatch.held_because()
-
-    def next_due(self, now: float) -> float | None:
-        """Return when the engine wants to be called even if nothing happens; None for never."""
-        opens = None if self._paused else self._dispatch.opens_at
-        dues = (self._due.first, self._expiring.first, opens, self._dispatch.measured_until)
-        times = [time for time in dues if time is not None]
-        return min(times) if times else None
-
-    def snapshot(self) -> EngineSnapshot:
-        """Return where all accepted tasks are."""
-        ended, queued = self._ended, sum(self._dispatch.queued)
-        running, retrying = len(self._running), len(self._waiting)
-        again = sum(attempt.number > 1 for attempt in self._dispatch.waiting()) if self._retried else 0
-        return EngineSnapshot(
-            submitted=sum(ended.values()) + queued + running + retrying,
-            queued=queued - again,
-            running=running,
-            retrying=retrying + again,
-            completed=ended[COMPLETED],
-            failed=ended[FAILED] + ended[TIMED_OUT],
-            timed_out=ended[TIMED_OUT],
-            cancelled=ended[CANCELLED],
-            retried=self._retried,
-            late=self._late,
-        )
-
-    # ---- deciding
 
     def handle(self, stimuli: Iterable[Stimulus], now: float) -> list[Command]:
         """Take what has happened by `now` (monotonic seconds, never falling); return what to do, in order."""
@@ -212,6 +89,10 @@ class Engine:
                     self._cancel(stimulus.task_ids, stimulus.message, now, out)
                 case ExecutorUp():
                     self._dispatch.up(stimulus.executor, stimulus.slots, stimulus.runs_ahead)
+                case RunsFor():
+                    out += map(Tell, self._overdue.answered(stimulus, now))
+                case Waits():
+                    self._nested.take(stimulus, self._running.get(stimulus.task_id))
                 case Grant():
                     self._dispatch.ledger.capacity = dict(stimulus.capacity)
                 case Measured():
@@ -229,13 +110,24 @@ class Engine:
                     pass
                 case _:
                     assert_never(stimulus)
+        self._follow(now, out)
+        return out
+
+    def _follow(self, now: float, out: list[Command]) -> None:
+        """Do what follows from the time and from what was told: what is due ends or begins, and what may start does."""
         if self._due or self._expiring:
             self._clock(now, out)
         if (until := self._dispatch.measured_until) is not None and until <= now:
             out += map(Tell, self._dispatch.forget_measures())
+        if self._nested.used:
+            out += self._nested.lend()
         if not self._paused:
             self._start(now, out)
-        return out
+        if self._overdue.used:
+            out += self._overdue.ask(now)
+        if self._nested.used:
+            more_comes = self._paused or bool(self._waiting)
+            out += self._nested.tangled(self._dispatch, now, more_comes=more_comes)
 
     def _pause(self, stimulus: Pause | Unpause) -> None:
         paused, holding = isinstance(stimulus, Pause), self._dispatch.holding
@@ -260,6 +152,7 @@ class Engine:
             out.append(Refuse(attempts[room:], "full", "the queue is full"))
             attempts = attempts[:room]
         if attempts:
+            self._overdue.used = self._overdue.used or spec.soft_timeout_s is not None
             if spec.deadline_s is not None:
                 expires_at = now + spec.deadline_s
                 attempts = [Attempt.of(attempt, 1, now, expires_at) for attempt in attempts]
@@ -278,11 +171,17 @@ class Engine:
     def _start(self, now: float, out: list[Command]) -> None:
         for executor, attempts in self._dispatch.start(now):
             self._running.update(zip([attempt.task_id for attempt in attempts], attempts, strict=True))
+            if self._overdue.used:
+                self._overdue.begun(attempts, now)
             out.append(Tell(TasksStarted(attempts)))
             out.append(Start(executor, attempts))
 
     def _report(self, stimulus: Reported, now: float, out: list[Command]) -> None:
         """Let final outcomes stand, in runs of one spec; send the others back to wait for their retry."""
+        if self._overdue.used:
+            out += map(Tell, self._overdue.ended(stimulus.outcomes))
+        if self._nested.used:
+            self._nested.ended(stimulus.outcomes, self._running)
         outcomes, spec = stimulus.outcomes, self._all_plain(stimulus.outcomes)
         if spec is not None:
             self._settle(spec, outcomes, out)
@@ -303,8 +202,9 @@ class Engine:
             del self._running[outcome.task_id]
             self._dispatch.release(outcome.task_id)
             check_reported(outcome.state, outcome.task_id)
-            if not self._retry(attempt, outcome, now, out):
-                settled.append(outcome)
+            judged = outcome if outcome.state is not FAILED else self._deaths.judge(attempt, outcome)
+            if not self._retry(attempt, judged, now, out):
+                settled.append(judged)
         self._settle(spec, settled, out)
         self._dispatch.ended(stimulus.executor, count, ran_s)
 
@@ -337,6 +237,8 @@ class Engine:
             return
         if self._cancelling:
             self._cancelling.difference_update(outcome.task_id for outcome in outcomes)
+        if self._deaths:
+            self._deaths.forget(outcomes)
         others = [outcome.state for outcome in outcomes if outcome.state is not COMPLETED]
         self._ended[COMPLETED] += len(outcomes) - len(others)
         for state in others:  # few: an Enum's hash is dear

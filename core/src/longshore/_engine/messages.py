@@ -54,6 +54,22 @@ class ExecutorUp(Struct, frozen=True):
     runs_ahead: bool = True
 
 
+class RunsFor(Struct, frozen=True):
+    """The answer to AskRunning: for each task on which worker its attempt runs, and for how many seconds so far.
+
+    One that its executor has not begun yet runs on none (None), for 0 seconds; None seconds is since it was handed out.
+    """
+
+    runs: Mapping[str, tuple[str | None, float | None]]
+
+
+class Waits(Struct, frozen=True):
+    """A running task begins to wait for other tasks of the pool, or ends a wait; it may have begun several."""
+
+    task_id: str
+    begins: bool
+
+
 class Grant(Struct, frozen=True):
     """What may be lent out in all, by resource; a resource that is not named has no bound."""
 
@@ -95,7 +111,22 @@ class Tick(Struct, frozen=True):
     """Time has passed, nothing else."""
 
 
-Stimulus = Submit | Dismiss | Reported | Cancel | ExecutorUp | Grant | Measured | Pause | Unpause | Drain | Abort | Tick
+Stimulus = (
+    Submit
+    | Dismiss
+    | Reported
+    | Cancel
+    | ExecutorUp
+    | RunsFor
+    | Waits
+    | Grant
+    | Measured
+    | Pause
+    | Unpause
+    | Drain
+    | Abort
+    | Tick
+)
 
 # ---- commands: what to do next
 
@@ -111,6 +142,27 @@ class CancelAttempts(Struct, frozen=True):
     """Ask the executor to end what it runs of these tasks."""
 
     executor: str
+    task_ids: Sequence[str]
+    message: str
+
+
+class AskRunning(Struct, frozen=True):
+    """Ask the executor for how long attempts of these tasks have run; RunsFor is the answer."""
+
+    executor: str
+    task_ids: Sequence[str]
+
+
+class Lend(Struct, frozen=True):
+    """Let the executor have so many workers beyond its own, in place of those whose tasks wait for other tasks."""
+
+    executor: str
+    extra: int
+
+
+class Tangled(Struct, frozen=True):
+    """Everything that runs waits for tasks that can't start: one of these waits has to be refused, the newest first."""
+
     task_ids: Sequence[str]
     message: str
 
@@ -137,4 +189,4 @@ class Refuse(Struct, frozen=True):
     message: str
 
 
-Command = Start | CancelAttempts | Tell | Settle | Refuse
+Command = Start | CancelAttempts | AskRunning | Lend | Tangled | Tell | Settle | Refuse

@@ -22,7 +22,7 @@ _LAST: Rank = (len(Priority), 0.0, 0, 0)
 class Place:
     """One executor, as the engine sees it."""
 
-    __slots__ = ("ahead", "held", "lanes", "mean_s", "name", "runs_ahead", "slots")
+    __slots__ = ("ahead", "held", "lanes", "lent", "mean_s", "name", "runs_ahead", "slots", "waiting")
 
     def __init__(self, name: str) -> None:
         """Make a place without workers; nothing starts there until it is up."""
@@ -31,6 +31,10 @@ class Place:
         self.runs_ahead = True
         """Whether it gains from being given more attempts than it has workers."""
         self.held = 0
+        self.waiting = 0
+        """How many of its running tasks wait for other tasks of the pool, and so use no worker."""
+        self.lent = 0
+        """How many workers it was given for that, beyond its own."""
         self.ahead = 1
         self.mean_s: float | None = None
         self.lanes: list[Lane] = []
@@ -52,7 +56,7 @@ class Place:
 
     def busy(self) -> int:
         """Return how many of its workers may be running something."""
-        return min(self.held, self.slots)
+        return max(0, min(self.held, self.slots) - self.waiting)
 
     def ended(self, count: int, ran_s: float) -> None:
         """Take `count` attempts off, and learn from the `ran_s` seconds they took together."""

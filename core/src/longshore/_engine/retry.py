@@ -12,15 +12,18 @@ def may_retry(policy: RetryPolicy, outcome: Outcome) -> bool:
     """Tell whether the policy allows another attempt after this one."""
     if outcome.attempts >= policy.attempts or outcome.state is TaskState.CANCELLED:
         return False
-    kind = type(outcome.exception) if outcome.exception is not None else _kind(outcome)
-    retry_on = policy.retry_on
+    kind, retry_on = kind_of(outcome), policy.retry_on
+    if issubclass(kind, errors.PoisonTask):
+        return False
     if issubclass(kind, errors.MemoryLimitExceeded):  # it would take as much again: `Exception` does not mean it
         retry_on = tuple(named for named in retry_on if issubclass(named, errors.LongshoreError))
     return issubclass(kind, retry_on)
 
 
-def _kind(outcome: Outcome) -> type[BaseException]:
-    """Return the class that stands for a failure whose exception did not travel."""
+def kind_of(outcome: Outcome) -> type[BaseException]:
+    """Return the class of a failure's exception, or one that stands for it where that did not travel."""
+    if outcome.exception is not None:
+        return type(outcome.exception)
     if outcome.state is TaskState.TIMED_OUT:
         return errors.TaskTimeout
     module, _, name = outcome.error.type.rpartition(".") if outcome.error is not None else ("", "", "")

@@ -21,6 +21,7 @@ from longshore.hookspecs import (
     API_FLOOR,
     PROJECT,
     Capabilities,
+    Diagnosed,
     Executor,
     Hooks,
     InputValidator,
@@ -43,7 +44,9 @@ PROTOCOLS: Final[Mapping[str, type]] = MappingProxyType(
         "hooks": Hooks,
     }
 )
-OPTIONAL: Final[Mapping[str, type]] = MappingProxyType({"hooks": Hooks, "processors": InputValidator})
+OPTIONAL: Final[Mapping[str, type]] = MappingProxyType(
+    {"hooks": Hooks, "processors": InputValidator, "executors": Diagnosed}
+)
 """Contracts of which each method may be left out."""
 EITHER: Final = frozenset({("processors", "process")})
 """Methods that may be a plain function or a coroutine function."""

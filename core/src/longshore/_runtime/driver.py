@@ -7,7 +7,6 @@ decide, and carries out. Nothing here polls: a step follows from a stimulus or f
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections import deque
@@ -19,32 +18,35 @@ from functools import partial
 from longshore._engine.engine import Engine
 from longshore._engine.messages import (
     Abort,
+    AskRunning,
     CancelAttempts,
     Command,
     Dismiss,
     Drain,
+    Lend,
     Refuse,
     Reported,
     Settle,
     Start,
     Stimulus,
     Submit,
+    Tangled,
     Tell,
     Tick,
     Unpause,
 )
 from longshore._runtime.alarm import Alarm
+from longshore._runtime.asking import cancel_running, running_for
 from longshore._runtime.commit import Committer
 from longshore._runtime.line import Line
 from longshore._runtime.loops import check_on
 from longshore._runtime.owners import Feeder, Owner
 from longshore._runtime.turnstile import Turnstile
+from longshore._runtime.waiting import OpenWaits
 from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable
 from longshore.events import EventBatch, ProgressUpdate, TasksProgressed, TasksSettled
 from longshore.hookspecs import CancelRequest, Executor, WorkerNotice
 from longshore.task import Attempt, Outcome, Priority, TaskSpec
-
-_log = logging.getLogger("longshore.pool")
 
 
 class Driver:
@@ -82,7 +84,10 @@ class Driver:
         self._pending = [0, 0]  # submitted here, not yet seen by the engine: ordinary, urgent
         self._scheduled = False
         self._alarm = Alarm(self.loop, self.wake, clock)
-        self._turnstiles = (Turnstile(self.wake), Turnstile(self.wake))  # ordinary, urgent
+        self.waits = OpenWaits(self.stimulate, engine.is_running)
+        self.lend: Callable[[str, int], None] = lambda executor, extra: None
+        """How an executor is given workers beyond its own, in place of those whose tasks wait."""
+        self._turnstiles = (Turnstile(self.wake, self.waits), Turnstile(self.wake, self.waits))  # ordinary, urgent
         self.line = Line(engine.refuses, self.wake)
         """Who waits for resources outside of the queue."""
         self._waiting_for_idle: list[asyncio.Future[None]] = []
@@ -230,15 +235,7 @@ class Driver:
         self._give_up_on_owners(refusal)
         for cut in list(self.cuts):
             cut(refusal)
-        running: dict[str, list[str]] = {}
-        for attempt in self.engine.live():
-            if self.engine.is_running(attempt.task_id):
-                running.setdefault(attempt.spec.executor, []).append(attempt.task_id)
-        for executor, ids in running.items():
-            try:
-                self.executors[executor].cancel(CancelRequest(ids, "cancelled: the pool has failed"))
-            except Exception as broken:  # noqa: BLE001 - it may be the very executor that broke
-                _log.warning("executor %s could not cancel: %r", executor, broken)
+        cancel_running(self.engine, self.executors, "cancelled: the pool has failed")
 
     def close(self) -> None:
         """End for good; no step comes after, and whoever still waits is told."""
@@ -353,6 +350,14 @@ class Driver:
                 self.executors[command.executor].cancel(CancelRequest(command.task_ids, command.message))
             case Refuse():
                 self._refuse(command)
+            case AskRunning():
+                executor = self.executors[command.executor]
+                self.stimulate(running_for(command.executor, executor, command.task_ids))
+            case Lend():
+                self.lend(command.executor, command.extra)
+            case Tangled():
+                if self._committer is None or not any(self._committer.waiting):  # else an end is about to be told
+                    self.waits.refuse(command)
 
     def tell(self, spec: TaskSpec, outcomes: Sequence[Outcome]) -> None:
         """Tell callers, then everybody, of outcomes that stand."""

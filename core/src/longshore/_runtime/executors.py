@@ -6,13 +6,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from longshore._runtime.driver import Driver
 from longshore._runtime.host import Host
 from longshore._runtime.inline import InlineExecutor
 from longshore.errors import PluginError
 from longshore.hookspecs import Executor, ResizeRequest
-from longshore.records import WorkerStats
+from longshore.records import LeftBehind, WorkerStats
 
 _log = logging.getLogger("longshore.pool")
 _START_S = 1.0  # what one that is just starting gets to finish that before it is stopped
@@ -25,8 +26,11 @@ class Executors:
     def __init__(self, driver: Driver, make: Callable[[str], Executor], wanted: Callable[[str], int]) -> None:
         """Start with none."""
         self._driver = driver
+        driver.lend = self._lend
         self._make = make
         self._wanted = wanted
+        self._own: dict[str, int] = {}  # how many workers each is to have, where that was said
+        self._lent: dict[str, int] = {}  # and how many beyond those
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._mute: set[str] = set()  # those that it was said of that they can't say what their workers do
         self._up: dict[str, Executor] = {}  # those whose `start` has returned: nothing else is asked of one before
@@ -51,10 +55,18 @@ class Executors:
         self.get(name)
         self._starting[name].add_done_callback(lambda _: self._resize(name, workers))
 
+    def _lend(self, name: str, extra: int) -> None:
+        """Have an executor that has started use so many workers beyond its own."""
+        self._lent[name] = extra
+        own = self._own.get(name, self._wanted(name))
+        if own:
+            self._resize(name, own)
+
     def _resize(self, name: str, workers: int) -> None:
         if name in self._up:
+            self._own[name] = workers
             try:
-                self._up[name].resize(ResizeRequest(workers))
+                self._up[name].resize(ResizeRequest(workers + self._lent.get(name, 0)))
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it has the workers it had
                 _log.warning("executor %s could not be resized to %d workers: %r", name, workers, error)
 
@@ -86,6 +98,25 @@ class Executors:
                 continue
             for row in rows:
                 yield name, row
+
+    def left_behind(self) -> list[LeftBehind]:
+        """Return what goes on in workers though its task has ended, of those that can tell; from any thread."""
+        return [one for _, one in self._ask("left_behind")]
+
+    def complaints(self) -> list[tuple[str, str]]:
+        """Return what is wrong with executors, by name, of those that can tell; from any thread."""
+        return list(self._ask("complaints"))
+
+    def _ask(self, question: str) -> Iterator[tuple[str, Any]]:  # Any: what that method gives
+        """Yield what the executors answer to a question that not every one of them has a method for."""
+        for name, executor in list(self._up.items()):
+            answer = getattr(executor, question, None)
+            try:
+                answers = list(answer()) if answer is not None else []
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything
+                _log.warning("executor %s could not answer: %s raised %r", name, question, error)
+                continue
+            yield from ((name, one) for one in answers)
 
     def pids(self) -> Sequence[int]:
         """Return the process ids of all workers that are processes of their own."""

@@ -247,7 +247,8 @@ class Feed:
                 raise RuntimeError("a stream is iterated by one task only, and another one is waiting for it")
             self._wake = asyncio.get_running_loop().create_future()
             try:
-                await self._wake
+                with self._driver.waits.of(self._wake):
+                    await self._wake
             finally:
                 self._wake = None
         ready, self._ready = self._ready, deque()

@@ -70,13 +70,14 @@ class Handle(Generic[T]):
         return value
 
     async def ended(self) -> None:
-        """Wait for the task's end; raises nothing of its own."""
+        """Wait for the task's end. Raises WrongPlace in a task of the pool, where all that runs waits in vain."""
         if self.done:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(future)
         try:
-            await future
+            with self._driver.waits.of(future):
+                await future
         finally:
             if not self.done:
                 self._waiters.remove(future)

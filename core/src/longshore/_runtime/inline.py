@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import WorkerStats, WorkerType
 from longshore.task import Attempt
-from longshore.worker import Seat, bind, cancelled, completed, failed
+from longshore.worker import Seat, bind, call_in, cancelled, completed, failed
 
 
 class InlineExecutor:
@@ -95,7 +95,11 @@ class InlineExecutor:
         before_s = time.thread_time()
         try:
             seat.prepare(attempt.spec.initializer)
-            value = attempt.spec.function(*attempt.args, **(attempt.kwargs or {}))
+            context = attempt.context or attempt.spec.context
+            if context:
+                value = call_in(context, seat, attempt.spec.function, attempt.args, attempt.kwargs)
+            else:
+                value = attempt.spec.function(*attempt.args, **(attempt.kwargs or {}))
             if isinstance(value, CoroutineType):
                 value.close()
                 raise TypeError(

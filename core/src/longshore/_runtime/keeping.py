@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from longshore._calling import NamedCall
+from longshore._carrying import plain
 from longshore._runtime.driver import Driver
 from longshore._runtime.handles import Handle
 from longshore._runtime.results import ResultStore
@@ -53,7 +54,8 @@ class KeptTask(Handle[Any]):
     def record(self, worker_id: str | None) -> TaskRecord:
         """Return what is known of the task; `worker_id` runs it now."""
         spec, outcome, started_s = self.attempt.spec, self._outcome, self.started_s
-        function = spec.function.function if isinstance(spec.function, NamedCall) else spec.function
+        function = plain(spec.function)
+        function = function.function if isinstance(function, NamedCall) else function
         return TaskRecord(
             task_id=self.task_id,
             processor_name=spec.name,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from itertools import chain, count
 from typing import Any
 
 from longshore._calling import NamedCall
+from longshore._carrying import carrying
 from longshore._processing import ProcessorCall
 from longshore.errors import PayloadError
 from longshore.hookspecs import Capabilities
@@ -37,11 +39,16 @@ def name_of(function: Callable[..., Any]) -> str:  # Any: the user's function
 
 def check_options(options: TaskOptions) -> None:
     """Raise ValueError for values that can't be meant."""
-    for field in ("timeout", "deadline", "max_per_second"):
+    for field in ("timeout", "soft_timeout", "deadline", "max_per_second"):
         value = getattr(options, field)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if value is not None and not (number and value > 0):
             raise ValueError(f"{field} must be a number greater than 0, not {value!r}; leave it out for the default")
+    if options.timeout is not None and options.soft_timeout is not None and options.soft_timeout >= options.timeout:
+        raise ValueError(f"soft_timeout must be less than timeout, {options.timeout:g}, not {options.soft_timeout:g}")
+    given: object = options.context  # whatever it is said to be
+    if not isinstance(given, tuple) or not all(isinstance(one, ContextVar) for one in given):
+        raise ValueError(f"context is a list of context variables, not {given!r}")
     for field, kind in _KINDS.items():
         value = getattr(options, field)
         if value is not None and not isinstance(value, kind):
@@ -80,6 +87,7 @@ def make_spec(
     capabilities: Capabilities,
     *,
     default_timeout_s: float,
+    default_soft_timeout_s: float | None = None,
     memory_limit_mb: float | None = None,
 ) -> TaskSpec:
     """Return the spec of `function` on an executor; ValueError names an option that it cannot honour.
@@ -92,21 +100,34 @@ def make_spec(
     name = options.name or name_of(function)
     _check_honoured(function, name, options, executor, capabilities)
     can_end = capabilities.timeout != "none"
+    timeout_s = default_timeout_s if options.timeout is None and can_end else options.timeout
     spec = TaskSpec(
-        function=function,
+        function=carrying(function, options.context) if capabilities.pickles else function,
         name=name,
         executor=executor,
-        timeout_s=default_timeout_s if options.timeout is None and can_end else options.timeout,
+        timeout_s=timeout_s,
+        soft_timeout_s=_soft_timeout_s(name, options.soft_timeout, default_soft_timeout_s, timeout_s),
         deadline_s=options.deadline,
         retry=options.retry or RetryPolicy(),
         processor=function.name if isinstance(function, ProcessorCall | NamedCall) else None,
         initializer=initializer,
         memory_limit_mb=_may_take(memory_limit_mb, options.resources),
+        carries=options.isolation == "task" and not capabilities.pickles,
         **{name: getattr(options, name) for name in _KEPT},
     )
     if capabilities.pickles:
         _check_payload(spec)
     return spec
+
+
+def _soft_timeout_s(name: str, own_s: float | None, default_s: float | None, timeout_s: float | None) -> float | None:
+    """Return after how long a task is overdue; ValueError for one that would have been ended before."""
+    soft_s = default_s if own_s is None else own_s
+    if soft_s is None or timeout_s is None or soft_s < timeout_s:
+        return soft_s
+    if own_s is not None:
+        raise ValueError(f"{name} is ended after {timeout_s:g} s: its soft_timeout must be less, not {own_s:g}")
+    return None
 
 
 def _fitted(function: Callable[..., Any], capabilities: Capabilities) -> Callable[..., Any]:  # Any: as above
@@ -170,6 +191,8 @@ def merged(options: TaskOptions, changes: Mapping[str, Any]) -> TaskOptions:  # 
         raise TypeError(f"unknown option {unknown[0]!r}; there are {', '.join(known)}")
     if isinstance(changes.get("priority"), int) and changes["priority"] in list(Priority):
         changes = {**changes, "priority": Priority(changes["priority"])}  # its number does as well
+    if isinstance(changes.get("context"), list):
+        changes = {**changes, "context": tuple(changes["context"])}  # options are keys: they need a hash
     made = TaskOptions(**{**known, **changes})
     check_options(made)
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -137,10 +138,13 @@ def _own(options: RunOptions) -> dict[str, Any]:  # Any: the pool's options
         raise UsageError(f"--workers {options.workers}: at least one is needed")
     if options.timeout is not None and not options.timeout > 0:
         raise UsageError(f"--timeout {options.timeout:g}: it is seconds, and more than 0")
+    soft_s = options.soft_timeout
+    if soft_s is not None and not 0 < soft_s < (options.timeout or math.inf):
+        raise UsageError(f"--soft-timeout {soft_s:g}: it is seconds, more than 0 and less than --timeout")
     if options.retries is not None and options.retries < 0:
         raise UsageError(f"--retries {options.retries}: it cannot be less than 0")
     retry = None if options.retries is None else RetryPolicy(attempts=options.retries + 1)
-    given = {"executor": options.executor, "timeout": options.timeout, "retry": retry}
+    given = {"executor": options.executor, "timeout": options.timeout, "soft_timeout": soft_s, "retry": retry}
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -44,6 +44,10 @@ class RunOptions:
     ] = None
     workers: Annotated[int | None, Parameter(help="How many run at once, in each executor used: `--workers 8`.")] = None
     timeout: Annotated[float | None, Parameter(help="Seconds one try at a task may take: `--timeout 30`.")] = None
+    soft_timeout: Annotated[
+        float | None,
+        Parameter(help="Seconds after which a try is said to be overdue, and goes on: `--soft-timeout 10`."),
+    ] = None
     retries: Annotated[int | None, Parameter(help="How often a failed task is tried again: `--retries 2`.")] = None
     order: Annotated[
         Order,

@@ -14,6 +14,7 @@ from longshore._engine.config import EngineSnapshot
 from longshore._engine.engine import Engine
 from longshore._engine.messages import (
     Abort,
+    AskRunning,
     Cancel,
     CancelAttempts,
     Command,
@@ -21,17 +22,21 @@ from longshore._engine.messages import (
     Drain,
     ExecutorUp,
     Grant,
+    Lend,
     Measured,
     Pause,
     Refuse,
     Reported,
+    RunsFor,
     Settle,
     Start,
     Stimulus,
     Submit,
+    Tangled,
     Tell,
     Tick,
     Unpause,
+    Waits,
 )
 from longshore._engine.states import MOVES
 from longshore._tracking.fold import RunFold
@@ -117,7 +122,7 @@ class EngineLaws:
                     self._holding.clear()
             case Dismiss():
                 self._dismissed.update({outcome.task_id: outcome for outcome in stimulus.outcomes})
-            case Submit() | Cancel() | Tick():
+            case Submit() | Cancel() | RunsFor() | Waits() | Tick():
                 pass
             case _:
                 assert_never(stimulus)
@@ -148,6 +153,8 @@ class EngineLaws:
                 self._refuse(command)
             case CancelAttempts():
                 self._cancel(command)
+            case AskRunning() | Lend() | Tangled():
+                pass
             case _:
                 assert_never(command)
 

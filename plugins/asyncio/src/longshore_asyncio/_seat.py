@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 from collections.abc import Callable, Iterable
 from inspect import isawaitable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from longshore.hookspecs import ExecutorHost, WorkerNotice
-from longshore.records import WorkerStats, WorkerType
-from longshore.task import Attempt, Outcome, TaskState
-from longshore.worker import Seat, cancelled, completed, due_at, failed, timed_out
+from longshore.records import LeftBehind, WorkerStats, WorkerType
+from longshore.task import Attempt, ErrorRecord, Outcome, TaskState
+from longshore.worker import Seat, cancelled, completed, due_at, ended, failed, timed_out
 
 NOT_YET = 0.0
 """When a seat's attempt started, before its asyncio task took its first step."""
+NOT_BEGUN = "it had not begun by then"
+LATE_S = 0.4
+"""A look at a deadline that comes so much after it shows that the loop was held up; the watchdog knows by whom."""
 _GRACE = 0.1  # a coroutine may take this fraction of its timeout to end once cancelled, and at most _GRACE_MOST_S
 _GRACE_MOST_S = 0.5  # a pool that stops is over within 1 s of its deadline, and this is part of that
 _LEFT_BEHIND = "its coroutine ignored being cancelled and was left behind"
@@ -25,12 +30,26 @@ class Verdict(NamedTuple):
     state: TaskState
     message: str
     give_up_at: float
+    unready: bool = False
+    """Whether it was its initializer that took too long."""
 
 
 class AsyncSeat(Seat):
     """A seat with the asyncio task that sits in it, and what it has done so far."""
 
-    __slots__ = ("_loop", "blocks", "lost", "running", "verdict")
+    __slots__ = (
+        "_left",
+        "_loop",
+        "_lost_at",
+        "_thread",
+        "blocker",
+        "blocks",
+        "excused_at",
+        "lost",
+        "ready_by",
+        "running",
+        "verdict",
+    )
 
     def __init__(self, worker_id: str, host: ExecutorHost) -> None:
         super().__init__(worker_id, lambda update: host.progress((update,)))
@@ -39,12 +58,61 @@ class AsyncSeat(Seat):
         self.verdict: Verdict | None = None
         self.blocks = False
         """Whether the watchdog found it blocking the loop; until the loop has turned."""
+        self.blocker: Attempt | None = None
+        """The attempt that was found doing so last: its own deadline is not moved by that."""
+        self.excused_at: float | None = None
+        """The deadline that passed while somebody else held up the loop, for which it has got one more turn."""
+        self.ready_by: float | None = None
+        """When the initializer that it awaits must have ended; None while it awaits none."""
         self.lost = False
         """Whether its attempt was reported and another seat took its place, though its coroutine goes on."""
+        self._thread = threading.current_thread().name  # the loop's
+        self._left: Attempt | None = None
+        self._lost_at = 0.0
+
+    def due(self, attempt: Attempt) -> float:
+        """Return when what runs here must have ended: the attempt, or the initializer before it."""
+        if self.ready_by is None:
+            return due_at(attempt, self.started)
+        return self.ready_by if attempt.expires_at is None else min(self.ready_by, attempt.expires_at)
+
+    def is_excused(self, attempt: Attempt, due: float, now: float) -> bool:
+        """Tell whether an attempt that returned after its deadline was kept from returning by another."""
+        return self.blocker is not attempt and self.verdict is None and (now - due > LATE_S or self.excused_at == due)
+
+    def lose(self, attempt: Attempt) -> None:
+        """Be a seat that is left to its coroutine: what that still says comes after its end."""
+        self.lost, self._left, self._lost_at = True, attempt, time.monotonic()
+        self.mute()
+
+    def remains(self) -> LeftBehind:
+        """Return what is known of what goes on here; from any thread."""
+        attempt, running = self._left, self.running
+        return LeftBehind(
+            worker_id=self.worker_id,
+            worker_type=WorkerType.ASYNC,
+            task_id=attempt.task_id if attempt is not None else "",
+            name=attempt.spec.name if attempt is not None else "",
+            thread=self._thread,
+            since_s=time.monotonic() - self._lost_at,
+            stack=stack_of(running) if running is not None else (),
+        )
 
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Have `call` called by the loop; progress may be told from threads, too."""
         self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, call)
+
+
+def stack_of(task: asyncio.Task[Any]) -> list[str]:  # Any: whatever it gives
+    """Return where a suspended asyncio task is in the user's code, outermost first; from any thread."""
+    places: list[str] = []
+    awaited: Any = task.get_coro()  # Any: coroutines and generators of all kinds, and at last a future
+    while awaited is not None:
+        frame = getattr(awaited, "cr_frame", None) or getattr(awaited, "gi_frame", None)
+        if frame is not None and frame.f_globals.get("__name__", "").split(".")[0] != "longshore_asyncio":
+            places.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}")
+        awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
+    return places
 
 
 def running_in(seats: Iterable[AsyncSeat]) -> list[asyncio.Task[None] | asyncio.Task[float]]:
@@ -69,8 +137,10 @@ def grace_s(attempt: Attempt) -> float:
 
 def returned(seat: AsyncSeat, attempt: Attempt, value: object, started: float, now: float) -> Outcome:
     """Return the outcome of an attempt that returned: completed, or timed out if that was past its deadline."""
+    due = due_at(attempt, started)
+    excused = seat.is_excused(attempt, due, now)
     _take_verdict(seat)
-    if now >= due_at(attempt, started):
+    if now >= due and not excused:
         return timed_out(attempt, started, now, seat.worker_id, "it returned after that")
     return completed(attempt, value, started, now, seat.worker_id)
 
@@ -79,6 +149,8 @@ def raised(seat: AsyncSeat, attempt: Attempt, error: BaseException, started: flo
     """Return the outcome of an attempt that raised: by itself, or since it was told to end."""
     verdict = _take_verdict(seat)
     stopped = isinstance(error, asyncio.CancelledError)
+    if verdict is not None and verdict.unready:
+        return _unready(seat, attempt, now)
     if verdict is not None and verdict.state is TaskState.TIMED_OUT:
         note = verdict.message if stopped else f"it ended with {type(error).__name__}"
         return timed_out(attempt, started, now, seat.worker_id, note)
@@ -92,7 +164,24 @@ def given_up(seat: AsyncSeat, attempt: Attempt, now: float) -> Outcome:
     verdict = seat.verdict
     if verdict is not None and verdict.state is TaskState.CANCELLED:
         return cancelled(attempt, seat.started, now, seat.worker_id, f"{verdict.message}; {_LEFT_BEHIND}")
+    if verdict is not None and verdict.unready:
+        return _unready(seat, attempt, now)
     return timed_out(attempt, seat.started, now, seat.worker_id, _LEFT_BEHIND)
+
+
+def _unready(seat: AsyncSeat, attempt: Attempt, now: float) -> Outcome:
+    message = (
+        f"task {attempt.task_id} ({attempt.spec.name}) timed out before it began: its initializer did not end in "
+        "time; a longer one is set as executors.asyncio.initializer_timeout_s"
+    )
+    record = ErrorRecord(
+        type="longshore.errors.TaskTimeout",
+        message=message,
+        reason="initializer",
+        attempt=attempt.number,
+        worker=seat.worker_id,
+    )
+    return ended(attempt, TaskState.TIMED_OUT, record, now, now)
 
 
 def left_behind(seat: AsyncSeat, attempt: Attempt, count: int) -> WorkerNotice:

@@ -100,7 +100,7 @@ class Watchdog:
         if seat is None or seat is not self._suspect:
             self._suspect_now(seat, now)
         elif not seat.blocks and now - self._since >= _LOOK_S:
-            seat.blocks = True
+            seat.blocks, seat.blocker = True, seat.attempt
             self._tell(seat)
 
     def _at_it(self) -> AsyncSeat | None:

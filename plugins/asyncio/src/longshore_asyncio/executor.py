@@ -11,22 +11,20 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import copy_context
+from contextvars import Context
 from functools import partial
 
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
-from longshore.records import WorkerStats
+from longshore.records import LeftBehind, WorkerStats
 from longshore.task import Attempt, Outcome, TaskState
-from longshore.worker import NEVER, bind, cancelled, completed, due_at, timed_out
+from longshore.worker import bind, cancelled, completed
+from pydantic import BaseModel, ConfigDict, Field
 
+from longshore_asyncio._deadlines import Deadlines
 from longshore_asyncio._seat import (
     NOT_YET,
     AsyncSeat,
-    Verdict,
     count,
-    given_up,
-    grace_s,
-    left_behind,
     prepare,
     raised,
     returned,
@@ -39,15 +37,24 @@ _SLICE_S = 0.001  # tasks that never suspend give the loop a turn this often
 _REPORT_LEAST = 512  # while attempts wait here, outcomes go back when there are this many
 _REPORT_S = 0.002  # or when this much time has passed
 _STOPPED = "cancelled: the pool stopped"
-_NOT_BEGUN = "it had not begun by then"
 _new_task: Callable[..., asyncio.Task[float]] = asyncio.Task
 if sys.version_info >= (3, 12):
     _new_task = partial(asyncio.Task, eager_start=True)
 
 
-class AsyncioExecutor:
+class AsyncioSettings(BaseModel):
+    """The table `[tool.longshore.executors.asyncio]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    initializer_timeout_s: float = Field(default=120.0, gt=0)
+    """Seconds an initializer that is a coroutine function may take; it is cancelled then, and its task times out."""
+
+
+class AsyncioExecutor(Deadlines):
     """Runs coroutine functions on the pool's loop, `host.workers` at once."""
 
+    Settings = AsyncioSettings
     api = 1
     capabilities = Capabilities(
         worker_type="async",
@@ -56,8 +63,9 @@ class AsyncioExecutor:
         isolation=frozenset({"task", "shared"}),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, settings: AsyncioSettings | None = None) -> None:
         """Make an executor that is not started."""
+        self._settings = settings or AsyncioSettings()
         self._backlog: deque[Attempt] = deque()
         self._free: list[AsyncSeat] = []
         self._seats: dict[str, AsyncSeat] = {}
@@ -72,8 +80,6 @@ class AsyncioExecutor:
         self._resting = 0  # seats of "shared" attempts that only give the loop its turn
         self._left: set[AsyncSeat] = set()
         """The lost ones: the loop refers to their asyncio tasks weakly, and none may vanish while it runs."""
-        self._timer: asyncio.TimerHandle | None = None
-        self._armed = NEVER
         self._stopping = False
 
     @hookimpl
@@ -81,7 +87,7 @@ class AsyncioExecutor:
         """Make the seats."""
         self._host = host
         self._loop = host.loop
-        self._context = copy_context()
+        self._context = Context()  # nobody's: what whoever started the pool had set is not for every task
         self._watchdog = Watchdog(host, lambda: list(self._seats.values()))
         self._resize(host.workers)
         host.resized(self._wanted)
@@ -125,6 +131,11 @@ class AsyncioExecutor:
         return [stats(seat, stopping=self._stopping) for seat in list(self._seats.values())]
 
     @hookimpl
+    def left_behind(self) -> Sequence[LeftBehind]:
+        """Return the coroutines that ignored being cancelled, and go on."""
+        return [seat.remains() for seat in list(self._left)]
+
+    @hookimpl
     def pids(self) -> Sequence[int]:
         """Return nothing: the seats are in this process."""
         return ()
@@ -161,7 +172,7 @@ class AsyncioExecutor:
 
     def _fill(self) -> None:
         """Start attempts while there are free seats; never re-entered, though eager tasks may end while it runs."""
-        backlog, free, loop, copy_of_context = self._backlog, self._free, self._loop, self._context.copy
+        backlog, free, loop, nobodys = self._backlog, self._free, self._loop, self._context
         if self._filling or self._stopping:
             return
         self._filling = True
@@ -176,9 +187,10 @@ class AsyncioExecutor:
                 seat.started = NOT_YET
                 seat.attempt = attempt = backlog.popleft()
                 if attempt.spec.isolation == "shared":
-                    seat.running = asyncio.Task(self._serve(seat, attempt), loop=loop, context=copy_of_context())
+                    seat.running = asyncio.Task(self._serve(seat, attempt), loop=loop, context=nobodys.copy())
                     return  # the seat starts the next one when it begins to run: most backlogs need one seat only
-                seat.running = _new_task(self._attempt(seat, attempt), loop=loop, context=copy_of_context())
+                context = attempt.context or attempt.spec.context or nobodys
+                seat.running = _new_task(self._attempt(seat, attempt), loop=loop, context=context.copy())
                 if seat.started > turn:
                     self._turn_soon()
                     return
@@ -252,10 +264,10 @@ class AsyncioExecutor:
         seat.started = started
         seat.attempt = attempt
         try:
+            if spec.initializer is not None and spec.initializer not in seat.prepared:
+                started = await self._prepare(seat, spec.initializer, started)
             if attempt.expires_at is not None or (timeout_s is not None and started + timeout_s < self._armed):
                 self._limit(seat, attempt, started)
-            if spec.initializer is not None and spec.initializer not in seat.prepared:
-                await prepare(seat, spec.initializer)
             if attempt.kwargs is None:
                 value = await spec.function(*attempt.args)
             else:
@@ -279,7 +291,19 @@ class AsyncioExecutor:
             self._leave(seat)
         return now
 
+    async def _prepare(self, seat: AsyncSeat, initializer: Callable[[], object], started: float) -> float:
+        """Get a seat ready for this and later attempts, within a limit of its own; return when that was done."""
+        seat.ready_by = started + self._settings.initializer_timeout_s
+        self._arm(seat.ready_by)
+        try:
+            await prepare(seat, initializer)
+        finally:
+            seat.ready_by = None
+            seat.started = now = time.monotonic()
+        return now
+
     def _tell(self, outcome: Outcome) -> None:
+        """Report an attempt that ended otherwise than by its coroutine."""
         self._done.append(outcome)
         self._turn_soon()
 
@@ -312,68 +336,6 @@ class AsyncioExecutor:
             self._report_by = self._loop.time() + _REPORT_S
             self._host.report(done)
 
-    # ---- limits of time
-
-    def _arm(self, due: float) -> None:
-        """See to it that `_sweep` runs by `due`; one timer for all attempts."""
-        if due < self._armed:
-            self._armed = due
-            if self._timer is not None:
-                self._timer.cancel()
-            delay_s = max(0.0, due - time.monotonic())
-            self._timer = self._loop.call_later(delay_s, self._sweep)
-
-    def _disarm(self) -> None:
-        """Leave no timer behind when nothing is left to watch."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._armed = NEVER
-
-    def _limit(self, seat: AsyncSeat, attempt: Attempt, started: float) -> None:
-        """Arm for an attempt that begins; one whose deadline passed while it waited ends here."""
-        due = due_at(attempt, started)
-        if due <= started:
-            seat.verdict = Verdict(TaskState.TIMED_OUT, _NOT_BEGUN, started)
-            raise asyncio.CancelledError
-        self._arm(due)
-
-    def _arm_waiting(self) -> None:
-        dues = [attempt.expires_at for attempt in self._backlog if attempt.expires_at is not None]
-        if dues:
-            self._arm(min(dues))
-
-    def _sweep(self) -> None:
-        """Tell the overdue to end, write off those that did not, and arm for the next."""
-        self._timer = None
-        self._armed = NEVER
-        now = time.monotonic()
-        for attempt in [one for one in self._backlog if one.expires_at is not None and one.expires_at <= now]:
-            self._backlog.remove(attempt)
-            self._tell(timed_out(attempt, now, now, None, _NOT_BEGUN))
-        self._arm_waiting()
-        for seat in list(self._seats.values()):
-            if seat.attempt is not None and seat.started != NOT_YET:
-                self._look_at(seat, seat.attempt, now)
-
-    def _look_at(self, seat: AsyncSeat, attempt: Attempt, now: float) -> None:
-        verdict = seat.verdict
-        due = verdict.give_up_at if verdict is not None else due_at(attempt, seat.started)
-        if now < due:
-            self._arm(due)
-        elif verdict is not None:
-            self._write_off(seat)
-        else:
-            self._tell_to_end(seat, attempt, TaskState.TIMED_OUT, "")
-
-    def _tell_to_end(self, seat: AsyncSeat, attempt: Attempt, state: TaskState, message: str) -> None:
-        give_up_at = time.monotonic() + grace_s(attempt)
-        seat.cancelled = attempt
-        seat.verdict = Verdict(state, message, give_up_at)
-        if seat.running is not None:
-            seat.running.cancel()
-        self._arm(give_up_at)
-
     def _withdraw(self, seat: AsyncSeat, attempt: Attempt, message: str) -> None:
         """End an attempt whose asyncio task has not taken its first step: cancelled now, it never will."""
         if seat.running is not None:
@@ -382,18 +344,3 @@ class AsyncioExecutor:
         seat.failed += 1
         self._tell(cancelled(attempt, now, now, seat.worker_id, message))
         self._leave(seat)
-
-    def _write_off(self, seat: AsyncSeat) -> None:
-        """Report an attempt whose coroutine ignores being cancelled, and put a new seat in the place of its own."""
-        attempt = seat.attempt
-        if attempt is None:
-            return
-        seat.lost = True
-        seat.mute()
-        self._left.add(seat)
-        self._seats.pop(seat.worker_id, None)
-        self._tell(given_up(seat, attempt, time.monotonic()))
-        self._host.notice([left_behind(seat, attempt, len(self._left))])
-        if not self._stopping:
-            self._resize(self._wanted)
-            self._turn_soon()

@@ -45,6 +45,7 @@ class Kind:
         "name",
         "number",
         "ran_s",
+        "soft_timeout_s",
         "timeout_s",
     )
 
@@ -55,6 +56,7 @@ class Kind:
         self.initializer = spec.initializer
         self.name = spec.name
         self.timeout_s = spec.timeout_s
+        self.soft_timeout_s = spec.soft_timeout_s
         self.memory_limit_mb = spec.memory_limit_mb
         self.data: bytes | None = None
         self.error: PayloadError | None = None
@@ -98,7 +100,8 @@ class Kinds:
         last_spec, last = self._last
         if spec is last_spec and last is not None:
             return last, None
-        key = (id(spec.function), id(spec.initializer), spec.name, spec.timeout_s, spec.memory_limit_mb)
+        limits = spec.timeout_s, spec.soft_timeout_s, spec.memory_limit_mb
+        key = (id(spec.function), id(spec.initializer), spec.name, limits)
         kind = self._by_key.pop(key, None)
         if kind is None:
             self._count += 1

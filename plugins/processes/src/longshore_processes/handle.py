@@ -252,6 +252,7 @@ class Handle:
             status = WorkerStatus.STOPPING
         if self.gone:
             status = WorkerStatus.STOPPED
+        task_id, running_s = self._current()
         return WorkerStats(
             worker_id=self.worker_id,
             worker_type=WorkerType.PROCESS,
@@ -259,20 +260,25 @@ class Handle:
             tasks_completed=self.completed,
             tasks_failed=self.failed,
             total_processing_time=self.busy_s,
-            current_task=self._current(),
+            current_task=task_id,
+            running_s=running_s,
             last_heartbeat=datetime.now(UTC),  # the supervisor sees at once when it ends
             started=self.pid is not None,
             batches=self.batches,
         )
 
-    def _current(self) -> str | None:
-        """Return what it runs, or is about to."""
+    def _current(self) -> tuple[str | None, float | None]:
+        """Return what it runs, or is about to, and for how long: 0 s until its worker is ready for it."""
         try:
-            found = self.find(self.words.running()[0])
+            serial, started = self.words.running()
+            found = self.find(serial)
             attempt = found[1] if found else next((attempt for _, attempt in self.attempts()), None)
+            begun = found is not None and not self.words.preparing()
         except (RuntimeError, ValueError):  # the supervisor changed or closed it meanwhile
-            return None
-        return attempt.task_id if attempt else None
+            return None, None
+        if attempt is None:
+            return None, None
+        return attempt.task_id, max(0.0, monotonic() - started) if begun else 0.0
 
     # -- ending
 

@@ -86,7 +86,8 @@ def _fields(kind: Kind, attempts: list[Attempt], form: str, items: Sequence[obje
     if numbers is not None and numbers.count(1) == len(numbers):
         numbers = None
     ids = ID_SEPARATOR.join([attempt.task_id for attempt in attempts])
-    return kind.number, form, kind.name, kind.timeout_s, ids, numbers, attempts[0].expires_at, items
+    limits = kind.timeout_s, kind.soft_timeout_s
+    return kind.number, form, kind.name, *limits, ids, numbers, attempts[0].expires_at, items
 
 
 def refuse(attempt: Attempt, error: PayloadError) -> Outcome:

@@ -34,6 +34,7 @@ class Batch(NamedTuple):
     """"args": `items` are argument tuples; "kwargs": pairs with a dict; "packed": one-tuples of one pickle each."""
     name: str
     timeout_s: float | None
+    soft_timeout_s: float | None
     task_ids: str
     numbers: Sequence[int] | None
     expires_at: float | None
@@ -122,7 +123,13 @@ class ProcessSeat(Seat):
         self.attempt = None
 
     def _attempt(self, batch: Batch, index: int) -> Attempt:
-        spec = TaskSpec(function=_nothing, name=batch.name, executor="processes", timeout_s=batch.timeout_s)
+        spec = TaskSpec(
+            function=_nothing,
+            name=batch.name,
+            executor="processes",
+            timeout_s=batch.timeout_s,
+            soft_timeout_s=batch.soft_timeout_s,
+        )
         task = Task(batch.task_ids.split(ID_SEPARATOR)[index], spec)
         number = batch.numbers[index] if batch.numbers is not None else 1
         return Attempt.of(task, number, self.started, batch.expires_at)

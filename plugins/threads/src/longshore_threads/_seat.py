@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from itertools import groupby
@@ -12,9 +14,9 @@ from types import CoroutineType
 from typing import Any
 
 from longshore.hookspecs import ExecutorHost, WorkerNotice
-from longshore.records import WorkerStats, WorkerType
-from longshore.task import Attempt, Outcome, TaskSpec
-from longshore.worker import Seat, failed
+from longshore.records import LeftBehind, WorkerStats, WorkerType
+from longshore.task import Attempt, ErrorRecord, Outcome, TaskSpec, TaskState
+from longshore.worker import Seat, call_in, due_at, ended, failed
 from msgspec.structs import replace
 
 LONG_S = 0.001
@@ -39,14 +41,22 @@ class ThreadSeat(Seat):
     sees the other, whatever the order, and an attempt is reported by one of them only.
     """
 
-    __slots__ = ("left", "mark_at", "mark_s", "thread", "told")
+    __slots__ = ("left", "lost_at", "mark_at", "mark_s", "ready_by", "thread", "told")
 
     def __init__(self, worker_id: str, host: ExecutorHost) -> None:
         super().__init__(worker_id, lambda update: host.progress((update,)))
         self.thread: threading.Thread | None = None
         self.left: Attempt | None = None
         self.told: Attempt | Told | None = None
-        self.mark_at = self.mark_s = 0.0
+        self.ready_by: float | None = None
+        """When the initializer that runs here must have ended; None while none does."""
+        self.lost_at = self.mark_at = self.mark_s = 0.0
+
+    def due(self, attempt: Attempt, started: float, ready_by: float | None) -> float:
+        """Return when what runs here must have ended: the attempt, or by `ready_by` the initializer before it."""
+        if ready_by is None:
+            return due_at(attempt, started)
+        return ready_by if attempt.expires_at is None else min(ready_by, attempt.expires_at)
 
     def mark(self, now: float) -> float:
         """Remember the processor time of this thread up to now, and return `now`."""
@@ -67,6 +77,23 @@ class ThreadSeat(Seat):
         outcome = failed(attempt, error, started, now, self.worker_id)
         return replace(outcome, cpu_s=self.cpu_s(started, now)) if now - started >= LONG_S else outcome
 
+    def ready(
+        self, attempt: Attempt
+    ) -> tuple[TaskSpec | None, Callable[..., Any], str, Callable[[], object] | None]:  # Any: the user's function
+        """Return what to call for an attempt, in its submitter's context; its name; its initializer.
+
+        The first is its spec, for which this holds; None where it is for this attempt only, which has its own context.
+        """
+        spec = attempt.spec
+        context, function = attempt.context or spec.context, spec.function
+        if context is None:
+            return spec, function, spec.name, spec.initializer
+
+        def call(*args: Any, **kwargs: Any) -> Any:  # Any: the user's arguments and result
+            return call_in(context, self, function, args, kwargs)
+
+        return spec if attempt.context is None else None, call, spec.name, spec.initializer
+
     def start(self, work: Callable[[ThreadSeat], None]) -> None:
         """Have `work` done in a thread of its own; RuntimeError where the system has no more of them."""
         name = f"longshore-{self.worker_id}"
@@ -77,7 +104,7 @@ class ThreadSeat(Seat):
         """Take the attempt from the thread; False if its function is over. The executor's lock is held."""
         self.told = attempt
         if self.attempt is attempt and self.left is not attempt:
-            self.cancelled = attempt
+            self.cancelled, self.lost_at = attempt, time.monotonic()
             self.mute()
             return True
         self.told = Told.LOOK
@@ -90,6 +117,40 @@ def not_plain(spec: TaskSpec, coroutine: CoroutineType[Any, Any, Any]) -> TypeEr
     return TypeError(
         f"{spec.name} returned a coroutine, which only an async def may: "
         "submit `async def call(*args): return await f(*args)` in its place"
+    )
+
+
+def unready(seat: ThreadSeat, attempt: Attempt, started: float, now: float) -> Outcome:
+    """Return the outcome of an attempt whose initializer took too long."""
+    message = (
+        f"task {attempt.task_id} ({attempt.spec.name}) timed out before it began: its initializer did not end in "
+        f"time; {ABANDONED}; a longer one is set as executors.threads.initializer_timeout_s"
+    )
+    record = ErrorRecord(
+        type="longshore.errors.TaskTimeout",
+        message=message,
+        reason="initializer",
+        attempt=attempt.number,
+        worker=seat.worker_id,
+    )
+    return ended(attempt, TaskState.TIMED_OUT, record, started, now)
+
+
+def remains(seat: ThreadSeat) -> LeftBehind:
+    """Return what is known of an abandoned thread; from any thread."""
+    attempt = seat.cancelled
+    thread = seat.thread
+    frame = sys._current_frames().get(thread.ident or 0) if thread is not None else None
+    stack = [f"{one.filename}:{one.lineno} in {one.name}" for one in traceback.extract_stack(frame)] if frame else []
+    own = [at for at, place in enumerate(stack) if "longshore_threads" in place]
+    return LeftBehind(
+        worker_id=seat.worker_id,
+        worker_type=WorkerType.THREAD,
+        task_id=attempt.task_id if attempt is not None else "",
+        name=attempt.spec.name if attempt is not None else "",
+        thread=thread.name if thread is not None else "",
+        since_s=time.monotonic() - seat.lost_at,
+        stack=stack[own[-1] + 1 :] if own else stack,
     )
 
 

@@ -10,30 +10,43 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from types import CoroutineType
 
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
-from longshore.records import WorkerStats
+from longshore.records import LeftBehind, WorkerStats
 from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskSpec, TaskState
-from longshore.worker import NEVER, bind, cancelled, due_at, timed_out
+from longshore.worker import bind, cancelled, due_at, timed_out
+from pydantic import BaseModel, ConfigDict, Field
 
+from longshore_threads._abandoning import Abandoning
 from longshore_threads._backlog import first_due, take_out
-from longshore_threads._seat import ABANDONED, LONG_S, NOT_BEGUN, ThreadSeat, Told, abandoned, count, not_plain, stats
+from longshore_threads._seat import LONG_S, NOT_BEGUN, ThreadSeat, Told, count, not_plain, remains, stats
 from longshore_threads._sweeper import Sweeper
 
 _COLLECT_S = 0.002  # while threads are busy, their outcomes are collected this often
-_ABANDONED_MOST = 32
 _LEAVE_S = 0.05  # threads that only have to notice that they are to end get this long even past a deadline
 _STOPPED = "cancelled: the pool stopped"
 _COMPLETED = TaskState.COMPLETED  # an Enum's member costs 70 ns to get at on Python 3.11
 
 
-class ThreadsExecutor:
+class ThreadsSettings(BaseModel):
+    """The table `[tool.longshore.executors.threads]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_abandoned: int = Field(default=32, ge=0)
+    """Abandoned threads that are replaced; each one more costs a worker, until one comes back."""
+    initializer_timeout_s: float = Field(default=120.0, gt=0)
+    """Seconds an initializer may take; its thread is abandoned then, and its task times out."""
+
+
+class ThreadsExecutor(Abandoning):
     """Runs plain functions in daemon threads, `host.workers` at once."""
 
+    Settings = ThreadsSettings
     api = 1
     capabilities = Capabilities(
         worker_type="thread",
@@ -42,8 +55,10 @@ class ThreadsExecutor:
         isolation=frozenset({"task", "shared"}),
     )
 
-    def __init__(self) -> None:
+    def __init__(self, settings: ThreadsSettings | None = None) -> None:
         """Make an executor that is not started."""
+        self._settings = settings or ThreadsSettings()
+        self._most = self._settings.max_abandoned
         self._backlog: deque[Attempt] = deque()
         self._results: deque[Outcome] = deque()
         self._collecting = False
@@ -57,7 +72,7 @@ class ThreadsExecutor:
         self._made = 0
         self._asked = 0
         self._wanted = 0  # what was asked for, less what the cap of abandoned threads takes away
-        self._abandoned = 0
+        self._lost: set[ThreadSeat] = set()  # those that were given up, and have not come back
         self._withdrawn: dict[str, str] = {}
         """Messages by task, of tasks cancelled while a thread was about to begin them, or that had just ended."""
         self._empty = asyncio.Event()
@@ -123,6 +138,17 @@ class ThreadsExecutor:
         return [stats(seat, stopping=self._stopping) for seat in list(self._seats.values())]
 
     @hookimpl
+    def left_behind(self) -> Sequence[LeftBehind]:
+        """Return the functions that go on in abandoned threads, and where each is now."""
+        return [remains(seat) for seat in list(self._lost)]
+
+    @hookimpl
+    def complaints(self) -> Sequence[str]:
+        """Return that there are fewer threads than were asked for, if it is so."""
+        short = self._shortage()
+        return () if short is None else (short,)
+
+    @hookimpl
     def pids(self) -> Sequence[int]:
         """Return nothing: the threads are in this process."""
         return ()
@@ -167,12 +193,6 @@ class ThreadsExecutor:
                     self._host.failed(error)
                 return
             self._present.add(seat)
-
-    def _recount(self) -> bool:
-        """Set how many threads are wanted; return whether that changed. The lock is held."""
-        wanted = max(0, self._asked - max(0, self._abandoned - _ABANDONED_MOST))
-        changed, self._wanted = wanted != self._wanted, wanted
-        return changed
 
     def _have_all_look(self) -> None:
         """Have each thread ask once whether it is still wanted, and what it is about to begin; the lock is held."""
@@ -231,18 +251,18 @@ class ThreadsExecutor:
             except IndexError:
                 return self._out_of_work(seat)
             try:
-                if attempt.spec is not spec or attempt.expires_at is not None or seat.told is not None:
-                    spec = attempt.spec
-                    function, name, initializer = spec.function, spec.name, spec.initializer
+                own = attempt.context is not None or attempt.expires_at is not None
+                if attempt.spec is not spec or own or seat.told is not None:
+                    spec, function, name, initializer = seat.ready(attempt)
                     if not self._may_begin(seat, attempt, started):
                         if seat.told is attempt:
-                            return self._return_lost()
+                            return self._return_lost(seat)
                         continue  # a moment, which the next one's start is early by
-                if initializer is not None:
-                    seat.prepare(initializer)
+                if initializer is not None and initializer not in seat.prepared:
+                    started = self._prepare(seat, attempt, initializer)
                 value = function(*attempt.args) if attempt.kwargs is None else function(*attempt.args, **attempt.kwargs)
                 if type(value) is coroutine:
-                    raise not_plain(spec, value)
+                    raise not_plain(attempt.spec, value)
                 now = monotonic()
                 kind = PlainOutcome if type(value) in plain else Outcome
                 outcome = kind(attempt.task_id, attempt.key, attempt.index, name, _COMPLETED, value, None,
@@ -259,6 +279,18 @@ class ThreadsExecutor:
                     self._wake_loop()
             elif not self._may_go_on(seat, attempt, outcome):
                 return False
+
+    def _prepare(self, seat: ThreadSeat, attempt: Attempt, initializer: Callable[[], object]) -> float:
+        """Get a thread ready for this and later attempts, within a limit of its own; return when that was done."""
+        seat.ready_by = time.monotonic() + self._settings.initializer_timeout_s
+        self._sweeper.arm(seat.ready_by)
+        try:
+            seat.prepare(initializer)
+        finally:
+            seat.started = now = time.monotonic()
+            seat.ready_by = None
+            self._sweeper.arm(due_at(attempt, now))
+        return now
 
     def _out_of_work(self, seat: ThreadSeat) -> bool:
         """Have what was done collected at once, for nothing else is coming; True, for the thread is to wait."""
@@ -297,7 +329,7 @@ class ThreadsExecutor:
                 del self._seats[seat.worker_id]
             self._looked(seat)
         if given_up:
-            return self._return_lost()
+            return self._return_lost(seat)
         self._results.append(outcome)
         self._wake_loop()
         return not surplus
@@ -326,73 +358,3 @@ class ThreadsExecutor:
         if done:
             count(self._seats, done)
             self._host.report(done)
-
-    # ---- giving up
-
-    def _cancel_taken(self, ids: set[str], message: str) -> None:
-        """Cancel attempts that threads have taken: those that run, and those that are about to."""
-        with self._lock:
-            self._withdrawn.update(dict.fromkeys(ids, message))
-            self._have_all_look()  # before the look at what they run: one that is not seen there will see this
-        for seat in list(self._seats.values()):
-            attempt, started = seat.attempt, seat.started
-            if attempt is not None and attempt.task_id in ids:
-                note = f"{message}; {ABANDONED}"
-                self._abandon(seat, attempt, cancelled(attempt, started, time.monotonic(), seat.worker_id, note))
-
-    def _abandon(self, seat: ThreadSeat, attempt: Attempt, outcome: Outcome) -> bool:
-        """Report an attempt and give up its thread, unless it is over; below the cap another may start."""
-        with self._lock:
-            if seat.worker_id not in self._seats or not seat.give_up(attempt):
-                return False
-            self._withdrawn.pop(attempt.task_id, None)
-            self._gone(seat)
-            self._abandoned += 1
-            fewer = self._recount() and not self._stopping
-            if not self._stopping:
-                self._grow()
-            wanted, lost = self._wanted, self._abandoned
-        self._host.report([outcome])
-        self._host.notice([abandoned(seat, attempt, lost)])
-        if fewer:
-            self._host.resized(wanted)
-            if wanted == 0:
-                self._host.failed(RuntimeError(f"{lost} threads were abandoned in functions that do not return"))
-        return True
-
-    def _return_lost(self) -> bool:
-        """Count an abandoned thread whose function came back after all; False, for it is to end."""
-        with self._lock:
-            self._abandoned -= 1
-            more = self._recount() and not self._stopping
-            if more:
-                self._grow()
-            wanted = self._wanted
-        if more:
-            self._host.resized(wanted)
-        return False
-
-    # ---- limits of time
-
-    def _look(self, now: float) -> None:
-        """Give up what is overdue, and arm for what will be; on the sweeper's thread."""
-        expired = take_out(self._backlog, lambda attempt: attempt.expires_at is not None and attempt.expires_at <= now)
-        if expired:
-            self._host.report([timed_out(attempt, now, now, None, NOT_BEGUN) for attempt in expired])
-        self._sweeper.arm(first_due(self._backlog.copy()))
-        for seat in list(self._seats.values()):
-            attempt, started = seat.attempt, seat.started
-            if attempt is not None:
-                self._look_at(seat, attempt, started, now)
-
-    def _look_at(self, seat: ThreadSeat, attempt: Attempt, started: float, now: float) -> None:
-        """Abandon the thread of an overdue attempt, else arm for it."""
-        due = due_at(attempt, started)
-        if due <= now:
-            outcome = timed_out(attempt, started, now, seat.worker_id, ABANDONED)
-            if seat.left is not attempt and self._abandon(seat, attempt, outcome):
-                return
-            # it is over, and the thread does not arm for a next one of its kind
-            timeout_s = attempt.spec.timeout_s
-            due = NEVER if timeout_s is None else now + timeout_s
-        self._sweeper.arm(due)

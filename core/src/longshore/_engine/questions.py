@@ -1,0 +1,153 @@
+"""What may be asked of an engine; nothing here changes anything.
+
+Asked by the driver on its thread, unless a question says that it may come from any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from longshore._engine.config import EngineConfig, EngineSnapshot
+from longshore._engine.dispatch import Dispatch
+from longshore._engine.ledger import Shortage
+from longshore._engine.nested import Nested
+from longshore._engine.overdue import Overdue
+from longshore._engine.schedule import Schedule
+from longshore._engine.states import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING, QUEUED, TIMED_OUT
+from longshore._engine.why import queued, retrying, running
+from longshore.task import Attempt, Priority, Resources, TaskState
+
+
+class Questions:
+    """The questions to an engine, which sets what is declared here."""
+
+    config: EngineConfig
+    _dispatch: Dispatch
+    _running: dict[str, Attempt]
+    _waiting: dict[str, Attempt]
+    _retries: list[int]
+    _due: Schedule
+    _expiring: Schedule
+    _overdue: Overdue
+    _nested: Nested
+    _ended: dict[TaskState, int]
+    _paused: bool
+    _retried: int
+    _late: int
+
+    def room(self, priority: Priority) -> int:
+        """Return how many more tasks of this priority the queue takes; a retry keeps its place while it waits."""
+        urgent = priority is Priority.CRITICAL
+        bound = self.config.priority_queue_size if urgent else self.config.max_queue_size
+        return max(0, bound - self._dispatch.queued[urgent] - self._retries[urgent])
+
+    def never_fits(self, resources: Resources | None) -> str | None:
+        """Return why these resources can never be lent, None when they can."""
+        return self._dispatch.ledger.never(resources.amounts()) if resources is not None else None
+
+    def shortage(self, resources: Resources | None) -> Shortage | None:
+        """Return, in numbers, what of these resources there can never be enough of; None when there can."""
+        return self._dispatch.ledger.shortage(resources.amounts()) if resources is not None else None
+
+    def lacks(self, resources: Resources | None) -> str | None:
+        """Return why these resources can't be lent now, None when they can; what is measured counts, and once."""
+        return self._dispatch.ledger.lacks(resources.amounts()) if resources is not None else None
+
+    def refuses(self, resources: Resources) -> str | None:
+        """Return why a task that reserves these can't start now: too little is left, or nothing starts at all."""
+        return self.lacks(resources) or self._dispatch.stopped_by
+
+    def short_now(self, resources: Resources) -> Shortage | None:
+        """Return the same in numbers; None where there are none."""
+        return self._dispatch.ledger.short_now(resources.amounts()) or self._dispatch.short
+
+    @property
+    def concurrency(self) -> int:
+        """How many tasks may run at once just now, with the machine as it was measured."""
+        return self._dispatch.cap
+
+    @property
+    def parks(self) -> bool:
+        """Whether the least urgent wait for all others, because the machine is short of something."""
+        return self._dispatch.parks
+
+    def state(self, task_id: str) -> TaskState | None:
+        """Return where an accepted task is, None when it has ended or is unknown; for a queued one it looks at all."""
+        if task_id in self._running:
+            return PROCESSING
+        if task_id in self._waiting:
+            return PENDING
+        return QUEUED if self.find(task_id) is not None else None
+
+    def find(self, task_id: str) -> Attempt | None:
+        """Return the attempt that runs, or comes next, of an accepted task; None as `state` does, at the same price."""
+        attempt = self._running.get(task_id) or self._waiting.get(task_id)
+        return attempt or next((queued for queued in self._dispatch.waiting() if queued.task_id == task_id), None)
+
+    def why(self, task_id: str, now: float) -> str | None:
+        """Return in plain words where an accepted task is and what it waits for; None as `state` does."""
+        attempt = self.find(task_id)
+        if attempt is None:
+            return None
+        if task_id in self._running:
+            return running(attempt)
+        if task_id in self._waiting:
+            return retrying(attempt, now)
+        return queued(attempt, self._dispatch, now, paused=self._paused)
+
+    def slots(self) -> dict[str, int]:
+        """Return how many workers each executor has, as far as it has said."""
+        return self._dispatch.slots()
+
+    def is_running(self, task_id: str) -> bool:
+        """Tell whether an attempt of the task is with its executor."""
+        return task_id in self._running
+
+    def live(self) -> Iterator[Attempt]:
+        """Yield all tasks that have not ended."""
+        yield from self._running.values()
+        yield from self._waiting.values()
+        yield from self._dispatch.waiting()
+
+    def lent(self) -> dict[str, float]:
+        """Return what is lent out now, by resource."""
+        return self._dispatch.ledger.lent()
+
+    @property
+    def idle(self) -> bool:
+        """Whether no accepted task is left."""
+        return not self._running and not self._waiting and not any(self._dispatch.queued)
+
+    def held_because(self) -> str | None:
+        """Return in plain words why waiting tasks are not started; None when none waits or workers are busy."""
+        if not any(self._dispatch.queued):
+            return None
+        if self._paused:
+            return "paused"
+        return self._dispatch.held_because()
+
+    def next_due(self, now: float) -> float | None:
+        """Return when the engine wants to be called even if nothing happens; None for never."""
+        opens = None if self._paused else self._dispatch.opens_at
+        soft, tangled = self._overdue.first, self._nested.due
+        dues = (self._due.first, self._expiring.first, opens, self._dispatch.measured_until, soft, tangled)
+        times = [time for time in dues if time is not None]
+        return min(times) if times else None
+
+    def snapshot(self) -> EngineSnapshot:
+        """Return where all accepted tasks are."""
+        ended, queued = self._ended, sum(self._dispatch.queued)
+        running, retrying = len(self._running), len(self._waiting)
+        again = sum(attempt.number > 1 for attempt in self._dispatch.waiting()) if self._retried else 0
+        return EngineSnapshot(
+            submitted=sum(ended.values()) + queued + running + retrying,
+            queued=queued - again,
+            running=running,
+            retrying=retrying + again,
+            completed=ended[COMPLETED],
+            failed=ended[FAILED] + ended[TIMED_OUT],
+            timed_out=ended[TIMED_OUT],
+            cancelled=ended[CANCELLED],
+            retried=self._retried,
+            late=self._late,
+        )
