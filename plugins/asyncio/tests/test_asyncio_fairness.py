@@ -13,7 +13,7 @@ from longshore.task import TaskState
 pytestmark = pytest.mark.anyio
 
 ISOLATIONS = pytest.mark.parametrize("isolation", ["task", "shared"])
-BLOCK_S = 1.0
+BLOCK_S = 0.75
 
 
 async def naps(seconds: float) -> str:
@@ -38,8 +38,8 @@ async def blocks(seconds: float) -> str:
 async def test_asyncio_a_loop_blocked_by_one_task_times_out_no_other(start: Any, isolation: str) -> None:
     """One that was ready when its deadline passed ends well, though it could not run; the blocker is timed out."""
     rig = await start(6)
-    others = [rig.submit(naps, 0.05 * n, timeout_s=0.4, isolation=isolation) for n in range(1, 5)]
-    blocker = rig.submit(blocks, BLOCK_S, timeout_s=0.4, isolation=isolation)
+    others = [rig.submit(naps, 0.02 * n, timeout_s=0.2, isolation=isolation) for n in range(1, 5)]
+    blocker = rig.submit(blocks, BLOCK_S, timeout_s=0.2, isolation=isolation)
     for outcome in await rig.all_of(others):
         assert outcome.ok, outcome.error
     assert (await rig.outcome(blocker)).state is TaskState.TIMED_OUT

@@ -17,7 +17,7 @@ from functools import partial
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import LeftBehind, WorkerStats
 from longshore.task import Attempt, Outcome, TaskState
-from longshore.worker import bind, cancelled, completed
+from longshore.worker import NEVER, bind, cancelled, completed
 from pydantic import BaseModel, ConfigDict, Field
 
 from longshore_asyncio._deadlines import Deadlines
@@ -47,8 +47,8 @@ class AsyncioSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    initializer_timeout_s: float = Field(default=120.0, gt=0)
-    """Seconds an initializer that is a coroutine function may take; it is cancelled then, and its task times out."""
+    initializer_timeout_s: float | None = Field(default=120.0, gt=0.0, allow_inf_nan=False)
+    """Seconds an initializer that is a coroutine function may take; then it is cancelled, and its task times out."""
 
 
 class AsyncioExecutor(Deadlines):
@@ -265,7 +265,7 @@ class AsyncioExecutor(Deadlines):
         seat.attempt = attempt
         try:
             if spec.initializer is not None and spec.initializer not in seat.prepared:
-                started = await self._prepare(seat, spec.initializer, started)
+                started = await self._prepare(seat, attempt, spec.initializer, started)
             if attempt.expires_at is not None or (timeout_s is not None and started + timeout_s < self._armed):
                 self._limit(seat, attempt, started)
             if attempt.kwargs is None:
@@ -291,10 +291,14 @@ class AsyncioExecutor(Deadlines):
             self._leave(seat)
         return now
 
-    async def _prepare(self, seat: AsyncSeat, initializer: Callable[[], object], started: float) -> float:
+    async def _prepare(
+        self, seat: AsyncSeat, attempt: Attempt, initializer: Callable[[], object], started: float
+    ) -> float:
         """Get a seat ready for this and later attempts, within a limit of its own; return when that was done."""
-        seat.ready_by = started + self._settings.initializer_timeout_s
-        self._arm(seat.ready_by)
+        limit_s = self._settings.initializer_timeout_s
+        self._limit(seat, attempt, started)  # one that is past its deadline begins nothing, not even this
+        seat.ready_by = NEVER if limit_s is None else started + limit_s
+        self._arm(seat.due(attempt))
         try:
             await prepare(seat, initializer)
         finally:

@@ -18,7 +18,7 @@ from types import CoroutineType
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import LeftBehind, WorkerStats
 from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskSpec, TaskState
-from longshore.worker import bind, cancelled, due_at, timed_out
+from longshore.worker import NEVER, bind, cancelled, due_at, timed_out
 from pydantic import BaseModel, ConfigDict, Field
 
 from longshore_threads._abandoning import Abandoning
@@ -39,7 +39,7 @@ class ThreadsSettings(BaseModel):
 
     max_abandoned: int = Field(default=32, ge=0)
     """Abandoned threads that are replaced; each one more costs a worker, until one comes back."""
-    initializer_timeout_s: float = Field(default=120.0, gt=0)
+    initializer_timeout_s: float | None = Field(default=120.0, gt=0.0, allow_inf_nan=False)
     """Seconds an initializer may take; its thread is abandoned then, and its task times out."""
 
 
@@ -282,8 +282,9 @@ class ThreadsExecutor(Abandoning):
 
     def _prepare(self, seat: ThreadSeat, attempt: Attempt, initializer: Callable[[], object]) -> float:
         """Get a thread ready for this and later attempts, within a limit of its own; return when that was done."""
-        seat.ready_by = time.monotonic() + self._settings.initializer_timeout_s
-        self._sweeper.arm(seat.ready_by)
+        limit_s = self._settings.initializer_timeout_s
+        seat.ready_by = ready_by = NEVER if limit_s is None else time.monotonic() + limit_s
+        self._sweeper.arm(seat.due(attempt, seat.started, ready_by))
         try:
             seat.prepare(initializer)
         finally:
