@@ -20,11 +20,6 @@ pytestmark = pytest.mark.anyio
 DEADLINE_S = 30.0
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @asynccontextmanager
 async def pool_of(**options: Any) -> AsyncIterator[WorkerPool]:
     async with asyncio.timeout(DEADLINE_S):

@@ -17,11 +17,6 @@ DEADLINE_S = 45.0
 POLICY = RetryPolicy(attempts=10, backoff=0.0, poison_after=3)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def kill_self(audit: str) -> None:
     """Leave a mark outside of the pool, then die."""
     with open(audit, "a") as file:

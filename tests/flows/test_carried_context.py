@@ -45,11 +45,6 @@ def trace_id(item=None):
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:  # Any: a module made here
     """A module with two context variables, that workers can import."""
     (tmp_path / "carried_marks.py").write_text(MODULE)

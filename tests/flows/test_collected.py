@@ -17,11 +17,6 @@ DEADLINE_S = 40.0
 TASKS = 60
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def collecting() -> Iterator[None]:
     """Collect garbage without end, from a thread beside the loop."""

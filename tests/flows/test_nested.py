@@ -27,11 +27,6 @@ async def small_pool(**config: Any) -> AsyncIterator[WorkerPool]:
             yield pool
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.parametrize("isolation", ["task", "shared"])
 async def test_coroutines_that_wait_for_coroutines_of_their_pool_never_lock_it(isolation: str) -> None:
     """With one worker, a chain of twenty tasks that each submit the next and await it comes to its end."""

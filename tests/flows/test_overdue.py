@@ -18,11 +18,6 @@ DEADLINE_S = 30.0
 Eventually = Callable[[Callable[[], object], str], Awaitable[None]]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 class Heard:
     """A pool, and what was told of overdue tasks and of ends, in order."""
 

@@ -122,27 +122,6 @@ async def test_an_initialize_that_raises_fails_its_task_only(processing: Any, ex
     assert second.ok
 
 
-@pytest.mark.requirement("req:K05")
-async def test_an_initialize_that_hangs_times_out_in_a_thread(processing: Any) -> None:
-    """In a thread the time to get ready has its own limit: a document of one that never is ends with that."""
-    go_on = threading.Event()
-
-    class Stuck(processing.Base):
-        said: ClassVar = {"executor": "threads"}
-
-        @hookimpl
-        def initialize(self) -> None:
-            go_on.wait(20)
-
-    limits = {"threads": {"initializer_timeout_s": 0.05}}
-    async with processing.pool_of(p=Stuck, workers=1, executors=limits) as pool:
-        try:
-            outcome = await processing.end_of(pool)
-            assert outcome.state is TaskState.TIMED_OUT
-        finally:
-            go_on.set()
-
-
 async def test_an_initialize_that_hangs_has_a_limit_in_a_process(processing: Any) -> None:
     """fault:K9 In a process getting ready has a limit of its own: documents end with it, whatever theirs is."""
 
