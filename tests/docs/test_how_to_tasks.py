@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
-NAMES = ("share-and-presets.md", "logging.md", "notebooks.md")
+NAMES = ("share-and-presets.md", "logging.md", "notebooks.md", "limits-and-context.md")
 EXAMPLES = [
     (name, number, code, said)
     for name in NAMES

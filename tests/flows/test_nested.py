@@ -180,3 +180,52 @@ async def test_others_may_wait_without_lending_anything() -> None:
         with pytest.raises((KeyError, TaskFailed)):
             await handle
         assert not pool._driver.engine._nested.used
+
+
+@pytest.mark.parametrize("executor", ["asyncio", "threads"])
+async def test_a_pool_stops_while_its_tasks_wait_for_each_other(executor: str) -> None:
+    """A stop without time cancels the whole chain, and a resize meanwhile neither loses nor lends for ever."""
+
+    async def chain(left: int) -> int:
+        return await (await pool.submit(chain if left else asyncio.sleep, left - 1 if left else DEADLINE_S))
+
+    def threaded(left: int) -> int:
+        future = pool.submit_threadsafe(threaded, left - 1) if left else pool.submit_threadsafe(asyncio.sleep, 60)
+        return int(future.result())
+
+    async with small_pool() as pool:
+        handle = await pool.submit(chain if executor == "asyncio" else threaded, 5)
+        while len([row for row in pool.get_worker_stats() if row.current_task]) < 6:
+            await asyncio.sleep(0.002)
+        pool.resize(executor, 2)
+        while pool._driver.engine.slots()[executor] < 7:
+            await asyncio.sleep(0.002)
+        summary = await pool.stop(0.0)
+        assert summary is not None
+        assert summary.snapshot.running == 0
+        assert (await handle.outcome()).state.value == "cancelled"
+
+
+async def test_a_closed_stream_and_a_cancelled_future_end_their_waits() -> None:
+    """Whoever stops waiting, for whatever reason, gives the worker back."""
+
+    async def closes() -> str:
+        async with pool.outcomes(asyncio.sleep, [DEADLINE_S]) as stream:
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.02):
+                    await anext(aiter(stream))
+        return "closed"
+
+    def gives_up() -> str:
+        future = pool.submit_threadsafe(asyncio.sleep, DEADLINE_S)
+        with pytest.raises(TimeoutError):
+            future.result(0.02)
+        assert future.cancel()
+        return "gave up"
+
+    async with small_pool() as pool:
+        assert await (await pool.submit(closes)) == "closed"
+        assert await (await pool.submit(gives_up)) == "gave up"
+        assert await pool.wait_for_completion(DEADLINE_S)
+        while len(pool.get_worker_stats()) > 2:
+            await asyncio.sleep(0.002)
