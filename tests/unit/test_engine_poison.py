@@ -116,10 +116,10 @@ def test_deaths_of_tasks_that_ended_are_not_remembered() -> None:
     """Nothing grows with tasks that are over."""
     story = Story(attempts=2)
     story.ends(died())
-    assert story.engine._deaths
+    assert story.engine._deaths.seen
     story.ends(ValueError("its own"))
     assert story.end is not None
-    assert not story.engine._deaths
+    assert not story.engine._deaths.seen
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, "3"])

@@ -134,17 +134,11 @@ def plain(function: Callable[..., Any]) -> Callable[..., Any]:  # Any: the user'
     return function.function if isinstance(function, CarriedCall) else function
 
 
-def _context() -> Context | None:
-    """Return a copy of the caller's context; None where nothing is set in it, which costs tasks nothing."""
-    context = copy_context()
-    return context if len(context) else None
-
-
 def in_this_context(spec: TaskSpec) -> TaskSpec:
     """Return a stream's spec with the context of the caller for all its tasks."""
     if isinstance(spec.function, CarriedCall):
         return replace(spec, function=spec.function.bound())
-    context = _context() if spec.carries else None
+    _, context = one_call(spec, None)
     return spec if context is None else replace(spec, context=context)
 
 
@@ -154,7 +148,8 @@ def one_call(
 ) -> tuple[dict[str, Any] | None, Context | None]:
     """Return the keyword arguments and the context of one task, submitted by the caller."""
     if spec.carries:
-        return kwargs, _context()
+        context = copy_context()
+        return kwargs, context if len(context) else None  # where nothing is set, tasks are to pay nothing
     if isinstance(spec.function, CarriedCall) and spec.function.baggage is None:
         return {**(kwargs or {}), _BAGGAGE: spec.function.packed()}, None
     return kwargs, None

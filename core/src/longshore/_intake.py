@@ -65,15 +65,15 @@ class Intake:
         self.driver.check()
         if self._hooks.route_wanted:  # asked for each task: the answer may change
             options = merged(options, {"executor": self._route(function, options)})
-        if not self._traced and is_tracing():  # specs from before would leave the trace behind
-            self._traced = True
-            self._specs.clear()
         # Objects that can be called may be equal and yet different; of a method there is a new object each time.
         memo = (function if isinstance(function, _COMPARED_BY_IDENTITY) else id(function), options)
         try:
             spec = self._specs.get(memo)
         except TypeError:  # a function or an option that has no hash
             return self.new_spec(function, options)
+        if spec is not None and not (spec.carries or self._traced) and is_tracing():
+            self._traced, spec = True, None  # it would leave the trace behind, and so would others
+            self._specs.clear()
         if spec is None:
             spec = self.new_spec(function, options)
             if isinstance(function, partial) and plain(spec.function) is not function:

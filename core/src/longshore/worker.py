@@ -313,6 +313,11 @@ class CurrentTask:
             return None
 
 
+def in_a_task() -> bool:
+    """Tell whether this code may run in a task: quicker than to ask for it where it mostly does not."""
+    return _seat.get() is not None
+
+
 def running_task() -> CurrentTask | None:
     """Return the task this code runs in, None outside of one."""
     seat = _seat.get()

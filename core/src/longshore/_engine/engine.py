@@ -237,7 +237,7 @@ class Engine(Questions):
             return
         if self._cancelling:
             self._cancelling.difference_update(outcome.task_id for outcome in outcomes)
-        if self._deaths:
+        if self._deaths.seen:
             self._deaths.forget(outcomes)
         others = [outcome.state for outcome in outcomes if outcome.state is not COMPLETED]
         self._ended[COMPLETED] += len(outcomes) - len(others)

@@ -18,28 +18,25 @@ from longshore.task import Attempt, ErrorRecord, Outcome
 class Deaths:
     """How the workers of tasks that have not ended yet died under them, in words."""
 
-    __slots__ = ("_seen",)
+    __slots__ = ("seen",)
 
     def __init__(self) -> None:
         """Have seen none."""
-        self._seen: dict[str, list[str]] = {}
-
-    def __bool__(self) -> bool:
-        """Tell whether any is remembered."""
-        return bool(self._seen)
+        self.seen: dict[str, list[str]] = {}
+        """By task."""
 
     def judge(self, attempt: Attempt, outcome: Outcome) -> Outcome:
         """Return the outcome of a failed attempt; that of a poisonous task, if it was one death too many."""
         if not issubclass(kind_of(outcome), WorkerDied):
             return outcome
-        seen = self._seen.setdefault(attempt.task_id, [])
+        seen = self.seen.setdefault(attempt.task_id, [])
         seen.append((outcome.error.reason if outcome.error is not None else None) or "unknown")
         return outcome if len(seen) < attempt.spec.retry.poison_after else _poisoned(attempt, outcome, seen)
 
     def forget(self, outcomes: Iterable[Outcome]) -> None:
         """Remember nothing of tasks that have ended."""
         for outcome in outcomes:
-            self._seen.pop(outcome.task_id, None)
+            self.seen.pop(outcome.task_id, None)
 
 
 def _poisoned(attempt: Attempt, outcome: Outcome, seen: list[str]) -> Outcome:

@@ -129,8 +129,9 @@ class Questions:
     def next_due(self, now: float) -> float | None:
         """Return when the engine wants to be called even if nothing happens; None for never."""
         opens = None if self._paused else self._dispatch.opens_at
-        soft, tangled = self._overdue.first, self._nested.due
-        dues = (self._due.first, self._expiring.first, opens, self._dispatch.measured_until, soft, tangled)
+        dues = [self._due.first, self._expiring.first, opens, self._dispatch.measured_until]
+        if self._overdue.used or self._nested.used:
+            dues += [self._overdue.first, self._nested.due]
         times = [time for time in dues if time is not None]
         return min(times) if times else None
 

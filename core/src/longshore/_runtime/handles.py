@@ -10,6 +10,7 @@ from longshore._engine.messages import Cancel
 from longshore._runtime.driver import Driver
 from longshore.errors import LongshoreError
 from longshore.task import Outcome, Task, TaskState
+from longshore.worker import in_a_task
 
 T = TypeVar("T")
 
@@ -76,6 +77,9 @@ class Handle(Generic[T]):
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(future)
         try:
+            if not in_a_task():
+                await future
+                return
             with self._driver.waits.of(future):
                 await future
         finally:
