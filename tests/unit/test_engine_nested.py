@@ -80,8 +80,10 @@ def test_a_task_that_waits_lends_its_worker_and_gets_it_back() -> None:
     assert nest.running == ["parent"]
     nest.waits("parent")
     assert nest.running == ["parent", "child"]
+    assert "waits for other tasks" in (nest.engine.why("parent", nest.now) or "")
     nest.ends("child")
     nest.goes_on("parent")
+    assert "waits" not in (nest.engine.why("parent", nest.now) or "")
     assert nest.lent == [1, 0]
     nest.ends("parent")
     assert nest.engine.idle

@@ -6,7 +6,13 @@ import math
 from typing import Any
 
 import pytest
+from longshore._pipeline_tables import find_pipeline
 from longshore._runtime.specs import merged
+from longshore.cli.console import UsageError
+from longshore.cli.job import _own
+from longshore.cli.options import RunOptions
+from longshore.plugins import PluginHost
+from longshore.settings import Settings
 from longshore.task import Priority, Resources, RetryPolicy, TaskOptions
 
 
@@ -64,3 +70,18 @@ def test_resources_are_finite_amounts(amount: Any) -> None:
     """What could never be lent or given back is refused."""
     with pytest.raises(ValueError, match="cpu"):
         Resources(cpu=amount)
+
+
+def test_the_command_line_takes_a_soft_timeout() -> None:
+    """It is an option of all tasks, and has to be more than 0 and less than the timeout."""
+    assert _own(RunOptions(soft_timeout=5.0, timeout=10.0)) == {"timeout": 10.0, "soft_timeout": 5.0}
+    for wrong in ({"soft_timeout": 0.0}, {"soft_timeout": 10.0, "timeout": 10.0}):
+        with pytest.raises(UsageError, match="--soft-timeout"):
+            _own(RunOptions(**wrong))
+
+
+def test_a_stages_table_takes_a_soft_timeout() -> None:
+    """`soft_timeout` in a stage's table is that of the stage, and its tasks'."""
+    table = {"stages": [{"name": "one", "processor": "os:getcwd", "timeout": 10, "soft_timeout": 2.5}]}
+    pipeline = find_pipeline("docs", Settings(pipelines={"docs": table}), PluginHost())
+    assert pipeline.stages[0].soft_timeout == 2.5

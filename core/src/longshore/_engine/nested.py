@@ -37,6 +37,10 @@ class Nested:
         """When a wait is to be refused, if nothing goes on until then."""
         return None if self._since is None else self._since + PATIENCE_S
 
+    def has(self, task_id: str) -> bool:
+        """Tell whether a task waits."""
+        return task_id in self._waits
+
     def take(self, stimulus: Waits, attempt: Attempt | None) -> None:
         """Take note that a task begins to wait or ends a wait; `attempt` is what runs of it, if it does."""
         self.used = True

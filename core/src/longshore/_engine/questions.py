@@ -90,7 +90,8 @@ class Questions:
         if attempt is None:
             return None
         if task_id in self._running:
-            return running(attempt)
+            waits = " and waits for other tasks of the pool" if self._nested.has(task_id) else ""
+            return running(attempt) + waits
         if task_id in self._waiting:
             return retrying(attempt, now)
         return queued(attempt, self._dispatch, now, paused=self._paused)

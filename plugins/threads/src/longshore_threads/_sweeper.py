@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from longshore.worker import NEVER
 
+_LATE_S = 0.4  # a wake-up so late shows that the whole process was held up: stopped, or in C code that let nobody run
+_TURN_S = 0.1  # what functions that were to end meanwhile get for that
+
 
 class Sweeper:
     """Calls `look(now)` on a thread of its own by the time it was armed for; the thread starts with the first.
@@ -43,6 +46,7 @@ class Sweeper:
             self._thread.join(timeout_s)
 
     def _run(self) -> None:
+        turn_given = False
         while True:
             with self._changed:
                 if self._stopping:
@@ -51,5 +55,9 @@ class Sweeper:
                 if self._armed > now:
                     self._changed.wait(None if self._armed == NEVER else min(self._armed - now, 3600.0))
                     continue
-                self._armed = NEVER
+                if now - self._armed > _LATE_S and not turn_given:
+                    turn_given = True
+                    self._changed.wait(_TURN_S)
+                    continue
+                self._armed, turn_given = NEVER, False
             self._look(now)
