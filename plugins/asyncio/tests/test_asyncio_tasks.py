@@ -44,6 +44,19 @@ async def test_asyncio_runs_all_kinds_of_coroutine_functions(start: Any, functio
     assert outcome.ran_s >= 0
 
 
+@pytest.mark.parametrize("isolation", ["task", "shared"])
+async def test_asyncio_tasks_are_named_after_their_worker(start: Any, isolation: str) -> None:
+    """In a debugger, and in asyncio's own messages, a coroutine's asyncio task bears the id of its worker."""
+
+    async def named() -> str | None:
+        task = asyncio.current_task()
+        return task.get_name() if task is not None else None
+
+    rig = await start(2)
+    outcome = await rig.run(named, isolation=isolation)
+    assert outcome.value == outcome.worker
+
+
 async def test_asyncio_passes_keyword_arguments(start: Any) -> None:
     """Keyword arguments arrive as such."""
     rig = await start(1)

@@ -112,8 +112,12 @@ class Lane:
     def take(self, priority: int, most: int) -> list[Attempt]:
         """Take up to `most` attempts of one priority out of the queue."""
         queue = self.queues[priority]
+        if most >= len(queue):
+            taken = list(queue)
+            queue.clear()
+            return taken
         popleft = queue.popleft
-        return [popleft() for _ in range(min(most, len(queue)))]
+        return [popleft() for _ in range(most)]
 
     def remove(self, task_ids: Container[str]) -> list[Attempt]:
         """Take out these tasks wherever they stand; looks at all that wait here."""

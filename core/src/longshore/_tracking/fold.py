@@ -126,18 +126,13 @@ class RunFold:
 
     def _settle(self, batch: TasksSettled, now: float) -> None:
         outcomes, stage, remove = batch.outcomes, self._stages.of(batch.spec), self._running.remove
-        run_s = wait_s = 0.0
-        others: list[Outcome] = []
         for outcome in outcomes:
             remove(outcome.task_id, None)
-            if outcome.state is _COMPLETED:
-                run_s += outcome.ran_s
-                wait_s += outcome.queued_s
-            else:
-                others.append(outcome)
-        stage.completed += len(outcomes) - len(others)
-        stage.run_s += run_s
-        stage.wait_s += wait_s
+        others = [outcome for outcome in outcomes if outcome.state is not _COMPLETED]
+        done = [outcome for outcome in outcomes if outcome.state is _COMPLETED] if others else outcomes
+        stage.completed += len(done)
+        stage.run_s += sum([outcome.ran_s for outcome in done])
+        stage.wait_s += sum([outcome.queued_s for outcome in done])
         if others:
             settle(stage, self._failures, others)
         if self._progress or self._retrying:

@@ -201,15 +201,6 @@ def stats(seat: AsyncSeat, *, stopping: bool) -> WorkerStats:
     return seat.stats(WorkerType.ASYNC, stopping=stopping, alive=False if seat.blocks else None)
 
 
-def count(seat: AsyncSeat, outcome: Outcome) -> None:
-    """Count what was done in a seat; time spent on what did not complete is not work done."""
-    if outcome.error is None:
-        seat.completed += 1
-        seat.busy_s += outcome.ran_s
-    else:
-        seat.failed += 1
-
-
 def _take_verdict(seat: AsyncSeat) -> Verdict | None:
     """Take back that the attempt was told to end, as the next one may sit in the same asyncio task."""
     verdict, seat.verdict = seat.verdict, None

@@ -24,7 +24,6 @@ from longshore_asyncio._deadlines import Deadlines
 from longshore_asyncio._seat import (
     NOT_YET,
     AsyncSeat,
-    count,
     prepare,
     raised,
     returned,
@@ -186,11 +185,13 @@ class AsyncioExecutor(Deadlines):
                 seat = free.pop()
                 seat.started = NOT_YET
                 seat.attempt = attempt = backlog.popleft()
+                name = seat.worker_id  # without one, Python 3.11 formats a number for each
                 if attempt.spec.isolation == "shared":
-                    seat.running = asyncio.Task(self._serve(seat, attempt), loop=loop, context=nobodys.copy())
+                    running = self._serve(seat, attempt)
+                    seat.running = asyncio.Task(running, loop=loop, name=name, context=nobodys.copy())
                     return  # the seat starts the next one when it begins to run: most backlogs need one seat only
                 context = attempt.context or attempt.spec.context or nobodys
-                seat.running = _new_task(self._attempt(seat, attempt), loop=loop, context=context.copy())
+                seat.running = _new_task(self._attempt(seat, attempt), loop=loop, name=name, context=context.copy())
                 if seat.started > turn:
                     self._turn_soon()
                     return
@@ -256,8 +257,7 @@ class AsyncioExecutor(Deadlines):
 
     async def _attempt(self, seat: AsyncSeat, attempt: Attempt, started: float | None = None) -> float:
         """Await the user's coroutine, report how it ended, return when that was; without `started` it is alone here."""
-        alone = started is None
-        if started is None:
+        if alone := started is None:
             bind(seat)
             started = time.monotonic()
         spec, timeout_s = attempt.spec, attempt.spec.timeout_s
@@ -283,7 +283,11 @@ class AsyncioExecutor(Deadlines):
         if seat.view is not None:
             seat.finish()
         if not seat.lost:  # else it was reported when it was written off
-            count(seat, outcome)
+            if outcome.error is None:
+                seat.completed += 1
+                seat.busy_s += outcome.ran_s
+            else:
+                seat.failed += 1  # time spent on what did not complete is not work done
             self._done.append(outcome)
             if not self._turning:
                 self._turn_soon()

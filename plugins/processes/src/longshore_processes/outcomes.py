@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from operator import attrgetter
 from signal import Signals
 from time import monotonic
 from typing import Any, NamedTuple
@@ -24,7 +23,6 @@ from longshore_processes.handle import Handle, Held
 from longshore_processes.seat import ID_SEPARATOR
 
 _COMPLETED = TaskState.COMPLETED
-_kwargs_of = attrgetter("kwargs")
 
 
 End = tuple[str, dict[str, Any]]
@@ -47,7 +45,8 @@ def pack(kinds: Kinds, kind: Kind, attempts: list[Attempt]) -> Load:
     if kind.error is not None:
         error = kind.error
         return Load([], b"", [refuse(attempt, error) for attempt in attempts])
-    if any(map(_kwargs_of, attempts)):
+    named = [task.kwargs for task in attempts]
+    if any(named):
         form, items = "kwargs", [(task.args, dict(task.kwargs or {})) for task in attempts]
     else:
         form, items = "args", [task.args for task in attempts]

@@ -26,6 +26,7 @@ from longshore_processes.codec import load
 from longshore_processes.crew import Crew, Ear
 from longshore_processes.foreman import Foreman
 from longshore_processes.frames import IDLE
+from longshore_processes.gathering import Gathering
 from longshore_processes.handle import Doom, Handle
 from longshore_processes.outcomes import describe_end, settle
 from longshore_processes.output import died_with
@@ -77,7 +78,7 @@ class Supervisor:
             on_end=self._on_end,
             on_notice=self._notices.append,
         )
-        self._looks, self._pulse = Looks(patience), Pulse()
+        self._looks, self._pulse, self._gathering = Looks(patience), Pulse(), Gathering()
         self._foreman = Foreman(self.crew, self._looks, self._reports)
         self._overseer = Overseer(
             self._foreman,
@@ -195,6 +196,8 @@ class Supervisor:
             timers.append(waiting)
         if self._stop is not None:
             timers.append(self._stop.deadline)
+        if self._gathering.until is not None:
+            timers.append(self._gathering.until)
         return min(timers, default=None)
 
     def _drain_wake(self) -> None:
@@ -207,7 +210,8 @@ class Supervisor:
         if self._updates:
             updates, self._updates = self._updates, []
             self._host.progress(updates)
-        if self._reports:
+        more = bool(self._foreman.backlog) and not self._notices  # what is told of a worker comes after what it ran
+        if self._reports and not self._gathering.goes_on(len(self._reports), monotonic(), more=more):
             reports = self._reports[:]
             self._reports.clear()  # the foreman adds to the same list
             if self._foreman.cancels:
@@ -215,7 +219,8 @@ class Supervisor:
                     self._foreman.cancels.pop(outcome.task_id, None)
             self._host.report(reports)
         if self._notices:
-            notices, self._notices = self._notices, []
+            notices = self._notices[:]
+            self._notices.clear()  # the crew adds to the same list
             self._host.notice(notices)
 
     # -- commands

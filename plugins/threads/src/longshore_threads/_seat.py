@@ -175,7 +175,9 @@ def stats(seat: ThreadSeat, *, stopping: bool) -> WorkerStats:
 
 def count(seats: Mapping[str, ThreadSeat], done: Sequence[Outcome]) -> None:
     """Add to what the seats have done, in runs of one seat: they are as long as the tasks are short."""
-    for worker_id, run in groupby(done, _worker_of):
+    first = done[0].worker
+    alone = [outcome.worker for outcome in done].count(first) == len(done)
+    for worker_id, run in [(first, done)] if alone else groupby(done, _worker_of):
         seat = seats.get(worker_id or "")
         if seat is not None:
             outcomes = list(run)

@@ -1,4 +1,4 @@
-"""Plain functions in threads: attempts wait in one deque for all threads, outcomes in another that the loop empties.
+"""Plain functions in threads: attempts wait in one deque for all threads, outcomes in a list that the loop empties.
 
 A thread cannot be killed. An attempt that passes its deadline, or is cancelled while it runs, is reported at once and
 its thread abandoned: another takes its place, up to a cap, and the abandoned one ends when the function returns.
@@ -60,7 +60,7 @@ class ThreadsExecutor(Abandoning):
         self._settings = settings or ThreadsSettings()
         self._most = self._settings.max_abandoned
         self._backlog: deque[Attempt] = deque()
-        self._results: deque[Outcome] = deque()
+        self._results: list[Outcome] = []
         self._collecting = False
         """Whether the loop will look at the results by itself; if not, whoever adds one wakes it."""
         self._next_look: asyncio.TimerHandle | None = None
@@ -346,7 +346,8 @@ class ThreadsExecutor(Abandoning):
     def _collect(self) -> None:
         """Report what has come in; look again in a moment while there was something, else be woken by the next."""
         results = self._results
-        done = [results.popleft() for _ in range(len(results))]
+        done = results[:]  # threads add at the end meanwhile
+        del results[: len(done)]
         if self._next_look is not None:
             self._next_look.cancel()
             self._next_look = None
