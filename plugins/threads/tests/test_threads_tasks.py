@@ -7,6 +7,7 @@ import functools
 import threading
 import time
 import warnings
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,19 @@ async def test_threads_no_exception_costs_more_than_its_task(start: Any, kind: A
 
 
 @pytest.mark.requirement("req:A02")
+async def test_threads_keep_no_result_while_the_next_one_runs(start: Any) -> None:
+    """What a task returned is gone as soon as its caller lets go of it, however long its thread is busy then."""
+    rig = await start(1)
+    go = threading.Event()
+    first, second = rig.attempt(Doubler), rig.attempt(go.wait, 10)
+    rig.executor.submit([first, second])
+    gone = weakref.ref((await rig.outcome(first.task_id)).value)
+    rig.host.outcomes.clear()
+    await rig.host.until(lambda: gone() is None)
+    go.set()
+    assert (await rig.outcome(second.task_id)).value is True
+
+
 async def test_threads_as_many_at_once_as_there_are_workers(start: Any) -> None:
     """Exactly so many functions run at once, and never more; all threads are there from the start."""
     lock = threading.Lock()

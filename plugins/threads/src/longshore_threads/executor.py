@@ -17,7 +17,7 @@ from types import CoroutineType
 
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import LeftBehind, WorkerStats
-from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskSpec, TaskState
+from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskState
 from longshore.worker import NEVER, bind, cancelled, due_at, timed_out
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -242,8 +242,7 @@ class ThreadsExecutor(Abandoning):
     def _run_backlog(self, seat: ThreadSeat) -> bool:
         """Run attempts until none waits; False if the thread is to end. The hot path: each line is plain."""
         popleft, results, monotonic, coroutine = self._backlog.popleft, self._results, time.monotonic, CoroutineType
-        spec: TaskSpec | None = None
-        worker_id, plain, now = seat.worker_id, PLAIN_TYPES, seat.mark(monotonic())
+        spec, worker_id, plain, now = None, seat.worker_id, PLAIN_TYPES, seat.mark(monotonic())
         while True:
             seat.started = started = now
             try:
@@ -279,6 +278,7 @@ class ThreadsExecutor(Abandoning):
                     self._wake_loop()
             elif not self._may_go_on(seat, attempt, outcome):
                 return False
+            value = outcome = None  # type: ignore[assignment]  # the next one may take long: this result is its caller's
 
     def _prepare(self, seat: ThreadSeat, attempt: Attempt, initializer: Callable[[], object]) -> float:
         """Get a thread ready for this and later attempts, within a limit of its own; return when that was done."""
