@@ -1,4 +1,4 @@
-"""What the pages on sharing, logging and notebooks show is true: each example prints what stands below it."""
+"""What the pages on sharing, logging, notebooks and executors show is true: each example prints what is below it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
-NAMES = ("share-and-presets.md", "logging.md", "notebooks.md", "limits-and-context.md")
+NAMES = ("share-and-presets.md", "logging.md", "notebooks.md", "limits-and-context.md", "futures.md")
 EXAMPLES = [
     (name, number, code, said)
     for name in NAMES

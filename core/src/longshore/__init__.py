@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from longshore import futures as futures
     from longshore._cpus import usable_cpus as usable_cpus
     from longshore._delivery import EventBus as EventBus
     from longshore._limits import ResourceLimits as ResourceLimits
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
     from longshore.errors import WorkerDied as WorkerDied
     from longshore.errors import WrongPlace as WrongPlace
     from longshore.events import Event as Event
+    from longshore.futures import BrokenPool as BrokenPool
+    from longshore.futures import PoolExecutor as PoolExecutor
     from longshore.logs import TaskLogFilter as TaskLogFilter
     from longshore.monitor import Availability as Availability
     from longshore.monitor import ResourceMonitor as ResourceMonitor
@@ -113,6 +116,7 @@ _HOMES = {
     "longshore.catalogue": "CATALOGUE EVENTS_VERSION events_schema",
     "longshore.errors": _ERRORS,
     "longshore.events": "Event",
+    "longshore.futures": "BrokenPool PoolExecutor",
     "longshore.logs": "TaskLogFilter",
     "longshore.monitor": "Availability ResourceMonitor",
     "longshore.pipeline": "Pipeline PipelineLimits PipelineResult PlannedStage Stage",
@@ -135,6 +139,8 @@ def __getattr__(name: str) -> object:
     """Load a public name from its home."""
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("longshore-core")
+    if name == "futures":  # as in `longshore.futures.PoolExecutor`, after nothing but `import longshore`
+        return importlib.import_module("longshore.futures")
     if name not in _HOME:
         raise AttributeError(f"module 'longshore' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)

@@ -78,6 +78,8 @@ class Driver:
         self._owners: dict[TaskSpec, Owner] = {}
         self.others: Owner | None = None
         """Who is sent the outcomes of specs that nobody owns; what is not his he ignores."""
+        self.claim: Callable[[str, Sequence[Attempt]], Sequence[Attempt]] | None = None
+        """Asked, with the executor, which attempts that are about to start there may; None: all may."""
         self._feeders: deque[Feeder] = deque()
         self.cuts: set[Callable[[LongshoreError], None]] = set()
         """Who beside feeders is told when no more is taken: the pool is stopping, or has failed."""
@@ -343,7 +345,8 @@ class Driver:
                 else:
                     self._committer.commit(command.spec, command.outcomes)
             case Start():
-                self.executors[command.executor].submit(command.attempts)
+                attempts = command.attempts if self.claim is None else self.claim(command.executor, command.attempts)
+                self.executors[command.executor].submit(attempts)
             case Tell():
                 self._publish(command.batch)
             case CancelAttempts():

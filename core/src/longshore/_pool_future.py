@@ -1,0 +1,151 @@
+"""The future of one call: a `concurrent.futures.Future` that is cheap until somebody waits for it.
+
+Made by the executor's `submit`, settled in batches by its desk. A plain future brings a condition and two lists along,
+which cost more than the rest of a submission; here they are made for those that wait, ask to be called, or cancel.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import Future, InvalidStateError
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+T = TypeVar("T")
+
+PENDING: Final = "PENDING"
+RUNNING: Final = "RUNNING"
+FINISHED: Final = "FINISHED"
+_CANCELLED: Final = "CANCELLED"
+_NOTIFIED: Final = "CANCELLED_AND_NOTIFIED"
+_log = logging.getLogger("concurrent.futures")  # where the standard library's own futures tell of callbacks that raise
+
+
+class Keeper(Protocol):
+    """Who brings futures to their end."""
+
+    states: threading.RLock
+    """Held by whoever moves a future that has no condition, or gives it one: never both at once.
+
+    Taken after a future's condition, never before one.
+    """
+
+    def withdraw(self, future: PoolFuture[Any]) -> None:  # Any: each has a result of its own type
+        """Let go of the work of a future that was cancelled while it was pending."""
+
+
+class _MadeForWaiting(Generic[T]):
+    """An attribute that a future gets, with its fellows, when it is first looked at."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, future: PoolFuture[Any], owner: type) -> T:  # Any: as above
+        own = future.__dict__
+        with future.keeper.states:
+            if "_condition" not in own:
+                own["_waiters"], own["_done_callbacks"] = [], []
+                own["_condition"] = threading.Condition()
+        made: T = own[self._name]
+        return made
+
+
+class PoolFuture(Future[T]):
+    """What becomes of one call; all that `concurrent.futures` does with futures works with it."""
+
+    # A part of a plain future's state is the same for all at first, so that making one sets nothing but its keeper.
+    _state: str = PENDING
+    _result: T | None = None
+    _exception: BaseException | None = None
+    _condition: threading.Condition = _MadeForWaiting()  # type: ignore[assignment]  # it gives what is declared
+    _waiters: list[Any] = _MadeForWaiting()  # type: ignore[assignment]  # Any: the waiters are concurrent.futures' own
+    _done_callbacks: list[Any] = _MadeForWaiting()  # type: ignore[assignment]  # Any: as above
+    task_id: str | None = None
+    """The task it stands for, once there is one."""
+
+    def __init__(self, keeper: Keeper) -> None:
+        """Be pending, until `keeper` says otherwise; the base class's own attributes are made when they are needed."""
+        self.keeper = keeper
+
+    # ---- asking: what is over needs no lock, for it does not change any more
+
+    def result(self, timeout: float | None = None) -> T:
+        """Return the result, or raise the exception; TimeoutError after `timeout` seconds, CancelledError."""
+        if self._state == FINISHED and self._exception is None:
+            return self._result  # type: ignore[return-value]  # it is there
+        try:
+            return super().result(timeout)
+        finally:
+            self = None  # type: ignore[assignment]
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        """Return the exception, None if there is none; waits and raises as `result` does."""
+        return self._exception if self._state == FINISHED else super().exception(timeout)
+
+    def cancelled(self) -> bool:
+        """Tell whether it was cancelled."""
+        return self._state in (_CANCELLED, _NOTIFIED)
+
+    def running(self) -> bool:
+        """Tell whether its work is with a worker, and can't be cancelled any more."""
+        return self._state == RUNNING
+
+    def done(self) -> bool:
+        """Tell whether it has ended, or was cancelled."""
+        return self._state in (FINISHED, _CANCELLED, _NOTIFIED)
+
+    def cancel(self) -> bool:
+        """Cancel it if it is pending; False if it runs or has ended."""
+        if self._state == FINISHED:
+            return False
+        with self._condition:
+            with self.keeper.states:  # beside `claim`
+                if self._state != PENDING:
+                    return self.cancelled()
+                self._state = _CANCELLED
+            self._condition.notify_all()
+        self._invoke_callbacks()
+        self.keeper.withdraw(self)
+        return True
+
+    # ---- for its keeper
+
+    def over(self) -> bool:
+        """Tell whether it has ended, and those that wait were told: nothing is left to be done about it."""
+        return self._state in (FINISHED, _NOTIFIED)
+
+    def claim(self) -> bool:
+        """Begin to run, unless it was cancelled; the keeper's lock is held."""
+        if self._state == PENDING:
+            self._state = RUNNING
+        return self._state == RUNNING
+
+    def give_quietly(self, value: T) -> bool:
+        """End with this result if nobody has looked at it so far, else return False; the keeper's lock is held."""
+        if "_condition" in self.__dict__:
+            return False
+        self._result = value
+        self._state = FINISHED
+        return True
+
+    def give(self, value: T) -> None:
+        """End with this result, unless it was cancelled; tells all that wait."""
+        try:
+            self.set_result(value)
+        except InvalidStateError:
+            self.set_running_or_notify_cancel()
+
+    def fail(self, error: BaseException) -> None:
+        """End with this exception, unless it was cancelled; tells all that wait."""
+        try:
+            self.set_exception(error)
+        except InvalidStateError:
+            self.set_running_or_notify_cancel()
+
+    def _invoke_callbacks(self) -> None:
+        """Call what was to be called at the end. Whatever one raises is logged: it may be SystemExit, on our thread."""
+        for callback in self._done_callbacks:
+            try:
+                callback(self)
+            except BaseException:  # noqa: BLE001 - the user's own, and it must not end what brings the others
+                _log.exception("exception calling callback for %r", self)
