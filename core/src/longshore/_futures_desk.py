@@ -10,30 +10,28 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
-
-from msgspec.structs import replace
 
 from longshore import _futures_exit
 from longshore._engine.messages import Cancel, Reported
+from longshore._futures_specs import Known, Specs
 from longshore._intake import Intake
 from longshore._pool_future import PoolFuture
 from longshore._worker_init import InitializerFailed
 from longshore.errors import LongshoreError, PluginError, WrongPlace
 from longshore.pool import WorkerPool
 from longshore.shared import Shared, opened
-from longshore.task import Attempt, Outcome, Task, TaskOptions, TaskSpec, TaskState
+from longshore.task import Attempt, Outcome, Task, TaskOptions, TaskState
 from longshore.worker import cancelled, running_task
 
 _log = logging.getLogger("concurrent.futures")  # where the standard library's own executors tell of initializers
-_SPECS_MOST = 256
 _COMPLETED = TaskState.COMPLETED  # an Enum's member costs 70 ns to get at on Python 3.11
 Broken = Callable[[str], LongshoreError]
 
 
-# One call that came in. Any: the user's function, arguments and result
-Entry = tuple[PoolFuture[Any], TaskOptions, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+# A call that came in. Any: the user's function, arguments and result
+Call = tuple[PoolFuture[Any], TaskOptions, Callable[..., Any], tuple[Any, ...], dict[str, Any] | None]
 
 
 class Desk:
@@ -45,28 +43,51 @@ class Desk:
         self._broken = broken
         self._entry = threading.RLock()  # a destructor that submits, or lets go of the executor, may come in between
         self.states = threading.RLock()
-        self._inbox: list[Entry] = []
+        self._inbox: list[list[Attempt] | Call] = []
+        self._run: list[Attempt] | None = None  # the last in there, if calls like it may be added to it
+        self._run_of: Known | None = None
+        self._known: Known | None = None  # what is called over and over becomes a task at once, in its caller's thread
+        self._ids: Iterator[str] = iter(())
         self._withdrawn: list[PoolFuture[Any]] = []  # Any: as above, and so below
         self._called = False  # the loop will look at these two by itself
         self._refusal: Callable[[], BaseException] | None = None
         self._thread: threading.Thread | None = None
         self._early: list[Callable[[], None]] = []  # what the loop is to do as soon as there is one
         self._futures: dict[str, PoolFuture[Any]] = {}
-        self._untimed: dict[TaskSpec, TaskSpec] = {}
+        self._begun: list[Attempt] = []
         self._intake: Intake | None = None
         self._over: asyncio.Event | None = None
         self._ended_by: str | None = None
 
     # ---- from any thread
 
-    def enter(self, entry: Entry) -> None:
+    def enter(
+        self,
+        future: PoolFuture[Any],
+        options: TaskOptions,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+    ) -> None:
         """Take a call; raises what says why it can't. The first brings up the thread, the loop and the pool."""
         with self._entry:
             if self._refusal is not None:
                 raise self._refusal()
-            if self._thread is None:
-                self._start()
-            self._inbox.append(entry)
+            known = self._known
+            if known is not None and known.function is function and known.options is options and not Shared.used:
+                if self._run is None or known is not self._run_of:
+                    self._run, self._run_of = [], known
+                    self._inbox.append(self._run)
+                # What `_task` does, without its call: this is what each submission pays.
+                future.task_id = task_id = next(self._ids)
+                self._futures[task_id] = future
+                attempt = Attempt(task_id, known.spec, args, kwargs, 0, options.key, 1, time.monotonic())
+                self._run.append(attempt)
+            else:
+                if self._thread is None:
+                    self._start()
+                self._run = None
+                self._inbox.append((future, options, function, args, kwargs))
             if self._called:
                 return
             self._called = True
@@ -145,6 +166,7 @@ class Desk:
         async with self._pool as pool:
             intake = pool._taking()
             intake.driver.others, intake.driver.claim = self, self.claim
+            self._ids, self._specs = intake.ids, Specs(intake)
             with self._entry:
                 self._intake = intake
                 for act in self._early:
@@ -158,7 +180,11 @@ class Desk:
         with self._entry:
             if self._refusal is None:
                 self._refusal = lambda: self._broken(text)
-            left = [*(entry[0] for entry in self._inbox), *self._futures.values(), *self._withdrawn]
+            left = [
+                *(one[0] for one in self._inbox if isinstance(one, tuple)),
+                *self._futures.values(),
+                *self._withdrawn,
+            ]
             self._inbox, self._withdrawn = [], []
         self._futures.clear()
         for future in left:
@@ -200,62 +226,69 @@ class Desk:
     def _look(self) -> None:
         """Submit what came in, in runs of one spec; have the engine let go of what was cancelled since."""
         with self._entry:
-            entries, self._inbox = self._inbox, []
+            inbox, self._inbox, self._run = self._inbox, [], None
             withdrawn, self._withdrawn = self._withdrawn, []
             self._called = False
-        intake = self._ways_in
-        spec: TaskSpec | None = None
-        function: Any = None  # Any: the user's own
-        options: TaskOptions | None = None
-        attempts: list[Attempt] = []
-        ids, now, futures, share = intake.ids, time.monotonic(), self._futures, Shared.used
-        for future, wanted, called, args, kwargs in entries:
-            if future.cancelled():
-                future.set_running_or_notify_cancel()
-                continue
-            if spec is None or called is not function or wanted is not options:
-                self._submit(spec, attempts)
-                attempts = []
-                function, options, spec = called, wanted, self._spec(future, called, wanted)
-                if spec is None:
-                    continue
-            if share and intake.stays(spec):
-                args, kwargs = opened(args, kwargs)
-            future.task_id = task_id = next(ids)
-            futures[task_id] = future
-            attempts.append(Attempt(task_id, spec, args, kwargs or None, 0, wanted.key, 1, now))
-        self._submit(spec, attempts)
+        for one in inbox:
+            if isinstance(one, list):
+                self._submit(one)
+            else:
+                self._begin(*one)
+        self._submit(self._begun)
+        self._begun = []
         gone = [future.task_id for future in withdrawn if future.task_id is not None]
         if gone:
-            intake.driver.stimulate(Cancel(gone, "cancelled by its future"))
+            self._ways_in.driver.stimulate(Cancel(gone, "cancelled by its future"))
 
-    def _spec(self, future: PoolFuture[Any], function: Any, options: TaskOptions) -> TaskSpec | None:  # Any: as above
-        """Return the spec; None if there can be none: then its future says why. Nothing ends it but its own timeout."""
+    def _begin(
+        self,
+        future: PoolFuture[Any],
+        options: TaskOptions,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any] | None,
+    ) -> None:
+        """Make a task of a call whose spec was not known as it came in; what is wrong with it is told by its future."""
+        if future.cancelled():
+            future.set_running_or_notify_cancel()
+            return
+        intake = self._ways_in
         try:
-            spec = self._ways_in.shared_spec(function, options)
-        except Exception as error:  # noqa: BLE001 - what is wrong with this one is told by its future
+            known = self._specs.of(function, options)
+        except Exception as error:  # noqa: BLE001 - the user's function may be anything
             future.fail(error)
-            return None
-        if options.timeout is not None or spec.timeout_s is None:
-            return spec
-        untimed = self._untimed.get(spec)
-        if untimed is None:
-            if len(self._untimed) >= _SPECS_MOST:
-                self._untimed.clear()
-            untimed = self._untimed[spec] = replace(spec, timeout_s=None)
-        return untimed
+            return
+        self._known = known if not known.bound else None
+        if self._begun and self._begun[0].spec is not known.spec:
+            self._submit(self._begun)
+            self._begun = []
+        if Shared.used and intake.stays(known.spec):
+            args, kwargs = opened(args, kwargs)
+        if known.bound:
+            args = (function, *args)
+        self._begun.append(self._task(future, known, args, kwargs))
 
-    def _submit(self, spec: TaskSpec | None, attempts: list[Attempt]) -> None:
+    def _task(
+        self, future: PoolFuture[Any], known: Known, args: tuple[Any, ...], kwargs: dict[str, Any] | None
+    ) -> Attempt:
+        """Return the task that a future stands for; from any thread."""
+        future.task_id = task_id = next(self._ids)
+        self._futures[task_id] = future
+        return Attempt(task_id, known.spec, args, kwargs, 0, known.options.key, 1, time.monotonic())
+
+    def _submit(self, attempts: list[Attempt]) -> None:
         """Give tasks of one spec to the engine, less those that a hook refuses."""
-        admit = self._ways_in.admit
+        if not attempts:
+            return
+        spec, admit = attempts[0].spec, self._ways_in.admit
         if admit is not None:
             reasons = {attempt.task_id: admit(attempt) for attempt in attempts}
             for task_id, reason in reasons.items():
-                if reason is not None and spec is not None:
+                if reason is not None:
                     refusal = PluginError(f"a hook refused {spec.name}: {reason}", reason="vetoed", why=reason)
                     self._futures.pop(task_id).fail(refusal)
             attempts = [attempt for attempt in attempts if reasons[attempt.task_id] is None]
-        if spec is not None and attempts:
+        if attempts:
             self._ways_in.driver.submit(spec, attempts)
 
     # ---- for the driver, on the loop
@@ -288,6 +321,10 @@ class Desk:
                 future.give(outcome.value)
             else:
                 future.fail(self._error_of(outcome))
+        if not self._futures:
+            self._specs.forget()
+            if self._known is not None and not self._known.lasts:
+                self._known = self._run_of = None
 
     def refuse(self, tasks: Sequence[Task], error: LongshoreError) -> None:
         """Tell futures that their tasks are not accepted; no tasks means that the pool is over."""
@@ -313,7 +350,7 @@ class Desk:
         """Take no more, fail these futures and what came in, and end when what runs has ended."""
         with self._entry:
             self._refusal = lambda: caused(self._broken(text), error)
-            futures = [*futures, *(entry[0] for entry in self._inbox)]
+            futures = [*futures, *(one[0] for one in self._inbox if isinstance(one, tuple))]
             self._inbox.clear()
         for future in futures:
             future.fail(caused(self._broken(text), error))

@@ -41,12 +41,12 @@ class _MadeForWaiting(Generic[T]):
         self._name = name
 
     def __get__(self, future: PoolFuture[Any], owner: type) -> T:  # Any: as above
-        own = future.__dict__
         with future.keeper.states:
-            if "_condition" not in own:
-                own["_waiters"], own["_done_callbacks"] = [], []
-                own["_condition"] = threading.Condition()
-        made: T = own[self._name]
+            if not future.looked_at:
+                future._waiters, future._done_callbacks = [], []
+                future._condition = threading.Condition()
+                future.looked_at = True
+        made: T = vars(future)[self._name]
         return made
 
 
@@ -60,6 +60,8 @@ class PoolFuture(Future[T]):
     _condition: threading.Condition = _MadeForWaiting()  # type: ignore[assignment]  # it gives what is declared
     _waiters: list[Any] = _MadeForWaiting()  # type: ignore[assignment]  # Any: the waiters are concurrent.futures' own
     _done_callbacks: list[Any] = _MadeForWaiting()  # type: ignore[assignment]  # Any: as above
+    looked_at = False
+    """Whether it has these three, for somebody waits or wants to be told."""
     task_id: str | None = None
     """The task it stands for, once there is one."""
 
@@ -122,7 +124,7 @@ class PoolFuture(Future[T]):
 
     def give_quietly(self, value: T) -> bool:
         """End with this result if nobody has looked at it so far, else return False; the keeper's lock is held."""
-        if "_condition" in self.__dict__:
+        if self.looked_at:
             return False
         self._result = value
         self._state = FINISHED

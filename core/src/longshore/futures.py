@@ -96,7 +96,7 @@ class PoolExecutor(Executor):
         """
         desk = self._lease.desk
         future: PoolFuture[T] = PoolFuture(desk)
-        desk.enter((future, from_here(self._options), fn, args, kwargs))
+        desk.enter(future, from_here(self._options), fn, args, kwargs or None)
         return future
 
     def map(

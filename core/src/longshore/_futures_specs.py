@@ -1,0 +1,81 @@
+"""From what an executor is given to call to the spec of its tasks; what may hold anything is not kept for long."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, NamedTuple
+
+from msgspec.structs import replace
+
+from longshore._intake import Intake
+from longshore._runtime.specs import is_coroutine_function, merged, name_of
+from longshore.task import TaskOptions, TaskSpec
+
+_MOST = 256
+
+
+class Known(NamedTuple):
+    """A function, options, and the spec of its tasks."""
+
+    function: Callable[..., Any]  # Any: the user's own
+    options: TaskOptions
+    spec: TaskSpec
+    bound: bool
+    """Whether it is for a method of whatever object: the method itself is to be the first argument."""
+    lasts: bool
+    """Whether it holds nothing that a module does not hold anyway."""
+
+
+class Specs:
+    """The specs of one pool, for its loop's thread. A spec holds its function, and a method or closure its objects."""
+
+    def __init__(self, intake: Intake) -> None:
+        """Know none."""
+        self._intake = intake
+        self._kept: dict[tuple[object, int], Known] = {}  # by the function and the id of options that are held
+        self._last: Known | None = None
+
+    def of(self, function: Callable[..., Any], options: TaskOptions) -> Known:  # Any: the user's own
+        """Return what is known of a function with these options; raises what `new_spec` does."""
+        key = _key(function)
+        if key is not None:
+            known = self._kept.get((key, id(options)))
+            if known is not None:
+                return known
+            bound = key is not function
+            if not (bound and is_coroutine_function(function)):
+                if len(self._kept) >= _MOST:
+                    self._kept.clear()
+                known = self._kept[key, id(options)] = self._new(function, options, bound=bound, lasts=True)
+                return known
+        last = self._last
+        if last is None or last.function is not function or last.options is not options:
+            self._last = last = self._new(function, options, bound=False, lasts=False)
+        return last
+
+    def forget(self) -> None:
+        """Let go of what may hold anything: nothing of it is left to be done."""
+        self._last = None
+
+    def _new(self, function: Callable[..., Any], options: TaskOptions, *, bound: bool, lasts: bool) -> Known:
+        called, said = function, options
+        if bound:
+            called, said = operator.call, merged(options, {"name": options.name or name_of(function)})
+        spec = self._intake.new_spec(called, said)
+        if options.timeout is None and spec.timeout_s is not None:
+            spec = replace(spec, timeout_s=None)  # an executor has no time limit but what is asked for
+        return Known(called, options, spec, bound, lasts)
+
+
+def _key(function: Callable[..., Any]) -> object:  # Any: the user's own
+    """Return what stands for a function and holds no object of anybody's: for a method, its name; None if nothing."""
+    if isinstance(function, FunctionType):
+        return function if function.__closure__ is None else None
+    if isinstance(function, MethodType):
+        return (function.__func__,)
+    if isinstance(function, BuiltinFunctionType):
+        owner = function.__self__
+        return function if owner is None or isinstance(owner, ModuleType) else (function.__qualname__,)
+    return None
