@@ -262,7 +262,8 @@ def named() -> str:
         ({"executor": "nowhere"}, longshore.PluginError, "nowhere"),
         ({"executor": "processes", "max_tasks_per_child": 0}, ValueError, ">= 1"),
         ({"executor": "processes", "max_tasks_per_child": "2"}, TypeError, "integer"),
-        ({"executor": "threads", "max_tasks_per_child": 2}, ValueError, "processes"),
+        ({"executor": "threads", "max_tasks_per_child": 2}, ValueError, "'threads' cannot replace"),
+        ({"executor": "inline", "max_tasks_per_child": 2}, ValueError, "'inline' cannot replace"),
     ],
 )
 def test_what_can_not_be_meant_is_refused_where_it_is_asked_for(

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, register_parallel_backend
 
-from longshore._loads import host_cores
+from longshore._cpus import usable_cpus
 
 
 class Workers(Protocol):
@@ -61,7 +61,7 @@ class LongshoreBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         if n_jobs is None:
             return 1
-        return n_jobs if n_jobs > 0 else max(1, host_cores() + 1 + n_jobs)
+        return n_jobs if n_jobs > 0 else max(1, usable_cpus() + 1 + n_jobs)
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_: Any) -> int:  # Any: joblib's own
         """Get ready for a call; the workers of the one before are kept if there are to be as many."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from longshore._cpus import usable_cpus
 from longshore._futures_desk import Broken, Desk
-from longshore._loads import host_cores
 from longshore.plugins import PluginHost
 from longshore.pool import WorkerPool
 from longshore.settings import Settings, WorkerConfig, load_settings
 
+_RECYCLES = "max_tasks_per_worker"  # the setting of executors that can
 _COUNTS = {"asyncio": "async_workers", "threads": "thread_workers", "processes": "process_workers"}
 
 
@@ -24,22 +25,23 @@ def make_desk(
     """Return the desk of a new pool, the name of its executor, and how many workers that has."""
     settings = settings if settings is not None else load_settings().settings
     name = executor or settings.executor or "threads"
-    if name != "inline":
-        PluginHost(settings.plugins).load("executors", name)
-    _check_recycling(max_tasks_per_child, name)
+    plugin = PluginHost(settings.plugins).load("executors", name) if name != "inline" else None
+    if max_tasks_per_child is not None:
+        settings = _recycling(settings, name, plugin, max_tasks_per_child)
     workers = _workers(name, max_workers, settings.workers)
     return Desk(WorkerPool(_config(name, workers, settings.workers), settings=settings), broken), name, workers
 
 
-def _check_recycling(max_tasks_per_child: int | None, name: str) -> None:
-    if max_tasks_per_child is None:
-        return
-    if not isinstance(max_tasks_per_child, int):
+def _recycling(settings: Settings, name: str, plugin: type[Any] | None, tasks: int) -> Settings:
+    """Return the settings with workers that end after so many tasks. Any: a plugin's class, of whatever executor."""
+    if not isinstance(tasks, int):
         raise TypeError("max_tasks_per_child must be an integer")
-    if max_tasks_per_child < 1:
+    if tasks < 1:
         raise ValueError("max_tasks_per_child must be >= 1")
-    if name != "processes":
-        raise ValueError(f"max_tasks_per_child is for executor 'processes', where workers end; {name!r} has none")
+    if _RECYCLES not in getattr(getattr(plugin, "Settings", None), "model_fields", ()):
+        raise ValueError(f"executor {name!r} cannot replace its workers after some calls: leave max_tasks_per_child out")
+    table = {**settings.table("executors", name), _RECYCLES: tasks}
+    return settings.model_copy(update={"executors": {**settings.executors, name: table}})
 
 
 def _workers(name: str, wanted: int | None, config: WorkerConfig) -> int:
@@ -51,8 +53,8 @@ def _workers(name: str, wanted: int | None, config: WorkerConfig) -> int:
     if name not in _COUNTS:
         if wanted is not None:
             raise ValueError(f"executor {name!r} goes by its own settings: leave max_workers out")
-        return host_cores()
-    workers = wanted or int(getattr(config, _COUNTS[name])) or (host_cores() if name == "processes" else 0)
+        return usable_cpus()
+    workers = wanted or int(getattr(config, _COUNTS[name])) or (usable_cpus() if name == "processes" else 0)
     if not workers:
         raise ValueError("thread_workers is 0, so there are no threads to call functions in: give max_workers")
     return workers

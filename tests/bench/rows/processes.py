@@ -19,7 +19,7 @@ PROCESSES = (
     Row(
         "7",
         "process no-ops, submitted one by one",
-        ("ours_submit:processes",),
+        ("ours_submit:processes", "ours_executor:processes"),
         (
             Peer("ppe_submit", "ProcessPoolExecutor.submit", 3.0, 8.0),
             Peer("pebble_submit", "pebble, schedule", 2.0, 6.0, package="pebble"),

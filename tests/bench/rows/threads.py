@@ -14,7 +14,7 @@ THREADS = (
     Row(
         "5",
         "thread no-ops, submitted one by one",
-        ("ours_submit:threads",),
+        ("ours_submit:threads", "ours_executor:threads"),
         (Peer("tpe_submit", "ThreadPoolExecutor.submit", 2.0, 8.0),),
     ),
 )
