@@ -62,6 +62,16 @@ def leave() -> None:
     raise SystemExit(3)
 
 
+VETOES = """
+    from longshore.hookspecs import hookimpl
+
+    class Vetoes:
+        @hookimpl
+        def admit(self, task):
+            return "no fives today" if task.args[0] % 5 == 0 else None
+"""
+
+
 async def doubled(number: int) -> int:
     return 2 * number
 
@@ -243,6 +253,30 @@ def test_options_are_given_by_a_view_on_the_same_pool(make: Make) -> None:
                 executor.with_options(**wrong)
         with pytest.raises(ValueError, match="greater than 0"):
             executor.with_options(timeout=0)
+
+
+def test_a_hook_may_refuse_a_call(fake_distributions: Any) -> None:
+    """Its future raises PluginError with the reason, and it never runs; the others do."""
+    fake_distributions.add("vetoes", VETOES, hooks={"vetoes": "Vetoes"})
+    ran: list[int] = []
+
+    def work(number: int) -> None:
+        ran.append(number)
+
+    with PoolExecutor(1, executor="threads", settings=Settings(probes=(), hooks=("vetoes",))) as executor:
+        futures = [executor.submit(work, number) for number in range(10)]
+        errors = [future.exception(DEADLINE_S) for future in futures]
+    assert [number for number, error in enumerate(errors) if error is not None] == [0, 5]
+    assert isinstance(errors[5], longshore.PluginError)
+    assert "no fives today" in str(errors[5])
+    assert sorted(ran) == [1, 2, 3, 4, 6, 7, 8, 9]
+
+
+def test_processes_end_after_so_many_calls(make: Make) -> None:
+    """With `max_tasks_per_child`, others take their places, and no call is lost."""
+    executor = make("processes", 2, max_tasks_per_child=5)
+    pids = [future.result(DEADLINE_S) for future in [executor.submit(os.getpid) for _ in range(40)]]
+    assert max(pids.count(pid) for pid in pids) <= 5
 
 
 def test_a_task_is_one_of_the_pools(make: Make) -> None:

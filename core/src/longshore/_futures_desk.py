@@ -11,9 +11,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import Context, copy_context
 from typing import Any
 
 from longshore import _futures_exit
+from longshore._carrying import one_call
 from longshore._engine.messages import Cancel, Reported
 from longshore._futures_specs import Known, Specs
 from longshore._intake import Intake
@@ -31,7 +33,7 @@ Broken = Callable[[str], LongshoreError]
 
 
 # A call that came in. Any: the user's function, arguments and result
-Call = tuple[PoolFuture[Any], TaskOptions, Callable[..., Any], tuple[Any, ...], dict[str, Any] | None]
+Call = tuple[PoolFuture[Any], TaskOptions, Callable[..., Any], tuple[Any, ...], dict[str, Any] | None, Context]
 
 
 class Desk:
@@ -78,16 +80,12 @@ class Desk:
                 if self._run is None or known is not self._run_of:
                     self._run, self._run_of = [], known
                     self._inbox.append(self._run)
-                # What `_task` does, without its call: this is what each submission pays.
-                future.task_id = task_id = next(self._ids)
-                self._futures[task_id] = future
-                attempt = Attempt(task_id, known.spec, args, kwargs, 0, options.key, 1, time.monotonic())
-                self._run.append(attempt)
+                self._run.append(self._task(future, known, args, kwargs))
             else:
                 if self._thread is None:
                     self._start()
                 self._run = None
-                self._inbox.append((future, options, function, args, kwargs))
+                self._inbox.append((future, options, function, args, kwargs, copy_context()))
             if self._called:
                 return
             self._called = True
@@ -229,6 +227,8 @@ class Desk:
             inbox, self._inbox, self._run = self._inbox, [], None
             withdrawn, self._withdrawn = self._withdrawn, []
             self._called = False
+        if self._specs.began_to_trace():
+            self._known = None
         for one in inbox:
             if isinstance(one, list):
                 self._submit(one)
@@ -247,6 +247,7 @@ class Desk:
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: dict[str, Any] | None,
+        context: Context,
     ) -> None:
         """Make a task of a call whose spec was not known as it came in; what is wrong with it is told by its future."""
         if future.cancelled():
@@ -255,6 +256,11 @@ class Desk:
         intake = self._ways_in
         try:
             known = self._specs.of(function, options)
+            if known.bound:
+                args = (function, *args)
+            if Shared.used and intake.stays(known.spec):
+                args, kwargs = opened(args, kwargs)
+            task = context.run(self._task, future, known, args, kwargs)
         except Exception as error:  # noqa: BLE001 - the user's function may be anything
             future.fail(error)
             return
@@ -262,19 +268,17 @@ class Desk:
         if self._begun and self._begun[0].spec is not known.spec:
             self._submit(self._begun)
             self._begun = []
-        if Shared.used and intake.stays(known.spec):
-            args, kwargs = opened(args, kwargs)
-        if known.bound:
-            args = (function, *args)
-        self._begun.append(self._task(future, known, args, kwargs))
+        self._begun.append(task)
 
     def _task(
         self, future: PoolFuture[Any], known: Known, args: tuple[Any, ...], kwargs: dict[str, Any] | None
     ) -> Attempt:
-        """Return the task that a future stands for; from any thread."""
+        """Return the task that a future stands for; from any thread, in the context of whoever submitted it."""
+        spec = known.spec
+        named, context = one_call(spec, kwargs)
         future.task_id = task_id = next(self._ids)
         self._futures[task_id] = future
-        return Attempt(task_id, known.spec, args, kwargs, 0, known.options.key, 1, time.monotonic())
+        return Attempt(task_id, spec, args, named, 0, known.options.key, 1, time.monotonic(), None, context)
 
     def _submit(self, attempts: list[Attempt]) -> None:
         """Give tasks of one spec to the engine, less those that a hook refuses."""

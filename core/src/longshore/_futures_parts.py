@@ -39,7 +39,9 @@ def _recycling(settings: Settings, name: str, plugin: type[Any] | None, tasks: i
     if tasks < 1:
         raise ValueError("max_tasks_per_child must be >= 1")
     if _RECYCLES not in getattr(getattr(plugin, "Settings", None), "model_fields", ()):
-        raise ValueError(f"executor {name!r} cannot replace its workers after some calls: leave max_tasks_per_child out")
+        raise ValueError(
+            f"executor {name!r} cannot replace its workers after some calls: leave max_tasks_per_child out"
+        )
     table = {**settings.table("executors", name), _RECYCLES: tasks}
     return settings.model_copy(update={"executors": {**settings.executors, name: table}})
 

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from longshore._carrying import is_tracing
 from longshore._intake import Intake
 from longshore._runtime.specs import is_coroutine_function, merged, name_of
+from longshore.shared import travels_by_value
 from longshore.task import TaskOptions, TaskSpec
 
 _MOST = 256
@@ -36,6 +38,16 @@ class Specs:
         self._intake = intake
         self._kept: dict[tuple[object, int], Known] = {}  # by the function and the id of options that are held
         self._last: Known | None = None
+        self._traced = is_tracing()
+
+    def began_to_trace(self) -> bool:
+        """Tell whether tracing has begun since this was asked: specs from before would leave the trace behind."""
+        if self._traced or not is_tracing():
+            return False
+        self._traced = True
+        self._kept.clear()
+        self._last = None
+        return True
 
     def of(self, function: Callable[..., Any], options: TaskOptions) -> Known:  # Any: the user's own
         """Return what is known of a function with these options; raises what `new_spec` does."""
@@ -45,7 +57,7 @@ class Specs:
             if known is not None:
                 return known
             bound = key is not function
-            if not (bound and is_coroutine_function(function)):
+            if not bound or _may_be_an_argument(function):
                 if len(self._kept) >= _MOST:
                     self._kept.clear()
                 known = self._kept[key, id(options)] = self._new(function, options, bound=bound, lasts=True)
@@ -67,6 +79,12 @@ class Specs:
         if options.timeout is None and spec.timeout_s is not None:
             spec = replace(spec, timeout_s=None)  # an executor has no time limit but what is asked for
         return Known(called, options, spec, bound, lasts)
+
+
+def _may_be_an_argument(method: Callable[..., Any]) -> bool:  # Any: as above
+    """Tell whether a method may go as an argument: not if only its caller's process can import its class."""
+    module = type(getattr(method, "__self__", None)).__module__
+    return not is_coroutine_function(method) and (module == "__main__" or not travels_by_value(module))
 
 
 def _key(function: Callable[..., Any]) -> object:  # Any: the user's own

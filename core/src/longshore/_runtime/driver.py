@@ -52,6 +52,9 @@ from longshore.task import Attempt, Outcome, Priority, TaskSpec
 class Driver:
     """One pool's engine at work. Made and used on the loop's thread; `inject` and the reports may come from any."""
 
+    claim: Callable[[str, Sequence[Attempt]], Sequence[Attempt]] | None = None
+    """Asked, with the executor's name, which attempts that are about to start there may; None: all may."""
+
     def __init__(
         self,
         engine: Engine,
@@ -78,8 +81,6 @@ class Driver:
         self._owners: dict[TaskSpec, Owner] = {}
         self.others: Owner | None = None
         """Who is sent the outcomes of specs that nobody owns; what is not his he ignores."""
-        self.claim: Callable[[str, Sequence[Attempt]], Sequence[Attempt]] | None = None
-        """Asked, with the executor, which attempts that are about to start there may; None: all may."""
         self._feeders: deque[Feeder] = deque()
         self.cuts: set[Callable[[LongshoreError], None]] = set()
         """Who beside feeders is told when no more is taken: the pool is stopping, or has failed."""
