@@ -19,7 +19,7 @@ from longshore._carrying import one_call
 from longshore._engine.messages import Cancel, Reported
 from longshore._futures_specs import Known, Specs
 from longshore._intake import Intake
-from longshore._pool_future import PoolFuture
+from longshore._pool_future import Futures, PoolFuture, claim_all, give_all
 from longshore._worker_init import InitializerFailed
 from longshore.errors import LongshoreError, PluginError, WrongPlace
 from longshore.pool import WorkerPool
@@ -55,7 +55,7 @@ class Desk:
         self._refusal: Callable[[], BaseException] | None = None
         self._thread: threading.Thread | None = None
         self._early: list[Callable[[], None]] = []  # what the loop is to do as soon as there is one
-        self._futures: dict[str, PoolFuture[Any]] = {}
+        self._futures: Futures = {}
         self._begun: list[Attempt] = []
         self._intake: Intake | None = None
         self._over: asyncio.Event | None = None
@@ -299,9 +299,8 @@ class Desk:
 
     def claim(self, executor: str, attempts: Sequence[Attempt]) -> Sequence[Attempt]:
         """Return those that may begin, whose futures run from now on; the others were cancelled in this very moment."""
-        futures = self._futures
         with self.states:
-            late = [task for task in attempts if (one := futures.get(task.task_id)) is None or not one.claim()]
+            late = claim_all(self._futures, attempts)
         if not late:
             return attempts
         now = time.monotonic()
@@ -312,14 +311,8 @@ class Desk:
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Bring outcomes to their futures."""
-        pop, watched = self._futures.pop, list[tuple[PoolFuture[Any], Outcome]]()
         with self.states:
-            for outcome in outcomes:
-                future = pop(outcome.task_id, None)
-                if future is None:
-                    continue
-                if outcome.state is not _COMPLETED or not future.give_quietly(outcome.value):
-                    watched.append((future, outcome))
+            watched = give_all(self._futures, outcomes)
         for future, outcome in watched:
             if outcome.state is _COMPLETED:
                 future.give(outcome.value)
