@@ -78,7 +78,7 @@ class Telling:
 
     def publish(self, batch: EventBatch) -> None:
         """Fold a batch and pass it on."""
-        if isinstance(batch, Happened) and batch.type in _TROUBLE and not batch.data.get("killed_for"):
+        if isinstance(batch, Happened) and batch.type in _TROUBLE and _is_trouble(batch.data):
             self._troubles[str(batch.data.get("error", "no reason given"))[:200]] += 1
         self.fold.fold(batch, time.monotonic())
         at = datetime.now(UTC)
@@ -167,6 +167,11 @@ async def in_threads(calls: Sequence[Callable[[], object]]) -> None:
             threads.shutdown(wait=False)
             raise
         threads.shutdown()  # the calls have returned, and their threads end at once: none is left behind
+
+
+def _is_trouble(data: Mapping[str, object]) -> bool:
+    """Tell whether an end of a worker is for people to know: one that was to be killed is not, unless that failed."""
+    return not data.get("killed_for") or data.get("reason") == "unkillable"
 
 
 def _follower(tracker: object | None) -> Callable[[EventBus], Callable[[], None]] | None:

@@ -14,6 +14,7 @@ import pytest
 from longshore_processes.executor import ProcessesSettings
 
 METHODS = ["zygote", "interpreter"]
+SOME = ["zygote", pytest.param("interpreter", marks=pytest.mark.slow)]
 WORKERS = 2
 SCRIPT = """
     import os, sys
@@ -88,19 +89,19 @@ def test_from_a_script_without_a_guard(tmp_path: Path, method: str, find_tokened
     check(ran([sys.executable, str(script)], method, find_tokened))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SOME)
 def test_from_the_command_line(method: str, find_tokened: Any) -> None:
     """fault:O10 `python -c` has no file at all, and needs none."""
     check(ran([sys.executable, "-c", textwrap.dedent(SCRIPT)], method, find_tokened))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SOME)
 def test_from_standard_input(method: str, find_tokened: Any) -> None:
     """fault:O10 A script that is piped into Python works, and workers read nothing of what comes after it."""
     check(ran([sys.executable, "-"], method, find_tokened, textwrap.dedent(SCRIPT)))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SOME)
 def test_from_a_notebook(tmp_path: Path, method: str, find_tokened: Any) -> None:
     """fault:O10 Cells run in a `__main__` that has no file, inside of a running loop."""
     cells = tmp_path / "cells.py"
@@ -119,6 +120,7 @@ def test_from_a_notebook(tmp_path: Path, method: str, find_tokened: Any) -> None
     check(ran([sys.executable, "-c", textwrap.dedent(kernel), str(cells)], method, find_tokened))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_from_a_module(tmp_path: Path, method: str, find_tokened: Any, monkeypatch: Any) -> None:
     """fault:O10 So does `python -m package`, whose main module workers must not import either."""

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import uuid
@@ -310,62 +309,6 @@ def test_timeout_takes_descendants_along(lone_yard: Any, find_tokened: Any, even
     assert eventually(lambda: len(find_tokened(token)) == 2)
     assert lone_yard.wait(ids)[0].state is TaskState.TIMED_OUT
     assert eventually(lambda: not find_tokened(token), 2.0)
-
-
-CONTROLLER = """
-    import asyncio, os, subprocess, sys, time
-    from longshore.task import Attempt, TaskSpec
-    from longshore_processes import ProcessesExecutor
-
-    class Host:
-        workers = 2
-        def report(self, _): pass
-        progress = notice = resized = failed = report
-
-    def work(mode):
-        if mode == "children":
-            subprocess.Popen(["sleep", "1000"])
-            subprocess.Popen(["sleep", "1000"], start_new_session=True)
-        while mode == "spin":
-            pass
-        time.sleep(1000)
-
-    async def main():
-        host = Host()
-        host.loop = asyncio.get_running_loop()
-        executor = ProcessesExecutor()
-        await executor.start(host)
-        modes = sys.argv[1].split(",")
-        spec = TaskSpec(function=work, name="work", executor="processes")
-        executor.submit([Attempt(mode, spec, (mode,)) for mode in modes])
-        while len(executor.pids()) < len(modes):
-            await asyncio.sleep(0.01)
-        print("ready", flush=True)
-        await asyncio.sleep(1000)
-
-    asyncio.run(main())
-"""
-
-
-@pytest.mark.parametrize("modes", ["spin,sleep", "children,spin"])
-def test_nothing_outlives_a_killed_controller(tmp_path: Path, find_tokened: Any, eventually: Any, modes: str) -> None:
-    """fault:O1 fault:O4 After kill -9 of the controller, workers and all they started are gone within 2 s.
-
-    The script has no guard against being imported by its workers, and needs none. Its output closes with it.
-    """
-    token = uuid.uuid4().hex
-    script = tmp_path / "controller.py"
-    script.write_text(textwrap.dedent(CONTROLLER))
-    with subprocess.Popen(
-        [sys.executable, str(script), modes], env={**os.environ, "LONGSHORE_TEST": token}, stdout=subprocess.PIPE
-    ) as controller:
-        assert controller.stdout is not None
-        assert controller.stdout.readline() == b"ready\n"
-        expected = 4 + 2 * modes.count("children")  # controller, zygote, two workers, what they started
-        assert eventually(lambda: len(find_tokened(token)) >= expected)
-        controller.kill()
-        assert controller.stdout.read() == b""
-    assert eventually(lambda: not find_tokened(token), 2.0), find_tokened(token)
 
 
 def test_start_that_fails_for_ever(open_yard: Any, monkeypatch: Any) -> None:

@@ -20,9 +20,10 @@ import pytest
 from longshore.task import TaskState
 from longshore_processes.executor import ProcessesSettings
 
-METHODS = ["zygote", "interpreter"]
 PORTABLE = "portable"
 """As where there is no zygote: each worker is started by the controller itself."""
+slow = pytest.mark.slow
+METHODS = ["zygote", pytest.param("interpreter", marks=slow)]
 GONE_S = 2.0
 CONTROLLER = """
     import asyncio, ctypes, os, subprocess, sys, time
@@ -92,8 +93,17 @@ def controller(tmp_path: Path, token: str, *arguments: str) -> Iterator[subproce
 @pytest.mark.parametrize(
     ("method", "modes"),
     [
-        *((method, modes) for method in [*METHODS, PORTABLE] for modes in ["idle,idle", "spin,sleep", "in C,in C"]),
-        *((method, "children,spin") for method in METHODS),
+        ("zygote", "children,spin"),
+        ("zygote", "in C,in C"),
+        pytest.param("zygote", "idle,idle", marks=slow),
+        pytest.param("zygote", "spin,sleep", marks=slow),
+        ("interpreter", "children,spin"),
+        pytest.param("interpreter", "in C,in C", marks=slow),
+        pytest.param("interpreter", "idle,idle", marks=slow),
+        pytest.param("interpreter", "spin,sleep", marks=slow),
+        (PORTABLE, "in C,in C"),
+        pytest.param(PORTABLE, "idle,idle", marks=slow),
+        pytest.param(PORTABLE, "spin,sleep", marks=slow),
     ],
 )
 def test_killed(tmp_path: Path, find_tokened: Any, eventually: Any, method: str, modes: str) -> None:
@@ -112,7 +122,7 @@ def test_killed(tmp_path: Path, find_tokened: Any, eventually: Any, method: str,
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("how", ["_exit", "abort"])
+@pytest.mark.parametrize("how", ["_exit", pytest.param("abort", marks=slow)])
 def test_ended_without_a_word(tmp_path: Path, find_tokened: Any, eventually: Any, method: str, how: str) -> None:
     """fault:O1 The same where it ends itself without cleaning up."""
     token = uuid.uuid4().hex
@@ -123,7 +133,7 @@ def test_ended_without_a_word(tmp_path: Path, find_tokened: Any, eventually: Any
     assert eventually(lambda: not find_tokened(token), GONE_S), find_tokened(token)
 
 
-@pytest.mark.parametrize("method", [*METHODS, PORTABLE])
+@pytest.mark.parametrize("method", [*METHODS, pytest.param(PORTABLE, marks=slow)])
 def test_killed_while_starting(tmp_path: Path, find_tokened: Any, eventually: Any, method: str) -> None:
     """fault:O2 A controller that dies while workers are being started leaves none: they look who their parent is."""
     token = uuid.uuid4().hex

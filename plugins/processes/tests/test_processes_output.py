@@ -72,8 +72,10 @@ def tails(outcomes: Any) -> list[str]:
     return [outcome.error.output_tail for outcome in outcomes if not outcome.ok]
 
 
-@pytest.mark.parametrize("lead", [0, 200], ids=["one by one", "in batches"])
-@pytest.mark.parametrize("method", ["auto", "interpreter"])
+@pytest.mark.parametrize(
+    ("lead", "method"),
+    [(0, "auto"), (200, "auto"), pytest.param(200, "interpreter", marks=pytest.mark.slow)],
+)
 def test_a_failure_shows_its_own(open_yard: Any, lead: int, method: Any) -> None:
     """Each failed task has what it wrote itself, to both streams in their order, and nothing of its neighbours."""
     with open_yard(1, ProcessesSettings(start_method=method)) as yard:

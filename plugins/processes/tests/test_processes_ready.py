@@ -15,7 +15,7 @@ from longshore.task import TaskState
 from longshore.worker import preparing
 from longshore_processes.executor import ProcessesSettings
 
-SHORT = ProcessesSettings(initializer_timeout_s=0.5)
+SHORT = ProcessesSettings(initializer_timeout_s=0.3)
 
 
 def same(x: int) -> int:
@@ -59,8 +59,15 @@ def prepare_in_the_midst(x: float) -> float:
     return x
 
 
-@pytest.mark.parametrize("initializer", [hang, hang_in_c])
-@pytest.mark.parametrize("timeout_s", [None, 0.1])
+@pytest.mark.parametrize(
+    ("initializer", "timeout_s"),
+    [
+        (hang_in_c, None),
+        pytest.param(hang, None, marks=pytest.mark.slow),
+        pytest.param(hang, 0.1, marks=pytest.mark.slow),
+        pytest.param(hang_in_c, 0.1, marks=pytest.mark.slow),
+    ],
+)
 def test_one_that_hangs_fails_its_tasks(open_yard: Any, initializer: Any, timeout_s: float | None) -> None:
     """fault:K9 Tasks whose initializer hangs end in about its limit, also without a limit of their own; others run."""
     with open_yard(2, SHORT) as yard:
@@ -107,7 +114,7 @@ def test_a_second_try_has_the_limit_too(open_yard: Any, tmp_path: Path) -> None:
 def test_it_is_for_what_is_prepared_later_too(open_yard: Any) -> None:
     """What a task does to get its worker ready is under that limit, and not under its own."""
     with open_yard(1, SHORT) as yard:
-        fine, hung = yard.run(prepare_in_the_midst, [0.3, 100.0], timeout_s=0.2)
+        fine, hung = yard.run(prepare_in_the_midst, [0.2, 100.0], timeout_s=0.1)
         assert fine.ok
         assert hung.error.reason == "initializer"
 

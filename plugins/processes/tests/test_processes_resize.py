@@ -22,9 +22,9 @@ def test_at_random_under_load(open_yard: Any, settings: ProcessesSettings | None
     """Up, down, and to one, again and again during work, long and short: every task gives its result, once."""
     dice = random.Random(3)
     with open_yard(2, settings) as yard:
-        items = [dice.choice([0.0, 0.0, 0.0, 0.002, 0.02]) for _ in range(1500)]
+        items = [dice.choice([0.0, 0.0, 0.0, 0.002, 0.02]) for _ in range(500)]
         ids = yard.submit(work, items)
-        for _ in range(30):
+        for _ in range(15):
             known = len(yard.host.outcomes)
             yard.resize(dice.choice([1, 2, 3, 5]))
             yard.until(lambda known=known: len(yard.host.outcomes) >= min(len(ids), known + 20))

@@ -14,6 +14,7 @@ import pytest
 from longshore.errors import WorkerDied
 from longshore.task import TaskState
 from longshore_processes import executor, supervisor
+from longshore_processes.executor import ProcessesSettings
 from longshore_processes.handle import Handle
 from longshore_processes.spawner import ZygoteSpawner
 from longshore_processes.timing import Patience, Pulse
@@ -62,7 +63,7 @@ def test_stopped_in_a_task_without_a_limit(hasty: None, yard: Any) -> None:
 def test_going_on_in_time_is_no_fault(hasty: None, lone_yard: Any, eventually: Any) -> None:
     """A worker that was stopped and goes on gives its result."""
     lone_yard.run(same, [0])
-    ids = lone_yard.submit(sleep_if, [1.0])
+    ids = lone_yard.submit(sleep_if, [0.8])
     [pid] = lone_yard.executor.pids()
     assert eventually(lambda: lone_yard.executor.workers()[0].current_task == ids[0])
     os.kill(pid, signal.SIGSTOP)
@@ -86,7 +87,7 @@ def test_stopped_between_tasks(hasty: None, lone_yard: Any, size: int) -> None:
 
 def test_holding_the_interpreter_is_not_being_dead(hasty: None, yard: Any) -> None:
     """fault:K12 A task that holds the GIL for long is at work; so is its neighbour."""
-    outcomes = yard.run(hold_the_interpreter, [1.5, 0.0, 1.5, 0.0])
+    outcomes = yard.run(hold_the_interpreter, [1.0, 0.0, 1.0, 0.0])
     assert all(outcome.ok for outcome in outcomes)
     assert not yard.host.notices
 
@@ -198,27 +199,43 @@ def test_the_wall_clock_is_no_matter(yard: Any, monkeypatch: Any) -> None:
     assert all(outcome.ran_s >= 0.0 and outcome.queued_s >= 0.0 for outcome in outcomes)
 
 
-def test_some_workers_are_better_than_none(open_yard: Any, monkeypatch: Any) -> None:
-    """fault:K8 Where no more workers can be started, those there are do the work; tries are few, and told of once."""
+@pytest.fixture
+def scarce(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Have one worker start, and no other; return when starts were tried."""
     tries: list[float] = []
     start = ZygoteSpawner.start
 
-    def scarce(self: ZygoteSpawner, number: int, *rest: Any) -> None:
+    def one_only(self: ZygoteSpawner, number: int, *rest: Any) -> None:
         tries.append(time.monotonic())
         if number:
             raise OSError(11, "Resource temporarily unavailable")
         start(self, number, *rest)
 
-    monkeypatch.setattr(ZygoteSpawner, "start", scarce)
+    monkeypatch.setattr(ZygoteSpawner, "start", one_only)
+    return tries
+
+
+def test_some_workers_are_better_than_none(open_yard: Any, scarce: list[float]) -> None:
+    """fault:K8 Where no more workers can be started, those there are do the work; tries are few, and told of once."""
     with open_yard(4) as yard:
-        yard.run(same, [0])
         begun = time.monotonic()
-        outcomes = yard.run(sleep_if, [0.03] * 100)
+        outcomes = yard.run(sleep_if, [1.0] + [0.01] * 50)
         assert all(outcome.ok for outcome in outcomes)
         assert not yard.host.errors
         took_s = time.monotonic() - begun
-        assert len(tries) <= 12 + took_s
+        assert len(scarce) <= 12 + took_s
         [notice] = yard.host.notices
         assert notice.data["reason"] == "start_failed"
+        assert notice.data["worker_id"].startswith("process-")
         assert "temporarily unavailable" in notice.data["error"]
         assert len(yard.executor.pids()) == 1
+
+
+def test_waiting_for_a_start_costs_nothing(open_yard: Any, scarce: list[float]) -> None:
+    """fault:K8 While the next worker can't be started, and the last task of the one there is runs, nobody is busy."""
+    with open_yard(1, ProcessesSettings(max_tasks_per_worker=1)) as yard:
+        ids = yard.submit(sleep_if, [1.5, 0.0])
+        before_s = time.process_time()
+        yard.wait(ids[:1])
+        assert time.process_time() - before_s < 0.5
+        assert len(scarce) < 20

@@ -168,7 +168,8 @@ class Crew:
             self._failures.popleft()
         if not self._failures:
             error = f"a worker process could not be started: {reason}"
-            self._on_notice(WorkerNotice("worker_error", {"error": error, "reason": "start_failed"}))
+            told = {"worker_id": worker_id(self._count), "error": error, "reason": "start_failed"}
+            self._on_notice(WorkerNotice("worker_error", told))
         self._failures.append(now)
         self._reason = reason
         most_s = _BACKOFF_IN_PART_S if self._somebody_works() else _BACKOFF_MAX_S
@@ -186,7 +187,7 @@ class Crew:
         )
 
     def _somebody_works(self) -> bool:
-        return any(handle.proved and not (handle.gone or handle.doomed) for handle in self.handles.values())
+        return any(handle.greeted and not (handle.gone or handle.doomed) for handle in self.handles.values())
 
     def start_unanswered(self) -> None:
         """Go on without whatever starts workers: it gives no answer."""

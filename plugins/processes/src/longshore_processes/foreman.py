@@ -100,10 +100,9 @@ class Foreman:
                     ready = ready or handle
             if replacing:
                 busy += handle.counts()
-        if busy < self._crew.target:
-            ready = ready or self._crew.hire(now)
-            if ready is not None:
-                return ready
+        ready = ready or self._crew.hire(now)
+        if ready is not None and busy < self._crew.target:
+            return ready
         known = kind.ran_s is not None and kind.ran_s <= AHEAD_S
         return spare if known else None
 
