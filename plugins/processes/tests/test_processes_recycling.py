@@ -88,6 +88,17 @@ def test_the_next_one_waits_its_turn(open_yard: Any, tmp_path: Path) -> None:
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
+def test_the_next_one_is_not_told_of(open_yard: Any, eventually: Any) -> None:
+    """While the last task of a worker runs, statistics have that worker, busy, and not the one that waits as well."""
+    with open_yard(2, ProcessesSettings(max_tasks_per_worker=1)) as yard:
+        ids = yard.submit(time.sleep, [1.0, 1.0])
+        assert eventually(lambda: len(yard.executor.pids()) == 3)
+        rows = yard.executor.workers()
+        assert [(row.status, row.current_task) for row in rows] == [("busy", task_id) for task_id in ids]
+        yard.wait(ids)
+        assert eventually(lambda: [row.status for row in yard.executor.workers()] == ["idle", "idle"])
+
+
 def test_one_that_grows_is_replaced(open_yard: Any) -> None:
     """fault:M8 A worker that has more memory of its own than it may after a task is replaced, and no task is lost."""
     with open_yard(1, ProcessesSettings(max_worker_memory_mb=100.0)) as yard:

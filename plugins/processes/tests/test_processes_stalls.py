@@ -43,6 +43,10 @@ def hold_the_interpreter(seconds: float) -> float:
     return seconds
 
 
+def parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have workers waited for in tenths of seconds."""
@@ -96,10 +100,23 @@ def test_whoever_starts_workers_is_stopped(hasty: None, lone_yard: Any) -> None:
     """What starts workers gives no answer: it is replaced, and the work is done."""
     lone_yard.run(same, [0])
     [pid] = lone_yard.executor.pids()
-    zygote = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-    os.kill(zygote, signal.SIGSTOP)
+    os.kill(parent_of(pid), signal.SIGSTOP)
     os.kill(pid, signal.SIGKILL)
     assert all(outcome.ok for outcome in lone_yard.run(same, [1, 2, 3]))
+
+
+def test_that_harms_nobody_at_work(hasty: None, yard: Any, eventually: Any) -> None:
+    """While what starts workers gives no answer, those that are there go on, with what was meant for others as well."""
+    yard.run(sleep_if, [0.1, 0.1])
+    busy = yard.submit(sleep_if, [3.0])
+    assert eventually(lambda: any(row.current_task == busy[0] for row in yard.executor.workers()))
+    [idle] = [row.worker_id for row in yard.executor.workers() if row.current_task is None]
+    handles = {handle.worker_id: handle.pid for handle in yard.executor._supervisor.crew.handles.values()}
+    os.kill(parent_of(handles[idle]), signal.SIGSTOP)
+    os.kill(handles[idle], signal.SIGKILL)
+    others = yard.submit(same, [1, 2, 3])
+    assert yard.wait(busy)[0].ok
+    assert all(outcome.ok for outcome in yard.wait(others))
 
 
 def test_one_that_cannot_be_killed_is_written_off(
@@ -145,12 +162,19 @@ def test_a_frozen_one_is_written_off(hasty: None, lone_yard: Any, eventually: An
 def test_being_held_up_is_seen_by_the_gap_between_turns() -> None:
     """fault:K11 A gap longer than the supervisor ever sleeps while there is work is one; a long rest is none."""
     pulse = Pulse()
-    assert pulse.beat(100.0) == 100.0
-    assert pulse.beat(101.1) == 101.1
-    assert pulse.beat(131.1) == 101.1
-    assert pulse.beat(131.2) == 131.2
+    assert pulse.beat(100.0, 1.0) == 100.0
+    assert pulse.beat(101.1, 1.0) == 101.1
+    assert pulse.beat(131.1, 1.1) == 101.1
+    assert pulse.beat(131.2, 1.1) == 131.2
     pulse.rest()
-    assert pulse.beat(500.0) == 500.0
+    assert pulse.beat(500.0, 1.1) == 500.0
+
+
+def test_a_controller_that_computes_was_not_stopped() -> None:
+    """Where the program itself keeps the supervisor from looking, by computing without a pause, limits stay."""
+    pulse = Pulse()
+    pulse.beat(100.0, 1.0)
+    assert pulse.beat(130.0, 25.0) == 130.0
 
 
 def test_time_in_which_nobody_looked_does_not_count() -> None:

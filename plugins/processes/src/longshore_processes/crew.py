@@ -87,10 +87,17 @@ class Crew:
         return sum(1 for handle in self.handles.values() if not (handle.retiring or handle.gone or handle.doomed))
 
     def stats(self, places: int) -> list[WorkerStats]:
-        """Return what each worker is doing, then idle ones yet to be started, up to `places`; from any thread."""
+        """Return what each worker is doing, then idle ones yet to be started, up to `places`; from any thread.
+
+        One that is to take the place of a spent one is not told of before that has gone.
+        """
         handles = list(self.handles.values())
-        rows = [handle.stats() for handle in handles]
-        missing = places - sum(not (handle.retiring or handle.gone) for handle in handles)
+        here = sum(not handle.gone and (not handle.retiring or handle.counts()) for handle in handles)
+        waiting = [handle for handle in handles if not (handle.held or handle.retiring or handle.gone)]
+        too_many = max(0, here - (places or self.target)) if self.recycling.on else 0
+        hidden = waiting[max(0, len(waiting) - too_many) :] if too_many else []
+        rows = [handle.stats() for handle in handles if handle not in hidden]
+        missing = places - here
         for number in range(self._count, self._count + missing):
             rows.append(
                 WorkerStats(
@@ -189,10 +196,20 @@ class Crew:
     def _somebody_works(self) -> bool:
         return any(handle.greeted and not (handle.gone or handle.doomed) for handle in self.handles.values())
 
-    def start_unanswered(self) -> None:
-        """Go on without whatever starts workers: it gives no answer."""
-        if self._spawner is not None:
-            self._spawner_lost(f"whatever starts workers gave no answer within {self._patience.start_s:g} s")
+    def start_unanswered(self, handle: Handle) -> None:
+        """Go on without a worker of which nobody says that it runs, or how it ended.
+
+        Whatever starts workers is replaced, unless others are at work: those would end with it.
+        """
+        if self._spawner is None:
+            return
+        reason = f"whatever starts workers gave no answer within {self._patience.start_s:g} s"
+        if not any(one.greeted and one.held and not (one.gone or one.doomed) for one in self.handles.values()):
+            self._spawner_lost(reason)
+            return
+        self.start_failed(reason)
+        handle.gone = True
+        self._on_end(handle)
 
     def bury(self, handle: Handle) -> None:
         """Close what belonged to a worker that ended."""

@@ -66,7 +66,7 @@ def mark_streams(words: Words) -> None:
 def flush_streams() -> None:
     """In a worker: write out what a failing item has written so far."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # closed, or replaced by something of the user's
+        with suppress(BaseException):  # closed, or replaced by something of the user's
             stream.flush()
 
 

@@ -29,11 +29,11 @@ class Overseer:
         *,
         drain: Callable[[Handle], None],
         write_off: Callable[[Handle], None],
-        no_start: Callable[[], None],
+        no_start: Callable[[Handle], None],
     ) -> None:
         """Have `drain` take in all that a worker has sent, `write_off` go on without one that can't be killed.
 
-        `no_start` is called when whoever starts workers gives no answer.
+        `no_start` is called with one of which whoever starts workers says nothing.
         """
         self._foreman = foreman
         self._looks = looks
@@ -46,7 +46,7 @@ class Overseer:
         """See to what is due for one worker."""
         if handle.give_up_at is not None and now >= handle.give_up_at:
             if handle.gone:  # nobody says how it ended
-                self._no_start()
+                self._no_start(handle)
             else:
                 self._write_off(handle)
             return
@@ -133,7 +133,7 @@ class Overseer:
         elif handle.pid is not None:
             self.kill(handle, Doom.STUCK, IDLE)
         else:
-            self._no_start()
+            self._no_start(handle)
 
     def withdraw(self, handle: Handle, now: float) -> None:
         """Ask a worker not to begin what it has not begun; see `_finish_withdrawal`."""

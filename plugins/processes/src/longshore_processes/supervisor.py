@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from time import monotonic
+from time import monotonic, process_time
 
 from longshore.events import ProgressUpdate
 from longshore.hookspecs import CancelRequest, ExecutorHost, ResizeRequest, WorkerNotice
@@ -156,7 +156,7 @@ class Supervisor:
         at = self._next_timer()
         self._hear(None if at is None else max(0.0, at - monotonic()))
         now = monotonic()
-        if (since := self._pulse.beat(now)) < now:
+        if (since := self._pulse.beat(now, process_time())) < now:
             self._hear(0.0)  # a selector that was interrupted may have told of nothing
             for handle in self.crew.handles.values():
                 handle.pardon(since, now)

@@ -42,18 +42,24 @@ class Limit(NamedTuple):
 
 
 class Pulse:
-    """Sees from the times of the supervisor's turns that nobody looked for too long."""
+    """Sees from the times of the supervisor's turns that nobody looked for too long.
 
-    __slots__ = ("_last",)
+    Only if this process did not get to run: one that computes without ever letting go of the interpreter holds up its
+    supervisor as well, while workers go on, and could do so for ever.
+    """
+
+    __slots__ = ("_cpu_s", "_last")
 
     def __init__(self) -> None:
         """Know of no turn yet."""
         self._last: float | None = None
+        self._cpu_s = 0.0
 
-    def beat(self, now: float) -> float:
-        """Take note of a turn; return since when nobody had looked if that was too long ago, else `now`."""
+    def beat(self, now: float, cpu_s: float) -> float:
+        """Take note of a turn, and of this process's processor time; return since when it was held up, else `now`."""
         last, self._last = self._last, now
-        return last if last is not None and now - last > HELD_UP_S else now
+        used_s, self._cpu_s = cpu_s - self._cpu_s, cpu_s
+        return last if last is not None and now - last > HELD_UP_S and used_s < (now - last) / 2 else now
 
     def rest(self) -> None:
         """Take note that nothing is held, and so that the next turn may come whenever it wants."""

@@ -77,10 +77,13 @@ class Zygote:
         if not message:
             return False
         number, worker_id = load(message)
+        group = None
         try:
             group = self._groups.make(number) if self._groups is not None else None
             pid = os.fork()
         except OSError as error:
+            if group is not None:
+                group.remove()
             self._close(fds)
             self._tell(("refused", number, str(error)))
             return True
@@ -103,7 +106,7 @@ class Zygote:
             os.setsid()
             if group is not None:
                 group.enter()
-            if self._settle_in(fds[3]):
+            if self._settle_in(fds):
                 place = Place(worker_id, fds[0], fds[1], fds[2])
                 code = run(place) if not self._fresh else _start_afresh(place)
         except SystemExit as error:
@@ -115,7 +118,7 @@ class Zygote:
         finally:
             os._exit(code)
 
-    def _settle_in(self, log: int) -> bool:
+    def _settle_in(self, fds: list[int]) -> bool:
         """Take what is the worker's and leave what is the zygote's; False if that has ended meanwhile."""
         parent_lives = die_with(int(os.environ["LONGSHORE_ZYGOTE"]))
         signal.set_wakeup_fd(-1)
@@ -123,6 +126,9 @@ class Zygote:
         for fd in (self._wake, self._waker, self._controller):
             os.close(fd)
         self._control.close()
+        for fd in fds:
+            os.set_inheritable(fd, False)  # to programs that tasks start
+        log = fds[3]
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
