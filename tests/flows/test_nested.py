@@ -107,7 +107,7 @@ async def test_waiting_for_room_in_the_queue_lends_the_worker_too() -> None:
 
 
 async def test_no_more_run_at_once_than_there_are_workers() -> None:
-    """Lent workers stand in for those whose tasks wait: of the others no more run than before."""
+    """Lent workers stand in for those whose tasks wait: of what these wait for no more run than before."""
     running, most = 0, 0
     lock = threading.Lock()
 

@@ -90,7 +90,7 @@ def test_a_task_that_waits_lends_its_worker_and_gets_it_back() -> None:
     assert not nest.tangled
 
 
-def test_no_more_run_at_once_than_before() -> None:
+def test_no_more_are_begun_than_there_are_workers() -> None:
     """Of many children of a task that waits, as many run as there are workers."""
     nest = Nest(slots=2)
     nest.submit("parent", *[f"child-{number}" for number in range(5)])
