@@ -6,15 +6,14 @@ import asyncio
 import concurrent.futures
 import logging
 from collections.abc import Awaitable, Callable
-from functools import partial
-from types import TracebackType
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from longshore._runtime.driver import Driver
 from longshore._runtime.handles import Handle
-from longshore._runtime.waiting import Wait
+from longshore._runtime.waiting import ThreadWait
 from longshore.errors import LongshoreError
-from longshore.worker import bind, running_task
+from longshore.worker import bind
 
 _log = logging.getLogger("longshore.pool")
 
@@ -40,12 +39,12 @@ class RemoteFuture(concurrent.futures.Future[Any]):  # Any: the user's result
 
     def result(self, timeout: float | None = None) -> Any:  # Any: as above
         """Wait for the task's end and return its result or raise its exception."""
-        with _RemoteWait(self):
+        with self._wait():
             return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the task's end and return its exception, None if it completed."""
-        with _RemoteWait(self):
+        with self._wait():
             return super().exception(timeout)
 
     def add_done_callback(self, fn: Callable[[concurrent.futures.Future[Any]], object]) -> None:
@@ -63,6 +62,12 @@ class RemoteFuture(concurrent.futures.Future[Any]):  # Any: the user's result
         """Give up on the task with an error, though the task may go on; on the loop."""
         self._refusal = error
         self._give_up()
+
+    def _wait(self) -> AbstractContextManager[object]:
+        """Return what the thread that calls waits inside of."""
+        if self.done():
+            return nullcontext()
+        return ThreadWait(self._driver.waits, self._driver.inject, self.refuse)
 
     def _begin(self, submit: Callable[[], Awaitable[Handle[Any]]]) -> None:
         if not self.cancelled():
@@ -106,42 +111,17 @@ class RemoteFuture(concurrent.futures.Future[Any]):  # Any: the user's result
             self._call.cancel()
 
 
-class _RemoteWait:
-    """A thread's wait for a future, which is its task's, if it runs one."""
-
-    __slots__ = ("_future", "_wait")
-
-    def __init__(self, future: RemoteFuture) -> None:
-        self._future = future
-        self._wait: Wait | None = None
-
-    def __enter__(self) -> None:
-        task = running_task()
-        if task is None or self._future.done():
-            return
-        driver = self._future._driver
-        self._wait = Wait(driver.waits, task.task_id, self._future.refuse)
-        driver.inject(partial(driver.waits.begin, self._wait))
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._wait is not None:
-            driver = self._future._driver
-            driver.inject(partial(driver.waits.end, self._wait))
-
-
 class _Waiters(list[Any]):  # Any: what `concurrent.futures` puts in while somebody waits for several futures
     """Those that wait for this future together with others, by `wait` or `as_completed`."""
 
     def __init__(self, future: RemoteFuture) -> None:
         super().__init__()
         self._future = future
-        self._waits: dict[int, _RemoteWait] = {}
+        self._waits: dict[int, AbstractContextManager[object]] = {}
 
     def append(self, waiter: Any) -> None:  # Any: as above
         super().append(waiter)
-        self._waits[id(waiter)] = wait = _RemoteWait(self._future)
+        self._waits[id(waiter)] = wait = self._future._wait()
         wait.__enter__()
 
     def remove(self, waiter: Any) -> None:  # Any: as above

@@ -1,6 +1,6 @@
 """Running tasks that wait for other tasks of their own pool: the engine is told, and one that waits in vain is, too.
 
-A wait begins and ends on the pool's loop; who waits in a thread has that done for it (`remote.py`).
+A wait begins and ends on the pool's loop; who waits in a thread has that done for it.
 """
 
 from __future__ import annotations
@@ -78,3 +78,34 @@ class Wait:
     ) -> None:
         """End."""
         self._waits.end(self)
+
+
+class ThreadWait:
+    """A wait of the task that this thread runs, if it runs one; entered and left in that thread."""
+
+    __slots__ = ("_inject", "_refuse", "_wait", "_waits")
+
+    def __init__(
+        self,
+        waits: OpenWaits,
+        inject: Callable[[Callable[[], None]], None],
+        refuse: Callable[[LongshoreError], None],
+    ) -> None:
+        """Have the wait begin and end on the pool's loop by `inject`; there `refuse` is called, if it is in vain."""
+        self._waits, self._inject, self._refuse = waits, inject, refuse
+        self._wait: Wait | None = None
+
+    def __enter__(self) -> None:
+        """Begin."""
+        task = running_task()
+        if task is not None:
+            self._wait = wait = Wait(self._waits, task.task_id, self._refuse)
+            self._inject(lambda: self._waits.begin(wait))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End."""
+        wait = self._wait
+        if wait is not None:
+            self._inject(lambda: self._waits.end(wait))
