@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, copy_context
 from typing import Any
 
@@ -20,6 +21,7 @@ from longshore._engine.messages import Cancel, Reported
 from longshore._futures_specs import Known, Specs
 from longshore._intake import Intake
 from longshore._pool_future import Futures, PoolFuture, claim_all, give_all
+from longshore._runtime.waiting import ThreadWait
 from longshore._worker_init import InitializerFailed
 from longshore.errors import LongshoreError, PluginError, WrongPlace
 from longshore.pool import WorkerPool
@@ -99,6 +101,13 @@ class Desk:
                 return
             self._called = True
         self._call(self._look)
+
+    def waiting(self, future: PoolFuture[Any]) -> AbstractContextManager[object]:
+        """Return what a thread waits for a future inside of, that runs a task: of this pool, its worker is lent out."""
+        if self._intake is None:
+            return nullcontext()
+        driver = self._intake.driver
+        return ThreadWait(driver.waits, driver.inject, lambda error: self._give_up(future, error))
 
     def close(self, *, cancel_pending: bool = False) -> None:
         """Take no more; end when all that came in has ended. Returns at once."""
@@ -239,6 +248,12 @@ class Desk:
         gone = [future.task_id for future in withdrawn if future.task_id is not None]
         if gone:
             self._ways_in.driver.stimulate(Cancel(gone, "cancelled by its future"))
+
+    def _give_up(self, future: PoolFuture[Any], error: LongshoreError) -> None:
+        """Let who waits for a future know that it is in vain, and withdraw its task."""
+        if future.task_id is not None and self._futures.pop(future.task_id, None) is not None:
+            future.fail(error)
+            self._ways_in.driver.stimulate(Cancel((future.task_id,), str(error)))
 
     def _begin(
         self,

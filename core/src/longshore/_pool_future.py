@@ -10,9 +10,12 @@ import logging
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, InvalidStateError
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from longshore._runtime.waiting import Waiters
 from longshore.task import Attempt, Outcome, TaskState
+from longshore.worker import in_a_task
 
 T = TypeVar("T")
 
@@ -37,6 +40,9 @@ class Keeper(Protocol):
     def withdraw(self, future: PoolFuture[Any]) -> None:  # Any: each has a result of its own type
         """Let go of the work of a future that was cancelled while it was pending."""
 
+    def waiting(self, future: PoolFuture[Any]) -> AbstractContextManager[object]:  # Any: as above
+        """Return what a thread waits for a future inside of, that runs a task."""
+
 
 class _MadeForWaiting(Generic[T]):
     """An attribute that a future gets, with its fellows, when it is first looked at."""
@@ -47,7 +53,7 @@ class _MadeForWaiting(Generic[T]):
     def __get__(self, future: PoolFuture[Any], owner: type) -> T:  # Any: as above
         with future.keeper.states:
             if not future.looked_at:
-                future._waiters, future._done_callbacks = [], []
+                future._waiters, future._done_callbacks = Waiters(future), []
                 future._condition = threading.Condition()
                 future.looked_at = True
         made: T = vars(future)[self._name]
@@ -80,13 +86,21 @@ class PoolFuture(Future[T]):
         if self._state == FINISHED and self._exception is None:
             return self._result  # type: ignore[return-value]  # it is there
         try:
-            return super().result(timeout)
+            with self.wait():
+                return super().result(timeout)
         finally:
             self = None  # type: ignore[assignment]
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Return the exception, None if there is none; waits and raises as `result` does."""
-        return self._exception if self._state == FINISHED else super().exception(timeout)
+        if self._state == FINISHED:
+            return self._exception
+        with self.wait():
+            return super().exception(timeout)
+
+    def wait(self) -> AbstractContextManager[object]:
+        """Return what the thread that calls waits inside of: who waits for its own executor lends its worker out."""
+        return self.keeper.waiting(self) if in_a_task() and not self.done() else nullcontext()
 
     def cancelled(self) -> bool:
         """Tell whether it was cancelled."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from longshore._runtime.driver import Driver
 from longshore._runtime.handles import Handle
-from longshore._runtime.waiting import ThreadWait
+from longshore._runtime.waiting import ThreadWait, Waiters
 from longshore.errors import LongshoreError
 from longshore.worker import bind
 
@@ -30,7 +30,7 @@ class RemoteFuture(concurrent.futures.Future[Any]):  # Any: the user's result
         self._driver = driver
         self._call: asyncio.Task[None] | None = None
         self._refusal: LongshoreError | None = None
-        self._waiters = _Waiters(self)
+        self._waiters = Waiters(self)
 
     def begin(self, submit: Callable[[], Awaitable[Handle[Any]]]) -> None:
         """Have `submit` called on the pool's loop, in the context of the caller; RuntimeError if that is closed."""
@@ -39,12 +39,12 @@ class RemoteFuture(concurrent.futures.Future[Any]):  # Any: the user's result
 
     def result(self, timeout: float | None = None) -> Any:  # Any: as above
         """Wait for the task's end and return its result or raise its exception."""
-        with self._wait():
+        with self.wait():
             return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for the task's end and return its exception, None if it completed."""
-        with self._wait():
+        with self.wait():
             return super().exception(timeout)
 
     def add_done_callback(self, fn: Callable[[concurrent.futures.Future[Any]], object]) -> None:
@@ -63,7 +63,7 @@ class RemoteFuture(concurrent.futures.Future[Any]):  # Any: the user's result
         self._refusal = error
         self._give_up()
 
-    def _wait(self) -> AbstractContextManager[object]:
+    def wait(self) -> AbstractContextManager[object]:
         """Return what the thread that calls waits inside of."""
         if self.done():
             return nullcontext()
@@ -109,21 +109,3 @@ class RemoteFuture(concurrent.futures.Future[Any]):  # Any: the user's result
     def _give_up(self) -> None:
         if self._call is not None:
             self._call.cancel()
-
-
-class _Waiters(list[Any]):  # Any: what `concurrent.futures` puts in while somebody waits for several futures
-    """Those that wait for this future together with others, by `wait` or `as_completed`."""
-
-    def __init__(self, future: RemoteFuture) -> None:
-        super().__init__()
-        self._future = future
-        self._waits: dict[int, AbstractContextManager[object]] = {}
-
-    def append(self, waiter: Any) -> None:  # Any: as above
-        super().append(waiter)
-        self._waits[id(waiter)] = wait = self._future._wait()
-        wait.__enter__()
-
-    def remove(self, waiter: Any) -> None:  # Any: as above
-        super().remove(waiter)
-        self._waits.pop(id(waiter)).__exit__(None, None, None)

@@ -6,10 +6,11 @@ A wait begins and ends on the pool's loop; who waits in a thread has that done f
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from longshore._engine.messages import Stimulus, Tangled, Waits
 from longshore.errors import LongshoreError, WrongPlace
@@ -109,3 +110,35 @@ class ThreadWait:
         wait = self._wait
         if wait is not None:
             self._inject(lambda: self._waits.end(wait))
+
+
+class Waited(Protocol):
+    """A future that tells of those that wait for it in a task."""
+
+    def wait(self) -> AbstractContextManager[object]:
+        """Return what the thread that calls waits inside of."""
+
+
+class Waiters(list[Any]):  # Any: what `concurrent.futures` puts in while somebody waits for several futures
+    """Those that wait for one future together with others, by `concurrent.futures.wait` or `as_completed`."""
+
+    def __init__(self, future: Waited) -> None:
+        """Have nobody wait; the future, which has this, is not kept by it."""
+        super().__init__()
+        self._future = weakref.ref(future)
+        self._waits: dict[int, AbstractContextManager[object]] = {}
+
+    def append(self, waiter: Any) -> None:  # Any: as above
+        """Have one more wait, in its thread."""
+        super().append(waiter)
+        future = self._future()
+        if future is not None:
+            self._waits[id(waiter)] = wait = future.wait()
+            wait.__enter__()
+
+    def remove(self, waiter: Any) -> None:  # Any: as above
+        """Have one wait no more, in its thread."""
+        super().remove(waiter)
+        wait = self._waits.pop(id(waiter), None)
+        if wait is not None:
+            wait.__exit__(None, None, None)
