@@ -95,7 +95,6 @@ async def test_threads_no_exception_costs_more_than_its_task(start: Any, kind: A
     assert (good.value, good.worker) == (2, bad.worker)
 
 
-@pytest.mark.requirement("req:A02")
 async def test_threads_keep_no_result_while_the_next_one_runs(start: Any) -> None:
     """What a task returned is gone as soon as its caller lets go of it, however long its thread is busy then."""
     rig = await start(1)
@@ -109,6 +108,7 @@ async def test_threads_keep_no_result_while_the_next_one_runs(start: Any) -> Non
     assert (await rig.outcome(second.task_id)).value is True
 
 
+@pytest.mark.requirement("req:A02")
 async def test_threads_as_many_at_once_as_there_are_workers(start: Any) -> None:
     """Exactly so many functions run at once, and never more; all threads are there from the start."""
     lock = threading.Lock()
