@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 import pytest
 from longshore._delivery import SinkCourier
 from longshore._delivery.courier import SLICE_EVENTS
-from longshore.events import AnyEvent, TasksSettled
+from longshore.events import AnyEvent, Happened, TasksSettled, TasksStarted
 from longshore.records import RunInfo, RunSnapshot, RunSummary, SinkHealth
-from longshore.task import Outcome, TaskSpec, TaskState
+from longshore.task import Attempt, ErrorRecord, Outcome, TaskSpec, TaskState
 
 AT = datetime(2024, 1, 1, tzinfo=UTC)
 SPEC = TaskSpec(function=print, name="f", executor="threads")
@@ -35,6 +35,7 @@ class FakeSink:
         self.sizes: list[int] = []
         self.calls: list[str] = []
         self.threads: set[str] = set()
+        self.event_types: object = None
 
     def open(self, run: RunInfo) -> None:
         self._called("open")
@@ -86,6 +87,36 @@ def test_a_sink_gets_everything_in_order_in_slices_on_its_own_thread() -> None:
     assert max(sink.sizes) <= SLICE_EVENTS
     assert (sink.calls[0], sink.calls[-1], sink.threads) == ("open", "close", {"longshore-sink-quiet"})
     assert courier.health() == SinkHealth(name="quiet", delivered=5200)
+
+
+def test_a_sink_that_wants_few_types_is_told_of_those_only() -> None:
+    """What it does not name is neither kept for it nor called dropped; of a batch of ends it gets those it wants."""
+    failed = Outcome("bad", None, 0, "f", TaskState.FAILED, None, ErrorRecord(type="x", message=""))
+    started = TasksStarted([Attempt("t", SPEC)])
+    sink = FakeSink()
+    sink.event_types = frozenset({"task_failed", "health_check"})
+    courier = SinkCourier("choosy", sink, INFO, limit=10)
+    courier.start()
+    for number in range(100):
+        courier.put(started, number, AT)
+    courier.put(TasksSettled(SPEC, [*settled(3).outcomes, failed]), 100, AT)
+    courier.put(Happened("health_check", {}), 104, AT)
+    courier.put(Happened("resource_warning", {}), 105, AT)
+    assert courier.finish(SUMMARY, soon())
+    assert [(event.seq, event.type) for event in sink.told] == [(103, "task_failed"), (104, "health_check")]
+    assert courier.health() == SinkHealth(name="choosy", delivered=2)
+
+
+@pytest.mark.parametrize("types", [None, 3, "task_failed"])
+def test_a_sink_that_names_no_set_of_types_is_told_of_everything(types: object) -> None:
+    """An attribute of that name which means something else takes nothing away from it."""
+    sink = FakeSink()
+    sink.event_types = types
+    courier = SinkCourier("odd", sink, INFO)
+    courier.start()
+    courier.put(settled(3), 0, AT)
+    assert courier.finish(SUMMARY, soon())
+    assert len(sink.told) == 3
 
 
 def test_a_sink_that_raises_is_quarantined_with_one_warning(caplog: pytest.LogCaptureFixture) -> None:

@@ -189,7 +189,11 @@ class Probe(Protocol):
 
 @runtime_checkable
 class Sink(Protocol):
-    """Who is told; every method is called on the sink's own thread, one at a time."""
+    """Who is told; every method is called on the sink's own thread, one at a time.
+
+    A sink that looks at some types of events only says so by an attribute `event_types`, a set of their names that is
+    read before it is opened: others are neither made for it nor kept. One that draws from snapshots wants few.
+    """
 
     @hookspec
     def open(self, run: RunInfo) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from longshore._delivery.mailbox import Batch, Mailbox, Parcel
+from longshore._delivery.subscriber import may_hold
 from longshore.events import AnyEvent
 from longshore.hookspecs import Sink
 from longshore.records import RunInfo, RunSummary, SinkHealth
@@ -46,6 +47,7 @@ class SinkCourier:
         """Make a courier; nothing runs before `start`."""
         self.name = name
         self._sink = sink
+        self._types = _types_of(sink)
         self._run = run
         self._quarantine_after = quarantine_after
         self._clock = clock
@@ -65,8 +67,9 @@ class SinkCourier:
         self._thread.start()
 
     def put(self, batch: Batch, seq: int, at: datetime) -> None:
-        """Take in a batch whose events count from `seq`; never waits for the sink."""
-        self._mailbox.put(batch, seq, at)
+        """Take in a batch whose events count from `seq`, if the sink may want any; never waits for the sink."""
+        if self._types is None or may_hold(batch, self._types):
+            self._mailbox.put(batch, seq, at)
 
     def conclude(self, summary: RunSummary, deadline: float) -> None:
         """Let the sink have what waits, until the clock's `deadline` at most, then close it with `summary`."""
@@ -128,10 +131,13 @@ class SinkCourier:
             if self._quarantined or self._late:
                 break
             self._in_hand -= len(events)
-            if self._guard("on_events", events):
-                self._delivered += len(events)
+            wanted = events if self._types is None else [event for event in events if event.type in self._types]
+            if not wanted:
                 continue
-            self._lost += len(events)
+            if self._guard("on_events", wanted):
+                self._delivered += len(wanted)
+                continue
+            self._lost += len(wanted)
             if self._failing >= self._quarantine_after:
                 self._quarantine()
         self._lost, self._in_hand = self._lost + self._in_hand, 0
@@ -159,6 +165,12 @@ class SinkCourier:
         )
         if self._on_quarantine is not None:
             self._on_quarantine(self.health())
+
+
+def _types_of(sink: object) -> frozenset[str] | None:
+    """Return which types of events a sink says that it wants; None, which is all, where it does not say so."""
+    types = getattr(sink, "event_types", None)
+    return frozenset(types) if isinstance(types, (frozenset, set, tuple, list)) else None
 
 
 def _slices(parcels: Sequence[Parcel]) -> Iterator[list[AnyEvent]]:

@@ -49,6 +49,15 @@ class Single:
         return (self.event,)
 
 
+def may_hold(batch: Batch, types: frozenset[str]) -> bool:
+    """Tell whether any event of the batch may be of one of these types; costs by the batch."""
+    if isinstance(batch, Happened):
+        return batch.type in types
+    if isinstance(batch, Single):
+        return batch.event.type in types
+    return not types.isdisjoint(_TYPES.get(type(batch), frozenset()))
+
+
 class Barrier:
     """A batch that is no event: `reached` is done once everything before it has been handled."""
 
@@ -88,13 +97,7 @@ class Subscriber:
 
     def wants(self, batch: Batch) -> bool:
         """Tell whether any event of the batch may be of a type it wants."""
-        if self.types is None:
-            return True
-        if isinstance(batch, Happened):
-            return batch.type in self.types
-        if isinstance(batch, Single):
-            return batch.event.type in self.types
-        return not self.types.isdisjoint(_TYPES.get(type(batch), frozenset()))
+        return self.types is None or may_hold(batch, self.types)
 
     def selected(self, parcel: Parcel) -> bool:
         """Tell whether a batch that waited is for it."""

@@ -23,11 +23,14 @@ from longshore_rich._views import NoView, PlainView, View
 class RichSink:
     """Shows a run: alive on a terminal or in a notebook, as lines elsewhere, as JSON lines or not at all if asked.
 
-    The view is drawn from the run's snapshots on a thread of its own, which `close` ends; a thousand events cost as
-    much as none. Nothing is written to standard output. A terminal that goes away is raised at the next batch.
+    The view is drawn from the run's snapshots on a thread of its own, which `close` ends; events of tasks cost nothing.
+    Nothing is written to standard output. A terminal that goes away is raised at the next heartbeat or warning, and
+    else as the pool stops.
     """
 
     api: int = 1
+    event_types = frozenset({"worker_heartbeat", "resource_warning", "worker_pool_stopped"})
+    """Whatever comes now and then: only to raise what ended the view."""
 
     class Settings(BaseModel):
         """The table `[tool.longshore.sinks.rich]`."""
