@@ -288,7 +288,8 @@ def test_zygote_killed(yard: Any, eventually: Any) -> None:
     """When the process that starts workers is killed, its workers' tasks fail and new ones are started."""
     yard.run(sleep_if, [0] * 4)
     ids = yard.submit(sleep_if, [30.0, 30.0])
-    assert eventually(lambda: sum(s.status == "busy" for s in yard.executor.workers()) == 2)
+    handles = yard.executor._supervisor.crew.handles
+    assert eventually(lambda: sum(handle.words.running()[0] >= 0 for handle in list(handles.values())) == 2)
     parent = int(Path(f"/proc/{yard.executor.pids()[0]}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(parent, signal.SIGKILL)
     assert all(outcome.error.type.endswith("WorkerDied") for outcome in yard.wait(ids))

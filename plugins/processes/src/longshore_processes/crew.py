@@ -79,6 +79,7 @@ class Crew:
         self._count = 0
         self._failures: deque[float] = deque()
         self._reason = ""
+        self._works_from = 0  # a worker of this number or a later one was started since starting failed
         self.next_hire_at = 0.0
         self._lines: dict[int, Lines] = {}
 
@@ -163,10 +164,11 @@ class Crew:
         handle.spent = handle.retiring = True
         self.hire(now)
 
-    def succeeded(self) -> None:
-        """Take note that a worker gave a result: starting workers works."""
-        self._failures.clear()
-        self.next_hire_at = 0.0
+    def succeeded(self, handle: Handle) -> None:
+        """Take note that a worker gave a result: if it was started since the last failure, starting workers works."""
+        if handle.number >= self._works_from:
+            self._failures.clear()
+            self.next_hire_at = 0.0
 
     def start_failed(self, reason: str) -> None:
         """Take note of a start that came to nothing; the next waits, longer each time, most where others work on."""
@@ -178,6 +180,7 @@ class Crew:
             told = {"worker_id": worker_id(self._count), "error": error, "reason": "start_failed"}
             self._on_notice(WorkerNotice("worker_error", told))
         self._failures.append(now)
+        self._works_from = self._count
         self._reason = reason
         most_s = _BACKOFF_IN_PART_S if self._somebody_works() else _BACKOFF_MAX_S
         self.next_hire_at = now + min(most_s, _BACKOFF_S * 2.0 ** min(len(self._failures), 10))

@@ -326,7 +326,7 @@ class Supervisor:
         handle.slow = False
         if not handle.proved:
             handle.proved = True
-            self.crew.succeeded()
+            self.crew.succeeded(handle)
         self._looks.plan(handle, now)
         if not handle.retiring and self._stop is None and self.crew.recycling.is_overgrown(handle):
             self.crew.spend(handle, now)
