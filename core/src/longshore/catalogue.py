@@ -57,7 +57,6 @@ class WorkerError(_Payload, frozen=True):
     name: str | None = None
     pid: int | None = None
     killed_for: str | None = None
-    run_again: int | None = None
     reason: str | None = None
     exit_code: int | None = None
     signal: int | None = None

@@ -28,16 +28,13 @@ class Verdict(NamedTuple):
     culprit: Attempt | None
     serial: int
     """Of the item that is to blame."""
-    again: int
-    """How many of those to run again had ended already, their results unsent."""
 
 
 def autopsy(handle: Handle, now: float, cancels: Mapping[str, str]) -> Verdict:
     """Judge by the progress word and by why it was killed, if it was us.
 
-    The item it was killed for is timed out or cancelled, even if the next had begun when the signal came. Where it was
-    not us, the item it was at is to blame. Every other item is run elsewhere; the few that had ended without being
-    reported run twice.
+    What it had finished is reported. The item it was killed for is timed out or cancelled, even if the next had begun
+    when the signal came. Where it was not us, the item it was at is to blame. Every other item is run elsewhere.
     """
     running, started = handle.words.running()
     blamed = handle.doomed_serial if handle.doomed is not None else running
@@ -45,9 +42,8 @@ def autopsy(handle: Handle, now: float, cancels: Mapping[str, str]) -> Verdict:
     culprit = found[1] if found is not None else None
     began = started if blamed == running else handle.given_at
     outcomes = [_sentence(handle, culprit, began, now, cancels)] if culprit is not None else []
-    again = sum(1 for serial, _ in handle.attempts() if serial < running and serial != blamed)
     back = [(kind, [a for a in attempts if a is not culprit]) for kind, attempts in handle.cut(0)]
-    return Verdict(outcomes, back, culprit, blamed, again)
+    return Verdict(outcomes, back, culprit, blamed)
 
 
 def _sentence(handle: Handle, attempt: Attempt, began: float, now: float, cancels: Mapping[str, str]) -> Outcome:
@@ -97,6 +93,5 @@ def end_notice(handle: Handle, verdict: Verdict) -> WorkerNotice:
         "task_id": culprit.task_id if culprit is not None else None,
         **facts,
         "killed_for": why,
-        "run_again": verdict.again,
     }
     return WorkerNotice("worker_error", data)

@@ -14,6 +14,7 @@ from typing import Any, Final
 from longshore.errors import PayloadError
 from longshore.task import Attempt, TaskSpec
 
+from longshore_processes.bays import Shelf
 from longshore_processes.codec import Carrier
 
 BATCH_S: Final = 0.004
@@ -112,12 +113,13 @@ class Kinds:
         forgotten = self._by_key.pop(next(iter(self._by_key))) if len(self._by_key) > _KINDS else None
         return kind, forgotten
 
-    def arguments(self, attempt: Attempt) -> bytes:
-        """Return a pickle of one attempt's `(args, kwargs)`; PayloadError if they can't be carried."""
+    def arguments(self, attempt: Attempt, shelf: Shelf | None) -> bytes:
+        """Return a pickle of one attempt's `(args, kwargs)`, or write it onto a shelf; PayloadError if it can't be."""
         return self._carrier.arguments(
             attempt.args,
             dict(attempt.kwargs) if attempt.kwargs else None,
             f"task {attempt.task_id} ({attempt.spec.name})",
+            shelf,
         )
 
     def _pickle(self, kind: Kind) -> None:

@@ -9,39 +9,31 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
-import pickle
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from time import monotonic, process_time
-from types import CoroutineType
-from typing import Any, Final, NamedTuple, NoReturn
+from time import monotonic
+from typing import Any, Final, NamedTuple
 
-from longshore.errors import PayloadError, TaskCancelled
 from longshore.shared import Shared, forget_gone, opened, opened_partial
-from longshore.task import ErrorRecord
-from longshore.worker import bind, pack_error
-from msgspec.structs import replace
+from longshore.worker import bind
 
 from longshore_processes import frames
-from longshore_processes.codec import PROTOCOL, SCALARS, cause_of, cut_trace, dump, dump_exception, load, told
-from longshore_processes.frames import FrameReader, Words
+from longshore_processes.bays import Bay, Memory
+from longshore_processes.codec import load
+from longshore_processes.frames import FINISHED_TO, RUNNING, SKIP_FROM, SKIP_TO, STARTED, FrameReader
 from longshore_processes.logs import RecordHandler, set_levels
 from longshore_processes.memory import Account
-from longshore_processes.output import flush_streams, mark_streams
+from longshore_processes.output import mark_streams
 from longshore_processes.parent import die_with
+from longshore_processes.records import LONG_S, Recorder, leave_fork, not_carried, record_of
 from longshore_processes.seat import Batch, Link, ProcessSeat
 
-FLUSH_S: Final = 0.004
-"""Before an item begins, results are sent if the last sending is longer ago than this."""
-_LONG_S: Final = 0.001  # from here on an item's processor time is measured; below, its wall time stands for it
-_LARGE_S: Final = 0.005  # from here on an item's peak of memory is read: that takes 10 us
-PACKED: Final = "packed"
-FAILED: Final = "failed"
-LONG: Final = "long"
+TELL_S: Final = 0.004
+"""Before an item begins, the controller is told of results if it was last told longer ago than this."""
 
 AnyFunction = Callable[..., Any]  # Any: the user's function
 
@@ -56,26 +48,25 @@ class Place(NamedTuple):
 
 
 class Worker:
-    """Runs batches. Results wait in three lists of equal length until they are sent, by this thread or the watch's."""
+    """Runs batches. A result is in its batch's bay as soon as its item is finished; the controller is told later."""
 
     def __init__(self, place: Place) -> None:
         """Open what the controller gave."""
         self._sock = socket.socket(fileno=place.sock)
         self._reader = FrameReader(self._sock)
-        self._words = Words(place.page)
+        memory = Memory(place.page)
+        self._words, self._bays = memory.words, memory.bays
+        for bay in self._bays:
+            bay.small = min(bay.small, self._words.result_most // 4)  # a character takes four bytes at most
         os.close(place.page)
         self._link = Link(self._sock)
         self._account = Account(self._words)
         self._seat = ProcessSeat(place.worker_id, self._words, self._link, self._account)
-        self._codes: dict[int, bytes] = {}
+        self._codes: dict[int, frames.Payload] = {}
         self._ready: dict[int, AnyFunction] = {}
-        self._flushing = threading.Lock()
-        self._unsent = 0  # serial of the first result in the lists
-        self._values: list[Any] = []  # Any: scalars, or tuples that begin with PACKED, FAILED or LONG
-        self._starts: list[float] = []
-        self._ends: list[float] = []  # appended last: an entry here has its fellows in the other lists
-        self._flushed_at = 0.0
-        self._cpu_mark = 0.0
+        self._recorder = Recorder(self._seat, self._link, self._account, self._words.result_most)
+        self._told = 0  # up to which serial the controller was told of results
+        self._told_at = 0.0
         bind(self._seat)
         mark_streams(self._words)
         self._handler = RecordHandler(self._seat, self._link)
@@ -88,7 +79,7 @@ class Worker:
         while not self._reader.closed:
             for kind, number, payload in self._reader.read():
                 if kind == frames.BATCH:
-                    self._run(number, Batch(*load(payload)))
+                    self._take(number, payload)
                 elif kind == frames.CODE:
                     self._codes[number] = payload
                 elif kind == frames.LEVELS:
@@ -96,18 +87,14 @@ class Worker:
                 else:
                     self._codes.pop(number, None)
                     self._ready.pop(number, None)
+                    self._recorder.forget(number)
         self._seat.close()
 
-    def flush(self) -> None:
-        """Send what has ended; from any thread."""
-        with self._flushing:
-            count = len(self._ends)
-            if count:
-                results = self._values[:count], self._starts[:count], self._ends[:count]
-                payload = pickle.dumps(results, PROTOCOL)
-                del self._values[:count], self._starts[:count], self._ends[:count]
-                self._link.send(frames.RESULTS, self._unsent, payload)
-                self._unsent += count
+    def _tell(self, serial: int) -> None:
+        """Have the controller look at the results that are finished up to `serial`."""
+        if serial > self._told:
+            self._told = serial
+            self._link.send(frames.FINISHED, serial)
 
     def _forked(self) -> None:
         """In a child that a task forked: leave the socket to the worker, and log to where the output goes."""
@@ -116,87 +103,66 @@ class Worker:
         root.removeHandler(self._handler)
         root.addHandler(logging.StreamHandler())
 
-    def _run(self, first: int, batch: Batch) -> None:
-        self._seat.batch, self._seat.first, self._unsent = batch, first, first
+    def _take(self, first: int, payload: frames.Payload) -> None:
+        index, at, size = frames.PLACE.unpack_from(payload)
+        bay = self._bays[index]
+        shelved = bay.arguments.read((at, size)) if size else memoryview(payload)[frames.PLACE.size :]
+        batch = Batch(*load(shelved))
+        bay.run(len(batch.items))
+        self._recorder.begin()
+        self._seat.batch, self._seat.first, self._told = batch, first, first
         forget_gone()
         self._account.begin()
-        self._flushed_at = monotonic()
-        stopped = self._run_items(first, batch.items, self._callable(first, batch))
-        self.flush()
+        self._told_at = monotonic()
+        end = self._run(first, batch.items, self._callable(first, batch, bay), bay)
+        self._tell(end)
         self._seat.batch = None
-        if stopped is not None:
-            self._link.send(frames.SKIPPED, stopped)
+        if end < first + len(batch.items):
+            self._link.send(frames.SKIPPED, end)
         self._words.rest()
 
-    def _run_items(self, serial: int, items: Sequence[Any], call: AnyFunction) -> int | None:  # Any: arguments
-        """Run the items; return the serial at which they turned out to be withdrawn."""
-        begin, seat, link = self._words.begin, self._seat, self._link
-        values, starts, ends = self._values, self._starts, self._ends
+    def _run(self, serial: int, items: Sequence[Any], call: AnyFunction, bay: Bay) -> int:  # Any: arguments
+        """Run the items; return the serial after the last that was run: from there on they turned out withdrawn."""
+        ints, floats, seat, link = self._words.ints, self._words.floats, self._seat, self._link
+        starts, ends, words, note, put = bay.starts, bay.ends, bay.words, bay.note, self._recorder.put
         start = monotonic()
-        self._cpu_mark = process_time()
-        for args in items:
-            if start - self._flushed_at >= FLUSH_S and ends:
-                self.flush()
-                start = self._flushed_at = monotonic()
-            if not begin(serial, start):
+        for slot, args in enumerate(items):
+            if start - self._told_at >= TELL_S:
+                self._tell(serial)
+                start = self._told_at = monotonic()
+            # The start comes before the serial, and that claim before the look: see Words.
+            floats[STARTED] = start
+            ints[RUNNING] = serial
+            if ints[SKIP_FROM] <= serial < ints[SKIP_TO]:
                 return serial
             try:
                 value = call(*args)
                 end = monotonic()
-                if end - start >= _LONG_S or type(value) not in SCALARS:
-                    value = self._pack(value, serial, start, end)
+                if link.muted:
+                    leave_fork(None)
+                quick = end - start < LONG_S
+                if quick and type(value) is int:
+                    try:
+                        words[slot] = value
+                    except ValueError:  # beyond 64 bits
+                        quick = False
+                if not quick or (type(value) is not int and not note(slot, value)):
+                    put(bay, slot, serial, value, start, end)
+                    quick, value = False, None  # its destructor is user code, and belongs to this item
             except BaseException as error:  # noqa: BLE001 - user code: whatever it raises costs this item only
-                failure = self._failure(error, serial, start)
-                end = monotonic()
-                value = self._pack(failure, serial, start, end)
-            if link.muted:
-                _leave_fork(value)
-            values.append(value)
-            starts.append(start)
-            ends.append(end)
+                if link.muted:
+                    leave_fork(record_of(error, seat, serial))
+                end, quick = monotonic(), False
+                self._recorder.fail(bay, slot, serial, error, start, end)
+            starts[slot], ends[slot] = start, end
             if seat.attempt is not None:
                 seat.leave()
-            start = end if type(value) in SCALARS else monotonic()
             serial += 1
-        return None
+            ints[FINISHED_TO] = serial  # published: from here on nothing that happens to this process undoes it
+            start = end if quick else monotonic()
+        return serial
 
-    def _pack(self, value: Any, serial: int, start: float, end: float) -> object:  # Any: the user's result
-        cpu_s: float | None = None
-        peak_mb: float | None = None
-        if end - start >= _LONG_S:
-            # Short items since the mark are in it too; their share is small beside a long item's.
-            now = process_time()
-            cpu_s, self._cpu_mark = now - self._cpu_mark, now
-        if end - start >= _LARGE_S:
-            peak_mb = self._account.peak_mb()
-        if type(value) is _Failure:
-            return (FAILED, cpu_s, peak_mb, *value.facts)
-        if type(value) in SCALARS:
-            return LONG, cpu_s, peak_mb, value
-        if type(value) is CoroutineType:  # a value's own idea of its class is user code
-            with suppress(BaseException):  # one that had begun may refuse to end
-                value.close()
-            error = TypeError(
-                "the function returned a coroutine, which only an async def may: "
-                "submit `async def call(*args): return await f(*args)` in its place"
-            )
-            return (FAILED, cpu_s, peak_mb, *self._failure(error, serial, start).facts)
-        try:
-            return PACKED, cpu_s, peak_mb, dump(value)
-        except BaseException as unfit:  # noqa: BLE001 - reducers are user code
-            return (FAILED, cpu_s, peak_mb, *self._failure(_unfit("result", unfit), serial, start).facts)
-
-    def _failure(self, error: BaseException, serial: int, start: float) -> _Failure:
-        flush_streams()
-        cut_trace(error, __file__)
-        batch = self._seat.batch
-        numbers = batch.numbers if batch is not None else None
-        number = numbers[serial - self._seat.first] if numbers is not None else 1
-        record = _plain(pack_error(error, number, self._seat.worker_id))
-        is_cancel = issubclass(type(error), TaskCancelled)
-        return _Failure((is_cancel, record, dump_exception(error), dump_exception(cause_of(error))))
-
-    def _callable(self, first: int, batch: Batch) -> AnyFunction:
+    def _callable(self, first: int, batch: Batch, bay: Bay) -> AnyFunction:
         function = self._ready.get(batch.code)
         if function is None:  # never asked for its truth: that is user code
             function = self._first_call(first, batch.code)
@@ -204,7 +170,8 @@ class Worker:
             return function
         if batch.form == "kwargs":
             return lambda args, kwargs: function(*args, **kwargs)
-        return lambda data: _call_packed(function, data)
+        shelf = bay.arguments
+        return lambda *where: _call_packed(function, where[0] if len(where) == 1 else shelf.read(where))
 
     def _first_call(self, first: int, number: int) -> AnyFunction:
         """Get ready for this code, under the first item; what goes wrong is raised by it, and tried again by others."""
@@ -232,57 +199,30 @@ class Worker:
         try:
             function, initializer = load(self._codes[number])
         except BaseException as error:
-            raise _unfit("function", error) from error
+            raise not_carried("function", error) from error
         self._seat.prepare(initializer)
         if self._link.muted:
-            _leave_fork(None)
+            leave_fork(None)
         if self._seat.attempt is not None:
             self._seat.leave()  # it was asked for while its worker got ready: its own time begins after that
         self._ready[number] = ready = opened_partial(function)
         return ready
 
 
-class _Failure(NamedTuple):
-    facts: tuple[Any, ...]  # Any: whether cancelled, the error record, pickles of the exception and its cause
-
-
-def _leave_fork(value: Any) -> NoReturn:  # Any: as in the worker's list of values
-    """End a forked child that came back from the user's function, whose result is for the worker to tell."""
-    failed = type(value) is tuple and value[0] == FAILED
-    with suppress(OSError, ValueError):
-        if failed:
-            sys.stderr.write(value[4].traceback)
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(1 if failed else 0)
-
-
-def _plain(record: ErrorRecord) -> ErrorRecord:
-    """Return the record without facts of the user's that are not what they should be: they might not travel."""
-    numbers = {name: getattr(record, name) for name in ("exit_code", "signal", "peak_memory_mb")}
-    return replace(record, **{name: value if type(value) in (int, float) else None for name, value in numbers.items()})
-
-
-def _call_packed(function: AnyFunction, data: bytes) -> Any:  # Any: the user's result
+def _call_packed(function: AnyFunction, data: bytes | memoryview) -> Any:  # Any: the user's result
     try:
         args, kwargs = load(data)
     except BaseException as error:
-        raise _unfit("arguments", error) from error
+        raise not_carried("arguments", error) from error
     if Shared.used:
         args, kwargs = opened(args, kwargs)
     return function(*args, **(kwargs or {}))
 
 
-def _unfit(what: str, error: BaseException) -> PayloadError:
-    verb = "cannot be carried back from" if what == "result" else "could not be read in"
-    return PayloadError(f"the {what} {verb} the worker process: {told(error)}")
-
-
-def _watch(worker: Worker, nudge: int) -> None:
-    """Flush when nudged; end the whole group when the controller is gone, however busy the task is."""
-    while os.read(nudge, 1):
-        with suppress(OSError):
-            worker.flush()
+def _watch(controller: int) -> None:
+    """End the whole group when the controller is gone, which closes the pipe `controller`, however busy the task is."""
+    while os.read(controller, 1):
+        pass
     os.killpg(0, signal.SIGKILL)
 
 
@@ -291,7 +231,7 @@ def run(place: Place) -> int:
     os.environ["LONGSHORE_WORKER"] = place.worker_id
     faulthandler.enable()
     worker = Worker(place)
-    threading.Thread(target=_watch, args=(worker, place.nudge), name="longshore-watch", daemon=True).start()
+    threading.Thread(target=_watch, args=(place.nudge,), name="longshore-watch", daemon=True).start()
     try:
         worker.serve()
     except (BrokenPipeError, ConnectionResetError):

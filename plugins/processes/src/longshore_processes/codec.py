@@ -12,7 +12,7 @@ import pickle
 import pickletools
 import sys
 from collections import ChainMap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from types import CodeType, TracebackType
@@ -22,6 +22,8 @@ import cloudpickle
 from longshore.errors import PayloadError
 from longshore.shared import travels_by_value
 from longshore.worker import portable, type_name
+
+from longshore_processes.bays import Shelf
 
 PROTOCOL: Final = 5
 load: Final = pickle.loads
@@ -84,6 +86,30 @@ def _dump_by_value(value: object) -> bytes:
     return file.getvalue()
 
 
+def dump_plain_onto(shelf: Shelf, value: object) -> bool:
+    """Write what `dump_plain` returns onto a shelf; False where that is None."""
+    shelf.begin()
+    try:
+        _PlainPickler(shelf, PROTOCOL).dump(value)
+    except Exception:  # noqa: BLE001 - as above
+        return False
+    return True
+
+
+def dump_onto(shelf: Shelf, value: object, by_value: Sequence[bytes] = (b"__main__",)) -> None:
+    """Write what `dump` returns onto a shelf; raises what it raises."""
+    shelf.begin()
+    try:
+        pickle.Pickler(shelf, PROTOCOL).dump(value)
+    except Exception:  # noqa: BLE001 - as in `dump`
+        carried = False
+    else:
+        carried = not shelf.names(by_value)
+    if not carried:
+        shelf.begin()
+        _ByValuePickler(shelf, PROTOCOL).dump(value)
+
+
 def _reduce_code(code: CodeType) -> tuple[Any, ...]:  # Any: a reducer's result, as pickle has it
     """Carry code with the name of its file, which cloudpickle leaves out from 3.1.3 on: tracebacks show its lines."""
     make, arguments = cloudpickle.Pickler.dispatch_table[CodeType](code)[:2]
@@ -106,9 +132,15 @@ def _restore_cached(function: Callable[..., Any], parameters: dict[str, Any]) ->
     return lru_cache(**parameters)(function)
 
 
+def _reduce_file(file: io.TextIOWrapper) -> tuple[Any, ...]:  # Any: as above
+    """Refuse an open file, of which cloudpickle would send what is in it."""
+    raise TypeError(f"cannot pickle an open file ({file.name!r}): give its path")
+
+
 class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it carries no types
     dispatch_table: ClassVar[Any] = ChainMap(  # Any: as cloudpickle has it
-        {CodeType: _reduce_code, type(lru_cache(len)): _reduce_cached}, cloudpickle.Pickler.dispatch_table
+        {CodeType: _reduce_code, type(lru_cache(len)): _reduce_cached, io.TextIOWrapper: _reduce_file},
+        cloudpickle.Pickler.dispatch_table,
     )
 
 
@@ -120,10 +152,10 @@ def told(error: BaseException) -> str:
         return f"{type_name(error)}: <the message could not be made>"
 
 
-def cut_trace(error: BaseException, filename: str) -> None:
-    """Leave off the outermost frames that are of this file: the reader wants the user's frames, not ours."""
+def cut_trace(error: BaseException, filenames: Collection[str]) -> None:
+    """Leave off the outermost frames that are of these files: the reader wants the user's frames, not ours."""
     trace: TracebackType | None = _TRACE.__get__(error)
-    while trace is not None and trace.tb_frame.f_code.co_filename == filename:
+    while trace is not None and trace.tb_frame.f_code.co_filename in filenames:
         trace = trace.tb_next
     _TRACE.__set__(error, trace)
 
@@ -214,10 +246,16 @@ class Carrier:
                 function=_name(function),
             ) from error
 
-    def arguments(self, args: tuple[Any, ...], kwargs: Any, function: str) -> bytes:
-        """Return a pickle of `(args, kwargs)`; PayloadError if they can't be carried. Any: the user's arguments."""
+    def arguments(self, args: tuple[Any, ...], kwargs: Any, function: str, shelf: Shelf | None) -> bytes:
+        """Return a pickle of `(args, kwargs)`, or write it onto a shelf and return nothing of it.
+
+        PayloadError if they can't be carried. Any: the user's arguments.
+        """
         try:
-            return dump((args, kwargs), self._by_value)
+            if shelf is None:
+                return dump((args, kwargs), self._by_value)
+            dump_onto(shelf, (args, kwargs), self._by_value)
+            return b""
         except BaseException as error:  # this is the supervisor's thread: nothing may end it
             raise PayloadError(
                 f"the arguments of {function} cannot be carried to a worker process: {told(error)}",

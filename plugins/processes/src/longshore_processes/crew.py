@@ -120,7 +120,7 @@ class Crew:
                 self._spawner = make_spawner(self._spawning, self._post)
                 for fd in self._spawner.fds():
                     self._selector.register(fd, selectors.EVENT_READ, Ear(lambda _: self._ask_spawner()))
-            handle = Handle(self._count)
+            handle = Handle(self._count, self._spawning.max_result_bytes)
             self._spawner.start(handle.number, handle.worker_id, handle.far)
         except OSError as error:
             if handle is not None:

@@ -60,6 +60,8 @@ class ProcessesSettings(BaseModel):
 
     On Linux, where a group of version 2 is delegated to this program; starting a worker takes some milliseconds more.
     """
+    max_result_bytes: int | None = Field(default=None, ge=1)
+    """How many bytes a result may take as it is sent; above, its task fails with PayloadError. None is no limit."""
 
 
 class ProcessesExecutor:
@@ -96,6 +98,7 @@ class ProcessesExecutor:
             numeric_threads(workers, cpus, settings.blas_threads),
             settings.python,
             settings.control_groups,
+            settings.max_result_bytes,
         )
         _check(spawning)
         self._supervisor = Supervisor(

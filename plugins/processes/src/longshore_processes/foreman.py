@@ -62,10 +62,11 @@ class Foreman:
                 return
             share = -(-len(self.backlog) // (max(1, self._crew.target) * IN_FLIGHT))
             size, left = kind.batch_size(share), self._crew.recycling.left(handle)
-            load = pack(self._kinds, kind, self.backlog.take(size if left is None else min(size, left)))
+            bay = handle.free_bay()
+            load = pack(self._kinds, kind, self.backlog.take(size if left is None else min(size, left)), bay)
             self._reports += load.refused
             if load.attempts:
-                handle.give(kind, load.attempts, load.payload)
+                handle.give(kind, load.attempts, bay, load.batch)
                 if handle.outgoing:
                     self._crew.want_writing(handle)
                 handle.given_at = now

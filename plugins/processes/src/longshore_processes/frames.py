@@ -7,10 +7,8 @@ where the next one begins, and a payload that can't be unpickled costs its own t
 from __future__ import annotations
 
 import mmap
-import os
 import socket
 import struct
-import tempfile
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,68 +18,63 @@ _CHUNK: Final = 1 << 18  # read at once; the kernel's socket buffer is rarely la
 # controller to worker
 CODE: Final = 1  # number: the code's; payload: pickled (function, initializer)
 FORGET: Final = 2  # number: the code's
-BATCH: Final = 3  # number: serial of the first item; payload: a plain pickle, see dispatch.py
+BATCH: Final = (
+    3  # number: serial of the first item; payload: in which bay, where there, and the batch if it isn't there
+)
 LEVELS: Final = 4  # number: what logging.disable was told; payload: pickled dict of logging levels by logger
 # worker to controller
 HELLO: Final = 10  # the worker is ready
-RESULTS: Final = 11  # number: serial of the first result; payload: pickled (values, starts, ends)
+FINISHED: Final = 11  # number: up to which serial, not including it, results are in their bays
 SKIPPED: Final = 12  # number: serial of the first item of its batch that was withdrawn in time
 PROGRESS: Final = 13  # payload: pickled ProgressUpdate
 LOG: Final = 14  # payload: pickled dict of a log record
+APART: Final = 15  # number: serial of the item; payload: of its result, what found no room in its bay
 
-Frame = tuple[int, int, bytes]
+PLACE: Final = struct.Struct("<QQQ")  # of a batch: which bay, from which byte on, how many; none: it follows here
 
+Payload = bytes | bytearray
+Frame = tuple[int, int, Payload]
+
+MEMORY_NAME: Final = "longshore-worker"
+"""What the system calls the memory that a worker shares with its controller, in what it tells of processes."""
 IDLE: Final = -1
+UNLIMITED: Final = 2**63 - 1
 _PAGE: Final = 4096
-_RUNNING, _STARTED, _PREPARING, _BASE = 0, 1, 2, 3  # written by the worker
-_SKIP_FROM, _SKIP_TO = 16, 17  # written by the controller, on another cache line
-
-
-def make_page() -> int:
-    """Return the descriptor of a new, empty shared page that has no name anywhere."""
-    if hasattr(os, "memfd_create"):
-        fd = os.memfd_create("longshore-words", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-    os.ftruncate(fd, _PAGE)
-    return fd
+RUNNING, STARTED, _PREPARING, _BASE, FINISHED_TO = 0, 1, 2, 3, 4  # written by the worker
+SKIP_FROM, SKIP_TO, _RESULT_MOST = 16, 17, 18  # written by the controller, on another cache line
 
 
 class Words:
     """The shared page of one worker: what it runs, since when, from how much memory, and which serials it is to skip.
 
-    Each word is written by one side only, in one aligned store. The start is written before the serial, so who reads
-    the serial first never takes an old start for a new item's.
+    Also up to which serial results are in the bays, and how large a result may be. Each word is written by one side
+    only, in one aligned store. The start is written before the serial, so who reads the serial first never takes an old
+    start for a new item's; and a result before the word that says that it is there.
     """
 
     __slots__ = ("_page", "floats", "ints")
 
-    def __init__(self, fd: int) -> None:
-        """Map the page behind `fd`, which stays the caller's to close."""
-        self._page = mmap.mmap(fd, _PAGE)
-        self.ints = memoryview(self._page).cast("q")
-        self.floats = memoryview(self._page).cast("d")
+    def __init__(self, memory: mmap.mmap) -> None:
+        """Use the page at the beginning of `memory`."""
+        self._page = memoryview(memory)[:_PAGE]
+        self.ints = self._page.cast("q")
+        self.floats = self._page.cast("d")
 
     def clear(self) -> None:
-        """Say that nothing runs and nothing is to be skipped."""
-        self.ints[_RUNNING] = IDLE
-        self.ints[_SKIP_FROM] = self.ints[_SKIP_TO] = 0
-
-    def begin(self, serial: int, started: float) -> bool:
-        """Say that `serial` begins; False if it was withdrawn. The claim comes before the look, on purpose."""
-        self.floats[_STARTED] = started
-        self.ints[_RUNNING] = serial
-        return not self.ints[_SKIP_FROM] <= serial < self.ints[_SKIP_TO]
+        """Say that nothing runs or has, and that nothing is to be skipped."""
+        self.ints[RUNNING] = IDLE
+        self.ints[FINISHED_TO] = 0
+        self.ints[SKIP_FROM] = self.ints[SKIP_TO] = 0
 
     def prepare(self, serial: int, now: float) -> None:
         """Say that the worker gets ready for the kind of `serial`: that takes time, which is not the item's."""
         self.ints[_PREPARING] = 1
-        self.begin(serial, now)
+        self.floats[STARTED] = now
+        self.ints[RUNNING] = serial
 
     def prepared(self, now: float) -> None:
         """Say that the worker is ready. The start comes first: who sees the worker ready sees the new start."""
-        self.floats[_STARTED] = now
+        self.floats[STARTED] = now
         self.ints[_PREPARING] = 0
 
     def preparing(self) -> bool:
@@ -97,25 +90,42 @@ class Words:
     def base_mb(self, own_mb: float) -> None:
         self.floats[_BASE] = own_mb
 
+    @property
+    def result_most(self) -> int:
+        """How many bytes the pickle of a result may have."""
+        return self.ints[_RESULT_MOST]
+
+    @result_most.setter
+    def result_most(self, most: int) -> None:
+        self.ints[_RESULT_MOST] = most
+
     def rest(self) -> None:
         """Say that nothing runs."""
-        self.ints[_RUNNING] = IDLE
+        self.ints[RUNNING] = IDLE
 
     def running(self) -> tuple[int, float]:
         """Return the serial that runs, or IDLE, and since when."""
-        serial = self.ints[_RUNNING]
-        return serial, self.floats[_STARTED]
+        serial = self.ints[RUNNING]
+        return serial if serial >= self.ints[FINISHED_TO] else IDLE, self.floats[STARTED]
+
+    def finished(self) -> int:
+        """Return up to which serial, not including it, items are finished, with their results in the bays."""
+        return self.ints[FINISHED_TO]
+
+    def begun(self) -> int:
+        """Return the last serial that was begun, -1 before the first."""
+        return max(self.ints[RUNNING], self.ints[FINISHED_TO] - 1)
 
     def skip(self, start: int, stop: int) -> None:
         """Ask the worker not to begin serials from `start` up to, not including, `stop`."""
-        self.ints[_SKIP_TO] = stop
-        self.ints[_SKIP_FROM] = start
+        self.ints[SKIP_TO] = stop
+        self.ints[SKIP_FROM] = start
 
     def close(self) -> None:
-        """Unmap the page."""
+        """Let go of the page."""
         self.ints.release()
         self.floats.release()
-        self._page.close()
+        self._page.release()
 
 
 class FrameReader:
@@ -183,10 +193,9 @@ class FrameReader:
         if self._have < len(large):
             return []
         self._large = None
-        return [(*self._head, bytes(large))]
+        return [(*self._head, large)]
 
 
-def frame(kind: int, number: int, payload: bytes | bytearray = b"") -> list[memoryview]:
-    """Return the pieces of one frame, ready to be sent one after the other."""
-    view = memoryview(payload)
-    return [memoryview(HEADER.pack(kind, number, view.nbytes)), view]
+def frame(kind: int, number: int, *parts: bytes) -> list[memoryview]:
+    """Return the pieces of one frame whose payload has these parts, ready to be sent one after the other."""
+    return [memoryview(HEADER.pack(kind, number, sum(map(len, parts)))), *[memoryview(part) for part in parts]]

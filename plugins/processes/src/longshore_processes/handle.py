@@ -21,7 +21,8 @@ from longshore.task import Attempt
 
 from longshore_processes import frames
 from longshore_processes.backlog import Kind
-from longshore_processes.frames import IDLE, Frame, FrameReader, Words
+from longshore_processes.bays import BAYS, Bay, Memory, Span, make_memory
+from longshore_processes.frames import IDLE, UNLIMITED, Frame, FrameReader
 from longshore_processes.memory import Gauge
 from longshore_processes.spawner import WorkerFds
 
@@ -44,14 +45,16 @@ class Doom(Enum):
 class Held:
     """A batch that was sent; `done` of its attempts are reported. Serials are the worker's own numbering."""
 
-    __slots__ = ("attempts", "done", "first", "kind")
+    __slots__ = ("attempts", "bay", "done", "first", "kind", "sent")
 
-    def __init__(self, kind: Kind, first: int, attempts: list[Attempt]) -> None:
+    def __init__(self, kind: Kind, first: int, attempts: list[Attempt], bay: Bay) -> None:
         """Hold attempts numbered from `first`."""
         self.kind = kind
         self.first = first
         self.attempts = attempts
+        self.bay = bay
         self.done = 0
+        self.sent = len(attempts)
 
     def cut(self, serial: int) -> list[Attempt]:
         """Remove and return what is not reported from `serial` on."""
@@ -68,16 +71,18 @@ class Held:
 class Handle:
     """The controller's ends of one worker, and the record of what it holds, made before anything is sent."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, max_result_bytes: int | None = None) -> None:
         """Open the descriptors of a worker that is yet to be started."""
         self.number = number
         self.worker_id = worker_id(number)
-        self._open()
+        self._open(max_result_bytes)
         self.reader = FrameReader(self.sock)
         self.outgoing: deque[memoryview] = deque()
         self.pid: int | None = None
         self.pidfd: int | None = None
         self.held: deque[Held] = deque()
+        self._in_bays: dict[Bay, Held] = {}
+        self.apart: dict[int, frames.Payload] = {}  # what came of results that found no room in their bay, by serial
         self.known: set[int] = set()
         self.next_serial = 0
         self.greeted = False  # it has said that it is ready
@@ -103,27 +108,26 @@ class Handle:
         self.stopped_at: float | None = None  # since when it was seen stopped by a signal
         self._pardon = (0.0, 0.0)  # the start that it is for, and how long nobody looked since then
         self.written_off = False  # it was killed and did not end
-        self.completed = 0
-        self.failed = 0
+        self.completed = self.failed = self.batches = 0
         self.busy_s = 0.0
-        self.batches = 0
         self.seen_at = monotonic()
 
-    def _open(self) -> None:
+    def _open(self, max_result_bytes: int | None) -> None:
         with ExitStack() as undo:  # where descriptors run out half-way, none may be lost
             self.sock, self._far = socket.socketpair()
             undo.callback(self.sock.close)
             undo.callback(self._far.close)
             nudge, self._nudge = _pipe(undo)
             self.log, log = _pipe(undo)
-            page = frames.make_page()
+            page = make_memory()
             undo.callback(os.close, page)
-            self.words = Words(page)
+            self._memory = Memory(page)
             undo.pop_all()
         self.sock.setblocking(False)
         os.set_blocking(self.log, False)
-        os.set_blocking(self._nudge, False)
+        self.words = self._memory.words
         self.words.clear()
+        self.words.result_most = UNLIMITED if max_result_bytes is None else min(max_result_bytes, UNLIMITED)
         self.far = WorkerFds(self._far.fileno(), nudge, page, log)
 
     # -- sending
@@ -138,13 +142,13 @@ class Handle:
 
     def has_room(self) -> bool:
         """Tell whether it may be given a batch."""
-        if self.retiring or self.doomed or self.gone or self.withdraw_at is not None:
+        if self.retiring or self.doomed or self.gone or self.withdraw_at is not None or len(self._in_bays) == BAYS:
             return False
         return not self.held or (len(self.held) < IN_FLIGHT and not self.slow and not self.outgoing)
 
-    def send(self, kind: int, number: int, payload: bytes) -> None:
+    def send(self, kind: int, number: int, *parts: bytes) -> None:
         """Queue one frame and send what goes without waiting."""
-        self.outgoing += frames.frame(kind, number, payload)
+        self.outgoing += frames.frame(kind, number, *parts)
         self.push()
 
     def push(self) -> None:
@@ -162,16 +166,43 @@ class Handle:
         except OSError:  # it died; whoever watches for its end says so next
             outgoing.clear()
 
-    def give(self, kind: Kind, attempts: list[Attempt], payload: bytes) -> None:
-        """Record that these attempts are its own now, then send them."""
+    def free_bay(self) -> Bay:
+        """Return the bay for the next batch, if it has room for one: the first if it can be, which is in the cache."""
+        return next(bay for bay in self._memory.bays if bay not in self._in_bays)
+
+    def empty(self, bay: Bay) -> None:
+        """Take note that nothing of the batch in a bay will be written or read any more."""
+        self._in_bays.pop(bay, None)
+        bay.trim()
+
+    def skipped(self, serial: int) -> tuple[Kind, list[Attempt]] | None:
+        """Take note that the worker leaves a batch at `serial`; return what of that was not taken back before."""
+        for held in list(self._in_bays.values()):
+            if held.first <= serial < held.first + held.sent:
+                self.empty(held.bay)
+        held_now = self.held[0] if self.held else None
+        if held_now is None or not held_now.first <= serial < held_now.first + len(held_now.attempts):
+            return None
+        back = held_now.cut(serial)
+        if held_now.done >= len(held_now.attempts):
+            self.held.popleft()
+        return held_now.kind, back
+
+    def give(self, kind: Kind, attempts: list[Attempt], bay: Bay, batch: Span | bytes) -> None:
+        """Record that these attempts are its own now, then send them: the batch itself, or where it is in the bay."""
         first = self.next_serial
         self.next_serial += len(attempts)
         self.batches += 1
-        self.held.append(Held(kind, first, attempts))
+        held = Held(kind, first, attempts, bay)
+        self.held.append(held)
+        self._in_bays[bay] = held
         if kind.number not in self.known:
             self.known.add(kind.number)
             self.outgoing += frames.frame(frames.CODE, kind.number, kind.data or b"")
-        self.send(frames.BATCH, first, payload)
+        if isinstance(batch, bytes):
+            self.send(frames.BATCH, first, frames.PLACE.pack(bay.index, 0, 0), batch)
+        else:
+            self.send(frames.BATCH, first, frames.PLACE.pack(bay.index, *batch))
 
     # -- looking
 
@@ -200,10 +231,8 @@ class Handle:
         first = self.reported()
         if marked >= first:
             return marked
-        running = self.words.running()[0]
-        if running == IDLE and self.held:
-            running = self.held[0].first + len(self.held[0].attempts) - 1  # what it ran has just ended
-        return running if running >= first else IDLE
+        begun = self.words.begun()
+        return begun if begun >= first else IDLE
 
     def cut(self, serial: int) -> list[tuple[Kind, list[Attempt]]]:
         """Take away what is not reported from `serial` on, last batch first."""
@@ -282,11 +311,6 @@ class Handle:
 
     # -- ending
 
-    def nudge(self) -> None:
-        """Ask it to send what it has finished, even while it is in the middle of an item."""
-        with suppress(OSError):
-            os.write(self._nudge, b"\0")
-
     def kill(self) -> None:
         """Kill it and its group at once."""
         if self.pid is None or self.gone:
@@ -325,7 +349,7 @@ class Handle:
         self.pidfd = None
         if self._gauge is not None:
             self._gauge.close()
-        self.words.close()
+        self._memory.close()
 
     def read(self) -> list[Frame]:
         """Return the frames that have come."""

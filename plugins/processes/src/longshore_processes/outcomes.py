@@ -12,14 +12,24 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from longshore.errors import MemoryLimitExceeded, PayloadError, WorkerDied
-from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskState
+from longshore.task import Attempt, Outcome, PlainOutcome, TaskState
 from longshore.worker import ended, failed
 from msgspec.structs import replace
 
 from longshore_processes.backlog import BATCH_BYTES, Kind, Kinds
-from longshore_processes.child import FAILED, LONG
-from longshore_processes.codec import RemoteTraceback, dump_plain, load, load_exception, set_cause, told
+from longshore_processes.bays import LARGE, Bay, Shelf, Span, read_records
+from longshore_processes.codec import (
+    RemoteTraceback,
+    dump_plain,
+    dump_plain_onto,
+    load,
+    load_exception,
+    set_cause,
+    told,
+)
+from longshore_processes.frames import Payload
 from longshore_processes.handle import Handle, Held
+from longshore_processes.records import FAILED, LONG, SHELVED
 from longshore_processes.seat import ID_SEPARATOR
 
 _COMPLETED = TaskState.COMPLETED
@@ -33,15 +43,17 @@ class Load(NamedTuple):
     """A batch ready to be sent, and what could not be carried."""
 
     attempts: list[Attempt]
-    payload: bytes
+    batch: Span | bytes
+    """Where in the bay it is, or itself where it found no room there."""
     refused: list[Outcome]
 
 
-def pack(kinds: Kinds, kind: Kind, attempts: list[Attempt]) -> Load:
-    """Pickle a batch: as one where its arguments are plain, else each by itself so that each fails by itself.
+def pack(kinds: Kinds, kind: Kind, attempts: list[Attempt], bay: Bay) -> Load:
+    """Pickle a batch into a bay: as one if its arguments are plain, else each by itself so that each fails by itself.
 
     Large ones with a limit of memory go each by itself, too: then what reading them takes is their own task's.
     """
+    bay.begin()
     if kind.error is not None:
         error = kind.error
         return Load([], b"", [refuse(attempt, error) for attempt in attempts])
@@ -51,31 +63,51 @@ def pack(kinds: Kinds, kind: Kind, attempts: list[Attempt]) -> Load:
     else:
         form, items = "args", [task.args for task in attempts]
     limited = kind.memory_limit_mb is not None
-    large = limited and kind.item_bytes > BATCH_BYTES
-    payload = None if large else dump_plain(_fields(kind, attempts, form, items))
-    if payload is None or (limited and len(payload) > BATCH_BYTES):
-        attempts, packed, refused = _pack_each(kinds, attempts)
-        payload = dump_plain(_fields(kind, attempts, "packed", packed)) if attempts else b""
-        return _load(kind, attempts, payload or b"", refused)
-    return _load(kind, attempts, payload, [])
-
-
-def _load(kind: Kind, attempts: list[Attempt], payload: bytes, refused: list[Outcome]) -> Load:
+    batch = None
+    if not (limited and kind.item_bytes > BATCH_BYTES):
+        batch = _dump(bay, _fields(kind, attempts, form, items))
+    refused: list[Outcome] = []
+    if batch is None or (limited and _size(batch) > BATCH_BYTES):
+        bay.begin()
+        attempts, packed, refused = _pack_each(kinds, kind, attempts, bay.arguments)
+        batch = _dump(bay, _fields(kind, attempts, "packed", packed)) if attempts else None
     if attempts:
-        kind.item_bytes = max(len(payload) / len(attempts), 0.5 * kind.item_bytes)
-    return Load(attempts, payload, refused)
+        carried = bay.arguments.used + (len(batch) if isinstance(batch, bytes) else 0)
+        kind.item_bytes = max(carried / len(attempts), 0.5 * kind.item_bytes)
+    return Load(attempts, batch or b"", refused)
 
 
-def _pack_each(kinds: Kinds, attempts: list[Attempt]) -> tuple[list[Attempt], list[tuple[bytes]], list[Outcome]]:
+def _dump(bay: Bay, fields: tuple[object, ...]) -> Span | bytes | None:
+    """Return where in the bay the batch is, or the batch where it finds no room; None if it is not plain."""
+    if not dump_plain_onto(bay.arguments, fields):
+        return None
+    span = bay.arguments.keep()
+    return dump_plain(fields) if span is None else span
+
+
+def _size(batch: Span | bytes) -> int:
+    return len(batch) if isinstance(batch, bytes) else batch[1]
+
+
+def _pack_each(
+    kinds: Kinds, kind: Kind, attempts: list[Attempt], shelf: Shelf
+) -> tuple[list[Attempt], list[tuple[object, ...]], list[Outcome]]:
+    """Pickle the arguments of each attempt, large ones onto the shelf while there is room; refuse what can't be."""
+    large = kind.item_bytes > LARGE or len(attempts) == 1
     good: list[Attempt] = []
-    packed: list[tuple[bytes]] = []
+    packed: list[tuple[object, ...]] = []
     refused: list[Outcome] = []
     for attempt in attempts:
         try:
-            packed.append((kinds.arguments(attempt),))
-            good.append(attempt)
+            data = kinds.arguments(attempt, shelf if large else None)
+            span = shelf.keep() if large else None
+            if large and span is None:
+                data = kinds.arguments(attempt, None)
         except PayloadError as error:
             refused.append(refuse(attempt, error))
+            continue
+        good.append(attempt)
+        packed.append((data,) if span is None else span)
     return good, packed, refused
 
 
@@ -95,24 +127,43 @@ def refuse(attempt: Attempt, error: PayloadError) -> Outcome:
     return failed(attempt, error, now, now, None)
 
 
-def settle(handle: Handle, held: Held, payload: bytes) -> list[Outcome]:
-    """Return the outcomes of the next results of `held`, and learn from them what the kind costs."""
-    values, starts, ends = load(payload)
-    count = len(values)
-    attempts = held.attempts[held.done : held.done + count]
-    held.done += count
-    held.kind.learn((ends[-1] - starts[0]) / count)
+def settle(handle: Handle, finished: int) -> list[tuple[int, list[Outcome]]]:
+    """Return the outcomes of what a worker finished up to serial `finished`, and learn from them what kinds cost.
+
+    They come by batch, each with the serial of the first.
+    """
+    settled: list[tuple[int, list[Outcome]]] = []
+    while handle.held:
+        held = handle.held[0]
+        serial = held.first + held.done
+        if finished > serial:
+            settled.append((serial, _settle(handle, held, min(finished - held.first, len(held.attempts)))))
+        if held.done < len(held.attempts):
+            break
+        handle.held.popleft()
+        if held.done == held.sent:
+            handle.empty(held.bay)
+    return settled
+
+
+def _settle(handle: Handle, held: Held, done: int) -> list[Outcome]:
+    values, starts, ends = held.bay.take(held.done, done)
+    attempts = held.attempts[held.done : done]
+    first = held.first + held.done
+    held.done = done
+    held.kind.learn((ends[-1] - starts[0]) / len(values))
     if tuple in set(map(type, values)):
         return [
-            _outcome(handle, attempt, value, start, end)
-            for attempt, value, start, end in zip(attempts, values, starts, ends, strict=False)
+            _outcome(handle, held, attempt, serial, value, start, end)
+            for serial, (attempt, value, start, end) in enumerate(
+                zip(attempts, values, starts, ends, strict=True), first
+            )
         ]
     worker, name = handle.worker_id, held.kind.name
-    handle.completed += count
+    handle.completed += len(values)
     handle.busy_s += sum(ends) - sum(starts)
-    plain = PLAIN_TYPES
     return [
-        (PlainOutcome if type(value) in plain else Outcome)(
+        PlainOutcome(  # records are tuples, and all else is a scalar
             task.task_id,
             task.key,
             task.index,
@@ -127,23 +178,39 @@ def settle(handle: Handle, held: Held, payload: bytes) -> list[Outcome]:
             None,
             worker,
         )
-        for task, value, start, end in zip(attempts, values, starts, ends, strict=False)
+        for task, value, start, end in zip(attempts, values, starts, ends, strict=True)
     ]
 
 
-def _outcome(handle: Handle, attempt: Attempt, value: Any, start: float, end: float) -> Outcome:  # Any: see child.py
+def _outcome(
+    handle: Handle,
+    held: Held,
+    attempt: Attempt,
+    serial: int,
+    value: Any,  # Any: a record, see records.py
+    start: float,
+    end: float,
+) -> Outcome:
+    apart = handle.apart.pop(serial, None)
+    if value == () and apart is not None:
+        [value], apart = read_records(1, apart), None
     if type(value) is not tuple:
         return _complete(handle, attempt, value, start, end, end - start)
     kind, cpu_s, peak_mb, *facts = value
+    payload: Payload = facts[0] if apart is None else apart
     cpu_s = end - start if cpu_s is None else cpu_s
-    if kind == FAILED:
-        handle.failed += 1
-        return replace(_failure(attempt, facts, start, end), cpu_s=cpu_s, peak_memory_mb=peak_mb)
     if kind == LONG:
         return _complete(handle, attempt, facts[0], start, end, cpu_s, peak_mb)
+    if kind == FAILED:
+        handle.failed += 1
+        return replace(_failure(attempt, load(payload), start, end), cpu_s=cpu_s, peak_memory_mb=peak_mb)
     try:
-        result = load(facts[0])
-    except BaseException as error:  # noqa: BLE001 - reducers are user code; the frame was read whole, so only this fails
+        if kind == SHELVED:
+            with held.bay.large.read(facts) as data:  # no error's traceback may keep it: it could not be unmapped
+                result = load(data)
+        else:
+            result = load(payload)
+    except BaseException as error:  # noqa: BLE001 - reducers are user code; the pickle is whole, so only this fails
         handle.failed += 1
         what = f"the result of task {attempt.task_id} ({attempt.spec.name})"
         text = f"{what} could not be read: {told(error)}"
@@ -182,7 +249,7 @@ def _complete(
     )
 
 
-def _failure(attempt: Attempt, facts: Sequence[Any], start: float, end: float) -> Outcome:  # Any: see child.py
+def _failure(attempt: Attempt, facts: Sequence[Any], start: float, end: float) -> Outcome:  # Any: see records.py
     is_cancel, record, data, cause = facts
     exception = load_exception(data)
     if exception is not None:

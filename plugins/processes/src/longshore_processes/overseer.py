@@ -89,9 +89,11 @@ class Overseer:
             handle.check_at = slow_at
             return
         if not handle.slow:
-            handle.slow = True
             if serial > handle.reported():
-                handle.nudge()
+                self._drain(handle)
+            if handle.find(serial) is None:  # it has ended meanwhile
+                return
+            handle.slow = True
             if handle.held[-1].first + len(handle.held[-1].attempts) - 1 > serial:
                 self.withdraw(handle, now)
         self._check_stopped(handle, serial, now)
@@ -138,16 +140,16 @@ class Overseer:
     def withdraw(self, handle: Handle, now: float) -> None:
         """Ask a worker not to begin what it has not begun; see `_finish_withdrawal`."""
         if handle.withdraw_at is None and not handle.idle():
-            handle.withdraw_from = max(handle.words.running()[0] + 1, handle.reported())
+            handle.withdraw_from = handle.words.begun() + 1
             handle.words.skip(handle.withdraw_from, handle.next_serial)
             handle.withdraw_at = now + WITHDRAW_S
 
     def _finish_withdrawal(self, handle: Handle, now: float) -> None:
         """Take back what a worker will not begin. What it claimed just then comes back by a SKIPPED frame."""
         handle.withdraw_at = None
-        running = handle.words.running()[0]
-        self._drain(handle)  # what ended before it came to rest is told by now
-        for kind, attempts in handle.cut(max(handle.withdraw_from, running + 1)):
+        running, begun = handle.words.running()[0], handle.words.begun()
+        self._drain(handle)
+        for kind, attempts in handle.cut(max(handle.withdraw_from, begun + 1)):
             self._foreman.put_back(kind, attempts, now)
         found = handle.find(running)
         if found is not None and found[1].task_id in self._foreman.cancels:

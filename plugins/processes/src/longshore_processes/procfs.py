@@ -9,7 +9,9 @@ import os
 from contextlib import suppress
 from typing import Final
 
-_PAGE_NAME: Final = b"/memfd:longshore-words"
+from longshore_processes.frames import MEMORY_NAME
+
+_PAGE_NAME: Final = f"/memfd:{MEMORY_NAME}".encode()
 
 
 def is_stopped(pid: int) -> bool:

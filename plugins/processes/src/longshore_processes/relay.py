@@ -32,7 +32,7 @@ class LogRelay:
 
     def __init__(self) -> None:
         """Start nothing yet."""
-        self._queue: queue.Queue[tuple[str, str | bytes]] = queue.Queue(_WAITING)
+        self._queue: queue.Queue[tuple[str, str | bytes | bytearray]] = queue.Queue(_WAITING)
         self._thread: threading.Thread | None = None
         self._ending = self._given_up = False
         self._passed = 0
@@ -40,7 +40,7 @@ class LogRelay:
         self._refused = self._refused_told = 0
         self._tell_at = 0.0
 
-    def record(self, payload: bytes) -> None:
+    def record(self, payload: bytes | bytearray) -> None:
         """Pass on a pickled dict of log record fields."""
         self._put("", payload)
 
@@ -67,7 +67,7 @@ class LogRelay:
         self._given_up = True
         thread.join(_LAST_S)
 
-    def _put(self, worker_id: str, item: str | bytes) -> None:
+    def _put(self, worker_id: str, item: str | bytes | bytearray) -> None:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="longshore-log-relay", daemon=True)
             self._thread.start()
@@ -115,7 +115,7 @@ class LogRelay:
             self._tell_at = monotonic() + _AGAIN_S
 
     @staticmethod
-    def _pass_on(worker_id: str, item: str | bytes) -> None:
+    def _pass_on(worker_id: str, item: str | bytes | bytearray) -> None:
         if isinstance(item, str):
             whose = {"task_id": None, "task_name": None, "worker_id": worker_id}
             logging.getLogger(f"longshore.worker.{worker_id}").info("%s", item, extra=whose)

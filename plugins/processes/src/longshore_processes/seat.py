@@ -31,7 +31,8 @@ class Batch(NamedTuple):
 
     code: int
     form: str
-    """"args": `items` are argument tuples; "kwargs": pairs with a dict; "packed": one-tuples of one pickle each."""
+    """What `items` are: "args", tuples of arguments; "kwargs", pairs with a dict; "packed", one-tuples of a pickle, or
+    where in the bay that pickle is."""
     name: str
     timeout_s: float | None
     soft_timeout_s: float | None

@@ -42,6 +42,8 @@ class Spawning(NamedTuple):
     """The interpreter to start them with; None is the one that runs here."""
     grouped: bool = False
     """Whether each is in a control group of its own."""
+    max_result_bytes: int | None = None
+    """How large a result of theirs may be."""
 
     def interpreter(self) -> str:
         """Return the interpreter; RuntimeError where this program is none itself and nothing else is named."""

@@ -283,22 +283,24 @@ class Supervisor:
         now = monotonic()
         self._reports += [cancelled(a, now, now, None, "the pool stopped") for a in self._foreman.backlog.clear()]
         for handle in list(self.crew.handles.values()):
-            busy = not handle.idle()
+            self._drain(handle)
+            if handle.idle():
+                handle.retire()
+                continue
             self._reports += [
                 cancelled(a, handle.given_at, now, handle.worker_id, "the pool stopped") for _, a in handle.attempts()
             ]
             handle.held.clear()
-            if busy:
-                self._overseer.kill(handle, Doom.STOP, IDLE)
-            else:
-                handle.retire()
+            self._overseer.kill(handle, Doom.STOP, IDLE)
 
     # -- what workers say
 
     def _on_frames(self, handle: Handle) -> None:
         for kind, number, payload in handle.read():
-            if kind == frames.RESULTS:
-                self._on_results(handle, number, payload)
+            if kind == frames.FINISHED:
+                self._settle(handle, number)
+            elif kind == frames.APART:
+                handle.apart[number] = payload
             elif kind == frames.PROGRESS:
                 self._on_progress(payload)
             elif kind == frames.LOG:
@@ -309,19 +311,17 @@ class Supervisor:
                 handle.greeted = True
                 handle.seen_at = monotonic()
 
-    def _on_progress(self, payload: bytes) -> None:
-        with suppress(
-            BaseException
-        ):  # a step that isn't text is an object of the user's: what can't be read is not told
+    def _on_progress(self, payload: frames.Payload) -> None:
+        with suppress(BaseException):  # a step may be an object of the user's: what can't be read is not told
             self._updates.append(load(payload))
 
-    def _on_results(self, handle: Handle, serial: int, payload: bytes) -> None:
-        if not handle.held or handle.held[0].first + handle.held[0].done != serial:
-            return  # cancelled by a stop meanwhile
-        held = handle.held[0]
-        self._reports += self.crew.outputs[handle.number].settle(settle(handle, held, payload), serial)
-        if held.done >= len(held.attempts):
-            handle.held.popleft()
+    def _settle(self, handle: Handle, finished: int) -> None:
+        """Report what a worker has finished up to serial `finished`."""
+        settled = settle(handle, finished)
+        if not settled:
+            return
+        for serial, outcomes in settled:
+            self._reports += self.crew.outputs[handle.number].settle(outcomes, serial)
         handle.seen_at = now = monotonic()
         handle.slow = False
         if not handle.proved:
@@ -335,22 +335,21 @@ class Supervisor:
 
     def _on_skipped(self, handle: Handle, serial: int) -> None:
         """Take back what a worker had claimed when it saw that it was withdrawn."""
-        if handle.held and handle.held[0].first <= serial < handle.held[0].first + len(handle.held[0].attempts):
+        if (back := handle.skipped(serial)) is not None:
             now = monotonic()
-            held = handle.held[0]
-            self._foreman.put_back(held.kind, held.cut(serial), now)
-            if held.done >= len(held.attempts):
-                handle.held.popleft()
+            self._foreman.put_back(*back, now)
             handle.slow = False
             self._looks.plan(handle, now)
         self._overseer.let_go(handle)
 
     def _drain(self, handle: Handle) -> None:
-        """Take everything a worker has printed and sent so far."""
+        """Take everything a worker has printed, sent and finished so far, however it ended since."""
+        finished = handle.words.finished()  # before the rest is read: progress of those is on its way already
         self.crew.take_output(handle)
         handle.reader.dry = False
         while not handle.reader.dry:
             self._on_frames(handle)
+        self._settle(handle, finished)
 
     # -- ends
 
@@ -390,9 +389,11 @@ class Supervisor:
         """Fail for good: everything held fails with the cause, and so does the pool."""
         self._broken = error
         now = monotonic()
-        held = self._foreman.backlog.clear() + [a for h in self.crew.handles.values() for _, a in h.attempts()]
-        self._reports += [failed(attempt, error, now, now, None) for attempt in held]
-        for handle in self.crew.handles.values():
+        self._reports += [failed(attempt, error, now, now, None) for attempt in self._foreman.backlog.clear()]
+        for handle in list(self.crew.handles.values()):
+            with suppress(Exception):  # it may be what is broken
+                self._drain(handle)
+            self._reports += [failed(attempt, error, now, now, None) for _, attempt in handle.attempts()]
             handle.held.clear()
             self._overseer.kill(handle, Doom.STOP, IDLE)
         self._host.failed(error)
