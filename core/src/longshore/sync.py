@@ -12,6 +12,7 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
+from longshore._runtime.sizes import size_of
 from longshore._runtime.source import check_iterable
 from longshore.task import Outcome
 
@@ -24,6 +25,7 @@ ItemT = TypeVar("ItemT")
 
 _log = logging.getLogger("longshore.sync")
 _HANDED_MOST = 16  # batches the thread may be ahead of its caller
+_HANDED_BYTES = 4 << 20  # a batch that holds more counts as several
 _END_S = 20.0  # what the thread gets to end once it was told to: more than a pool needs to stop
 Open = Callable[["Submitter"], "Stream[Any]"]  # Any: an outcome, or a user's result
 
@@ -140,7 +142,7 @@ class _Bridge:
         self._workers = workers
         self._settings = settings
         self._context = copy_context()  # tasks see the context of whoever called
-        self._handed: queue.Queue[list[Any] | BaseException | None] = queue.Queue()
+        self._handed: queue.Queue[tuple[list[Any], int] | BaseException | None] = queue.Queue()
         self._slots = threading.Semaphore(_HANDED_MOST)
         self._closing = False
         self._begun = threading.Event()
@@ -151,11 +153,14 @@ class _Bridge:
         thread = threading.Thread(target=self._context.run, args=(self._work,), name="longshore-sync", daemon=True)
         thread.start()
         try:
-            while (batch := self._handed.get()) is not None:
-                if isinstance(batch, BaseException):
-                    raise batch
-                self._slots.release()
+            while (handed := self._handed.get()) is not None:
+                if isinstance(handed, BaseException):
+                    raise handed
+                batch, slots = handed
+                del handed
                 yield from batch
+                del batch
+                self._slots.release(slots)
         finally:
             self._close()
             thread.join(_END_S)
@@ -207,11 +212,13 @@ class _Bridge:
         loop = asyncio.get_running_loop()
         async with aclosing(self._batches()) as batches:
             async for batch in batches:
-                if not self._slots.acquire(blocking=False):
-                    await loop.run_in_executor(None, self._slots.acquire)
-                if self._closing:
-                    return
-                self._handed.put(batch)
+                slots = min(_HANDED_MOST, 1 + size_of(batch[-1]) * len(batch) // _HANDED_BYTES)
+                for _ in range(slots):
+                    if not self._slots.acquire(blocking=False):
+                        await loop.run_in_executor(None, self._slots.acquire)
+                    if self._closing:
+                        return
+                self._handed.put((batch, slots))
 
     async def _batches(self) -> AsyncGenerator[list[Any], None]:
         """Give what comes in together, from a pool that is started for it and stopped after it."""

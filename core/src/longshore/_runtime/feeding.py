@@ -2,7 +2,7 @@
 
 A window of tasks is pulled and not yet given back. It follows the speed of the tasks: it starts small, doubles while it
 empties within a moment and shrinks when it does not, so that slow work on large inputs pulls few of them ahead and fast
-work is not held up.
+work is not held up. Where results are large it is smaller: a slow consumer must not fill the memory.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequenc
 
 from longshore._engine.messages import Cancel
 from longshore._runtime.driver import Driver
+from longshore._runtime.sizes import size_of
 from longshore._runtime.source import Call, Plain, Pumped, Source
 from longshore.errors import LongshoreError
 from longshore.shared import Shared
@@ -21,6 +22,10 @@ from longshore.task import Attempt, ErrorRecord, Outcome, Task, TaskSpec, TaskSt
 
 WINDOW_LEAST = 64
 WINDOW_MOST = 4096
+WINDOW_BYTES = 64 << 20
+"""Of results, as large as the last ones were, in a window; more only so that no worker has to wait."""
+_LOOK_EVERY = 64  # results for one that is measured, as long as they are small
+_LARGE_BYTES = 1 << 16
 _QUICK_S = 0.05  # a window that empties within this is doubled
 _SLOW_S = 1.0  # one that takes longer than this is halved
 
@@ -28,26 +33,42 @@ _SLOW_S = 1.0  # one that takes longer than this is halved
 class Window:
     """How many tasks a stream may have pulled and not given back."""
 
-    __slots__ = ("_ended", "_since", "size")
+    __slots__ = ("_each", "_ended", "_least", "_look", "_pace", "_since", "size")
 
-    def __init__(self, now: float) -> None:
-        """Start small."""
-        self.size = WINDOW_LEAST
+    def __init__(self, now: float, least: Callable[[], int]) -> None:
+        """Start small; with large results, never go below what `least` returns."""
+        self.size = self._pace = WINDOW_LEAST
+        self._least = least
+        self._each = 0  # bytes of a result: a large one counts at once, and is forgotten slowly
+        self._look = 0
         self._ended = 0
         self._since = now
 
-    def ended(self, count: int, now: float) -> None:
-        """Learn from `count` more that ended."""
-        self._ended += count
+    def ended(self, outcomes: Sequence[Outcome], now: float) -> None:
+        """Learn from some more that ended."""
+        self._look -= len(outcomes)
+        if self._look < 0:
+            self._weigh(size_of(outcomes[-1].value))
+        self._ended += len(outcomes)
         if self._ended < self.size // 2:
             return
         took_s = now - self._since
         if took_s < _QUICK_S:
-            self.size = min(self.size * 2, WINDOW_MOST)
+            self._pace = min(self.size * 2, WINDOW_MOST)
         elif took_s > _SLOW_S:
-            self.size = max(self.size // 2, WINDOW_LEAST)
+            self._pace = max(self.size // 2, WINDOW_LEAST)
         self._ended = 0
         self._since = now
+        self._fit()
+
+    def _weigh(self, size_bytes: int) -> None:
+        self._each = max(size_bytes, (3 * self._each + size_bytes) // 4)
+        self._look = 0 if self._each > _LARGE_BYTES else _LOOK_EVERY
+        self._fit()
+
+    def _fit(self) -> None:
+        most = WINDOW_BYTES // max(1, self._each)
+        self.size = self._pace if self._pace <= most else max(most, min(self._pace, self._least()))
 
 
 class Feed:
@@ -83,7 +104,7 @@ class Feed:
         self._source: Source = Plain(calls) if isinstance(calls, Iterable) else Pumped(calls, self._arrived)
         self._index = 0
         self._out = 0  # pulled, and without an outcome
-        self._window = Window(clock())
+        self._window = Window(clock(), lambda: 2 * driver.engine.slots().get(spec.executor, WINDOW_LEAST))
         self._ready: deque[Outcome] = deque()
         self._early: dict[int, Outcome] | None = {} if ordered else None
         self._next = 0
@@ -155,7 +176,8 @@ class Feed:
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Take outcomes for the consumer."""
         self._out -= len(outcomes)
-        self._window.ended(len(outcomes), self._clock())
+        if outcomes:
+            self._window.ended(outcomes, self._clock())
         if self._closed:
             if not self._out:
                 self._driver.disown(self.spec)
