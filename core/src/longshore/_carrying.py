@@ -66,7 +66,7 @@ class CarriedCall:
         """Return the same for calls that all carry what is to be carried from the context of the caller."""
         return CarriedCall(self.function, self._variables, self.packed())
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # Any: the user's arguments and result
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:  # Any: the user's arguments and result
         """Call the function in a copy of the worker's context, with what was carried."""
         baggage = self.baggage if self.baggage is not None else kwargs.pop(_BAGGAGE)
         return copy_context().run(_call, baggage, self.function, args, kwargs)
