@@ -208,3 +208,23 @@ def test_a_handler_that_raises_costs_its_records_only() -> None:
             relay.line("process-0", text)
         relay.close(monotonic() + 20)
     assert handler.texts == ["first", "second", "third", "2 lines of workers were lost: a handler or filter raised"]
+
+
+def test_lines_are_counted_where_no_thread_is_to_be_had(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the system has no more threads lines are lost, and not the pool; when it has, they pass, and it is told."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    relay = LogRelay()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        relay.line("process-0", "one")
+        relay.close(monotonic() + 1.0)
+    with caplog.at_level(logging.INFO):
+        relay.line("process-0", "two")
+        relay.close(monotonic() + 5.0)
+    said = [record.getMessage() for record in caplog.records]
+    assert said == ["two", "1 lines of workers were lost: too many at once"]

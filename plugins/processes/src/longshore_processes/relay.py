@@ -27,7 +27,8 @@ _END: Final = "end"
 class LogRelay:
     """A bounded queue and a thread, started with the first thing to pass on.
 
-    Each count is written by one thread only: what found no room by the supervisor's, all others by the relay's own.
+    Each count is written by one thread only: what found no room, or no thread, by the supervisor's, all others by the
+    relay's own.
     """
 
     def __init__(self) -> None:
@@ -68,13 +69,17 @@ class LogRelay:
         thread.join(_LAST_S)
 
     def _put(self, worker_id: str, item: str | bytes | bytearray) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="longshore-log-relay", daemon=True)
-            self._thread.start()
         try:
+            if self._thread is None:
+                self._start()
             self._queue.put_nowait((worker_id, item))
-        except queue.Full:
+        except (queue.Full, RuntimeError):  # no room, or no thread to be had: that is asked for again with the next
             self._too_many += 1
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._work, name="longshore-log-relay", daemon=True)
+        thread.start()
+        self._thread = thread
 
     def _work(self) -> None:
         while not (self._given_up or (self._ending and self._queue.empty())):
