@@ -24,7 +24,15 @@ Table = Mapping[str, Any]  # Any: TOML values
 LISTED = ("sinks", "probes", "hooks")
 """The keys that take a list of plugin names, or a table with a table per plugin."""
 ENV_PREFIX = "LONGSHORE_"
-_NOT_SETTINGS = frozenset({"LONGSHORE_DISABLE_PLUGIN_AUTOLOAD", "LONGSHORE_WORKER", "LONGSHORE_ZYGOTE"})
+_NOT_SETTINGS = frozenset(
+    {
+        "LONGSHORE_DISABLE_PLUGIN_AUTOLOAD",
+        "LONGSHORE_WORKER",
+        "LONGSHORE_ZYGOTE",
+        "LONGSHORE_CHAOS",
+        "LONGSHORE_CHAOS_SEED",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

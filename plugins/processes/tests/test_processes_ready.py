@@ -123,3 +123,20 @@ def test_there_may_be_no_limit(open_yard: Any) -> None:
     """With None a worker may take as long as it wants."""
     with open_yard(1, ProcessesSettings(initializer_timeout_s=None)) as yard:
         assert yard.run(same, [3], initializer=partial(time.sleep, 0.3))[0].ok
+
+
+def test_what_comes_just_after_it_is_not_tried(open_yard: Any, tmp_path: Path, eventually: Any) -> None:
+    """fault:K9 Where no worker got ready, tasks that come later end at once for a while; then it is tried again."""
+    path = tmp_path / "tries"
+    initializer = partial(log_and_hang, str(path))
+    with open_yard(1, SHORT) as yard:
+        outcomes = [yard.run(same, [x], initializer=initializer)[0] for x in range(10)]
+        assert {outcome.error.reason for outcome in outcomes} == {"initializer"}
+        tries = len(path.read_text().split())
+        assert tries <= 3
+
+        def tried_again() -> bool:
+            yard.run(same, [0], initializer=initializer)
+            return len(path.read_text().split()) > tries
+
+        assert eventually(tried_again)

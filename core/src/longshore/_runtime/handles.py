@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from longshore._engine.messages import Cancel
 from longshore._runtime.driver import Driver
+from longshore.chaos import point
 from longshore.errors import LongshoreError
 from longshore.task import Outcome, Task, TaskState
 from longshore.worker import in_a_task
@@ -101,6 +102,7 @@ class HandleTable:
     def __init__(self) -> None:
         """Start with none."""
         self._handles: dict[str, Handle[Any]] = {}  # Any: each task has its own type
+        self._before_settling = point("pool.before-settling")
 
     def add(self, handle: Handle[Any]) -> None:  # Any: as above
         """Bring `handle` its outcome when there is one."""
@@ -108,6 +110,7 @@ class HandleTable:
 
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Bring outcomes to their handles."""
+        self._before_settling("")
         for outcome in outcomes:
             handle = self._handles.pop(outcome.task_id, None)
             if handle is not None:

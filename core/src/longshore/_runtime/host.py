@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from longshore._engine.messages import ExecutorUp
 from longshore._runtime.driver import Driver
+from longshore.chaos import point
 from longshore.events import ProgressUpdate
 from longshore.hookspecs import WorkerNotice
 from longshore.task import Outcome
@@ -22,9 +23,11 @@ class Host:
         self._name = name
         self._driver = driver
         self._runs_ahead = runs_ahead
+        self._before_report = point("pool.before-report")
 
     def report(self, outcomes: Sequence[Outcome]) -> None:
         """Pass on how attempts ended."""
+        self._before_report("")
         self._driver.reported(self._name, outcomes)
 
     def progress(self, updates: Sequence[ProgressUpdate]) -> None:

@@ -16,6 +16,7 @@ from longshore.task import Attempt, TaskSpec
 
 from longshore_processes.bays import Shelf
 from longshore_processes.codec import Carrier
+from longshore_processes.vigil import Vigil
 
 BATCH_S: Final = 0.004
 """Work sent at once: long enough to hide a message's 50 us, short enough to share fairly and to lose little."""
@@ -40,6 +41,7 @@ class Kind:
         "data",
         "error",
         "function",
+        "hopeless_until",
         "initializer",
         "item_bytes",
         "memory_limit_mb",
@@ -64,6 +66,7 @@ class Kind:
         self.ran_s: float | None = None
         self.item_bytes = 0.0
         self.cap = 1
+        self.hopeless_until = 0.0  # no worker gets ready for it: it is not tried again before this
 
     def learn(self, mean_s: float) -> None:
         """Take the mean run time of some items that ended."""
@@ -89,8 +92,9 @@ class Kind:
 class Kinds:
     """The kinds in use, at most a fixed number of them; the rest is forgotten, oldest first."""
 
-    def __init__(self) -> None:
-        """Know none."""
+    def __init__(self, vigil: Vigil) -> None:
+        """Know none; what is pickled is under the eyes of `vigil`."""
+        self._vigil = vigil
         self._by_key: dict[tuple[object, ...], Kind] = {}
         self._carrier = Carrier()
         self._count = 0
@@ -115,12 +119,16 @@ class Kinds:
 
     def arguments(self, attempt: Attempt, shelf: Shelf | None) -> bytes:
         """Return a pickle of one attempt's `(args, kwargs)`, or write it onto a shelf; PayloadError if it can't be."""
-        return self._carrier.arguments(
-            attempt.args,
-            dict(attempt.kwargs) if attempt.kwargs else None,
-            f"task {attempt.task_id} ({attempt.spec.name})",
-            shelf,
-        )
+        self._vigil.begin(attempt)
+        try:
+            return self._carrier.arguments(
+                attempt.args,
+                dict(attempt.kwargs) if attempt.kwargs else None,
+                f"task {attempt.task_id} ({attempt.spec.name})",
+                shelf,
+            )
+        finally:
+            self._vigil.end()
 
     def _pickle(self, kind: Kind) -> None:
         try:

@@ -18,6 +18,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
+from longshore.chaos import point
 from longshore.shared import Shared, forget_gone, opened, opened_partial
 from longshore.worker import bind
 
@@ -59,7 +60,8 @@ class Worker:
         for bay in self._bays:
             bay.small = min(bay.small, self._words.result_most // 4)  # a character takes four bytes at most
         os.close(place.page)
-        self._link = Link(self._sock)
+        self._link = Link(self._sock, place.worker_id)
+        self._before_items, self._before_results = point("worker.before-items"), point("worker.before-results")
         self._account = Account(self._words)
         self._seat = ProcessSeat(place.worker_id, self._words, self._link, self._account)
         self._codes: dict[int, frames.Payload] = {}
@@ -94,6 +96,7 @@ class Worker:
         """Have the controller look at the results that are finished up to `serial`."""
         if serial > self._told:
             self._told = serial
+            self._before_results(self._seat.worker_id)
             self._link.send(frames.FINISHED, serial)
 
     def _forked(self) -> None:
@@ -111,6 +114,7 @@ class Worker:
         bay.run(len(batch.items))
         self._recorder.begin()
         self._seat.batch, self._seat.first, self._told = batch, first, first
+        self._before_items(self._seat.worker_id)
         forget_gone()
         self._account.begin()
         self._told_at = monotonic()

@@ -46,6 +46,14 @@ class Ear(NamedTuple):
     early: bool = False
 
 
+class Terms(NamedTuple):
+    """On which terms there are workers."""
+
+    spawning: Spawning
+    recycling: Recycling
+    patience: Patience
+
+
 class Crew:
     """Hires, watches and buries workers; what they say and how they end is told by the three callbacks."""
 
@@ -54,9 +62,7 @@ class Crew:
         selector: selectors.BaseSelector,
         *,
         target: int,
-        spawning: Spawning,
-        recycling: Recycling,
-        patience: Patience,
+        terms: Terms,
         post: Callable[[News], None],
         on_frames: Callable[[Handle], None],
         on_end: Callable[[Handle], None],
@@ -66,11 +72,11 @@ class Crew:
         self.handles: dict[int, Handle] = {}
         self.target = target
         self.relay = LogRelay()
-        self.recycling = recycling
-        self._patience = patience
+        self.recycling = terms.recycling
+        self._patience = terms.patience
         self.outputs: dict[int, Output] = {}
         self._selector = selector
-        self._spawning = spawning
+        self._spawning = terms.spawning
         self._post = post
         self._on_frames = on_frames
         self._on_end = on_end
@@ -227,6 +233,11 @@ class Crew:
                     self._selector.unregister(fd)
         self.handles.pop(handle.number, None)
         handle.close()
+
+    def forsake(self) -> None:
+        """Have every worker end, without waiting; from any thread, while the supervisor's is held up for good."""
+        if self._spawner is not None:
+            self._spawner.forsake()
 
     def close(self, timeout_s: float, until: float) -> None:
         """End every worker and whatever starts them; what they logged may take until monotonic `until` to pass on."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from time import monotonic
@@ -17,12 +18,15 @@ from longshore import usable_cpus
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
 from longshore.task import Attempt
+from longshore.worker import cancelled, timed_out
 from pydantic import BaseModel, ConfigDict, Field
 
 from longshore_processes.cgroups import Groups
+from longshore_processes.commands import Stop
+from longshore_processes.crew import Terms
 from longshore_processes.recycling import Recycling
 from longshore_processes.spawner import Spawning, StartMethod, has_zygote, numeric_threads
-from longshore_processes.supervisor import Stop, Supervisor
+from longshore_processes.supervisor import Supervisor
 from longshore_processes.timing import Patience
 
 _CAPABILITIES: Final = Capabilities(
@@ -75,6 +79,7 @@ class ProcessesExecutor:
         self._settings = settings or ProcessesSettings()
         self._supervisor: Supervisor | None = None
         self._asked = 0
+        self._changing = threading.Lock()  # guards which supervisor it is: the vigil may have put another in its place
 
     @property
     def capabilities(self) -> Capabilities:
@@ -101,33 +106,31 @@ class ProcessesExecutor:
             settings.max_result_bytes,
         )
         _check(spawning)
-        self._supervisor = Supervisor(
-            host,
-            workers=workers,
-            spawning=spawning,
-            recycling=Recycling(settings.max_tasks_per_worker, settings.max_worker_memory_mb),
-            patience=Patience(settings.initializer_timeout_s),
-        )
-        self._supervisor.start()
+        recycling = Recycling(settings.max_tasks_per_worker, settings.max_worker_memory_mb)
+        self._host, self._terms = host, Terms(spawning, recycling, Patience(settings.initializer_timeout_s))
+        self._supervisor = self._begin(workers)
         host.resized(workers)
 
     @hookimpl
     def submit(self, attempts: Sequence[Attempt]) -> None:
         """Take attempts in this order; returns at once."""
-        self._running().post(attempts)
+        with self._changing:
+            self._running().post(attempts)
 
     @hookimpl
     def cancel(self, request: CancelRequest) -> None:
         """End these attempts: waiting ones are taken back, running ones killed with their worker."""
-        if self._supervisor is not None:
-            self._supervisor.post(request)
+        with self._changing:
+            if self._supervisor is not None:
+                self._supervisor.post(request)
 
     @hookimpl
     def resize(self, request: ResizeRequest) -> None:
         """Change the number of workers; idle ones go first, busy ones when what they run has ended."""
         self._asked = request.workers
-        if self._supervisor is not None:
-            self._supervisor.post(request)
+        with self._changing:
+            if self._supervisor is not None:
+                self._supervisor.post(request)
 
     @hookimpl
     def workers(self) -> Sequence[WorkerStats]:
@@ -143,7 +146,8 @@ class ProcessesExecutor:
     @hookimpl
     async def stop(self, deadline: float) -> None:
         """End everything by `deadline`; what is still held is reported as cancelled, what runs is killed."""
-        supervisor, self._supervisor = self._supervisor, None
+        with self._changing:
+            supervisor, self._supervisor = self._supervisor, None
         if supervisor is None:
             return
         loop = asyncio.get_running_loop()
@@ -153,7 +157,38 @@ class ProcessesExecutor:
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, deadline - monotonic()) + _GRACE_S):
                 await over.wait()
-        supervisor.join(_GRACE_S)
+        if supervisor.join(_GRACE_S if over.is_set() else 0.0):
+            return
+        left = supervisor.give_up()
+        if left is not None:
+            now = monotonic()
+            held = [cancelled(attempt, now, now, None, "the pool stopped") for attempt in left.attempts]
+            self._host.report([*left.outcomes, *held])
+            await asyncio.to_thread(supervisor.clear_away)
+
+    def _begin(self, workers: int) -> Supervisor:
+        supervisor = Supervisor(self._host, self._terms, workers=workers, on_held_up=self._take_over)
+        supervisor.start()
+        return supervisor
+
+    def _take_over(self, supervisor: Supervisor, culprit: Attempt) -> None:
+        """Report the task whose arguments hold the supervisor up, and have another go on with the rest.
+
+        On the vigil's thread: the loop may be blocked.
+        """
+        with self._changing:
+            left = supervisor.give_up() if supervisor is self._supervisor else None
+            if left is None:
+                return
+            self._supervisor = other = self._begin(supervisor.crew.target)
+            other.post([attempt for attempt in left.attempts if attempt is not culprit])
+            for command in left.commands:
+                other.post(command)
+        now = monotonic()
+        note = "its arguments were still being pickled, in the process of the pool"
+        began = now - (culprit.spec.timeout_s or 0.0)
+        self._host.report([*left.outcomes, timed_out(culprit, began, now, None, note)])
+        supervisor.clear_away()
 
     def _running(self) -> Supervisor:
         if self._supervisor is None:

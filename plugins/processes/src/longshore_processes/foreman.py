@@ -6,7 +6,9 @@ Used on the supervisor's thread only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from time import monotonic
 
+from longshore.chaos import point
 from longshore.task import Attempt, Outcome
 from longshore.worker import cancelled, timed_out
 
@@ -17,19 +19,23 @@ from longshore_processes.crew import Crew
 from longshore_processes.handle import IN_FLIGHT, Handle
 from longshore_processes.outcomes import pack
 from longshore_processes.timing import Looks
+from longshore_processes.vigil import Vigil
 
 
 class Foreman:
     """Holds the backlog; what ends without ever being run is added to `reports`."""
 
-    def __init__(self, crew: Crew, looks: Looks, reports: list[Outcome]) -> None:
+    def __init__(self, crew: Crew, looks: Looks, reports: list[Outcome], vigil: Vigil) -> None:
         """Have nothing waiting for `crew`."""
         self.backlog = Backlog()
         self.cancels: dict[str, str] = {}
         """Tasks that are to be reported as cancelled when they come back, and with which message."""
+        self.packing: list[Attempt] = []
+        """What is neither in the backlog nor with a worker: it is being pickled."""
         self._crew = crew
         self._looks = looks
-        self._kinds = Kinds()
+        self._kinds = Kinds(vigil)
+        self._before_batch = point("supervisor.before-batch")
         self._reports = reports
 
     def take(self, attempts: Sequence[Attempt]) -> None:
@@ -38,7 +44,10 @@ class Foreman:
             kind, forgotten = self._kinds.of(spec)
             if forgotten is not None:
                 self._forget(forgotten)
-            self.backlog.append(kind, group)
+            if kind.hopeless_until and (now := monotonic()) < kind.hopeless_until:
+                self._reports += [not_ready(attempt, now, now, None) for attempt in group]
+            else:
+                self.backlog.append(kind, group)
 
     def put_back(self, kind: Kind, attempts: list[Attempt], now: float) -> None:
         """Add attempts that a worker did not run at the front, less those that were cancelled meanwhile."""
@@ -63,9 +72,11 @@ class Foreman:
             share = -(-len(self.backlog) // (max(1, self._crew.target) * IN_FLIGHT))
             size, left = kind.batch_size(share), self._crew.recycling.left(handle)
             bay = handle.free_bay()
-            load = pack(self._kinds, kind, self.backlog.take(size if left is None else min(size, left)), bay)
+            self.packing = self.backlog.take(size if left is None else min(size, left))
+            load = pack(self._kinds, kind, self.packing, bay)
             self._reports += load.refused
             if load.attempts:
+                self._before_batch(handle.worker_id)
                 handle.give(kind, load.attempts, bay, load.batch)
                 if handle.outgoing:
                     self._crew.want_writing(handle)
@@ -73,6 +84,7 @@ class Foreman:
                 self._looks.plan(handle, now)
                 if left is not None and self._crew.recycling.is_spent(handle):
                     self._crew.spend(handle, now)
+            self.packing = []
 
     def next_timer(self) -> float | None:
         """Return when something is to be done about what waits, though no worker has anything to say."""
@@ -108,7 +120,8 @@ class Foreman:
         return spare if known else None
 
     def fail_kind(self, kind: Kind, now: float) -> None:
-        """Fail what waits of a kind for which no worker gets ready."""
+        """Fail what waits of a kind for which no worker gets ready, and what comes while one could have been tried."""
+        kind.hopeless_until = now + (self._looks.patience.initializer_s or 0.0)
         self._reports += [not_ready(attempt, now, now, None) for attempt in self.backlog.remove_kind(kind)]
 
     def _forget(self, kind: Kind) -> None:

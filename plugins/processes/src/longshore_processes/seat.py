@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
+from longshore.chaos import point
 from longshore.events import ProgressUpdate
 from longshore.task import Attempt, Task, TaskSpec
 from longshore.worker import Seat
@@ -46,10 +47,12 @@ class Batch(NamedTuple):
 class Link:
     """Sends frames; safe from any thread, and from within itself (a log record made while one is being sent)."""
 
-    __slots__ = ("_late", "_lock", "_owner", "_sock", "muted")
+    __slots__ = ("_holds", "_inside", "_late", "_lock", "_owner", "_sock", "_worker_id", "muted")
 
-    def __init__(self, sock: socket.socket) -> None:
-        """Send over `sock`."""
+    def __init__(self, sock: socket.socket, worker_id: str) -> None:
+        """Send over `sock`, for the worker of this id."""
+        self._worker_id = worker_id
+        self._holds, self._inside = point("worker.holds-link"), point("worker.inside-frame")
         self._sock = sock
         self._lock = threading.Lock()
         self._owner = 0
@@ -66,6 +69,7 @@ class Link:
             return
         with self._lock:
             self._owner = threading.get_ident()
+            self._holds(self._worker_id)
             try:
                 self._put(kind, number, payload)
                 while self._late:
@@ -79,6 +83,7 @@ class Link:
             self._sock.sendall(head + payload)
         else:
             self._sock.sendall(head)
+            self._inside(self._worker_id)
             self._sock.sendall(payload)
 
 

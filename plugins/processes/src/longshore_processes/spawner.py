@@ -112,6 +112,9 @@ class Spawner(Protocol):
     def close(self, timeout_s: float) -> None:
         """End every process it started and itself."""
 
+    def forsake(self) -> None:
+        """Have them end, without waiting; from any thread, while the one that uses this is held up for good."""
+
 
 def numeric_threads(workers: int, cores: int, asked: int | None) -> dict[str, str]:
     """Return the variables that tell numeric libraries how many threads to use in one of so many workers.
@@ -190,6 +193,11 @@ class ZygoteSpawner:
             self._process.wait()
         os.close(self._log)
 
+    def forsake(self) -> None:
+        """Shut the socket down, upon which the zygote ends all it started."""
+        with suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+
     def _listen(self) -> None:
         with suppress(BlockingIOError):
             self._said = (self._said + os.read(self._log, _MESSAGE))[-_MESSAGE:]
@@ -251,6 +259,13 @@ class InterpreterSpawner:
         until = monotonic() + max(0.1, timeout_s)
         for _, thread in self._running.values():
             thread.join(max(0.0, until - monotonic()))
+
+    def forsake(self) -> None:
+        """Kill what still runs."""
+        for process, _ in list(self._running.values()):
+            if process.returncode is None:
+                with suppress(OSError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def _wait(self, number: int, process: subprocess.Popen[bytes]) -> None:
         if hasattr(os, "waitid"):  # so that its number is nobody else's yet when its group is killed

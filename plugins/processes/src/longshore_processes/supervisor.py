@@ -7,14 +7,15 @@ of them or the nearest deadline is due, and never polls.
 
 from __future__ import annotations
 
-import os
 import selectors
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from time import monotonic, process_time
 
+from longshore.chaos import point
 from longshore.events import ProgressUpdate
 from longshore.hookspecs import CancelRequest, ExecutorHost, ResizeRequest, WorkerNotice
 from longshore.task import Attempt, Outcome
@@ -22,8 +23,10 @@ from longshore.worker import cancelled, failed
 
 from longshore_processes import frames
 from longshore_processes.autopsy import autopsy, end_notice
+from longshore_processes.bell import Bell
 from longshore_processes.codec import load
-from longshore_processes.crew import Crew, Ear
+from longshore_processes.commands import Command, Leavings, Stop, leavings
+from longshore_processes.crew import Crew, Ear, Terms
 from longshore_processes.foreman import Foreman
 from longshore_processes.frames import IDLE
 from longshore_processes.gathering import Gathering
@@ -31,55 +34,37 @@ from longshore_processes.handle import Doom, Handle
 from longshore_processes.outcomes import describe_end, settle
 from longshore_processes.output import died_with
 from longshore_processes.overseer import Overseer
-from longshore_processes.recycling import Recycling
-from longshore_processes.spawner import Exited, Lost, News, Refused, Spawning, Started
-from longshore_processes.timing import BEAT_S, Looks, Patience, Pulse
-
-
-class Stop:
-    """The command to end everything by `deadline` (monotonic seconds)."""
-
-    __slots__ = ("deadline",)
-
-    def __init__(self, deadline: float) -> None:
-        """Say when."""
-        self.deadline = deadline
-
-
-Command = Sequence[Attempt] | CancelRequest | ResizeRequest | News | Stop
+from longshore_processes.spawner import Exited, Lost, Refused, Started
+from longshore_processes.timing import BEAT_S, Looks, Pulse
+from longshore_processes.vigil import GivenUp, Vigil
 
 
 class Supervisor:
     """Runs on its own thread; only `post`, `join` and `crew.handles` are for others."""
 
     def __init__(
-        self, host: ExecutorHost, *, workers: int, spawning: Spawning, recycling: Recycling, patience: Patience
+        self, host: ExecutorHost, terms: Terms, *, workers: int, on_held_up: Callable[[Supervisor, Attempt], None]
     ) -> None:
-        """Get ready to keep up to `workers` workers."""
+        """Get ready to keep up to `workers` workers; `on_held_up` is told when an argument holds the thread up."""
         self._host = host
+        self._before_results, self._vigil = point("supervisor.before-results"), Vigil(partial(on_held_up, self))
         self._inbox: deque[Command] = deque()
-        self._wake, self._waker = os.pipe()
-        os.set_blocking(self._wake, False)
-        os.set_blocking(self._waker, False)
-        self._woken = False
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._wake, selectors.EVENT_READ, Ear(lambda _: self._drain_wake()))
+        self._bell, self._selector = Bell(), selectors.DefaultSelector()
+        self._selector.register(self._bell, selectors.EVENT_READ, Ear(lambda _: self._bell.heard()))
         self._reports: list[Outcome] = []
         self._updates: list[ProgressUpdate] = []
         self._notices: list[WorkerNotice] = []
         self.crew = Crew(
             self._selector,
             target=workers,
-            spawning=spawning,
-            recycling=recycling,
-            patience=patience,
+            terms=terms,
             post=self.post,
             on_frames=self._on_frames,
             on_end=self._on_end,
             on_notice=self._notices.append,
         )
-        self._looks, self._pulse, self._gathering = Looks(patience), Pulse(), Gathering()
-        self._foreman = Foreman(self.crew, self._looks, self._reports)
+        self._looks, self._pulse, self._gathering = Looks(terms.patience), Pulse(), Gathering()
+        self._foreman = Foreman(self.crew, self._looks, self._reports, self._vigil)
         self._overseer = Overseer(
             self._foreman,
             self._looks,
@@ -104,10 +89,7 @@ class Supervisor:
     def post(self, command: Command) -> None:
         """Hand over a command; from any thread, never blocks."""
         self._inbox.append(command)
-        if not self._woken:
-            self._woken = True
-            with suppress(OSError):  # full: it is awake; closed: it is over
-                os.write(self._waker, b"\0")
+        self._bell.ring()
 
     def when_over(self, call: Callable[[], object]) -> None:
         """Have `call` called when everything has ended: from the thread, or at once."""
@@ -122,32 +104,49 @@ class Supervisor:
         self._thread.join(max(0.0, timeout_s))
         return not self._thread.is_alive()
 
+    def give_up(self) -> Leavings | None:
+        """Take all that it has, while its thread is held up, and have its workers end; None if it is not, any more."""
+        if not self._vigil.give_up():
+            return None
+        for handle in list(self.crew.handles.values()):
+            handle.kill()
+            self._drain(handle)  # what it has finished is not to be run again
+        self.crew.forsake()
+        return leavings(self.crew, self._foreman, self._inbox, self._reports)
+
     # -- the loop
 
     def _run(self) -> None:
+        given_up = False
         try:
             while not self._over():
                 self._turn()
             self._tell()
+        except GivenUp:
+            given_up = True  # another has taken over, and clears away
         except BaseException as error:  # noqa: BLE001 - a fault of ours must fail the pool, not leave it waiting
             self._break(error)
             self._tell()
         finally:
-            until = self._stop.deadline if self._stop else monotonic()
-            self.crew.close(min(1.0, max(0.1, until - monotonic())), until)
-            self._release()
+            if not given_up:
+                self.clear_away()
             with self._ending:
                 calls, self._when_over = self._when_over or [], None
             for call in calls:
                 with suppress(RuntimeError):  # the loop that waited is closed
                     call()
 
+    def clear_away(self) -> None:
+        """End and close all there is: on its own thread, or on that of whoever has given that up."""
+        self._vigil.close()
+        until = self._stop.deadline if self._stop else monotonic()
+        self.crew.close(min(1.0, max(0.1, until - monotonic())), until)
+        self._release()
+
     def _release(self) -> None:
         """Close the supervisor's own descriptors."""
         self._selector.close()
-        os.close(self._wake)
-        waker, self._waker = self._waker, -1
-        os.close(waker)
+        self._bell.close()
 
     def _over(self) -> bool:
         return self._stop is not None and (not self.crew.handles or monotonic() >= self._stop.deadline)
@@ -182,12 +181,8 @@ class Supervisor:
                     key.data.call(mask)
 
     def _next_timer(self) -> float | None:
-        timers: list[float] = []
-        busy = False
-        for handle in self.crew.handles.values():
-            timers += handle.timers()
-            busy = busy or bool(handle.held)
-        if busy:
+        timers = [at for handle in self.crew.handles.values() for at in handle.timers()]
+        if any(handle.held for handle in self.crew.handles.values()):
             timers.append(monotonic() + BEAT_S)
         else:
             self._pulse.rest()
@@ -199,11 +194,6 @@ class Supervisor:
         if self._gathering.until is not None:
             timers.append(self._gathering.until)
         return min(timers, default=None)
-
-    def _drain_wake(self) -> None:
-        with suppress(BlockingIOError):
-            os.read(self._wake, 4096)
-        self._woken = False  # before the inbox is emptied: what comes later wakes again
 
     def _tell(self) -> None:
         """Pass on what came of this turn, each kind in one batch."""
@@ -296,6 +286,7 @@ class Supervisor:
     # -- what workers say
 
     def _on_frames(self, handle: Handle) -> None:
+        self._before_results(handle.worker_id)
         for kind, number, payload in handle.read():
             if kind == frames.FINISHED:
                 self._settle(handle, number)

@@ -25,6 +25,8 @@ import time
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
+from longshore.chaos import point
+
 from longshore_processes.cgroups import Group, Groups
 from longshore_processes.child import Place, run
 from longshore_processes.codec import load
@@ -51,6 +53,8 @@ class Zygote:
         self._controller = os.pidfd_open(controller_pid)
         self._workers: dict[int, int] = {}  # pid -> number
         self._pages: dict[int, int] = {}  # inode of the page -> pid
+        self._before_fork = point("zygote.before-fork")
+        self._before_arming, self._after_arming = point("worker.before-arming"), point("worker.after-arming")
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._waker, False)
@@ -78,6 +82,7 @@ class Zygote:
             return False
         number, worker_id = load(message)
         group = None
+        self._before_fork(worker_id)
         try:
             group = self._groups.make(number) if self._groups is not None else None
             pid = os.fork()
@@ -104,9 +109,12 @@ class Zygote:
         code = 1
         try:
             os.setsid()
+            self._before_arming(worker_id)
             if group is not None:
                 group.enter()
-            if self._settle_in(fds):
+            lives = self._settle_in(fds)
+            self._after_arming(worker_id)
+            if lives:
                 place = Place(worker_id, fds[0], fds[1], fds[2])
                 code = run(place) if not self._fresh else _start_afresh(place)
         except SystemExit as error:
