@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import pytest
 from longshore import WorkerConfig, WorkerPool
 from longshore.errors import PayloadError
-from longshore.task import RetryPolicy
+from longshore.task import RetryPolicy, TaskState
 from longshore.worker import current_task
 
 
@@ -139,6 +139,25 @@ def test_it_costs_its_task_only(lone_yard: Any, name: str) -> None:
     assert [outcome.ok for outcome in outcomes] == [x != 3 for x in range(10)]
     assert {outcome.value for outcome in outcomes if outcome.ok} == {pid}
     assert outcomes[3].error.type != "longshore.errors.WorkerDied"
+    assert not lone_yard.host.errors
+
+
+class EndsWhenRead:
+    def __reduce__(self) -> Any:
+        return os._exit, (3,)
+
+
+class HangsWhenRead:
+    def __reduce__(self) -> Any:
+        return time.sleep, (1000,)
+
+
+@pytest.mark.parametrize(("kind", "state"), [(EndsWhenRead, TaskState.FAILED), (HangsWhenRead, TaskState.TIMED_OUT)])
+def test_results_that_do_harm_when_read(lone_yard: Any, kind: type, state: TaskState) -> None:
+    """fault:S1 A result that hangs, or ends its reader, does so in its worker, inside another result as well."""
+    outcomes = lone_yard.run(lambda x: [kind()] if x == 3 else [x], range(6), timeout_s=0.4)
+    assert [outcome.state for outcome in outcomes if not outcome.ok] == [state]
+    assert [outcome.value for outcome in outcomes if outcome.ok] == [[x] for x in range(6) if x != 3]
     assert not lone_yard.host.errors
 
 

@@ -20,7 +20,18 @@ from msgspec.structs import replace
 
 from longshore_processes import frames
 from longshore_processes.bays import LARGE, PACKED, PICKLE, Bay
-from longshore_processes.codec import PROTOCOL, SCALARS, cause_of, cut_trace, dump, dump_exception, dump_onto, told
+from longshore_processes.codec import (
+    PROTOCOL,
+    SCALARS,
+    cause_of,
+    cut_trace,
+    dump,
+    dump_exception,
+    dump_onto,
+    dump_plain,
+    load,
+    told,
+)
 from longshore_processes.memory import Account
 from longshore_processes.output import flush_streams
 from longshore_processes.seat import Link, ProcessSeat
@@ -103,7 +114,7 @@ class Recorder:
         if code in self._large or type(value) in SCALARS:
             dump_onto(shelf, value)
         else:
-            data = dump(value)
+            data = _proved(value)
             if len(data) <= self._small:
                 return PACKED, cpu_s, peak_mb, data
             shelf.begin()
@@ -165,6 +176,15 @@ def not_carried(what: str, error: BaseException) -> PayloadError:
     """Return the error of an object of the user's that could not be pickled or unpickled here."""
     verb = "cannot be carried back from" if what == "result" else "could not be read in"
     return PayloadError(f"the {what} {verb} the worker process: {told(error)}")
+
+
+def _proved(value: Any) -> bytes:  # Any: as above
+    """Return a pickle of a result that was read here, under the task's own limits: what that does it does here."""
+    data = dump_plain(value)
+    if data is None:
+        data = dump(value)
+        load(data)
+    return data
 
 
 class _TooLarge(Exception):
