@@ -180,3 +180,21 @@ def test_a_fork_of_a_fork_ends_with_its_task(open_yard: Any, tmp_path: Path, eve
         yard.cancel(fine)
         yard.wait(fine)
         assert eventually(lambda: not Path(f"/proc/{pids[1]}").exists(), GONE_S)
+
+
+def test_a_controller_that_dies_with_something_unread_is_gone_all_the_same() -> None:
+    """fault:O1 The zygote takes the end of a controller that had not read its last message for that end, and no error.
+
+    It did so when a worker saw the controller end first, and the zygote told the dying one of the worker's end.
+    """
+    code = """
+import os, socket
+from longshore_processes.zygote import Zygote
+far, near = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+zygote = Zygote(near, os.getpid(), fresh=False, groups=None)
+near.send(b"a worker has ended")
+far.close()
+print(zygote._take())
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    assert (ran.stdout, ran.stderr) == ("False\n", "")

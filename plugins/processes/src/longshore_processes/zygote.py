@@ -77,7 +77,10 @@ class Zygote:
 
     def _take(self) -> bool:
         """Answer one request; False when the controller closed its end."""
-        message, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, WORKER_FDS)
+        try:
+            message, fds, _, _ = socket.recv_fds(self._control, _MESSAGE, WORKER_FDS)
+        except OSError:  # it died with something of ours unread, such as the end of a worker that saw it die before us
+            return False
         if not message:
             return False
         number, worker_id = load(message)
