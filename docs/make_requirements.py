@@ -64,7 +64,7 @@ class Tests:
             for suite in (suite for names in SUITES.values() for suite in names):
                 if item.get_closest_marker(suite) is not None:
                     self.by_suite[suite].add(test)
-            if item.get_closest_marker("slow") or item.get_closest_marker("bench"):
+            if any(item.get_closest_marker(name) for name in ("slow", "bench", "faults")):
                 self.on_demand.add(test)
 
 

@@ -1,0 +1,62 @@
+"""Limits that only the system can set, by a cgroup of the scenario's own; skipped where none can be made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from suite.leaks import SETTLE_S, wait_for
+from suite.trial import Skipped
+
+ROOT = Path("/sys/fs/cgroup")
+
+
+class Group:
+    """A cgroup; of version 1, for in version 2 a frozen process can be killed."""
+
+    def __init__(self, path: Path) -> None:
+        """Be the one at `path`."""
+        self._path = path
+
+    def read(self, name: str) -> str:
+        """Return what a file of it says."""
+        return (self._path / name).read_text(encoding="ascii").strip()
+
+    def write(self, name: str, value: object) -> None:
+        """Set something."""
+        (self._path / name).write_text(str(value), encoding="ascii")
+
+    def take_in(self, pid: int) -> None:
+        """Have this process in it, and all that it will start."""
+        self.write("cgroup.procs", pid)
+
+
+@contextmanager
+def group(controller: str) -> Iterator[Group]:
+    """Make one below that of this process; what is in it when this ends goes back to where it was."""
+    home = _home(controller)
+    path = home / f"faults-{os.getpid()}"
+    try:
+        path.mkdir()
+    except OSError as error:
+        raise Skipped(f"no cgroup of {controller} can be made here: {error.strerror}") from error
+    try:
+        yield Group(path)
+    finally:
+        for pid in (path / "cgroup.procs").read_text(encoding="ascii").split():
+            with suppress(OSError):
+                (home / "cgroup.procs").write_text(pid, encoding="ascii")
+        wait_for(lambda: not (path / "cgroup.procs").read_text(encoding="ascii"), SETTLE_S)
+        with suppress(OSError):
+            path.rmdir()
+
+
+def _home(controller: str) -> Path:
+    for line in Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines():
+        _, names, place = line.split(":", 2)
+        if controller in names.split(","):
+            inside = ROOT / controller / place.lstrip("/")
+            return inside if inside.is_dir() else ROOT / controller
+    raise Skipped(f"no cgroup of {controller} (version 1) is mounted here")

@@ -1,0 +1,69 @@
+"""The catalogue of faults, scenario by scenario, in its short form: `run.py` is the command, these are its tests."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+RUN = HERE / "run.py"
+LIMIT_S = 120.0
+ROWS = {"F10": ["req:F10"]}
+"""Rows of docs/requirements.md that a scenario shows."""
+
+
+def short_ids() -> Iterator[str]:
+    """Yield the ids of the scenarios that have a short form, without importing what they import."""
+    for path in sorted((HERE / "scenarios").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "scenario":
+                given = {word.arg: ast.literal_eval(word.value) for word in node.keywords}
+                if given.get("short_s", 0.0) is not None:
+                    yield ast.literal_eval(node.args[0])
+
+
+CASES = [
+    pytest.param(name, marks=[pytest.mark.requirement(*ROWS[name])] if name in ROWS else []) for name in short_ids()
+]
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(2 * LIMIT_S)
+@pytest.mark.parametrize("scenario", CASES)
+def test_a_fault_costs_what_is_promised(scenario: str, tmp_path: Path) -> None:
+    """What the scenario does to real processes costs no more than is promised, and nothing is left of it."""
+    told = tmp_path / "told.json"
+    done = subprocess.run(
+        [sys.executable, str(RUN), "--only", scenario, "--json", str(told)],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    [verdict] = json.loads(told.read_text(encoding="utf-8"))["scenarios"]
+    if verdict["verdict"] == "skipped":
+        pytest.skip("; ".join(verdict["missed"]))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_an_unknown_scenario_is_refused_by_name() -> None:
+    """A scenario that does not exist is a usage error that lists those that do."""
+    done = subprocess.run(
+        [sys.executable, str(RUN), "--only", "K1,K99"], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.returncode == 2
+    assert "no such scenario: K99" in done.stderr
+    assert "CORPUS40" in done.stderr
+
+
+def test_every_group_of_the_catalogue_is_there() -> None:
+    """K1 to K13, O1 to O10, S1 to S5, T1 to T8, each by its id."""
+    wanted = {*(f"K{n}" for n in range(1, 14)), *(f"O{n}" for n in range(1, 11))}
+    wanted |= {*(f"S{n}" for n in range(1, 6)), *(f"T{n}" for n in range(1, 9))}
+    assert wanted <= set(short_ids())
