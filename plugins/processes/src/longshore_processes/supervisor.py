@@ -168,7 +168,7 @@ class Supervisor:
         self._foreman.expire(now)
         if self._broken is None:
             self._foreman.dispatch(now)
-            if (error := self.crew.exhausted()) is not None:
+            if self._stop is None and (error := self.crew.exhausted()) is not None:
                 self._break(error)
         self._tell()
 
