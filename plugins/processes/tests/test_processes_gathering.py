@@ -15,20 +15,20 @@ def doze(seconds: float) -> None:
 
 
 def test_outcomes_are_gathered_for_a_moment_only() -> None:
-    """They wait while others are coming, but not past a millisecond, nor once there are many; then it begins anew."""
+    """They wait while others are coming, but not past 4 ms, nor once there are many; then it begins anew."""
     gathering = Gathering()
     asked = [
         (1, 5.0, False),
         (1, 5.0, True),
-        (2, 5.0005, True),
-        (2, 5.001, True),
+        (2, 5.003, True),
+        (2, 5.004, True),
         (10_000, 5.002, True),
         (1, 6.0, True),
         (1, 6.0001, False),
     ]
     goes_on = [(gathering.goes_on(count, now, more=more), gathering.until) for count, now, more in asked]
     ends = (False, None)
-    assert goes_on == [ends, (True, 5.001), (True, 5.001), ends, ends, (True, 6.001), ends]
+    assert goes_on == [ends, (True, 5.004), (True, 5.004), ends, ends, (True, 6.004), ends]
 
 
 def test_what_ended_is_told_while_others_wait(lone_yard: Any) -> None:

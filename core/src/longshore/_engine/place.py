@@ -10,7 +10,7 @@ from __future__ import annotations
 from longshore._engine.lanes import Lane, Rank
 from longshore.task import Priority
 
-AHEAD_S = 0.004
+AHEAD_S = 0.02
 """Seconds of work an executor holds for each of its workers."""
 AHEAD_MOST = 1024
 WINDOW_MOST = 2048

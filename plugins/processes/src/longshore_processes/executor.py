@@ -115,7 +115,7 @@ class ProcessesExecutor:
     def submit(self, attempts: Sequence[Attempt]) -> None:
         """Take attempts in this order; returns at once."""
         with self._changing:
-            self._running().post(attempts)
+            self._running().offer(attempts)
 
     @hookimpl
     def cancel(self, request: CancelRequest) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 _MOST: Final = 512
-_MOST_S: Final = 0.001
+_MOST_S: Final = 0.004
 
 
 class Gathering:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from math import inf
 from time import monotonic, process_time
 
 from longshore.chaos import point
@@ -91,6 +92,11 @@ class Supervisor:
         self._inbox.append(command)
         self._bell.ring()
 
+    def offer(self, attempts: Sequence[Attempt]) -> None:
+        """Hand over attempts, from any thread, without blocking. Where others wait before them, it need not wake."""
+        self._inbox.append(attempts)
+        self._bell.ring_unless_soon(monotonic())
+
     def when_over(self, call: Callable[[], object]) -> None:
         """Have `call` called when everything has ended: from the thread, or at once."""
         with self._ending:
@@ -153,6 +159,9 @@ class Supervisor:
 
     def _turn(self) -> None:
         at = self._next_timer()
+        self._bell.looks_at = at if at is not None and self._foreman.backlog else inf
+        if self._inbox:  # looked at after that was said: who offered earlier may have relied on what was said before
+            at = 0.0
         self._hear(None if at is None else max(0.0, at - monotonic()))
         now = monotonic()
         if (since := self._pulse.beat(now, process_time())) < now:
