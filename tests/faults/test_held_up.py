@@ -33,6 +33,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="stops a process by a signal")
 def test_who_was_to_end_while_the_controller_was_stopped_ends_well(tmp_path: Path) -> None:
     """A thread's task and a coroutine whose deadlines passed meanwhile, and that had less to do, both complete."""

@@ -70,6 +70,7 @@ def test_a_result_that_is_no_json_is_a_failed_task(inside: Command, lines: Lines
     assert "task_completed" not in types
 
 
+@pytest.mark.slow
 def test_two_runs_write_the_same(longshore: Command) -> None:
     """The output holds only what the inputs determine: two runs are equal once sorted."""
     longshore.inputs({"ok": "fine", "locked": "raise", "set": "unjson"})

@@ -72,6 +72,7 @@ async def test_every_coroutine_has_its_end_while_garbage_is_collected(isolation:
     assert sorted(ended) == list(range(TASKS))
 
 
+@pytest.mark.slow
 async def test_futures_of_other_threads_come_while_garbage_is_collected() -> None:
     """What `submit_threadsafe` began on the loop is not lost, though only its future is held."""
     async with pool_of() as pool:

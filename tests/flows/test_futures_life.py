@@ -303,6 +303,7 @@ def begin_and_sleep(file: Path) -> None:
     time.sleep(300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["terminate_workers", "kill_workers"])
 def test_processes_are_killed_in_the_middle_of_their_calls(how: str, tmp_path: Path) -> None:
     """What runs raises BrokenPool at once, what is pending is cancelled, and nothing more is taken."""

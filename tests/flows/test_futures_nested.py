@@ -33,6 +33,7 @@ def test_calls_that_wait_for_calls_of_their_executor_never_lock_it(way: str) -> 
         assert executor.submit(depth, 10).result(DEADLINE_S) == 10
 
 
+@pytest.mark.slow
 def test_what_can_never_go_on_is_told_to_the_call_that_waits() -> None:
     """One that waits for another of its kind, of which one may run at once, gets an error, and the executor goes on."""
     with PoolExecutor(max_workers=2, executor="threads") as executor:

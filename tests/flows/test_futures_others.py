@@ -137,6 +137,7 @@ def test_joblib_uses_all_processors_by_itself(joblib: Any) -> None:
             joblib.Parallel(n_jobs=0)(joblib.delayed(abs)(-n) for n in range(5))
 
 
+@pytest.mark.slow
 def test_joblib_raises_what_a_call_raises_and_goes_on(joblib: Any, work: Any) -> None:
     """The exception is the call's own; the next call under the same config works."""
     with joblib.parallel_config("longshore", n_jobs=2):

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 
 import longshore
+import pytest
 from longshore import WorkerConfig, WorkerPool
 
 MB = 1_000_000
@@ -46,6 +47,7 @@ async def all_made(pool: WorkerPool, items: Items) -> None:
             await asyncio.sleep(0.005)
 
 
+@pytest.mark.slow
 def test_a_slow_consumer_bounds_what_is_made() -> None:
     """fault:S4 While nobody takes them, results of 4 MB wait in their dozens, not in their thousands."""
     items = Items(10_000)
@@ -67,6 +69,7 @@ def test_a_slow_consumer_bounds_what_is_made() -> None:
     asyncio.run(go())
 
 
+@pytest.mark.slow
 def test_a_slow_caller_without_async_bounds_it_too() -> None:
     """fault:S4 The same for a plain loop, which is served from a thread."""
     items = Items(10_000)

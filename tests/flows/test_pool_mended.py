@@ -240,6 +240,7 @@ async def test_the_handles_of_a_stopped_pool() -> None:
     cut.cancel()  # is ignored
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:C16")
 async def test_twenty_runs_leave_nothing(tmp_path: Path) -> None:
     """After twenty starts and stops there is no thread, task or file descriptor more than after the first."""

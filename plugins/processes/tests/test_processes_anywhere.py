@@ -81,6 +81,7 @@ def check(lines: list[str]) -> None:
     assert len(lines) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_from_a_script_without_a_guard(tmp_path: Path, method: str, find_tokened: Any) -> None:
     """fault:O10 A script with no `__main__` guard runs once: workers never import it, and what it defines works."""
@@ -89,18 +90,21 @@ def test_from_a_script_without_a_guard(tmp_path: Path, method: str, find_tokened
     check(ran([sys.executable, str(script)], method, find_tokened))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SOME)
 def test_from_the_command_line(method: str, find_tokened: Any) -> None:
     """fault:O10 `python -c` has no file at all, and needs none."""
     check(ran([sys.executable, "-c", textwrap.dedent(SCRIPT)], method, find_tokened))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SOME)
 def test_from_standard_input(method: str, find_tokened: Any) -> None:
     """fault:O10 A script that is piped into Python works, and workers read nothing of what comes after it."""
     check(ran([sys.executable, "-"], method, find_tokened, textwrap.dedent(SCRIPT)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", SOME)
 def test_from_a_notebook(tmp_path: Path, method: str, find_tokened: Any) -> None:
     """fault:O10 Cells run in a `__main__` that has no file, inside of a running loop."""

@@ -113,6 +113,7 @@ def leave_no_trace(path: str) -> None:
     time.sleep(1000)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(Groups.here() is None, reason="takes a control group of version 2 that is delegated to us")
 @pytest.mark.parametrize("method", ["auto", "interpreter"])
 def test_nothing_leaves_it(open_yard: Any, tmp_path: Path, eventually: Any, method: Any) -> None:

@@ -192,6 +192,7 @@ def test_stopped_with_results_unread(lone_yard: Any, eventually: Any, tmp_path: 
     assert all(outcome.state is TaskState.CANCELLED for outcome in outcomes[BAD:])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [int, str, Point])
 def test_nothing_is_run_twice_under_random_kills(yard: Any, audit: Audit, kind: Callable[[int], Any]) -> None:
     """fault:K6 Workers are killed at random: each task is run at most once, and each that was not under way just once.

@@ -160,6 +160,7 @@ def test_small_limits_hold_for_small_results(open_yard: Any) -> None:
         assert [outcome.ok for outcome in outcomes] == [True, True, True, False, True, False, False, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("room", ["bay", "socket"])
 @pytest.mark.parametrize("when", ["result", "argument"])
 def test_killed_at_any_moment_of_a_large_payload(

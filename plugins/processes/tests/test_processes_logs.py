@@ -177,6 +177,7 @@ def handled_by(handler: logging.Handler, name: str) -> Iterator[None]:
         logger.removeHandler(handler)
 
 
+@pytest.mark.slow
 def test_a_slow_handler_gets_all_at_the_stop(open_yard: Callable[..., Any]) -> None:
     """1,500 records of a task are with a handler that takes 1 ms for each, when the executor has stopped."""
     handler = Slow(0.001)

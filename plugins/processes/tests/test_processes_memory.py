@@ -59,6 +59,7 @@ def test_it_is_killed_and_fails_with_its_limit(yard: Any, take: Callable[[int], 
     assert all(outcome.ok for outcome in yard.run(take, [0] * 10))
 
 
+@pytest.mark.slow
 def test_plain_arguments_are_the_tasks(lone_yard: Any) -> None:
     """Numbers and texts that a task is given count as its own, in a batch with small ones too, and in its peak."""
 

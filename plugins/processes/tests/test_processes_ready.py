@@ -84,6 +84,7 @@ def test_one_that_hangs_fails_its_tasks(open_yard: Any, initializer: Any, timeou
         assert {notice.data["killed_for"] for notice in yard.host.notices} == {"initializer"}
 
 
+@pytest.mark.slow
 def test_it_is_not_tried_for_ever(open_yard: Any, tmp_path: Path) -> None:
     """fault:K9 A hanging initializer costs as many workers as there are at once, not one for each task."""
     path = tmp_path / "tries"
@@ -92,6 +93,7 @@ def test_it_is_not_tried_for_ever(open_yard: Any, tmp_path: Path) -> None:
         assert len(path.read_text().split()) <= 4
 
 
+@pytest.mark.slow
 def test_where_it_worked_before_one_task_pays(open_yard: Any, tmp_path: Path) -> None:
     """Once a worker has got ready, another that hangs in it fails one task only."""
     path = tmp_path / "tries"
@@ -125,6 +127,7 @@ def test_there_may_be_no_limit(open_yard: Any) -> None:
         assert yard.run(same, [3], initializer=partial(time.sleep, 0.3))[0].ok
 
 
+@pytest.mark.slow
 def test_what_comes_just_after_it_is_not_tried(open_yard: Any, tmp_path: Path, eventually: Any) -> None:
     """fault:K9 Where no worker got ready, tasks that come later end at once for a while; then it is tried again."""
     path = tmp_path / "tries"

@@ -88,6 +88,7 @@ def test_the_next_one_waits_its_turn(open_yard: Any, tmp_path: Path) -> None:
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
 
+@pytest.mark.slow
 def test_the_next_one_is_not_told_of(open_yard: Any, eventually: Any) -> None:
     """While the last task of a worker runs, statistics have that worker, busy, and not the one that waits as well."""
     with open_yard(2, ProcessesSettings(max_tasks_per_worker=1)) as yard:
@@ -129,6 +130,7 @@ def test_one_that_does_not_leave_is_killed(open_yard: Any, monkeypatch: Any, eve
         assert {notice.data["killed_for"] for notice in yard.host.notices} == {"stuck"}
 
 
+@pytest.mark.slow
 def test_replaced_and_killed_at_the_same_time(open_yard: Any) -> None:
     """Under random kills and constant replacing every task still has exactly one outcome."""
     dice = random.Random(7)

@@ -17,6 +17,7 @@ def work(x: float) -> float:
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [None, ProcessesSettings(max_tasks_per_worker=5)], ids=["kept", "recycled"])
 def test_at_random_under_load(open_yard: Any, settings: ProcessesSettings | None) -> None:
     """Up, down, and to one, again and again during work, long and short: every task gives its result, once."""

@@ -64,6 +64,7 @@ def test_stopped_in_a_task_without_a_limit(hasty: None, yard: Any) -> None:
     assert notice.data["task_id"] == outcomes[1].task_id
 
 
+@pytest.mark.slow
 def test_going_on_in_time_is_no_fault(hasty: None, lone_yard: Any, eventually: Any) -> None:
     """A worker that was stopped and goes on gives its result."""
     lone_yard.run(same, [0])
@@ -76,6 +77,7 @@ def test_going_on_in_time_is_no_fault(hasty: None, lone_yard: Any, eventually: A
     assert lone_yard.wait(ids)[0].ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [10, 3_000_000], ids=["small", "larger than a socket takes"])
 def test_stopped_between_tasks(hasty: None, lone_yard: Any, size: int) -> None:
     """fault:K10 A worker stopped while idle runs nothing: what it was given is run once, elsewhere, when it is dead."""
@@ -88,6 +90,7 @@ def test_stopped_between_tasks(hasty: None, lone_yard: Any, size: int) -> None:
     assert not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.slow
 def test_holding_the_interpreter_is_not_being_dead(hasty: None, yard: Any) -> None:
     """fault:K12 A task that holds the GIL for long is at work; so is its neighbour."""
     outcomes = yard.run(hold_the_interpreter, [1.0, 0.0, 1.0, 0.0])
@@ -95,6 +98,7 @@ def test_holding_the_interpreter_is_not_being_dead(hasty: None, yard: Any) -> No
     assert not yard.host.notices
 
 
+@pytest.mark.slow
 def test_whoever_starts_workers_is_stopped(hasty: None, lone_yard: Any) -> None:
     """What starts workers gives no answer: it is replaced, and the work is done."""
     lone_yard.run(same, [0])
@@ -104,6 +108,7 @@ def test_whoever_starts_workers_is_stopped(hasty: None, lone_yard: Any) -> None:
     assert all(outcome.ok for outcome in lone_yard.run(same, [1, 2, 3]))
 
 
+@pytest.mark.slow
 def test_that_harms_nobody_at_work(hasty: None, yard: Any, eventually: Any) -> None:
     """While what starts workers gives no answer, those that are there go on, with what was meant for others as well."""
     yard.run(sleep_if, [0.1, 0.1])
@@ -137,6 +142,7 @@ def test_one_that_cannot_be_killed_is_written_off(
 FREEZER = Path("/sys/fs/cgroup/freezer")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.access(FREEZER, os.W_OK), reason="takes a freezer of version 1 that we may use")
 def test_a_frozen_one_is_written_off(hasty: None, lone_yard: Any, eventually: Any) -> None:
     """fault:K13 A worker frozen in the kernel can't be killed: its task times out, and the pool goes on without it."""
@@ -216,6 +222,7 @@ def test_a_controller_that_was_held_up_kills_nobody(lone_yard: Any, monkeypatch:
     assert outcome.ok
 
 
+@pytest.mark.slow
 def test_the_wall_clock_is_no_matter(yard: Any, monkeypatch: Any) -> None:
     """fault:T1 Steps of the wall clock time nobody out, and make nobody's limit longer."""
     wall = time.time
@@ -244,6 +251,7 @@ def scarce(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return tries
 
 
+@pytest.mark.slow
 def test_some_workers_are_better_than_none(open_yard: Any, scarce: list[float]) -> None:
     """fault:K8 Where no more workers can be started, those there are do the work; tries are few, and told of once."""
     with open_yard(4) as yard:
@@ -260,6 +268,7 @@ def test_some_workers_are_better_than_none(open_yard: Any, scarce: list[float]) 
         assert len(yard.executor.pids()) == 1
 
 
+@pytest.mark.slow
 def test_waiting_for_a_start_costs_nothing(open_yard: Any, scarce: list[float]) -> None:
     """fault:K8 While the next worker can't be started, and the last task of the one there is runs, nobody is busy."""
     with open_yard(1, ProcessesSettings(max_tasks_per_worker=1)) as yard:

@@ -58,6 +58,7 @@ def test_one_that_hangs_is_timed_out(yard: Any, eventually: Any) -> None:
     assert eventually(lambda: supervisors() == 1)
 
 
+@pytest.mark.slow
 def test_what_runs_meanwhile_is_run_again(yard: Any, tmp_path: Path) -> None:
     """A task that is under way is begun anew by the supervisor that takes over, and reported once."""
     path = tmp_path / "runs"
@@ -78,6 +79,7 @@ def test_what_runs_meanwhile_is_run_again(yard: Any, tmp_path: Path) -> None:
     assert len(path.read_text()) in (1, 2)
 
 
+@pytest.mark.slow
 def test_cancelled_and_stopped_meanwhile(open_yard: Any) -> None:
     """Tasks that wait behind it can be cancelled, and a stop reports all that is left within its time."""
     with open_yard(1) as yard:
