@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import logging
 import os
+import sys
 import threading
 import time
 import traceback
@@ -314,3 +315,25 @@ def test_the_number_of_workers_is_what_settings_say() -> None:
     counts = {place: PoolExecutor(executor=place, settings=settings)._max_workers for place in ("threads", "asyncio")}
     assert counts == {"threads": 3, "asyncio": 5}
     assert PoolExecutor(executor="processes", settings=settings)._max_workers >= 1
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+@pytest.fixture
+def quick_switching() -> Iterator[None]:
+    """Have threads take turns as often as can be, so that what they do at once goes wrong soon."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+def test_calls_may_come_while_others_begin(make: Make, quick_switching: None) -> None:
+    """Ids are given in the thread that submits and in the executor's own: each call has one, and none is lost."""
+    for _ in range(4):
+        executor = make("threads", 1)
+        futures = [executor.submit(square, number) for number in range(20_000)]
+        assert [future.result(DEADLINE_S) for future in futures] == [n * n for n in range(20_000)]
+        executor.shutdown()

@@ -275,7 +275,8 @@ class Desk:
                 args = (function, *args)
             if Shared.used and intake.stays(known.spec):
                 args, kwargs = opened(args, kwargs)
-            task = context.run(self._task, future, known, args, kwargs)
+            with self._entry:  # threads that submit take ids as well, and an iterator is for one at a time
+                task = context.run(self._task, future, known, args, kwargs)
         except Exception as error:  # noqa: BLE001 - the user's function may be anything
             future.fail(error)
             return

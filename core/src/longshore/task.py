@@ -316,7 +316,9 @@ class Outcome(Struct, frozen=True, eq=False):
         if error is None:
             return kind(text)
         detail = f"{error.type}: {error.message}" if error.message else error.type
-        failure = kind(f"{text}: {detail}", type=error.type, attempt=error.attempt, worker=error.worker)
+        # A message of ours says already whose it is, and what became of it.
+        said = error.message if error.message.startswith(f"task {self.task_id} (") else f"{text}: {detail}"
+        failure = kind(said, type=error.type, attempt=error.attempt, worker=error.worker)
         if error.output_tail:
             failure.add_note(f"what it wrote last:\n{error.output_tail}")
         return failure

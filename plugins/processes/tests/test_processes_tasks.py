@@ -367,3 +367,20 @@ def test_short_tasks_are_given_together(lone_yard: Any) -> None:
     (worker,) = lone_yard.executor.workers()
     assert worker.tasks_completed == 1000
     assert 0 < worker.batches < 500
+
+
+def take_out(*args: Any) -> int:
+    """Empty the first argument, and return how much there was in it."""
+    found = args[0] if isinstance(args[0], (list, dict, bytearray)) else args[0][0]
+    count = len(found)
+    found.clear()
+    return count
+
+
+@pytest.mark.parametrize(
+    "shared", [["a"], {"a": 1}, bytearray(b"a"), (["a"], 1)], ids=["list", "dict", "bytes", "nested"]
+)
+def test_what_a_task_does_to_its_arguments_is_seen_by_no_other(yard: Any, shared: Any) -> None:
+    """Tasks that are handed over together and were given the same object each have one of their own."""
+    yard.run(take_out, [["warm"]] * 50)
+    assert [outcome.value for outcome in yard.run(take_out, [shared] * 300)] == [1] * 300

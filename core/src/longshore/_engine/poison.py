@@ -48,5 +48,7 @@ def _poisoned(attempt: Attempt, outcome: Outcome, seen: list[str]) -> Outcome:
     last = outcome.error or ErrorRecord(type="", message="", attempt=attempt.number)
     exception = PoisonTask(message, reason="poison", deaths=list(seen), exit_code=last.exit_code, signal=last.signal)
     exception.__cause__ = outcome.exception
+    if last.output_tail:
+        exception.add_note(f"what it wrote last:\n{last.output_tail}")
     record = replace(last, type="longshore.errors.PoisonTask", message=message, reason="poison")
     return replace(outcome, error=record, exception=exception)

@@ -206,10 +206,11 @@ def from_here(options: TaskOptions) -> TaskOptions:
 
 def task_ids(token: str) -> Iterator[str]:
     """Yield ids that are unique within a pool and, by its token, among pools; quicker than to format each."""
-    return chain.from_iterable(_block(f"{token}-{number:x}") for number in count())
+    return chain.from_iterable(map(functools.partial(_block, token), count()))  # no generator: threads may meet in this
 
 
-def _block(prefix: str) -> list[str]:
+def _block(token: str, number: int) -> list[str]:
+    prefix = f"{token}-{number:x}"
     return [prefix + digits for digits in _LAST_DIGITS]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from signal import Signals
 from time import monotonic
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from msgspec.structs import replace
 from longshore_processes.backlog import BATCH_BYTES, Kind, Kinds
 from longshore_processes.bays import LARGE, Bay, Shelf, Span, read_records
 from longshore_processes.codec import (
+    SCALARS,
     RemoteTraceback,
     dump_plain,
     dump_plain_onto,
@@ -64,7 +66,7 @@ def pack(kinds: Kinds, kind: Kind, attempts: list[Attempt], bay: Bay) -> Load:
         form, items = "args", [task.args for task in attempts]
     limited = kind.memory_limit_mb is not None
     batch = None
-    if not (limited and kind.item_bytes > BATCH_BYTES):
+    if not (limited and kind.item_bytes > BATCH_BYTES) and not _may_share(attempts):
         batch = _dump(bay, _fields(kind, attempts, form, items))
     refused: list[Outcome] = []
     if batch is None or (limited and _size(batch) > BATCH_BYTES):
@@ -75,6 +77,15 @@ def pack(kinds: Kinds, kind: Kind, attempts: list[Attempt], bay: Bay) -> Load:
         carried = bay.arguments.used + (len(batch) if isinstance(batch, bytes) else 0)
         kind.item_bytes = max(carried / len(attempts), 0.5 * kind.item_bytes)
     return Load(attempts, batch or b"", refused)
+
+
+def _may_share(attempts: Sequence[Attempt]) -> bool:
+    """Tell whether what one of them changes in its arguments could be seen by another, were both in one pickle."""
+    if len(attempts) == 1:
+        return False
+    kinds = set(map(type, chain.from_iterable(attempt.args for attempt in attempts)))
+    kinds.update(type(value) for attempt in attempts if attempt.kwargs for value in attempt.kwargs.values())
+    return not kinds <= SCALARS
 
 
 def _dump(bay: Bay, fields: tuple[object, ...]) -> Span | bytes | None:
@@ -263,7 +274,12 @@ def worker_died(handle: Handle, attempt: Attempt, started: float, end: End | Non
     """Return the outcome of an attempt whose worker ended under it, by itself or by a stranger's hand."""
     how, facts = end or describe_end(handle.status)
     where = f"its worker {handle.worker_id} (pid {handle.pid})"
-    text = f"task {attempt.task_id} ({attempt.spec.name}): {where} {how} while it ran"
+    at = (
+        "while it got ready for it, by what is imported or an initializer"
+        if handle.words.preparing()
+        else "while it ran"
+    )
+    text = f"task {attempt.task_id} ({attempt.spec.name}): {where} {how} {at}"
     return failed(attempt, WorkerDied(text, worker=handle.worker_id, **facts), started, monotonic(), handle.worker_id)
 
 
