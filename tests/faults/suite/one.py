@@ -39,6 +39,7 @@ def try_one(scenario_id: str, *, long: bool, seed: int, verdict: Path) -> None:
     """Try a scenario here, in the current folder, and write what came of it."""
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # what is sent when the time is over
+    _hear_signals()
     scenario = load()[scenario_id]
     trial = Trial(long, Path.cwd(), seed)
     before, began = leaks.Belongings(), monotonic()
@@ -70,6 +71,13 @@ def try_one(scenario_id: str, *, long: bool, seed: int, verdict: Path) -> None:
     }
     verdict.write_text(json.dumps(facts), encoding="utf-8")
     os._exit(0)  # what hangs at exit is O8's to find
+
+
+def _hear_signals() -> None:
+    """Have signals do what they usually do: whoever started this may have had them ignored, as `nohup` does."""
+    for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, usual)
 
 
 async def _awaited(made: Any) -> None:
