@@ -107,6 +107,7 @@ def test_a_plugin_that_ends_the_interpreter_costs_only_its_line(
     assert result.load_ms is None
 
 
+@pytest.mark.slow
 def test_a_plugin_that_hangs_at_import_is_stopped_with_all_it_started(
     fake_distributions: Any, host: Callable[[], PluginHost], tmp_path: Path
 ) -> None:

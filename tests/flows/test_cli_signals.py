@@ -76,6 +76,7 @@ def test_the_first_signal_drains(
     assert f"{count['cancelled']} inputs left" in errors.decode()
 
 
+@pytest.mark.slow
 def test_a_task_that_blocks_everything_can_be_left(longshore: Command, lines: Lines, until: Until) -> None:
     """A task that blocks the loop itself, in `inline`, does not survive the second signal; no line is lost."""
     longshore.inputs(["a", "b"])

@@ -338,6 +338,7 @@ def test_threads_are_abandoned_by_the_hard_end() -> None:
     gate.go.set()
 
 
+@pytest.mark.slow
 def test_the_hard_end_comes_through_a_shutdown_that_waits() -> None:
     """Another thread waits in `shutdown`; killing the workers lets it return."""
     executor = PoolExecutor(1, executor="processes", settings=PLAIN)

@@ -124,6 +124,7 @@ def test_joblib_calls_run_in_it(joblib: Any, work: Any) -> None:
     assert first & again
 
 
+@pytest.mark.slow
 def test_joblib_uses_all_processors_by_itself(joblib: Any) -> None:
     """Without n_jobs, and with -1, there are as many workers as usable processors; -2 is one less, 0 is refused."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -330,6 +330,7 @@ def quick_switching() -> Iterator[None]:
     sys.setswitchinterval(usual)
 
 
+@pytest.mark.slow
 def test_calls_may_come_while_others_begin(make: Make, quick_switching: None) -> None:
     """Ids are given in the thread that submits and in the executor's own: each call has one, and none is lost."""
     for _ in range(4):

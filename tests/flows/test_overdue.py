@@ -77,6 +77,7 @@ async def test_the_hard_limit_comes_after_the_soft_one(eventually: Eventually) -
     assert heard.types() == ["task_overdue", "task_failed"]
 
 
+@pytest.mark.slow
 async def test_a_process_is_told_of_also_when_the_loop_was_blocked(tmp_path: Path, eventually: Eventually) -> None:
     """While the loop is blocked nobody hears anything; afterwards the event is there, before the end it belongs to."""
     heard = Heard()

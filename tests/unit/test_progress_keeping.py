@@ -183,6 +183,7 @@ def _grown(tasks: int, measure: Callable[[], int]) -> float:
     return grown / 1e6
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:H17")
 def test_memory_is_flat_over_many_tasks() -> None:
     """Six thousand tasks leave behind what two thousand of them take: nothing is kept of the others."""

@@ -34,6 +34,7 @@ async def blocks(seconds: float) -> str:
     return "late"
 
 
+@pytest.mark.slow
 @ISOLATIONS
 async def test_asyncio_a_loop_blocked_by_one_task_times_out_no_other(start: Any, isolation: str) -> None:
     """One that was ready when its deadline passed ends well, though it could not run; the blocker is timed out."""
@@ -46,6 +47,7 @@ async def test_asyncio_a_loop_blocked_by_one_task_times_out_no_other(start: Any,
     assert (await rig.run(naps, 0.0, isolation=isolation)).ok
 
 
+@pytest.mark.slow
 async def test_asyncio_a_loop_blocked_by_a_stranger_times_out_nobody_who_was_ready(start: Any) -> None:
     """It is the same where no task of the executor blocks it, and whether the end was due before or after the look."""
     rig = await start(3)
@@ -56,6 +58,7 @@ async def test_asyncio_a_loop_blocked_by_a_stranger_times_out_nobody_who_was_rea
         assert outcome.ok, outcome.error
 
 
+@pytest.mark.slow
 async def test_asyncio_a_turn_is_all_that_is_given(start: Any) -> None:
     """One that is not ready to end after a blocked loop times out as ever, and once."""
     rig = await start(2)

@@ -22,6 +22,7 @@ def chunked(data: dict[str, Any], **sizes: Any) -> dict[str, Any]:
     return dict(processor.process(ProcessorContext(document_id="d", previous_results={"extract": data})).data)
 
 
+@pytest.mark.slow
 @given(text=TEXTS, sizes=SIZES, marks=st.lists(st.integers(0, 400)))
 @settings(max_examples=300, deadline=None)
 def test_chunks_cover_the_text_in_order(text: str, sizes: tuple[int, int], marks: list[int]) -> None:

@@ -178,6 +178,7 @@ def test_any_bytes_end_in_a_text_or_a_reason(
     ends_in_order(f"a.{suffix}", data, tmp_path_factory.getbasetemp())
 
 
+@pytest.mark.slow
 @given(
     picks=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), max_size=20),
     cut=st.floats(0.2, 1),

@@ -256,6 +256,7 @@ def test_killed_from_outside_while_idle(yard: Any, eventually: Any) -> None:
     assert eventually(lambda: not set(victims) & set(yard.executor.pids()))
 
 
+@pytest.mark.slow
 def test_killed_again_and_again(yard: Any) -> None:
     """fault:K6 Under random kills every task has one outcome: its result, or that its worker died."""
     ids = yard.submit(sleep_if, [0.002] * 600)
@@ -312,6 +313,7 @@ def test_timeout_takes_descendants_along(lone_yard: Any, find_tokened: Any, even
     assert eventually(lambda: not find_tokened(token), 2.0)
 
 
+@pytest.mark.slow
 def test_start_that_fails_for_ever(open_yard: Any, monkeypatch: Any) -> None:
     """fault:K8 When no worker can be started the pool fails with the reason, and tries a bounded number of times."""
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")

@@ -110,6 +110,7 @@ def test_cancel_what_was_sent_but_not_begun(lone_yard: Any, tmp_path: Path) -> N
     assert sorted(ran) == sorted([-1, *(x for x in range(40) if not 19 <= x < 29)])
 
 
+@pytest.mark.slow
 def test_resize_down_and_up(open_yard: Any, eventually: Any) -> None:
     """Changing the number of workers loses no task: too many leave when they have ended what they run."""
     with open_yard(3) as yard:
@@ -151,6 +152,7 @@ def test_stop_without_work(open_yard: Any) -> None:
         yard.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:D06")
 def test_idle_costs_nothing(yard: Any) -> None:
     """An idle executor uses no processor time: nothing polls, in the controller or in a worker."""
@@ -172,6 +174,7 @@ def test_death_is_repaired_quickly(lone_yard: Any) -> None:
     assert time.monotonic() - begun < 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zygote", [True, False], ids=["started by the zygote", "where there is none"])
 def test_fresh_interpreters(open_yard: Any, monkeypatch: pytest.MonkeyPatch, zygote: bool) -> None:
     """Each worker may be an interpreter of its own, and is where there is no zygote, with the same promises."""

@@ -166,6 +166,7 @@ def fork_twice(path: str) -> None:
     time.sleep(1000)
 
 
+@pytest.mark.slow
 def test_a_fork_of_a_fork_ends_with_its_task(open_yard: Any, tmp_path: Path, eventually: Any) -> None:
     """fault:O5 At a timeout a double fork in its own session is killed as well; that of a task that goes on is not."""
     paths = [tmp_path / "hung", tmp_path / "fine"]

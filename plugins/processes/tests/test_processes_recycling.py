@@ -59,6 +59,7 @@ def hang_at_end(_: int) -> int:
     return os.getpid()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("most", "method", "count"), [(2, "auto", 100), (1, "auto", 20), (3, "interpreter", 12)])
 def test_no_worker_runs_more_than_it_may(open_yard: Any, most: int, method: Any, count: int) -> None:
     """fault:M8 Each worker runs at most so many tasks, in whatever batches they come; all give their result."""

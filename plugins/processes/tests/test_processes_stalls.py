@@ -53,6 +53,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "Patience", partial(Patience, start_s=1.0, begin_s=0.4, die_s=0.3))
 
 
+@pytest.mark.slow
 def test_stopped_in_a_task_without_a_limit(hasty: None, yard: Any) -> None:
     """fault:K10 A worker stopped by a signal in a task that has no time limit is killed after a while, and told of."""
     outcomes = yard.run(stop_self, [0, 1, 2])
