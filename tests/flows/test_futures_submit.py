@@ -293,6 +293,9 @@ def named() -> str:
     ("asked", "error", "says"),
     [
         ({"max_workers": 0}, ValueError, "greater than 0"),
+        ({"max_workers": 2.5}, TypeError, "an integer, not 2.5"),
+        ({"max_workers": True}, TypeError, "an integer, not True"),
+        ({"max_workers": "2"}, TypeError, "an integer, not '2'"),
         ({"initializer": 7}, TypeError, "callable"),
         ({"executor": "nowhere"}, longshore.PluginError, "nowhere"),
         ({"executor": "processes", "max_tasks_per_child": 0}, ValueError, ">= 1"),

@@ -47,7 +47,9 @@ def _recycling(settings: Settings, name: str, plugin: type[Any] | None, tasks: i
 
 
 def _workers(name: str, wanted: int | None, config: WorkerConfig) -> int:
-    """Return how many workers there will be; ValueError for a number that can't be."""
+    """Return how many workers there will be; ValueError for a number that can't be, TypeError for what is none."""
+    if wanted is not None and (isinstance(wanted, bool) or not isinstance(wanted, int)):
+        raise TypeError(f"max_workers must be an integer, not {wanted!r}")
     if wanted is not None and wanted < 1:
         raise ValueError(f"max_workers must be greater than 0, not {wanted}")
     if name == "inline":
