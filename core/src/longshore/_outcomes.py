@@ -85,23 +85,32 @@ def timed_out(attempt: Attempt, started: float, now: float, worker: str | None, 
     limit = f"its deadline of {spec.deadline_s:g} s over all attempts" if expired and spec.deadline_s else None
     limit = limit or (f"its timeout of {spec.timeout_s:g} s" if spec.timeout_s else "its deadline")
     message = f"task {attempt.task_id} ({spec.name}) timed out: it passed {limit}" + (f"; {note}" if note else "")
-    error = ErrorRecord(
-        type="longshore.errors.TaskTimeout",
-        message=message,
-        reason="timeout",
-        attempt=attempt.number,
-        worker=worker,
+    return _cut_short(attempt, TaskState.TIMED_OUT, "timeout", message, started, now, worker)
+
+
+def unready(
+    attempt: Attempt, started: float, now: float, worker: str | None, *, executor: str, note: str = ""
+) -> Outcome:
+    """Return the outcome of an attempt whose initializer took too long; `note` says what became of that."""
+    message = (
+        f"task {attempt.task_id} ({attempt.spec.name}) timed out before it began: its initializer did not end in time"
+        + (f"; {note}" if note else "")
+        + f"; a longer one is set as executors.{executor}.initializer_timeout_s"
     )
-    return ended(attempt, TaskState.TIMED_OUT, error, started, now)
+    return _cut_short(attempt, TaskState.TIMED_OUT, "initializer", message, started, now, worker)
 
 
 def cancelled(attempt: Attempt, started: float, now: float, worker: str | None, message: str = "cancelled") -> Outcome:
     """Return the outcome of an attempt that was cancelled before or while it ran."""
+    return _cut_short(attempt, TaskState.CANCELLED, "cancelled", message, started, now, worker)
+
+
+def _cut_short(
+    attempt: Attempt, state: TaskState, reason: str, message: str, started: float, now: float, worker: str | None
+) -> Outcome:
+    """Return the outcome of an attempt that was not let end by itself."""
+    kind = "TaskTimeout" if state is TaskState.TIMED_OUT else "TaskCancelled"
     error = ErrorRecord(
-        type="longshore.errors.TaskCancelled",
-        message=message,
-        reason="cancelled",
-        attempt=attempt.number,
-        worker=worker,
+        type=f"longshore.errors.{kind}", message=message, reason=reason, attempt=attempt.number, worker=worker
     )
-    return ended(attempt, TaskState.CANCELLED, error, started, now)
+    return ended(attempt, state, error, started, now)

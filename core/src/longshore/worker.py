@@ -25,6 +25,7 @@ from longshore._outcomes import due_at as due_at
 from longshore._outcomes import ended as ended
 from longshore._outcomes import failed as failed
 from longshore._outcomes import timed_out as timed_out
+from longshore._outcomes import unready as unready
 from longshore._packing import pack_error as pack_error
 from longshore._packing import portable as portable
 from longshore._packing import type_name as type_name

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from longshore.hookspecs import ExecutorHost, WorkerNotice
 from longshore.records import LeftBehind, WorkerStats, WorkerType
-from longshore.task import Attempt, ErrorRecord, Outcome, TaskState
-from longshore.worker import Seat, cancelled, completed, due_at, ended, failed, timed_out
+from longshore.task import Attempt, Outcome, TaskState
+from longshore.worker import Seat, cancelled, completed, due_at, failed, timed_out, unready
 
 NOT_YET = 0.0
 """When a seat's attempt started, before its asyncio task took its first step."""
@@ -150,7 +150,7 @@ def raised(seat: AsyncSeat, attempt: Attempt, error: BaseException, started: flo
     verdict = _take_verdict(seat)
     stopped = isinstance(error, asyncio.CancelledError)
     if verdict is not None and verdict.unready:
-        return _unready(seat, attempt, now)
+        return unready(attempt, now, now, seat.worker_id, executor="asyncio")
     if verdict is not None and verdict.state is TaskState.TIMED_OUT:
         note = verdict.message if stopped else f"it ended with {type(error).__name__}"
         return timed_out(attempt, started, now, seat.worker_id, note)
@@ -165,23 +165,8 @@ def given_up(seat: AsyncSeat, attempt: Attempt, now: float) -> Outcome:
     if verdict is not None and verdict.state is TaskState.CANCELLED:
         return cancelled(attempt, seat.started, now, seat.worker_id, f"{verdict.message}; {_LEFT_BEHIND}")
     if verdict is not None and verdict.unready:
-        return _unready(seat, attempt, now)
+        return unready(attempt, now, now, seat.worker_id, executor="asyncio")
     return timed_out(attempt, seat.started, now, seat.worker_id, _LEFT_BEHIND)
-
-
-def _unready(seat: AsyncSeat, attempt: Attempt, now: float) -> Outcome:
-    message = (
-        f"task {attempt.task_id} ({attempt.spec.name}) timed out before it began: its initializer did not end in "
-        "time; a longer one is set as executors.asyncio.initializer_timeout_s"
-    )
-    record = ErrorRecord(
-        type="longshore.errors.TaskTimeout",
-        message=message,
-        reason="initializer",
-        attempt=attempt.number,
-        worker=seat.worker_id,
-    )
-    return ended(attempt, TaskState.TIMED_OUT, record, now, now)
 
 
 def left_behind(seat: AsyncSeat, attempt: Attempt, count: int) -> WorkerNotice:

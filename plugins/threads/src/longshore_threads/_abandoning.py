@@ -12,10 +12,10 @@ from collections import deque
 from longshore.errors import ResourceUnavailable
 from longshore.hookspecs import ExecutorHost
 from longshore.task import Attempt, Outcome
-from longshore.worker import NEVER, cancelled, timed_out
+from longshore.worker import NEVER, cancelled, timed_out, unready
 
 from longshore_threads._backlog import first_due, take_out
-from longshore_threads._seat import ABANDONED, NOT_BEGUN, ThreadSeat, abandoned, unready
+from longshore_threads._seat import ABANDONED, NOT_BEGUN, ThreadSeat, abandoned
 from longshore_threads._sweeper import Sweeper
 
 
@@ -120,7 +120,7 @@ class Abandoning:
         if due <= now:
             outcome = timed_out(attempt, started, now, seat.worker_id, ABANDONED)
             if ready_by is not None:
-                outcome = unready(seat, attempt, started, now)
+                outcome = unready(attempt, started, now, seat.worker_id, executor="threads", note=ABANDONED)
             if seat.left is not attempt and self._abandon(seat, attempt, outcome):
                 return
             # it is over, and the thread does not arm for a next one of its kind

@@ -15,8 +15,8 @@ from typing import Any
 
 from longshore.hookspecs import ExecutorHost, WorkerNotice
 from longshore.records import LeftBehind, WorkerStats, WorkerType
-from longshore.task import Attempt, ErrorRecord, Outcome, TaskSpec, TaskState
-from longshore.worker import Seat, call_in, due_at, ended, failed
+from longshore.task import Attempt, Outcome, TaskSpec
+from longshore.worker import Seat, call_in, due_at, failed
 from msgspec.structs import replace
 
 LONG_S = 0.001
@@ -118,22 +118,6 @@ def not_plain(spec: TaskSpec, coroutine: CoroutineType[Any, Any, Any]) -> TypeEr
         f"{spec.name} returned a coroutine, which only an async def may: "
         "submit `async def call(*args): return await f(*args)` in its place"
     )
-
-
-def unready(seat: ThreadSeat, attempt: Attempt, started: float, now: float) -> Outcome:
-    """Return the outcome of an attempt whose initializer took too long."""
-    message = (
-        f"task {attempt.task_id} ({attempt.spec.name}) timed out before it began: its initializer did not end in "
-        f"time; {ABANDONED}; a longer one is set as executors.threads.initializer_timeout_s"
-    )
-    record = ErrorRecord(
-        type="longshore.errors.TaskTimeout",
-        message=message,
-        reason="initializer",
-        attempt=attempt.number,
-        worker=seat.worker_id,
-    )
-    return ended(attempt, TaskState.TIMED_OUT, record, started, now)
 
 
 def remains(seat: ThreadSeat) -> LeftBehind:
