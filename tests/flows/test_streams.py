@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import resource
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
-from longshore import Settings, Submitter, TaskState, WorkerConfig, WorkerPool
+from longshore import RetryPolicy, Settings, Submitter, TaskState, WorkerConfig, WorkerPool
 
 pytestmark = pytest.mark.anyio
 
@@ -348,3 +349,34 @@ async def test_a_million_tasks_keep_memory_flat() -> None:
                     early = peak_mb()
     assert given == 1_000_000
     assert peak_mb() - early < 20
+
+
+@pytest.mark.slow
+async def test_a_stream_in_processes_keeps_each_task_apart_whatever_its_neighbours_do() -> None:
+    """Of thousands sent together some raise, some end their worker, some have odd results: each is its own only."""
+    config = WorkerConfig(process_workers=2)
+    retry = RetryPolicy(attempts=2, backoff=0.01)
+    async with WorkerPool(config, settings=Settings(probes=())) as pool:
+        fast = pool.options(executor="processes", retry=retry)
+        ends = {outcome.index: outcome async for outcome in fast.outcomes(mixed_fortunes, range(3000))}
+        snapshot = pool.snapshot()
+    assert sorted(ends) == list(range(3000))
+    for number, outcome in ends.items():
+        if number % 1000 == 999:
+            assert (outcome.state, outcome.attempts) == (TaskState.FAILED, 2), outcome
+        elif number % 50 == 7:
+            assert (outcome.state, type(outcome.exception), outcome.attempts) == (TaskState.FAILED, KeyError, 2)
+        elif number % 50 == 8:
+            assert outcome.value == [number, {"of": number}]
+        else:
+            assert (outcome.value, outcome.attempts) == (number, 1)
+    assert (snapshot.completed, snapshot.failed, snapshot.running, snapshot.queued) == (2937, 63, 0, 0)
+
+
+def mixed_fortunes(number: int) -> object:
+    """Return the number, or raise, or end the process, or return what is no plain value."""
+    if number % 1000 == 999:
+        os._exit(3)
+    if number % 50 == 7:
+        raise KeyError(number)
+    return [number, {"of": number}] if number % 50 == 8 else number

@@ -152,7 +152,7 @@ def test_marks_of_a_long_run_do_not_add_up() -> None:
     book.start([Attempt.of(old, 1, 0.0)], 0.0)
     for number, task in enumerate(others, 1):
         book.start([Attempt.of(task, 1, 0.0)], number * 0.02)
-        book.remove(task.task_id, None)
+        book.end([settled(task)])
     assert len(book) == 1
     assert len(book._order) < 1100
     ((attempt, started),) = book.oldest(10)

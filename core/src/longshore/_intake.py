@@ -117,6 +117,10 @@ class Intake:
         """Tell whether the tasks of a spec run in this process, so that what is shared is the object itself."""
         return not self._executors.get(spec.executor).capabilities.pickles
 
+    def in_columns(self, spec: TaskSpec) -> bool:
+        """Tell whether the executor of a spec's tasks reads attempts in columns."""
+        return self._executors.get(spec.executor).capabilities.columns
+
     def accept(self, task: Attempt, handle: Handle[Any] | None = None) -> Handle[Any]:  # Any: the user's result
         """Queue a task for which there is room, under its `handle` if it has one; PluginError if a hook refuses it."""
         reason = self._admit(task)

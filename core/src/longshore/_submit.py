@@ -174,6 +174,7 @@ class Submitter:
             admit=intake.admit,
             examine=examine if spec.processor is not None else None,
             opened=opened_calls if intake.stays(spec) else None,
+            columns=intake.in_columns(spec),
             expect=lambda: self._expect(total),
         )
         return Stream(feed, give)

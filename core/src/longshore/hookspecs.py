@@ -63,6 +63,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Whether it gains from being given more short attempts than it has workers."""
     eager: bool = False
     """Whether `submit` may run the attempt to its end before it returns."""
+    columns: bool = False
+    """Whether it reads `worker.AttemptColumns` without having the records made; others are given plain lists."""
 
 
 class CancelRequest(Struct, frozen=True):

@@ -18,6 +18,10 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
+from longshore._columns import AttemptColumns as AttemptColumns
+from longshore._columns import OutcomeColumns as OutcomeColumns
+from longshore._columns import Reports as Reports
+from longshore._columns import in_columns as in_columns
 from longshore._outcomes import NEVER as NEVER
 from longshore._outcomes import cancelled as cancelled
 from longshore._outcomes import completed as completed

@@ -13,6 +13,7 @@ import pytest
 from longshore.events import ProgressUpdate
 from longshore.hookspecs import CancelRequest, ResizeRequest, WorkerNotice
 from longshore.task import Attempt, Outcome, TaskSpec
+from longshore.worker import AttemptColumns
 from longshore_asyncio import AsyncioExecutor
 
 PATIENCE_S = 10.0
@@ -86,12 +87,10 @@ class Rig:
         return attempt.task_id
 
     def many(self, function: Callable[..., Any], inputs: Sequence[Any], **options: Any) -> list[str]:
-        """Submit one batch of tasks of one spec."""
-        first = self.attempt(function, **options)
-        now = time.monotonic()
-        batch = [Attempt(f"m-{next(self._ids)}", first.spec, (one,), None, 0, None, 1, now, None) for one in inputs]
-        self.executor.submit(batch)
-        return [attempt.task_id for attempt in batch]
+        """Submit one batch of tasks of one spec, in columns."""
+        spec, ids = self.attempt(function, **options).spec, [f"m-{next(self._ids)}" for _ in inputs]
+        self.executor.submit(AttemptColumns(spec, ids, [(one,) for one in inputs], 0, time.monotonic()))
+        return ids
 
     def cancel(self, *task_ids: str) -> None:
         self.executor.cancel(CancelRequest(task_ids))

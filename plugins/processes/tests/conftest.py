@@ -15,6 +15,7 @@ import pytest
 from longshore.events import ProgressUpdate
 from longshore.hookspecs import CancelRequest, ResizeRequest, WorkerNotice
 from longshore.task import Attempt, Outcome, TaskSpec
+from longshore.worker import AttemptColumns
 from longshore_processes import ProcessesExecutor
 from longshore_processes.executor import ProcessesSettings
 
@@ -72,10 +73,13 @@ class Yard:
     def submit(
         self, function: Callable[..., Any], items: Sequence[Any], *, kwargs: Any = None, number: int = 1, **spec: Any
     ) -> list[str]:
-        """Submit one task per item, as one slice; an item is the one argument."""
+        """Submit one task per item, as one slice; an item is the one argument. Several are columns, if they can be."""
         made = TaskSpec(function=function, name=getattr(function, "__name__", "x"), executor="processes", **spec)
         ids = [f"t{next(self._ids)}" for _ in items]
         now = monotonic()
+        if len(ids) > 1 and kwargs is None and number == 1:
+            self.executor.submit(AttemptColumns(made, ids, [(item,) for item in items], 0, now))
+            return ids
         self.executor.submit(
             [
                 Attempt(task_id, made, (item,), kwargs, number=number, queued_at=now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
+from itertools import chain
 
 from longshore._engine.lanes import AGING_S, Gate, GateKey, Group, Lane, LaneKey, lane_key, standing
 from longshore._engine.ledger import Ledger, Shortage
@@ -134,7 +135,7 @@ class Dispatch:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = self._make(key)
-        lane.queues[spec.priority].extend(attempts)
+        lane.put(spec.priority, attempts)
         self.queued[spec.priority is Priority.CRITICAL] += len(attempts)
 
     def _make(self, key: LaneKey) -> Lane:
@@ -161,7 +162,7 @@ class Dispatch:
 
     def waiting(self) -> Iterator[Attempt]:
         """Yield all that wait."""
-        return (attempt for lane in self._lanes.values() for queue in lane.queues for attempt in queue)
+        return (attempt for lane in self._lanes.values() for priority in Priority for attempt in lane.waiting(priority))
 
     def slots(self) -> dict[str, int]:
         """Return how many workers each place has."""
@@ -171,8 +172,9 @@ class Dispatch:
         """Return how many wait for the same executor and go before this one; looks at all that wait there."""
         mine = standing(attempt, now)
         found = 0
-        for queue in (queue for lane in self._place(attempt.spec.executor).lanes for queue in lane.queues):
-            for other in queue:
+        lanes = self._place(attempt.spec.executor).lanes
+        for others in (lane.waiting(priority) for lane in lanes for priority in Priority):
+            for other in others:
                 if other is attempt:
                     break
                 found += standing(other, now) <= mine
@@ -232,8 +234,8 @@ class Dispatch:
                 self._gates = {key: gate for key, gate in self._gates.items() if gate.rate or gate in used}
                 self._tidy_at = max(_GATES_MOST, 2 * len(self._gates))
 
-    def start(self, now: float) -> Iterator[tuple[str, list[Attempt]]]:
-        """Choose what starts; yield it by executor, which may be named twice."""
+    def start(self, now: float) -> Iterator[tuple[str, Sequence[Attempt]]]:
+        """Choose what starts; yield it by executor, which may be named more than once."""
         self.held = None
         self.opens_at = None
         self.parked = False
@@ -247,7 +249,7 @@ class Dispatch:
                 return
         yield from self._start(now)
 
-    def _start(self, now: float) -> Iterator[tuple[str, list[Attempt]]]:
+    def _start(self, now: float) -> Iterator[tuple[str, Sequence[Attempt]]]:
         places: Iterable[Place] = self._places.values()
         if self._scarce:
             places = [place for place in places if place.waits()]
@@ -255,8 +257,7 @@ class Dispatch:
                 yield from self._share(places, now)
                 return
         for place in places:
-            attempts = self._fill(place, now)
-            if attempts:
+            for attempts in self._fill(place, now):
                 yield place.name, attempts
 
     def _share(self, places: list[Place], now: float) -> Iterator[tuple[str, list[Attempt]]]:
@@ -264,36 +265,46 @@ class Dispatch:
         chosen: dict[str, list[Attempt]] = {place.name: [] for place in places}
         while places:
             place = min(places, key=lambda place: place.best(now))
-            attempts = self._fill(place, now, most=1)
-            chosen[place.name] += attempts
-            if not attempts:
+            parts = self._fill(place, now, most=1)
+            chosen[place.name] += chain.from_iterable(parts)
+            if not parts:
                 places.remove(place)
         for name, attempts in chosen.items():
             if attempts:
                 yield name, attempts
 
-    def _fill(self, place: Place, now: float, most: int | None = None) -> list[Attempt]:
+    def _fill(self, place: Place, now: float, most: int | None = None) -> list[Sequence[Attempt]]:
         """Take attempts, at most `most`, as far as the place and the cap have room for them."""
         used = sum(other.busy() for other in self._places.values() if other is not place)
         slots = min(place.slots, self.cap - used + place.waiting)
-        attempts: list[Attempt] = []
         free = place.window(slots) - place.held
         if most is not None:
             free = min(free, most)
-        if free > 0:
+        if free <= 0:
+            return []
+        parts = self._take_plain(place, free)
+        if parts is None:
+            attempts: list[Attempt] = []
             self._choose(place, free, slots - place.held, now, attempts)
-            place.held += len(attempts)
-        return attempts
+            parts = [attempts] if attempts else []
+        place.held += sum(map(len, parts))
+        return parts
+
+    def _take_plain(self, place: Place, free: int) -> list[Sequence[Attempt]] | None:
+        """Take up to `free` attempts where there is nothing to choose; None where there is."""
+        lanes = place.lanes
+        if len(lanes) != 1 or lanes[0].exact:
+            return None
+        priority = lanes[0].only_priority()
+        if priority is None or priority >= self._parks_from:
+            return None
+        parts = lanes[0].take(priority, free)
+        self.queued[priority == Priority.CRITICAL] -= sum(map(len, parts))
+        return parts
 
     def _choose(self, place: Place, free: int, unused: int, now: float, attempts: list[Attempt]) -> None:
         """Take up to `free` attempts in order; of exact lanes only as many as there are unused workers."""
         lanes = place.lanes
-        if len(lanes) == 1 and not lanes[0].exact and self._parks_from == _ALL:
-            priority = lanes[0].only_priority()
-            if priority is not None:
-                attempts.extend(lanes[0].take(priority, free))
-                self.queued[priority == Priority.CRITICAL] -= len(attempts)
-                return
         kept: set[str] = set()
         ranked = [(*rank, index) for index, lane in enumerate(lanes) if (rank := lane.best(now)) is not None]
         heapify(ranked)
@@ -311,7 +322,7 @@ class Dispatch:
                     continue
                 if len(attempts) >= unused:
                     return  # nothing goes ahead of it, or the worker it needs would never be free
-            attempts += lane.take(priority, 1)
+            attempts.append(lane.take_one(priority))
             self.queued[priority == Priority.CRITICAL] -= 1
             rank = lane.best(now)
             if rank is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
+from longshore._columns import ids_of, not_completed, ran_s
 from longshore._engine.config import EngineConfig
 from longshore._engine.dispatch import Dispatch
 from longshore._engine.messages import (
@@ -39,6 +40,7 @@ from longshore._engine.overdue import Overdue
 from longshore._engine.poison import Deaths
 from longshore._engine.questions import Questions
 from longshore._engine.retry import expired, may_retry, stopped
+from longshore._engine.running import Running
 from longshore._engine.schedule import Schedule
 from longshore._engine.states import COMPLETED, ENDS, FAILED, check_reported
 from longshore.events import TaskRetrying, TasksStarted, TasksSubmitted
@@ -60,7 +62,7 @@ class Engine(Questions):
         self.config = config or EngineConfig()
         self._uniform = uniform
         self._dispatch = Dispatch(self.config.max_concurrent_tasks, self.config.capacity)
-        self._running: dict[str, Attempt] = {}
+        self._running = Running()
         self._waiting: dict[str, Attempt] = {}
         self._retries = [0, 0]  # how many are in _waiting: ordinary, urgent
         self._due = Schedule()
@@ -170,7 +172,7 @@ class Engine(Questions):
 
     def _start(self, now: float, out: list[Command]) -> None:
         for executor, attempts in self._dispatch.start(now):
-            self._running.update(zip([attempt.task_id for attempt in attempts], attempts, strict=True))
+            self._running.start(attempts)
             if self._overdue.used:
                 self._overdue.begun(attempts, now)
             out.append(Tell(TasksStarted(attempts)))
@@ -182,13 +184,14 @@ class Engine(Questions):
             out += map(Tell, self._overdue.ended(stimulus.outcomes))
         if self._nested.used:
             self._nested.ended(stimulus.outcomes, self._running)
-        outcomes, spec = stimulus.outcomes, self._all_plain(stimulus.outcomes)
+        executor, outcomes = stimulus.executor, stimulus.outcomes
+        spec = None if self._dispatch.counts_exactly else self._running.end_plain(outcomes)
         if spec is not None:
             self._settle(spec, outcomes, out)
-            self._dispatch.ended(stimulus.executor, len(outcomes), sum([outcome.ran_s for outcome in outcomes]))
+            self._dispatch.ended(executor, len(outcomes), ran_s(outcomes))
             return
         settled: list[Outcome] = []
-        count, ran_s = 0, 0.0
+        count, spent_s = 0, 0.0
         for outcome in outcomes:
             attempt = self._running.get(outcome.task_id)
             if attempt is None or attempt.number != outcome.attempts:
@@ -197,52 +200,28 @@ class Engine(Questions):
             if attempt.spec is not spec:
                 self._settle(spec, settled, out)
                 settled, spec = [], attempt.spec
-            ran_s += outcome.ran_s
+            spent_s += outcome.ran_s
             count += 1
-            del self._running[outcome.task_id]
+            self._running.end(outcome.task_id)
             self._dispatch.release(outcome.task_id)
             check_reported(outcome.state, outcome.task_id)
             judged = outcome if outcome.state is not FAILED else self._deaths.judge(attempt, outcome)
             if not self._retry(attempt, judged, now, out):
                 settled.append(judged)
         self._settle(spec, settled, out)
-        self._dispatch.ended(stimulus.executor, count, ran_s)
-
-    def _all_plain(self, outcomes: Sequence[Outcome]) -> TaskSpec | None:
-        """Take attempts off that all completed, are of one spec, current, and counted by nobody; return that spec.
-
-        With anything else among them, take none off and return None. Half the price of looking at them one by one.
-        """
-        running = self._running
-        first = running.get(outcomes[0].task_id) if outcomes and not self._dispatch.counts_exactly else None
-        if first is None:
-            return None
-        spec, pop = first.spec, running.pop
-        attempts = [pop(outcome.task_id, None) for outcome in outcomes]
-        plain = [
-            attempt
-            for attempt, outcome in zip(attempts, outcomes, strict=True)
-            if attempt is not None
-            and attempt.spec is spec
-            and outcome.state is COMPLETED
-            and attempt.number == outcome.attempts
-        ]
-        if len(plain) == len(attempts):
-            return spec
-        running.update({attempt.task_id: attempt for attempt in attempts if attempt is not None})
-        return None
+        self._dispatch.ended(executor, count, spent_s)
 
     def _settle(self, spec: TaskSpec | None, outcomes: Sequence[Outcome], out: list[Command]) -> None:
         if spec is None or not outcomes:
             return
         if self._cancelling:
-            self._cancelling.difference_update(outcome.task_id for outcome in outcomes)
+            self._cancelling.difference_update(ids_of(outcomes))
         if self._deaths.seen:
             self._deaths.forget(outcomes)
-        others = [outcome.state for outcome in outcomes if outcome.state is not COMPLETED]
+        others = not_completed(outcomes)
         self._ended[COMPLETED] += len(outcomes) - len(others)
-        for state in others:  # few: an Enum's hash is dear
-            self._ended[state] += 1
+        for outcome in others:  # few: an Enum's hash is dear
+            self._ended[outcome.state] += 1
         out.append(Settle(spec, outcomes))
 
     def _retry(self, attempt: Attempt, outcome: Outcome, now: float, out: list[Command]) -> bool:

@@ -10,8 +10,9 @@ nearly done goes before what has not begun, and yet nobody else waits for longer
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 
+from longshore._columns import AttemptColumns, in_columns
 from longshore.task import Attempt, Priority, TaskSpec
 
 AGING_S = 2.0
@@ -96,7 +97,8 @@ class Lane:
         """Whether its tasks are counted one by one, and so never handed out ahead of a free worker."""
         self.running = 0
         """How many of an exact lane's tasks run; a plain lane does not count them."""
-        self.queues: tuple[deque[Attempt], ...] = tuple(deque() for _ in Priority)
+        self.queues: tuple[deque[Attempt | AttemptColumns], ...] = tuple(deque() for _ in Priority)
+        """What waits, by priority. Attempts in columns stand as one, until somebody wants one of them."""
 
     def best(self, now: float) -> Rank | None:
         """Return the place in the order of the attempt to go next; None when nothing waits."""
@@ -109,24 +111,57 @@ class Lane:
                     found = rank
         return found
 
-    def take(self, priority: int, most: int) -> list[Attempt]:
-        """Take up to `most` attempts of one priority out of the queue."""
+    def put(self, priority: int, attempts: Sequence[Attempt]) -> None:
+        """Let attempts wait behind those of their priority."""
+        if in_columns(attempts):
+            self.queues[priority].append(attempts)
+        else:
+            self.queues[priority].extend(attempts)
+
+    def take(self, priority: int, most: int) -> list[Sequence[Attempt]]:
+        """Take up to `most` attempts of one priority out of the queue, columns as they are."""
+        queue, taken = self.queues[priority], list[Sequence[Attempt]]()
+        while queue and most > 0:
+            head = queue[0]
+            part: Sequence[Attempt]
+            if type(head) is not AttemptColumns:
+                part = _take_singles(queue, most)
+            elif len(head) <= most:
+                part = head
+                queue.popleft()
+            else:
+                part, rest = head[:most], head[most:]
+                queue[0] = rest if in_columns(rest) else head
+            taken.append(part)
+            most -= len(part)
+        return taken
+
+    def take_one(self, priority: int) -> Attempt:
+        """Take the first attempt of one priority out of the queue; there is one."""
         queue = self.queues[priority]
-        if most >= len(queue):
-            taken = list(queue)
-            queue.clear()
-            return taken
-        popleft = queue.popleft
-        return [popleft() for _ in range(most)]
+        head = queue.popleft()
+        if type(head) is not AttemptColumns:
+            return head
+        first, *others = head
+        queue.extendleft(reversed(others))
+        return first
+
+    def waiting(self, priority: int) -> Iterator[Attempt]:
+        """Yield the attempts of one priority, in order."""
+        for item in self.queues[priority]:
+            if type(item) is AttemptColumns:
+                yield from item
+            else:
+                yield item
 
     def remove(self, task_ids: Container[str]) -> list[Attempt]:
         """Take out these tasks wherever they stand; looks at all that wait here."""
         gone: list[Attempt] = []
-        for queue in self.queues:
-            out = [attempt for attempt in queue if attempt.task_id in task_ids]
+        for priority, queue in enumerate(self.queues):
+            out = [attempt for attempt in self.waiting(priority) if attempt.task_id in task_ids]
             if out:
                 gone += out
-                stay = [attempt for attempt in queue if attempt.task_id not in task_ids]
+                stay = [attempt for attempt in self.waiting(priority) if attempt.task_id not in task_ids]
                 queue.clear()
                 queue.extend(stay)
         return gone
@@ -139,6 +174,18 @@ class Lane:
         """Return the one priority that has attempts, None when there are several or none."""
         busy = [priority for priority, queue in enumerate(self.queues) if queue]
         return busy[0] if len(busy) == 1 else None
+
+
+def _take_singles(queue: deque[Attempt | AttemptColumns], most: int) -> list[Attempt]:
+    """Take up to `most` attempts off the front of a queue, as far as the first columns."""
+    taken: list[Attempt] = []
+    while queue and len(taken) < most:
+        head = queue[0]
+        if type(head) is AttemptColumns:
+            break
+        taken.append(head)
+        queue.popleft()
+    return taken
 
 
 def effective(priority: int, waited_s: float) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from longshore._engine.dispatch import Dispatch
 from longshore._engine.messages import Lend, Tangled, Waits
 from longshore._engine.place import Place
+from longshore._engine.running import Running
 from longshore.task import Attempt, Outcome
 
 NESTED_MOST = 256
@@ -52,7 +53,7 @@ class Nested:
             self._waits[stimulus.task_id] = after
         self._places[attempt.spec.executor].waiting += (after > 0) - (before > 0)
 
-    def ended(self, outcomes: Sequence[Outcome], running: Mapping[str, Attempt]) -> None:
+    def ended(self, outcomes: Sequence[Outcome], running: Running) -> None:
         """Take note of attempts that are reported, also if something of theirs still waits."""
         for outcome in outcomes:
             attempt = running.get(outcome.task_id)

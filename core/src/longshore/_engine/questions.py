@@ -12,6 +12,7 @@ from longshore._engine.dispatch import Dispatch
 from longshore._engine.ledger import Shortage
 from longshore._engine.nested import Nested
 from longshore._engine.overdue import Overdue
+from longshore._engine.running import Running
 from longshore._engine.schedule import Schedule
 from longshore._engine.states import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING, QUEUED, TIMED_OUT
 from longshore._engine.why import queued, retrying, running
@@ -23,7 +24,7 @@ class Questions:
 
     config: EngineConfig
     _dispatch: Dispatch
-    _running: dict[str, Attempt]
+    _running: Running
     _waiting: dict[str, Attempt]
     _retries: list[int]
     _due: Schedule

@@ -11,7 +11,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
+from itertools import islice, repeat
 
+from longshore._columns import COLUMNS_LEAST, AttemptColumns, first_attempts
 from longshore._engine.messages import Cancel
 from longshore._runtime.driver import Driver
 from longshore._runtime.sizes import size_of
@@ -87,6 +89,7 @@ class Feed:
         examine: Callable[[Attempt], Outcome | None] | None = None,
         expect: Callable[[], Callable[[int], None]] | None = None,
         opened: Callable[[Sequence[Call]], list[Call]] | None = None,
+        columns: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take calls of `spec.function`.
@@ -94,12 +97,13 @@ class Feed:
         `admit` returns why a task is refused, which then is its outcome; None where nobody wants to be asked. `examine`
         returns how a task ends that cannot be run, None for one that can. `expect` is called as the iteration begins,
         and what it returns at the end, with how many tasks there were. `opened` gives the calls with what they share in
-        place, once there is anything that is shared.
+        place, once there is anything that is shared. `columns` says that the executor reads attempts in columns.
         """
         self.spec = spec
         self._driver, self._ids, self._key = driver, ids, key
         self._admit, self._examine = admit, examine
         self._clock, self._expect, self._opened_calls = clock, expect, opened
+        self._in_columns = columns and key is None and admit is None and examine is None
         self._over: Callable[[int], None] | None = None
         self._source: Source = Plain(calls) if isinstance(calls, Iterable) else Pumped(calls, self._arrived)
         self._index = 0
@@ -123,24 +127,22 @@ class Feed:
     def _in_hand(self) -> int:
         return self._out + len(self._ready) + (len(self._early) if self._early is not None else 0)
 
-    def pull(self, room: int) -> list[Attempt]:
+    def pull(self, room: int) -> Sequence[Attempt]:
         """Return tasks for the next calls, as far as room and window go."""
         calls = self._source.take(min(room, self._window.size - self._in_hand))
         if self._source.exhausted:
             self._rouse()
         if Shared.used and self._opened_calls is not None:
             calls = self._opened_calls(calls)
-        keys = self._keys(calls) if self._key is not None else None
-        index, spec, now = self._index, self.spec, self._clock()
-        # One flat zip: unpacking nested ones costs as much as the attempt itself.
-        if keys is None:
-            named = zip(range(index, index + len(calls)), calls, self._ids, strict=False)
-            tasks = [Attempt(i, spec, c, None, n, None, 1, now) for n, c, i in named]
-        else:
-            keyed = zip(range(index, index + len(keys)), keys, calls, self._ids, strict=False)
-            tasks = [Attempt(i, spec, c, None, n, k, 1, now) for n, k, c, i in keyed]
-        self._index += len(tasks)
-        self._out += len(tasks)
+        keys = self._keys(calls) if self._key is not None else repeat(None)
+        if isinstance(keys, list):
+            calls = calls[: len(keys)]
+        index, spec, now, ids = self._index, self.spec, self._clock(), list(islice(self._ids, len(calls)))
+        self._index += len(calls)
+        self._out += len(calls)
+        if self._in_columns and len(calls) >= COLUMNS_LEAST:
+            return AttemptColumns(spec, ids, calls, index, now)
+        tasks = first_attempts(spec, ids, calls, index, now, keys)
         if self._admit is not None:
             tasks = self._admitted(tasks, self._admit)
         return tasks if self._examine is None else self._examined(tasks, self._examine)

@@ -26,7 +26,7 @@ class Feeder(Protocol):
     def spec(self) -> TaskSpec:
         """The spec of its tasks."""
 
-    def pull(self, room: int) -> list[Attempt]:
+    def pull(self, room: int) -> Sequence[Attempt]:
         """Return up to `room` tasks, none when there are none just now."""
 
     @property

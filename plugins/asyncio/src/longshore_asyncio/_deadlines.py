@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterable
 
 from longshore.hookspecs import ExecutorHost
 from longshore.task import Attempt, Outcome, TaskState
@@ -71,8 +72,9 @@ class Deadlines:
             raise asyncio.CancelledError
         self._arm(due)
 
-    def _arm_waiting(self) -> None:
-        dues = [attempt.expires_at for attempt in self._backlog if attempt.expires_at is not None]
+    def _arm_waiting(self, attempts: Iterable[Attempt]) -> None:
+        """Arm for the first of those that wait that expires."""
+        dues = [attempt.expires_at for attempt in attempts if attempt.expires_at is not None]
         if dues:
             self._arm(min(dues))
 
@@ -83,7 +85,7 @@ class Deadlines:
         for attempt in [one for one in self._backlog if one.expires_at is not None and one.expires_at <= now]:
             self._backlog.remove(attempt)
             self._tell(timed_out(attempt, now, now, None, NOT_BEGUN))
-        self._arm_waiting()
+        self._arm_waiting(self._backlog)
         for seat in list(self._seats.values()):
             if seat.attempt is not None and seat.started != NOT_YET:
                 self._look_at(seat, seat.attempt, now)

@@ -6,13 +6,14 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextvars import Context
 from inspect import isawaitable
 from typing import Any, NamedTuple
 
 from longshore.hookspecs import ExecutorHost, WorkerNotice
 from longshore.records import LeftBehind, WorkerStats, WorkerType
-from longshore.task import Attempt, Outcome, TaskState
-from longshore.worker import Seat, cancelled, completed, due_at, failed, timed_out, unready
+from longshore.task import Attempt, Outcome, TaskSpec, TaskState
+from longshore.worker import Seat, bind, cancelled, completed, due_at, failed, timed_out, unready
 
 NOT_YET = 0.0
 """When a seat's attempt started, before its asyncio task took its first step."""
@@ -101,6 +102,46 @@ class AsyncSeat(Seat):
     def later(self, delay_s: float, call: Callable[[], None]) -> None:
         """Have `call` called by the loop; progress may be told from threads, too."""
         self._loop.call_soon_threadsafe(self._loop.call_later, delay_s, call)
+
+
+class Contexts:
+    """What attempts of one spec run in copies of: their submitter's context with the seat bound, made once for each."""
+
+    __slots__ = ("_made", "_nobodys", "_spec")
+
+    def __init__(self) -> None:
+        """Know of none."""
+        self._nobodys = Context()  # what whoever started the pool had set is not for every task
+        self._spec: TaskSpec | None = None
+        self._made: dict[AsyncSeat, Context] = {}
+
+    def nobodys(self) -> Context:
+        """Return a new context in which nothing is set."""
+        return self._nobodys.copy()
+
+    def new(self, seat: AsyncSeat, attempt: Attempt) -> Context:
+        """Return a context for one attempt."""
+        if attempt.context is not None:
+            return _bound(attempt.context, seat)
+        spec = attempt.spec
+        if spec is not self._spec:
+            self.forget()
+            self._spec = spec
+        context = self._made.get(seat)
+        if context is None:
+            context = self._made[seat] = _bound(spec.context or self._nobodys, seat)
+        return context.copy()
+
+    def forget(self) -> None:
+        """Let go of the last spec, and of what its submitter had set."""
+        self._spec = None
+        self._made.clear()
+
+
+def _bound(context: Context, seat: AsyncSeat) -> Context:
+    context = context.copy()
+    context.run(bind, seat)
+    return context
 
 
 def stack_of(task: asyncio.Task[Any]) -> list[str]:  # Any: whatever it gives

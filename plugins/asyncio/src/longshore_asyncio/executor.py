@@ -11,19 +11,20 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextvars import Context
 from functools import partial
 
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import LeftBehind, WorkerStats
 from longshore.task import Attempt, Outcome, TaskState
-from longshore.worker import NEVER, bind, cancelled, completed
+from longshore.worker import NEVER, bind, cancelled, in_columns
 from pydantic import BaseModel, ConfigDict, Field
 
 from longshore_asyncio._deadlines import Deadlines
+from longshore_asyncio._finished import Finished
 from longshore_asyncio._seat import (
     NOT_YET,
     AsyncSeat,
+    Contexts,
     prepare,
     raised,
     returned,
@@ -60,6 +61,7 @@ class AsyncioExecutor(Deadlines):
         runs=frozenset({"coroutine"}),
         timeout="cancel",
         isolation=frozenset({"task", "shared"}),
+        columns=True,
     )
 
     def __init__(self, settings: AsyncioSettings | None = None) -> None:
@@ -70,7 +72,7 @@ class AsyncioExecutor(Deadlines):
         self._seats: dict[str, AsyncSeat] = {}
         self._made = 0
         self._wanted = 0
-        self._done: list[Outcome] = []
+        self._done = Finished()
         self._turning = False
         self._report_by = 0.0
         self._reporting: asyncio.TimerHandle | None = None
@@ -86,7 +88,7 @@ class AsyncioExecutor(Deadlines):
         """Make the seats."""
         self._host = host
         self._loop = host.loop
-        self._context = Context()  # nobody's: what whoever started the pool had set is not for every task
+        self._contexts = Contexts()
         self._watchdog = Watchdog(host, lambda: list(self._seats.values()))
         self._resize(host.workers)
         host.resized(self._wanted)
@@ -95,10 +97,12 @@ class AsyncioExecutor(Deadlines):
     def submit(self, attempts: Sequence[Attempt]) -> None:
         """Queue the attempts and fill the free seats."""
         self._backlog.extend(attempts)
+        self._done.expect(attempts)
         if self._stopping:
             self.cancel(CancelRequest([attempt.task_id for attempt in attempts], _STOPPED))
         self._fill()
-        self._arm_waiting()
+        if not in_columns(attempts):
+            self._arm_waiting(attempts)
 
     @hookimpl
     def cancel(self, request: CancelRequest) -> None:
@@ -171,7 +175,7 @@ class AsyncioExecutor(Deadlines):
 
     def _fill(self) -> None:
         """Start attempts while there are free seats; never re-entered, though eager tasks may end while it runs."""
-        backlog, free, loop, nobodys = self._backlog, self._free, self._loop, self._context
+        backlog, free, loop, contexts = self._backlog, self._free, self._loop, self._contexts
         if self._filling or self._stopping:
             return
         self._filling = True
@@ -188,10 +192,10 @@ class AsyncioExecutor(Deadlines):
                 name = seat.worker_id  # without one, Python 3.11 formats a number for each
                 if attempt.spec.isolation == "shared":
                     running = self._serve(seat, attempt)
-                    seat.running = asyncio.Task(running, loop=loop, name=name, context=nobodys.copy())
+                    seat.running = asyncio.Task(running, loop=loop, name=name, context=contexts.nobodys())
                     return  # the seat starts the next one when it begins to run: most backlogs need one seat only
-                context = attempt.context or attempt.spec.context or nobodys
-                seat.running = _new_task(self._attempt(seat, attempt), loop=loop, name=name, context=context.copy())
+                context = contexts.new(seat, attempt)
+                seat.running = _new_task(self._attempt(seat, attempt), loop=loop, name=name, context=context)
                 if seat.started > turn:
                     self._turn_soon()
                     return
@@ -258,7 +262,6 @@ class AsyncioExecutor(Deadlines):
     async def _attempt(self, seat: AsyncSeat, attempt: Attempt, started: float | None = None) -> float:
         """Await the user's coroutine, report how it ended, return when that was; without `started` it is alone here."""
         if alone := started is None:
-            bind(seat)
             started = time.monotonic()
         spec, timeout_s = attempt.spec, attempt.spec.timeout_s
         seat.started = started
@@ -276,19 +279,30 @@ class AsyncioExecutor(Deadlines):
             if now >= self._armed or seat.verdict is not None:  # the sweep is armed for the first that is due
                 outcome = returned(seat, attempt, value, started, now)
             else:
-                outcome = completed(attempt, value, started, now, seat.worker_id)
+                outcome = None
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, and it costs this task only
             now = time.monotonic()
             outcome = raised(seat, attempt, error, started, now)
         if seat.view is not None:
             seat.finish()
         if not seat.lost:  # else it was reported when it was written off
-            if outcome.error is None:
+            done = self._done
+            if outcome is not None:
+                self._add(seat, outcome)
+            elif attempt.index == done.next_index and spec is done.spec:
                 seat.completed += 1
-                seat.busy_s += outcome.ran_s
+                seat.busy_s += now - started
+                done.values.append(value)
+                done.starts.append(started)
+                done.ends.append(now)
+                done.workers.append(seat.worker_id)
+                done.next_index = attempt.index + 1
+                if done.next_index == done.stop:
+                    done.close()
             else:
-                seat.failed += 1  # time spent on what did not complete is not work done
-            self._done.append(outcome)
+                seat.completed += 1
+                seat.busy_s += now - started
+                done.complete(attempt, value, started, now, seat.worker_id)
             if not self._turning:
                 self._turn_soon()
         if alone:
@@ -310,6 +324,15 @@ class AsyncioExecutor(Deadlines):
             seat.started = now = time.monotonic()
         return now
 
+    def _add(self, seat: AsyncSeat, outcome: Outcome) -> None:
+        """Count and keep an outcome that is not in columns."""
+        if outcome.error is None:
+            seat.completed += 1
+            seat.busy_s += outcome.ran_s
+        else:
+            seat.failed += 1  # time spent on what did not complete is not work done
+        self._done.append(outcome)
+
     def _tell(self, outcome: Outcome) -> None:
         """Report an attempt that ended otherwise than by its coroutine."""
         self._done.append(outcome)
@@ -330,19 +353,21 @@ class AsyncioExecutor(Deadlines):
             self._fill()
         elif len(self._free) == len(self._seats):
             self._disarm()
+            self._done.forget()
+            self._contexts.forget()
         if not self._backlog or len(self._done) >= _REPORT_LEAST or self._loop.time() >= self._report_by:
             self._flush()
-        elif self._reporting is None and self._done:
+        elif self._reporting is None and len(self._done):
             self._reporting = self._loop.call_later(_REPORT_S, self._flush)
 
     def _flush(self) -> None:
         if self._reporting is not None:
             self._reporting.cancel()
             self._reporting = None
-        if self._done:
-            done, self._done = self._done, []
+        if len(self._done):
             self._report_by = self._loop.time() + _REPORT_S
-            self._host.report(done)
+            for part in self._done.take():
+                self._host.report(part)
 
     def _withdraw(self, seat: AsyncSeat, attempt: Attempt, message: str) -> None:
         """End an attempt whose asyncio task has not taken its first step: cancelled now, it never will."""

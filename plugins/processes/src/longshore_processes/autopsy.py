@@ -5,7 +5,7 @@ Used on the supervisor's thread only; called when everything the worker had sent
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from longshore.hookspecs import WorkerNotice
@@ -24,7 +24,7 @@ class Verdict(NamedTuple):
     """The outcomes to report, and the attempts to run again, last batch first."""
 
     outcomes: list[Outcome]
-    back: list[tuple[Kind, list[Attempt]]]
+    back: list[tuple[Kind, Sequence[Attempt]]]
     culprit: Attempt | None
     serial: int
     """Of the item that is to blame."""
@@ -42,6 +42,7 @@ def autopsy(handle: Handle, now: float, cancels: Mapping[str, str]) -> Verdict:
     culprit = found[1] if found is not None else None
     began = started if blamed == running else handle.given_at
     outcomes = [_sentence(handle, culprit, began, now, cancels)] if culprit is not None else []
+    back: list[tuple[Kind, Sequence[Attempt]]]
     back = [(kind, [a for a in attempts if a is not culprit]) for kind, attempts in handle.cut(0)]
     return Verdict(outcomes, back, culprit, blamed)
 

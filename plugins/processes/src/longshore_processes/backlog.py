@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from longshore.errors import PayloadError
 from longshore.task import Attempt, TaskSpec
+from longshore.worker import in_columns
 
 from longshore_processes.bays import Shelf
 from longshore_processes.codec import Carrier
@@ -142,13 +143,13 @@ class Run:
 
     __slots__ = ("at", "attempts", "kind")
 
-    def __init__(self, kind: Kind, attempts: list[Attempt]) -> None:
+    def __init__(self, kind: Kind, attempts: Sequence[Attempt]) -> None:
         """Hold them."""
         self.kind = kind
         self.attempts = attempts
         self.at = 0  # what is before it was taken; dropping it each time would move the rest each time
 
-    def take(self, size: int) -> list[Attempt]:
+    def take(self, size: int) -> Sequence[Attempt]:
         """Remove and return up to `size` attempts."""
         taken = self.attempts[self.at : self.at + size]
         self.at += len(taken)
@@ -156,9 +157,9 @@ class Run:
             self.drop_taken()
         return taken
 
-    def drop_taken(self) -> list[Attempt]:
+    def drop_taken(self) -> Sequence[Attempt]:
         """Forget what was taken and return the rest."""
-        del self.attempts[: self.at]
+        self.attempts = self.attempts[self.at :]
         self.at = 0
         return self.attempts
 
@@ -177,17 +178,17 @@ class Backlog:
         """Return how many wait."""
         return self._count
 
-    def append(self, kind: Kind, attempts: list[Attempt]) -> None:
-        """Add attempts of one kind at the end."""
+    def append(self, kind: Kind, attempts: Sequence[Attempt]) -> None:
+        """Add attempts of one kind at the end; columns stay by themselves."""
         runs = self._runs
-        if runs and runs[-1].kind is kind:
+        if runs and runs[-1].kind is kind and isinstance(runs[-1].attempts, list) and not in_columns(attempts):
             runs[-1].attempts += attempts
         else:
             runs.append(Run(kind, attempts))
         self._count += len(attempts)
         self._mind(attempts)
 
-    def put_back(self, kind: Kind, attempts: list[Attempt]) -> None:
+    def put_back(self, kind: Kind, attempts: Sequence[Attempt]) -> None:
         """Add attempts at the front: they waited before."""
         if attempts:
             self._runs.appendleft(Run(kind, attempts))
@@ -198,8 +199,8 @@ class Backlog:
         """Return the kind of the first attempt; there must be one."""
         return self._runs[0].kind
 
-    def take(self, size: int) -> list[Attempt]:
-        """Remove and return up to `size` attempts of the first kind; one that expires goes alone."""
+    def take(self, size: int) -> Sequence[Attempt]:
+        """Remove and return up to `size` attempts of the first kind that came together; one that expires goes alone."""
         run = self._runs[0]
         if self.next_expiry is not None:
             coming = run.attempts[run.at : run.at + size]
@@ -246,14 +247,18 @@ class Backlog:
         self._count -= len(gone)
         return gone
 
-    def _mind(self, attempts: Iterable[Attempt]) -> None:
+    def _mind(self, attempts: Sequence[Attempt]) -> None:
+        if in_columns(attempts):
+            return  # they never expire
         soonest = min((a.expires_at for a in attempts if a.expires_at is not None), default=None)
         if soonest is not None and (self.next_expiry is None or soonest < self.next_expiry):
             self.next_expiry = soonest
 
 
-def by_spec(attempts: Sequence[Attempt]) -> Iterable[tuple[TaskSpec, list[Attempt]]]:
+def by_spec(attempts: Sequence[Attempt]) -> Iterable[tuple[TaskSpec, Sequence[Attempt]]]:
     """Return the attempts in groups of neighbours with the same spec."""
+    if in_columns(attempts):
+        return [(attempts.spec, attempts)]
     if attempts and [attempt.spec for attempt in attempts].count(attempts[0].spec) == len(attempts):
         return [(attempts[0].spec, list(attempts))]  # the usual case, at a third of the price
     return [(spec, list(group)) for spec, group in groupby(attempts, key=_spec_of)]

@@ -34,7 +34,7 @@ class Leavings(NamedTuple):
     commands: list[CancelRequest | ResizeRequest]
 
 
-def leavings(crew: Crew, foreman: Foreman, inbox: Iterable[Command], outcomes: Sequence[Outcome]) -> Leavings:
+def leavings(crew: Crew, foreman: Foreman, inbox: Iterable[Command], outcomes: Iterable[Outcome]) -> Leavings:
     """Return all that a supervisor has; its thread must be held up."""
     attempts = [attempt for handle in crew.handles.values() for _, attempt in handle.attempts()]
     attempts += [*foreman.packing, *foreman.backlog.clear()]

@@ -35,6 +35,7 @@ _CAPABILITIES: Final = Capabilities(
     timeout="kill",
     cancel_running=True,
     pickles=True,
+    columns=True,
 )
 
 _GRACE_S: Final = 3.0  # past the deadline, to kill and reap what would not end

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from time import monotonic
 
 from longshore.chaos import point
-from longshore.task import Attempt, Outcome
-from longshore.worker import cancelled, timed_out
+from longshore.task import Attempt
+from longshore.worker import Reports, cancelled, timed_out
 
 from longshore_processes import frames
 from longshore_processes.autopsy import not_ready
@@ -25,12 +25,12 @@ from longshore_processes.vigil import Vigil
 class Foreman:
     """Holds the backlog; what ends without ever being run is added to `reports`."""
 
-    def __init__(self, crew: Crew, looks: Looks, reports: list[Outcome], vigil: Vigil) -> None:
+    def __init__(self, crew: Crew, looks: Looks, reports: Reports, vigil: Vigil) -> None:
         """Have nothing waiting for `crew`."""
         self.backlog = Backlog()
         self.cancels: dict[str, str] = {}
         """Tasks that are to be reported as cancelled when they come back, and with which message."""
-        self.packing: list[Attempt] = []
+        self.packing: Sequence[Attempt] = ()
         """What is neither in the backlog nor with a worker: it is being pickled."""
         self._crew = crew
         self._looks = looks
@@ -49,7 +49,7 @@ class Foreman:
             else:
                 self.backlog.append(kind, group)
 
-    def put_back(self, kind: Kind, attempts: list[Attempt], now: float) -> None:
+    def put_back(self, kind: Kind, attempts: Sequence[Attempt], now: float) -> None:
         """Add attempts that a worker did not run at the front, less those that were cancelled meanwhile."""
         if self.cancels:
             gone = [attempt for attempt in attempts if attempt.task_id in self.cancels]
@@ -84,7 +84,7 @@ class Foreman:
                 self._looks.plan(handle, now)
                 if left is not None and self._crew.recycling.is_spent(handle):
                     self._crew.spend(handle, now)
-            self.packing = []
+            self.packing = ()
 
     def next_timer(self) -> float | None:
         """Return when something is to be done about what waits, though no worker has anything to say."""

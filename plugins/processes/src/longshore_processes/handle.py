@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from datetime import UTC, datetime
 from enum import Enum
@@ -47,7 +47,7 @@ class Held:
 
     __slots__ = ("attempts", "bay", "done", "first", "kind", "sent")
 
-    def __init__(self, kind: Kind, first: int, attempts: list[Attempt], bay: Bay) -> None:
+    def __init__(self, kind: Kind, first: int, attempts: Sequence[Attempt], bay: Bay) -> None:
         """Hold attempts numbered from `first`."""
         self.kind = kind
         self.first = first
@@ -56,11 +56,10 @@ class Held:
         self.done = 0
         self.sent = len(attempts)
 
-    def cut(self, serial: int) -> list[Attempt]:
+    def cut(self, serial: int) -> Sequence[Attempt]:
         """Remove and return what is not reported from `serial` on."""
         at = max(self.done, serial - self.first)
-        tail = self.attempts[at:]
-        del self.attempts[at:]
+        tail, self.attempts = self.attempts[at:], self.attempts[:at]
         return tail
 
     def rest(self) -> list[tuple[int, Attempt]]:
@@ -175,7 +174,7 @@ class Handle:
         self._in_bays.pop(bay, None)
         bay.trim()
 
-    def skipped(self, serial: int) -> tuple[Kind, list[Attempt]] | None:
+    def skipped(self, serial: int) -> tuple[Kind, Sequence[Attempt]] | None:
         """Take note that the worker leaves a batch at `serial`; return what of that was not taken back before."""
         for held in list(self._in_bays.values()):
             if held.first <= serial < held.first + held.sent:
@@ -188,7 +187,7 @@ class Handle:
             self.held.popleft()
         return held_now.kind, back
 
-    def give(self, kind: Kind, attempts: list[Attempt], bay: Bay, batch: Span | bytes) -> None:
+    def give(self, kind: Kind, attempts: Sequence[Attempt], bay: Bay, batch: Span | bytes) -> None:
         """Record that these attempts are its own now, then send them: the batch itself, or where it is in the bay."""
         first = self.next_serial
         self.next_serial += len(attempts)
@@ -234,7 +233,7 @@ class Handle:
         begun = self.words.begun()
         return begun if begun >= first else IDLE
 
-    def cut(self, serial: int) -> list[tuple[Kind, list[Attempt]]]:
+    def cut(self, serial: int) -> list[tuple[Kind, Sequence[Attempt]]]:
         """Take away what is not reported from `serial` on, last batch first."""
         tails = [(held.kind, held.cut(serial)) for held in reversed(self.held)]
         self.held = deque(held for held in self.held if held.done < len(held.attempts))

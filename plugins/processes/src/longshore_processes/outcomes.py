@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from longshore.errors import MemoryLimitExceeded, PayloadError, WorkerDied
 from longshore.task import Attempt, Outcome, PlainOutcome, TaskState
-from longshore.worker import ended, failed
+from longshore.worker import OutcomeColumns, ended, failed, in_columns
 from msgspec.structs import replace
 
 from longshore_processes.backlog import BATCH_BYTES, Kind, Kinds
@@ -44,13 +44,13 @@ End = tuple[str, dict[str, Any]]
 class Load(NamedTuple):
     """A batch ready to be sent, and what could not be carried."""
 
-    attempts: list[Attempt]
+    attempts: Sequence[Attempt]
     batch: Span | bytes
     """Where in the bay it is, or itself where it found no room there."""
     refused: list[Outcome]
 
 
-def pack(kinds: Kinds, kind: Kind, attempts: list[Attempt], bay: Bay) -> Load:
+def pack(kinds: Kinds, kind: Kind, attempts: Sequence[Attempt], bay: Bay) -> Load:
     """Pickle a batch into a bay: as one if its arguments are plain, else each by itself so that each fails by itself.
 
     Large ones with a limit of memory go each by itself, too: then what reading them takes is their own task's.
@@ -59,14 +59,10 @@ def pack(kinds: Kinds, kind: Kind, attempts: list[Attempt], bay: Bay) -> Load:
     if kind.error is not None:
         error = kind.error
         return Load([], b"", [refuse(attempt, error) for attempt in attempts])
-    named = [task.kwargs for task in attempts]
-    if any(named):
-        form, items = "kwargs", [(task.args, dict(task.kwargs or {})) for task in attempts]
-    else:
-        form, items = "args", [task.args for task in attempts]
+    form, items = _items(attempts)
     limited = kind.memory_limit_mb is not None
     batch = None
-    if not (limited and kind.item_bytes > BATCH_BYTES) and not _may_share(attempts):
+    if not (limited and kind.item_bytes > BATCH_BYTES) and not _may_share(form, items):
         batch = _dump(bay, _fields(kind, attempts, form, items))
     refused: list[Outcome] = []
     if batch is None or (limited and _size(batch) > BATCH_BYTES):
@@ -79,12 +75,22 @@ def pack(kinds: Kinds, kind: Kind, attempts: list[Attempt], bay: Bay) -> Load:
     return Load(attempts, batch or b"", refused)
 
 
-def _may_share(attempts: Sequence[Attempt]) -> bool:
+def _items(attempts: Sequence[Attempt]) -> tuple[str, list[Any]]:  # Any: the user's arguments
+    """Return `form` and `items` of `seat.Batch`."""
+    if in_columns(attempts):
+        return "args", attempts.calls
+    if any(attempt.kwargs for attempt in attempts):
+        return "kwargs", [(attempt.args, dict(attempt.kwargs or {})) for attempt in attempts]
+    return "args", [attempt.args for attempt in attempts]
+
+
+def _may_share(form: str, items: Sequence[Any]) -> bool:  # Any: as above
     """Tell whether what one of them changes in its arguments could be seen by another, were both in one pickle."""
-    if len(attempts) == 1:
+    if len(items) == 1:
         return False
-    kinds = set(map(type, chain.from_iterable(attempt.args for attempt in attempts)))
-    kinds.update(type(value) for attempt in attempts if attempt.kwargs for value in attempt.kwargs.values())
+    if form == "args":
+        return not set(map(type, chain.from_iterable(items))) <= SCALARS
+    kinds = {type(value) for args, kwargs in items for value in (*args, *kwargs.values())}
     return not kinds <= SCALARS
 
 
@@ -101,7 +107,7 @@ def _size(batch: Span | bytes) -> int:
 
 
 def _pack_each(
-    kinds: Kinds, kind: Kind, attempts: list[Attempt], shelf: Shelf
+    kinds: Kinds, kind: Kind, attempts: Sequence[Attempt], shelf: Shelf
 ) -> tuple[list[Attempt], list[tuple[object, ...]], list[Outcome]]:
     """Pickle the arguments of each attempt, large ones onto the shelf while there is room; refuse what can't be."""
     large = kind.item_bytes > LARGE or len(attempts) == 1
@@ -122,14 +128,17 @@ def _pack_each(
     return good, packed, refused
 
 
-def _fields(kind: Kind, attempts: list[Attempt], form: str, items: Sequence[object]) -> tuple[object, ...]:
+def _fields(kind: Kind, attempts: Sequence[Attempt], form: str, items: Sequence[object]) -> tuple[object, ...]:
     """Return the fields of `seat.Batch`."""
-    numbers: list[int] | None = [attempt.number for attempt in attempts]
-    if numbers is not None and numbers.count(1) == len(numbers):
-        numbers = None
-    ids = ID_SEPARATOR.join([attempt.task_id for attempt in attempts])
+    numbers, expires_at = None, None
+    if in_columns(attempts):
+        ids = attempts.ids
+    else:
+        ids, expires_at = [attempt.task_id for attempt in attempts], attempts[0].expires_at
+        if any(attempt.number != 1 for attempt in attempts):
+            numbers = [attempt.number for attempt in attempts]
     limits = kind.timeout_s, kind.soft_timeout_s
-    return kind.number, form, kind.name, *limits, ids, numbers, attempts[0].expires_at, items
+    return kind.number, form, kind.name, *limits, ID_SEPARATOR.join(ids), numbers, expires_at, items
 
 
 def refuse(attempt: Attempt, error: PayloadError) -> Outcome:
@@ -138,17 +147,19 @@ def refuse(attempt: Attempt, error: PayloadError) -> Outcome:
     return failed(attempt, error, now, now, None)
 
 
-def settle(handle: Handle, finished: int) -> list[tuple[int, list[Outcome]]]:
+def settle(handle: Handle, finished: int) -> list[tuple[int, Sequence[Outcome]]]:
     """Return the outcomes of what a worker finished up to serial `finished`, and learn from them what kinds cost.
 
     They come by batch, each with the serial of the first.
     """
-    settled: list[tuple[int, list[Outcome]]] = []
+    settled: list[tuple[int, Sequence[Outcome]]] = []
     while handle.held:
         held = handle.held[0]
         serial = held.first + held.done
         if finished > serial:
-            settled.append((serial, _settle(handle, held, min(finished - held.first, len(held.attempts)))))
+            for part in _settle(handle, held, min(finished - held.first, len(held.attempts))):
+                settled.append((serial, part))
+                serial += len(part)
         if held.done < len(held.attempts):
             break
         handle.held.popleft()
@@ -157,39 +168,44 @@ def settle(handle: Handle, finished: int) -> list[tuple[int, list[Outcome]]]:
     return settled
 
 
-def _settle(handle: Handle, held: Held, done: int) -> list[Outcome]:
+def _settle(handle: Handle, held: Held, done: int) -> Sequence[Sequence[Outcome]]:
     values, starts, ends = held.bay.take(held.done, done)
     attempts = held.attempts[held.done : done]
     first = held.first + held.done
     held.done = done
     held.kind.learn((ends[-1] - starts[0]) / len(values))
     if tuple in set(map(type, values)):
-        return [
+        outcomes = [
             _outcome(handle, held, attempt, serial, value, start, end)
             for serial, (attempt, value, start, end) in enumerate(
                 zip(attempts, values, starts, ends, strict=True), first
             )
         ]
+        return OutcomeColumns.of(attempts, outcomes) if in_columns(attempts) else [outcomes]
     worker, name = handle.worker_id, held.kind.name
     handle.completed += len(values)
     handle.busy_s += sum(ends) - sum(starts)
+    if in_columns(attempts):
+        return [OutcomeColumns(attempts, values, starts, ends, worker, cpu=True)]
     return [
-        PlainOutcome(  # records are tuples, and all else is a scalar
-            task.task_id,
-            task.key,
-            task.index,
-            name,
-            _COMPLETED,
-            value,
-            None,
-            task.number,
-            start - task.queued_at,
-            (ran_s := end - start),
-            ran_s,
-            None,
-            worker,
-        )
-        for task, value, start, end in zip(attempts, values, starts, ends, strict=True)
+        [
+            PlainOutcome(  # records are tuples, and all else is a scalar
+                task.task_id,
+                task.key,
+                task.index,
+                name,
+                _COMPLETED,
+                value,
+                None,
+                task.number,
+                start - task.queued_at,
+                (ran_s := end - start),
+                ran_s,
+                None,
+                worker,
+            )
+            for task, value, start, end in zip(attempts, values, starts, ends, strict=True)
+        ]
     ]
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final, TextIO
 
 from longshore.errors import TaskFailed
 from longshore.task import Outcome
+from longshore.worker import OutcomeColumns
 from msgspec.structs import replace
 
 from longshore_processes.frames import IDLE, Words
@@ -104,11 +105,13 @@ class Output:
             carry, self._carry = self._carry, b""
             self._emit(carry)
 
-    def settle(self, outcomes: list[Outcome], serial: int) -> list[Outcome]:
+    def settle(self, outcomes: Sequence[Outcome], serial: int) -> Sequence[Outcome]:
         """Return outcomes of items from `serial` on, failures with what they had written; forget what all had."""
         if not self._tails:
             return outcomes
-        shown = [with_tail(outcome, self.tail(serial + at)) for at, outcome in enumerate(outcomes)]
+        shown: Sequence[Outcome] = outcomes
+        if type(outcomes) is not OutcomeColumns:  # those have all completed
+            shown = [with_tail(outcome, self.tail(serial + at)) for at, outcome in enumerate(outcomes)]
         end = serial + len(outcomes)
         self._tails = {item: text for item, text in self._tails.items() if item >= end}
         return shown

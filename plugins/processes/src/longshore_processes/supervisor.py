@@ -19,8 +19,8 @@ from time import monotonic, process_time
 from longshore.chaos import point
 from longshore.events import ProgressUpdate
 from longshore.hookspecs import CancelRequest, ExecutorHost, ResizeRequest, WorkerNotice
-from longshore.task import Attempt, Outcome
-from longshore.worker import cancelled, failed
+from longshore.task import Attempt
+from longshore.worker import Reports, cancelled, failed
 
 from longshore_processes import frames
 from longshore_processes.autopsy import autopsy, end_notice
@@ -52,7 +52,7 @@ class Supervisor:
         self._inbox: deque[Command] = deque()
         self._bell, self._selector = Bell(), selectors.DefaultSelector()
         self._selector.register(self._bell, selectors.EVENT_READ, Ear(lambda _: self._bell.heard()))
-        self._reports: list[Outcome] = []
+        self._reports = Reports()
         self._updates: list[ProgressUpdate] = []
         self._notices: list[WorkerNotice] = []
         self.crew = Crew(
@@ -211,12 +211,11 @@ class Supervisor:
             self._host.progress(updates)
         more = bool(self._foreman.backlog) and not self._notices  # what is told of a worker comes after what it ran
         if self._reports and not self._gathering.goes_on(len(self._reports), monotonic(), more=more):
-            reports = self._reports[:]
-            self._reports.clear()  # the foreman adds to the same list
             if self._foreman.cancels:
-                for outcome in reports:
+                for outcome in self._reports:
                     self._foreman.cancels.pop(outcome.task_id, None)
-            self._host.report(reports)
+            for part in self._reports.take():
+                self._host.report(part)
         if self._notices:
             notices = self._notices[:]
             self._notices.clear()  # the crew adds to the same list
