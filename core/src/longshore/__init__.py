@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from longshore.errors import TaskNotFound as TaskNotFound
     from longshore.errors import TaskTimeout as TaskTimeout
     from longshore.errors import WorkerDied as WorkerDied
+    from longshore.errors import WorkerNotReady as WorkerNotReady
     from longshore.errors import WrongPlace as WrongPlace
     from longshore.events import Event as Event
     from longshore.futures import BrokenPool as BrokenPool
@@ -98,7 +99,7 @@ if TYPE_CHECKING:
 _ERRORS = (
     "DocumentError JournalError LongshoreError MemoryLimitExceeded PayloadError PluginError PoisonTask PoolNotRunning "
     "QueueFull ResourceError ResourceUnavailable ResultNotReady SettingsError TaskCancelled TaskFailed TaskNotFound "
-    "TaskTimeout WorkerDied WrongPlace"
+    "TaskTimeout WorkerDied WorkerNotReady WrongPlace"
 )
 _RECORDS = (
     "Health LeftBehind PoolStats ResourceSnapshot RunSnapshot RunSummary TaskRecord WorkerStats WorkerStatus WorkerType"

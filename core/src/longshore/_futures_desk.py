@@ -62,6 +62,9 @@ class Desk:
         self._intake: Intake | None = None
         self._over: asyncio.Event | None = None
         self._ended_by: str | None = None
+        self._unready = False
+        self.has_initializer = False
+        """Whether workers are to be got ready: the executor says so before the first call."""
 
     # ---- from any thread
 
@@ -351,13 +354,22 @@ class Desk:
     def _error_of(self, outcome: Outcome) -> BaseException:
         """Return what a future raises: the task's own exception, whatever it is, where it could travel."""
         error = outcome.exception
-        if isinstance(error, InitializerFailed):
-            _log.critical("Exception in initializer:", exc_info=error)
-            self._break(str(error), error, [future for future in self._futures.values() if not future.running()])
+        if self._is_unready(outcome):
+            error = error or outcome.failure()
+            if not self._unready:
+                self._unready = True
+                _log.critical("Exception in initializer:", exc_info=error)
+                self._break(str(error), error, [future for future in self._futures.values() if not future.running()])
             return caused(self._broken(str(error)), error)
         if error is None and outcome.state is TaskState.CANCELLED and self._ended_by is not None:
             return self._broken(self._ended_by)
         return error if error is not None else outcome.failure()
+
+    def _is_unready(self, outcome: Outcome) -> bool:
+        """Tell whether it is for the initializer that a task failed: that raised, took too long, or ended workers."""
+        if isinstance(outcome.exception, InitializerFailed):
+            return True
+        return self.has_initializer and outcome.error is not None and outcome.error.reason == "initializer"
 
     def _break(self, text: str, error: BaseException, futures: Sequence[PoolFuture[Any]]) -> None:
         """Take no more, fail these futures and what came in, and end when what runs has ended."""

@@ -10,6 +10,7 @@ LongshoreError
 │   ├── TaskTimeout         (TimeoutError) the task passed its time limit
 │   ├── TaskCancelled       the task was cancelled
 │   ├── WorkerDied          the worker running the task ended under it
+│   ├── WorkerNotReady      workers end one after the other while they get ready for the task
 │   ├── MemoryLimitExceeded the task used more memory than it may
 │   └── PoisonTask          the task ended its worker too often to be tried again
 ├── ResourceUnavailable     what the task asks for can never fit
@@ -76,6 +77,10 @@ class TaskCancelled(TaskFailed):
 
 class WorkerDied(TaskFailed):
     """The worker ended while it ran the task; exit code or signal are in `facts`."""
+
+
+class WorkerNotReady(TaskFailed):
+    """Workers ended one after the other while they got ready for such tasks, which are not tried for a while."""
 
 
 class MemoryLimitExceeded(TaskFailed):

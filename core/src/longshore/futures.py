@@ -58,8 +58,9 @@ class PoolExecutor(Executor):
         `executor` names where calls run: "threads", "processes", "asyncio" (coroutine functions give their result),
         "inline" (one by one, in the pool's thread), or another that is installed; None is what settings say, else
         "threads". `max_workers` is how many run at once; None is what settings say. Each worker calls
-        `initializer(*initargs)` before its first call; if that raises, the executor is broken. A process ends after
-        `max_tasks_per_child` calls, and another takes its place. `settings` are read from their sources if None.
+        `initializer(*initargs)` before its first call; if that raises, takes longer than `initializer_timeout_s` of
+        the executor's settings (120 s) or ends one process after the other, the executor is broken. A process ends
+        after `max_tasks_per_child` calls, and another takes its place. `settings` are read from their sources if None.
 
         Raises ValueError and TypeError for what can't be meant, PluginError for an executor that is missing or broken.
         """
@@ -68,6 +69,7 @@ class PoolExecutor(Executor):
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
         desk, name, workers = make_desk(BrokenPool, settings, executor, max_workers, max_tasks_per_child)
+        desk.has_initializer = initializer is not None
         starting = WorkerInit(initializer, initargs) if initializer is not None else None
         self._options = merged(TaskOptions(), {"executor": name, "initializer": starting})
         self._max_workers = workers  # dask and others look at it

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from longshore.errors import TaskTimeout
+from longshore.errors import TaskTimeout, WorkerDied, WorkerNotReady
 from longshore.task import TaskState
 from longshore.worker import preparing
 from longshore_processes.executor import ProcessesSettings
@@ -143,3 +143,93 @@ def test_what_comes_just_after_it_is_not_tried(open_yard: Any, tmp_path: Path, e
             return len(path.read_text().split()) > tries
 
         assert eventually(tried_again)
+
+
+def log_and_die(path: str) -> None:
+    with open(path, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    os._exit(7)
+
+
+def log_and_die_at_first(path: str, times: int) -> None:
+    with open(path, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    if len(Path(path).read_text().split()) <= times:
+        os.kill(os.getpid(), 9)
+
+
+def other(x: int) -> int:
+    return -x
+
+
+class DiesWhereItIsRead:
+    """A function that ends the process as it arrives there."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __call__(self, x: int) -> int:
+        return x
+
+    def __reduce__(self) -> Any:
+        return log_and_die, (self._path,)
+
+
+def test_an_initializer_that_ends_its_process_is_soon_not_tried(open_yard: Any, tmp_path: Path) -> None:
+    """fault:K9 An initializer that ends its process costs few workers and tasks; the others fail at once, by one error.
+
+    Also those of other functions with that initializer, and those that come just after; tasks without it run.
+    """
+    path = tmp_path / "tries"
+    initializer = partial(log_and_die, str(path))
+    with open_yard(1) as yard:
+        outcomes = yard.run(same, list(range(50)), initializer=initializer)
+        kinds = [type(outcome.exception) for outcome in outcomes]
+        assert (kinds.count(WorkerDied), kinds.count(WorkerNotReady)) == (2, 48)
+        unready = [outcome for outcome in outcomes if isinstance(outcome.exception, WorkerNotReady)]
+        assert len({outcome.error.message.partition(")")[2] for outcome in unready}) == 1
+        assert {(outcome.error.reason, outcome.error.exit_code) for outcome in unready} == {("initializer", 7)}
+        later = yard.run(other, [1, 2], initializer=initializer)
+        assert {type(outcome.exception) for outcome in later} == {WorkerNotReady}
+        assert yard.run(other, [3])[0].value == -3
+        assert len(path.read_text().split()) <= 5  # another may be asked for before it is known how the third ended
+
+
+def test_several_workers_may_die_at_once_in_it(open_yard: Any, tmp_path: Path) -> None:
+    """fault:K9 With more workers few more are lost, and every task ends once."""
+    path = tmp_path / "tries"
+    with open_yard(3) as yard:
+        outcomes = yard.run(same, list(range(60)), initializer=partial(log_and_die, str(path)))
+        assert {type(outcome.exception) for outcome in outcomes} == {WorkerDied, WorkerNotReady}
+        assert len(path.read_text().split()) <= 9
+
+
+def test_some_deaths_are_forgiven(open_yard: Any, tmp_path: Path) -> None:
+    """A worker that dies once or twice while it gets ready, as where memory is short, costs its task only."""
+    path = tmp_path / "tries"
+    with open_yard(1) as yard:
+        outcomes = yard.run(same, list(range(10)), initializer=partial(log_and_die_at_first, str(path), 2))
+        assert [outcome.ok for outcome in outcomes] == [False] * 2 + [True] * 8
+        assert len(path.read_text().split()) == 3
+
+
+def test_what_ends_the_process_as_it_is_imported_is_soon_not_tried(open_yard: Any, tmp_path: Path) -> None:
+    """fault:K9 The same holds for a function that ends the process where it is read; others of its initializer run."""
+    path = tmp_path / "tries"
+    ready = partial(os.getpid)
+    with open_yard(1) as yard:
+        outcomes = yard.run(DiesWhereItIsRead(str(path)), list(range(20)), initializer=ready)
+        assert {outcome.error.reason for outcome in outcomes[5:]} == {"import"}
+        assert len(path.read_text().split()) <= 5
+        assert yard.run(same, [1], initializer=ready)[0].ok
+
+
+@pytest.mark.slow
+def test_it_is_tried_again_after_a_while(open_yard: Any, tmp_path: Path, monkeypatch: Any, eventually: Any) -> None:
+    """fault:K9 Tasks that come a while later have a worker tried again, and run where it gets ready then."""
+    monkeypatch.setattr("longshore_processes.foreman._HOPELESS_S", 0.5)
+    path = tmp_path / "tries"
+    initializer = partial(log_and_die_at_first, str(path), 5)
+    with open_yard(1) as yard:
+        assert not any(outcome.ok for outcome in yard.run(same, list(range(9)), initializer=initializer))
+        assert eventually(lambda: yard.run(same, [5], initializer=initializer)[0].ok)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
+from longshore.errors import WorkerNotReady
 from longshore.hookspecs import WorkerNotice
 from longshore.task import Attempt, ErrorRecord, Outcome, TaskState
-from longshore.worker import cancelled, ended, timed_out
+from longshore.worker import cancelled, ended, failed, timed_out
 
-from longshore_processes.backlog import Kind
-from longshore_processes.handle import Doom, Handle
-from longshore_processes.outcomes import describe_end, memory_exceeded, worker_died
+from longshore_processes.backlog import Kind, Trials
+from longshore_processes.handle import Doom, Handle, Held
+from longshore_processes.outcomes import End, describe_end, memory_exceeded, worker_died
 
 _STOPPED: Final = ("was stopped by a signal, did not go on and was killed", {"reason": "stopped"})
 _UNKILLABLE: Final = "could not be killed, and is written off"
@@ -41,18 +42,20 @@ def autopsy(handle: Handle, now: float, cancels: Mapping[str, str]) -> Verdict:
     found = handle.find(blamed)
     culprit = found[1] if found is not None else None
     began = started if blamed == running else handle.given_at
-    outcomes = [_sentence(handle, culprit, began, now, cancels)] if culprit is not None else []
+    outcomes = [_sentence(handle, *found, began, now, cancels)] if found is not None else []
     back: list[tuple[Kind, Sequence[Attempt]]]
     back = [(kind, [a for a in attempts if a is not culprit]) for kind, attempts in handle.cut(0)]
     return Verdict(outcomes, back, culprit, blamed)
 
 
-def _sentence(handle: Handle, attempt: Attempt, began: float, now: float, cancels: Mapping[str, str]) -> Outcome:
+def _sentence(
+    handle: Handle, held: Held, attempt: Attempt, began: float, now: float, cancels: Mapping[str, str]
+) -> Outcome:
     if handle.doomed is Doom.TIMEOUT:
         note = "its worker process could not be killed" if handle.written_off else "its worker process was killed"
         return timed_out(attempt, began, now, handle.worker_id, note)
     if handle.doomed is Doom.PREPARE:
-        return not_ready(attempt, began, now, handle.worker_id)
+        return not_ready(attempt, None, began, now, handle.worker_id)
     if handle.doomed is Doom.MEMORY:
         handle.failed += 1
         return memory_exceeded(handle, attempt, began)
@@ -63,11 +66,16 @@ def _sentence(handle: Handle, attempt: Attempt, began: float, now: float, cancel
         message = cancels.get(attempt.task_id, "cancelled")
         return cancelled(attempt, began, now, handle.worker_id, message)
     handle.failed += 1
+    trials = held.kind.hopeless(now)
+    if trials is not None and trials.end is not None and handle.words.preparing():
+        return not_ready(attempt, trials, began, now, handle.worker_id)
     return worker_died(handle, attempt, began)
 
 
-def not_ready(attempt: Attempt, began: float, now: float, worker: str | None) -> Outcome:
-    """Return the outcome of an attempt for which no worker got ready in time, in whichever worker that was."""
+def not_ready(attempt: Attempt, trials: Trials | None, began: float, now: float, worker: str | None) -> Outcome:
+    """Return the outcome of an attempt for which no worker gets ready, or got ready in time; `trials` have shown it."""
+    if trials is not None and trials.end is not None:
+        return _not_tried(attempt, trials, trials.end, began, now, worker)
     error = ErrorRecord(
         type="longshore.errors.TaskTimeout",
         message=(
@@ -80,6 +88,19 @@ def not_ready(attempt: Attempt, began: float, now: float, worker: str | None) ->
         worker=worker,
     )
     return ended(attempt, TaskState.TIMED_OUT, error, began, now)
+
+
+def _not_tried(attempt: Attempt, trials: Trials, end: End, began: float, now: float, worker: str | None) -> Outcome:
+    """Return the outcome of an attempt that did not begin, since workers ended while they got ready for its like."""
+    by_initializer = trials.initializer is not None
+    at, reason = ("in its initializer", "initializer") if by_initializer else ("in what it imports", "import")
+    how, facts = end
+    text = (
+        f"task {attempt.task_id} ({attempt.spec.name}) did not begin: one worker process after the other ended "
+        f"while it got ready for such tasks, {at}: it {how}; look for what crashes there"
+    )
+    error = WorkerNotReady(text, **{**facts, "reason": reason, "worker": worker})
+    return failed(attempt, error, began, now, worker)
 
 
 def end_notice(handle: Handle, verdict: Verdict) -> WorkerNotice:

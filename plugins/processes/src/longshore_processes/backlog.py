@@ -17,6 +17,7 @@ from longshore.worker import in_columns
 
 from longshore_processes.bays import Shelf
 from longshore_processes.codec import Carrier
+from longshore_processes.namespaces import Scope
 from longshore_processes.vigil import Vigil
 
 BATCH_S: Final = 0.004
@@ -34,6 +35,23 @@ _SLOW_S: Final = 0.01
 _spec_of = attrgetter("spec")
 
 
+class Trials:
+    """How workers fared that got ready: for one kind, or by one initializer, which many kinds may have."""
+
+    __slots__ = ("deaths", "end", "hopeless_until", "initializer", "scope", "worked")
+
+    def __init__(self, initializer: object = None) -> None:
+        """Know of none."""
+        self.initializer = initializer
+        self.scope = Scope() if initializer is not None else None
+        """In which functions are sent with it."""
+        self.worked = False
+        self.deaths = 0  # in a row
+        self.end: tuple[str, dict[str, Any]] | None = None  # Any: JSON-safe values
+        """How the last one ended by itself, in words and as facts; None where they took too long."""
+        self.hopeless_until = 0.0  # none is tried again before this
+
+
 class Kind:
     """Tasks that a worker runs in the same way: one function, initializer, name and limits; and what they cost."""
 
@@ -42,19 +60,20 @@ class Kind:
         "data",
         "error",
         "function",
-        "hopeless_until",
         "initializer",
         "item_bytes",
         "memory_limit_mb",
         "name",
         "number",
+        "own",
         "ran_s",
         "soft_timeout_s",
+        "starting",
         "timeout_s",
     )
 
-    def __init__(self, number: int, spec: TaskSpec) -> None:
-        """Begin to know the kind of this spec."""
+    def __init__(self, number: int, spec: TaskSpec, starting: Trials) -> None:
+        """Begin to know the kind of this spec, of whose initializer `starting` tells."""
         self.number = number
         self.function: Callable[..., Any] = spec.function  # Any: the user's function
         self.initializer = spec.initializer
@@ -67,7 +86,7 @@ class Kind:
         self.ran_s: float | None = None
         self.item_bytes = 0.0
         self.cap = 1
-        self.hopeless_until = 0.0  # no worker gets ready for it: it is not tried again before this
+        self.own, self.starting = Trials(), starting
 
     def learn(self, mean_s: float) -> None:
         """Take the mean run time of some items that ended."""
@@ -75,6 +94,14 @@ class Kind:
         sudden = known is None or mean_s > 4 * known
         self.ran_s = mean_s if sudden or known is None else 0.7 * known + 0.3 * mean_s
         self.cap = min(self.cap * _GROWTH, BATCH_ITEMS)
+        for trials in (self.own, self.starting):
+            trials.deaths, trials.worked = 0, True
+
+    def hopeless(self, now: float) -> Trials | None:
+        """Return the trials that have shown that no worker gets ready for it, if that holds still."""
+        if now < self.own.hopeless_until:
+            return self.own
+        return self.starting if now < self.starting.hopeless_until else None
 
     def batch_size(self, share: int) -> int:
         """Return how many items make one batch, on what is known by now, where `share` would be fair."""
@@ -97,6 +124,7 @@ class Kinds:
         """Know none; what is pickled is under the eyes of `vigil`."""
         self._vigil = vigil
         self._by_key: dict[tuple[object, ...], Kind] = {}
+        self._starting: dict[int, Trials] = {}  # by the id of the initializer, which they hold
         self._carrier = Carrier()
         self._count = 0
         self._last: tuple[TaskSpec | None, Kind | None] = (None, None)
@@ -111,12 +139,20 @@ class Kinds:
         kind = self._by_key.pop(key, None)
         if kind is None:
             self._count += 1
-            kind = Kind(self._count, spec)
+            kind = Kind(self._count, spec, self._trials(spec.initializer))
             self._pickle(kind)
         self._by_key[key] = kind
         self._last = spec, kind
         forgotten = self._by_key.pop(next(iter(self._by_key))) if len(self._by_key) > _KINDS else None
         return kind, forgotten
+
+    def _trials(self, initializer: object) -> Trials:
+        """Return what is known of an initializer."""
+        trials = self._starting.pop(id(initializer), None) or Trials(initializer)
+        if len(self._starting) >= _KINDS:
+            self._starting.pop(next(iter(self._starting)))
+        self._starting[id(initializer)] = trials
+        return trials
 
     def arguments(self, attempt: Attempt, shelf: Shelf | None) -> bytes:
         """Return a pickle of one attempt's `(args, kwargs)`, or write it onto a shelf; PayloadError if it can't be."""
@@ -127,13 +163,14 @@ class Kinds:
                 dict(attempt.kwargs) if attempt.kwargs else None,
                 f"task {attempt.task_id} ({attempt.spec.name})",
                 shelf,
+                starting.scope if (starting := self._starting.get(id(attempt.spec.initializer))) is not None else None,
             )
         finally:
             self._vigil.end()
 
     def _pickle(self, kind: Kind) -> None:
         try:
-            kind.data = self._carrier.code(kind.function, kind.initializer)
+            kind.data = self._carrier.code(kind.function, kind.initializer, kind.starting.scope)
         except PayloadError as error:
             kind.error = error
 
@@ -217,12 +254,12 @@ class Backlog:
         """Remove and return the attempts of these tasks."""
         return self._filter(lambda attempt: attempt.task_id in task_ids)
 
-    def remove_kind(self, kind: Kind) -> list[Attempt]:
-        """Remove and return the attempts of this kind."""
-        gone = [attempt for run in self._runs if run.kind is kind for attempt in run.drop_taken()]
-        self._runs = deque(run for run in self._runs if run.kind is not kind)
-        self._count -= len(gone)
-        return gone
+    def remove_hopeless(self, now: float) -> list[tuple[Trials, list[Attempt]]]:
+        """Remove and return the attempts of kinds for which no worker gets ready, with what has shown that."""
+        found = [(trials, run.drop_taken()) for run in self._runs if (trials := run.kind.hopeless(now)) is not None]
+        self._runs = deque(run for run in self._runs if run.kind.hopeless(now) is None)
+        self._count -= sum(len(gone) for _, gone in found)
+        return found
 
     def expired(self, now: float) -> list[Attempt]:
         """Remove and return the attempts whose deadline over all attempts has passed."""

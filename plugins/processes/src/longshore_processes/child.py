@@ -66,6 +66,7 @@ class Worker:
         self._seat = ProcessSeat(place.worker_id, self._words, self._link, self._account)
         self._codes: dict[int, frames.Payload] = {}
         self._ready: dict[int, AnyFunction] = {}
+        self._initializers: dict[int, Callable[[], object]] = {}  # by scope
         self._recorder = Recorder(self._seat, self._link, self._account, self._words.result_most)
         self._told = 0  # up to which serial the controller was told of results
         self._told_at = 0.0
@@ -201,10 +202,12 @@ class Worker:
 
     def _prepare(self, number: int) -> AnyFunction:
         try:
-            function, initializer = load(self._codes[number])
+            function, initializer, scope = load(self._codes[number])
         except BaseException as error:
             raise not_carried("function", error) from error
-        self._seat.prepare(initializer)
+        if initializer is not None:
+            self._words.initialize()
+            self._seat.prepare(self._initializers.setdefault(scope, initializer))  # copies of `__main__`'s differ
         if self._link.muted:
             leave_fork(None)
         if self._seat.attempt is not None:

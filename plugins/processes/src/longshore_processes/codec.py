@@ -15,7 +15,7 @@ from collections import ChainMap
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import lru_cache
-from types import CodeType, TracebackType
+from types import CodeType, FunctionType, TracebackType
 from typing import Any, ClassVar, Final
 
 import cloudpickle
@@ -24,6 +24,7 @@ from longshore.shared import travels_by_value
 from longshore.worker import portable, type_name
 
 from longshore_processes.bays import Shelf
+from longshore_processes.namespaces import Scope
 
 PROTOCOL: Final = 5
 load: Final = pickle.loads
@@ -70,19 +71,22 @@ def dump_plain(value: object) -> bytes | None:
     return file.getvalue()
 
 
-def dump(value: object, by_value: Sequence[bytes] = (b"__main__",)) -> bytes:
-    """Return a pickle of anything, what is named in `by_value` or can't be imported by value; raises what it raises."""
+def dump(value: object, by_value: Sequence[bytes] = (b"__main__",), scope: Scope | None = None) -> bytes:
+    """Return a pickle of anything, what is named in `by_value` or can't be imported by value; raises what it raises.
+
+    Functions that go by value share their globals in the worker with all that is sent in the same `scope`.
+    """
     try:
         data = pickle.dumps(value, PROTOCOL)
     except Exception:  # noqa: BLE001 - reducers are user code; the second way decides
-        return _dump_by_value(value)
+        return _dump_by_value(value, scope)
     # A name inside the bytes may be a mere text: then the slower way was taken for nothing, and is right all the same.
-    return _dump_by_value(value) if any(name in data for name in by_value) else data
+    return _dump_by_value(value, scope) if any(name in data for name in by_value) else data
 
 
-def _dump_by_value(value: object) -> bytes:
+def _dump_by_value(value: object, scope: Scope | None = None) -> bytes:
     file = io.BytesIO()
-    _ByValuePickler(file, PROTOCOL).dump(value)
+    _ByValuePickler(file, scope).dump(value)
     return file.getvalue()
 
 
@@ -96,7 +100,9 @@ def dump_plain_onto(shelf: Shelf, value: object) -> bool:
     return True
 
 
-def dump_onto(shelf: Shelf, value: object, by_value: Sequence[bytes] = (b"__main__",)) -> None:
+def dump_onto(
+    shelf: Shelf, value: object, by_value: Sequence[bytes] = (b"__main__",), scope: Scope | None = None
+) -> None:
     """Write what `dump` returns onto a shelf; raises what it raises."""
     shelf.begin()
     try:
@@ -107,7 +113,7 @@ def dump_onto(shelf: Shelf, value: object, by_value: Sequence[bytes] = (b"__main
         carried = not shelf.names(by_value)
     if not carried:
         shelf.begin()
-        _ByValuePickler(shelf, PROTOCOL).dump(value)
+        _ByValuePickler(shelf, scope).dump(value)
 
 
 def _reduce_code(code: CodeType) -> tuple[Any, ...]:  # Any: a reducer's result, as pickle has it
@@ -142,6 +148,18 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it carries 
         {CodeType: _reduce_code, type(lru_cache(len)): _reduce_cached, io.TextIOWrapper: _reduce_file},
         cloudpickle.Pickler.dispatch_table,
     )
+
+    def __init__(self, file: Any, scope: Scope | None) -> None:  # Any: what has `write`
+        """Write to `file`."""
+        super().__init__(file, PROTOCOL)
+        self._scope = scope
+
+    def reducer_override(self, obj: Any) -> Any:  # Any: as pickle has it
+        """Carry a function as cloudpickle does, save for its globals where there is a scope."""
+        made = super().reducer_override(obj)
+        if self._scope is not None and type(made) is tuple and type(obj) is FunctionType:
+            return self._scope.reduce(obj, made)
+        return made
 
 
 def told(error: BaseException) -> str:
@@ -231,14 +249,17 @@ class Carrier:
         self._by_value: list[bytes] = [b"__main__"]
         self._seen: set[str] = {"__main__"}
 
-    def code(self, function: Callable[..., Any], initializer: Callable[[], object] | None) -> bytes:
-        """Return a pickle of the two; PayloadError if they can't be carried. Any: the user's function."""
+    def code(
+        self, function: Callable[..., Any], initializer: Callable[[], object] | None, scope: Scope | None = None
+    ) -> bytes:
+        """Return a pickle of the two and the scope's number; PayloadError if they can't be carried. Any: the user's."""
+        number = scope.number if scope is not None else 0
         try:
             try:
                 self._look(pickle.dumps((function, initializer), PROTOCOL))
             except Exception:  # noqa: BLE001 - nested functions, lambdas, local classes: their modules may be ours alone
                 self._look(_dump_by_value((function, initializer)))
-            return dump((function, initializer), self._by_value)
+            return dump((function, initializer, number), self._by_value, scope)
         except Exception as error:
             raise PayloadError(
                 f"{_name(function)} cannot be carried to a worker process: {told(error)}; "
@@ -246,15 +267,17 @@ class Carrier:
                 function=_name(function),
             ) from error
 
-    def arguments(self, args: tuple[Any, ...], kwargs: Any, function: str, shelf: Shelf | None) -> bytes:
+    def arguments(
+        self, args: tuple[Any, ...], kwargs: Any, function: str, shelf: Shelf | None, scope: Scope | None = None
+    ) -> bytes:
         """Return a pickle of `(args, kwargs)`, or write it onto a shelf and return nothing of it.
 
         PayloadError if they can't be carried. Any: the user's arguments.
         """
         try:
             if shelf is None:
-                return dump((args, kwargs), self._by_value)
-            dump_onto(shelf, (args, kwargs), self._by_value)
+                return dump((args, kwargs), self._by_value, scope)
+            dump_onto(shelf, (args, kwargs), self._by_value, scope)
             return b""
         except BaseException as error:  # this is the supervisor's thread: nothing may end it
             raise PayloadError(

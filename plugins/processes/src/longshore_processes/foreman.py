@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import monotonic
+from typing import Final
 
 from longshore.chaos import point
 from longshore.task import Attempt
@@ -16,10 +17,14 @@ from longshore_processes import frames
 from longshore_processes.autopsy import not_ready
 from longshore_processes.backlog import AHEAD_S, Backlog, Kind, Kinds, by_spec
 from longshore_processes.crew import Crew
-from longshore_processes.handle import IN_FLIGHT, Handle
-from longshore_processes.outcomes import pack
+from longshore_processes.handle import IN_FLIGHT, Doom, Handle
+from longshore_processes.outcomes import describe_end, pack
 from longshore_processes.timing import Looks
 from longshore_processes.vigil import Vigil
+
+_DEATHS: Final = 3
+"""So many workers in a row may end while they get ready: one may be a stranger's doing, or memory that was short."""
+_HOPELESS_S: Final = 30.0  # until another is tried
 
 
 class Foreman:
@@ -44,8 +49,8 @@ class Foreman:
             kind, forgotten = self._kinds.of(spec)
             if forgotten is not None:
                 self._forget(forgotten)
-            if kind.hopeless_until and (now := monotonic()) < kind.hopeless_until:
-                self._reports += [not_ready(attempt, now, now, None) for attempt in group]
+            if (trials := kind.hopeless(now := monotonic())) is not None:
+                self._reports += [not_ready(attempt, trials, now, now, None) for attempt in group]
             else:
                 self.backlog.append(kind, group)
 
@@ -119,10 +124,25 @@ class Foreman:
         known = kind.ran_s is not None and kind.ran_s <= AHEAD_S
         return spare if known else None
 
-    def fail_kind(self, kind: Kind, now: float) -> None:
-        """Fail what waits of a kind for which no worker gets ready, and what comes while one could have been tried."""
-        kind.hopeless_until = now + (self._looks.patience.initializer_s or 0.0)
-        self._reports += [not_ready(attempt, now, now, None) for attempt in self.backlog.remove_kind(kind)]
+    def note_end(self, handle: Handle, now: float) -> None:
+        """Take note of a worker that ended while it got ready: from some deaths on no other is tried for a while."""
+        found = handle.blamed()
+        if found is None or handle.doomed not in (None, Doom.PREPARE) or not handle.words.preparing():
+            return
+        kind = found[0].kind
+        trials = kind.starting if handle.words.initializing() else kind.own
+        if handle.doomed is None:
+            trials.deaths += 1
+            trials.end = describe_end(handle.status)
+            if trials.deaths >= _DEATHS:
+                trials.hopeless_until = now + _HOPELESS_S
+        elif not trials.worked:
+            trials.end, trials.hopeless_until = None, now + (self._looks.patience.initializer_s or 0.0)
+
+    def fail_hopeless(self, now: float) -> None:
+        """Fail what waits for a worker to get ready though none does; so is done with what comes, in `take`."""
+        for trials, attempts in self.backlog.remove_hopeless(now):
+            self._reports += [not_ready(attempt, trials, now, now, None) for attempt in attempts]
 
     def _forget(self, kind: Kind) -> None:
         for handle in self._crew.handles.values():

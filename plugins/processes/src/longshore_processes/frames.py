@@ -16,7 +16,7 @@ HEADER: Final = struct.Struct("<QQQ")  # kind, number, length
 _CHUNK: Final = 1 << 18  # read at once; the kernel's socket buffer is rarely larger
 
 # controller to worker
-CODE: Final = 1  # number: the code's; payload: pickled (function, initializer)
+CODE: Final = 1  # number: the code's; payload: pickled (function, initializer, scope)
 FORGET: Final = 2  # number: the code's
 BATCH: Final = (
     3  # number: serial of the first item; payload: in which bay, where there, and the batch if it isn't there
@@ -41,6 +41,7 @@ IDLE: Final = -1
 UNLIMITED: Final = 2**63 - 1
 _PAGE: Final = 4096
 RUNNING, STARTED, _PREPARING, _BASE, FINISHED_TO = 0, 1, 2, 3, 4  # written by the worker
+_INITIALIZING: Final = 2  # what is there while an initializer runs
 SKIP_FROM, SKIP_TO, _RESULT_MOST = 16, 17, 18  # written by the controller, on another cache line
 
 
@@ -72,6 +73,10 @@ class Words:
         self.floats[STARTED] = now
         self.ints[RUNNING] = serial
 
+    def initialize(self) -> None:
+        """Say that it is by an initializer, from here on, that the worker gets ready."""
+        self.ints[_PREPARING] = _INITIALIZING
+
     def prepared(self, now: float) -> None:
         """Say that the worker is ready. The start comes first: who sees the worker ready sees the new start."""
         self.floats[STARTED] = now
@@ -79,7 +84,11 @@ class Words:
 
     def preparing(self) -> bool:
         """Tell whether the worker gets ready; to be read before the start."""
-        return self.ints[_PREPARING] == 1
+        return self.ints[_PREPARING] != 0
+
+    def initializing(self) -> bool:
+        """Tell whether the worker gets ready by an initializer."""
+        return self.ints[_PREPARING] == _INITIALIZING
 
     @property
     def base_mb(self) -> float:

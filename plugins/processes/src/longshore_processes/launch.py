@@ -1,14 +1,14 @@
-"""The command that starts a fresh interpreter for a process of ours, with the modules this one can import."""
+"""The command that starts a fresh interpreter for a process of ours, with this one's modules and arguments."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from typing import Final
+from typing import Any, Final
 
 _BOOT: Final = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); del sys.argv[:2]; "
     "from longshore_processes.{module} import main; main({arguments})"
 )
 
@@ -17,4 +17,6 @@ def command(python: str, module: str, *arguments: object) -> list[str]:
     """Return the command that calls `main` of a module of this package with plain arguments."""
     flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
     code = _BOOT.format(module=module, arguments=", ".join(repr(argument) for argument in arguments))
-    return [python, *flags, "-c", code, json.dumps(sys.path)]
+    words: list[Any] = [*sys.argv]  # Any: a program may put in what it likes
+    said = [word for word in words if isinstance(word, str) and "\0" not in word]
+    return [python, *flags, "-c", code, json.dumps(sys.path), *said]

@@ -357,14 +357,12 @@ class Supervisor:
         now = monotonic()
         self._drain(handle)
         output = self.crew.outputs[handle.number]
-        blamed = handle.blamed()
-        hung_kind = blamed[0].kind if handle.doomed is Doom.PREPARE and blamed is not None else None
+        self._foreman.note_end(handle, now)
         verdict = autopsy(handle, now, self._foreman.cancels)
         self._reports += died_with(verdict.outcomes, output.last(verdict.serial))
         for kind, attempts in verdict.back:
             self._foreman.put_back(kind, attempts, now)
-        if hung_kind is not None and hung_kind.ran_s is None:
-            self._foreman.fail_kind(hung_kind, now)
+        self._foreman.fail_hopeless(now)
         expected = handle.retiring or handle.doomed is not None
         if not handle.proved and verdict.culprit is None:
             if not expected:
