@@ -175,3 +175,19 @@ def test_a_process_has_the_arguments_of_the_program(tmp_path: Path, start_method
         "-c",
     )
     assert said == ["True 5"]
+
+
+def test_a_program_whose_folder_is_gone_can_use_processes(tmp_path: Path) -> None:
+    """Where its current folder was deleted it reads no project's settings, and all else works."""
+    said = run(
+        tmp_path,
+        """
+    import tempfile
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    os.rmdir(folder)
+    with PoolExecutor(1, executor="processes") as executor:
+        print(executor.submit(abs, -1).result())
+    """,
+    )
+    assert said == ["1"]

@@ -207,3 +207,17 @@ def test_a_table_alone_enables_only_what_is_installed(load: Load, tmp_path: Path
     assert ["steamboat" in warning for warning in loaded.warnings] == [True]
     assert load("sinks.steamboat.enabled=true").settings.sinks == ("steamboat", "jsonl")
     assert load("sinks=['steamboat']").settings.sinks == ("steamboat",)
+
+
+def test_without_a_current_folder_there_is_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the current folder was deleted the other sources hold, which a warning says; to look from it is refused."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    (tmp_path / "user.toml").write_text("[workers]\nasync_workers=11\n")
+    loaded = load_settings(None, {}, ["executor=threads"], tmp_path / "user.toml")
+    assert (loaded.settings.workers.async_workers, loaded.settings.executor) == (11, "threads")
+    assert "the current folder was deleted" in loaded.warnings[0]
+    with pytest.raises(SettingsError, match="the current folder is gone"):
+        load_settings(Path("below"), {}, (), tmp_path / "user.toml")

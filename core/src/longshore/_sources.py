@@ -107,12 +107,15 @@ def key_lines(text: str, root: Key) -> dict[Key, int]:
 
 
 def read_layers(
-    start: Path, environ: Mapping[str, str], overrides: Sequence[str], user_file: Path | None
+    start: Path | None, environ: Mapping[str, str], overrides: Sequence[str], user_file: Path | None
 ) -> list[Layer]:
-    """Return the layers that are there, the weakest first; SettingsError for one that cannot be read."""
+    """Return the layers that are there, the weakest first; SettingsError for one that cannot be read.
+
+    Without `start` there is no project.
+    """
     user = user_file or platformdirs.user_config_path("longshore", appauthor=False) / "config.toml"
     layers = [_file_layer("user", user)] if user.is_file() else []
-    layers += _project_layers(start)
+    layers += _project_layers(start) if start is not None else []
     layers += _environment_layers(environ)
     layers += [_override_layer(text) for text in overrides]
     return layers

@@ -202,17 +202,18 @@ def load_settings(
     The sources: defaults; the preset that the others name in the end; the user's file; from `start` (the current
     folder) upwards the first folder with a `[tool.longshore]` in its pyproject.toml or with a longshore.toml, in this
     order; the environment, `LONGSHORE_WORKERS__ASYNC_WORKERS=8`; `overrides`, "workers.async_workers=8". Values of the
-    last two are TOML, or else taken as text. Raises one SettingsError that names file, line and key of all that is
-    wrong.
+    last two are TOML, or else taken as text. Where the current folder was deleted there is no project, which a warning
+    says. Raises one SettingsError that names file, line and key of all that is wrong.
     """
-    folder = (start or Path.cwd()).absolute()
+    folder, notes = _folder(start)
     layers = read_layers(folder, os.environ if environ is None else environ, overrides, user_file)
     merged = merge([*_preset_layers(layers), *layers], {kind: Settings.model_fields[kind].default for kind in LISTED})
     try:
         settings = Settings.model_validate(merged.table)
     except ValidationError as error:
         raise _refusal(error, Settings, merged, ()) from error
-    return LoadedSettings(*_less_missing(settings, merged))
+    known, merged, warnings = _less_missing(settings, merged)
+    return LoadedSettings(known, merged, [*notes, *warnings])
 
 
 def _preset_layers(layers: Sequence[Layer]) -> list[Layer]:
@@ -248,6 +249,16 @@ def _object_form(schema: Options) -> Options:
     forms = schema.get("anyOf", [schema])
     found: Options = next(form for form in forms if form.get("type") == "object")
     return found
+
+
+def _folder(start: Path | None) -> tuple[Path | None, list[str]]:
+    """Return where to look for a project's settings, and what to warn of: there may be no current folder any more."""
+    try:
+        return (start or Path.cwd()).absolute(), []
+    except OSError as error:
+        if start is not None:
+            raise SettingsError(f"settings can't be looked for from {start}: the current folder is gone") from error
+        return None, ["the current folder was deleted: no settings of a project were read"]
 
 
 def _less_missing(settings: Settings, merged: Merged) -> tuple[Settings, Merged, list[str]]:

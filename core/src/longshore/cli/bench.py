@@ -18,7 +18,7 @@ from msgspec import to_builtins
 from longshore._cpus import usable_cpus
 from longshore.cli import console
 from longshore.cli.console import ExitCode, UsageError, say
-from longshore.cli.inputs import expand, names_on_stdin
+from longshore.cli.inputs import expand, import_from_here, names_on_stdin
 from longshore.cli.lines import stdout_for_data
 from longshore.cli.options import BenchOptions
 from longshore.pipeline import load_function
@@ -118,7 +118,7 @@ def _works(target: str | None, paths: Sequence[str], executors: Sequence[str]) -
 
     if target is None:
         return built_in_work(executors)
-    sys.path.insert(0, os.getcwd())  # where the user's own modules are
+    import_from_here()
     work = Work.of(target, load_function(target), paths, executors)
     if not work.functions:
         kind = "a coroutine" if executors[0] != "asyncio" else "no coroutine"

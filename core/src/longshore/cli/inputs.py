@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from glob import glob, has_magic
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -27,6 +28,12 @@ class _Unusable(UsageError):
     def __init__(self, text: str, reason: str = "missing") -> None:
         super().__init__(text)
         self.reason = reason
+
+
+def import_from_here() -> None:
+    """Let the user's own modules be imported, which are in the current folder if anywhere; it may have been deleted."""
+    with suppress(OSError):
+        sys.path.insert(0, os.getcwd())
 
 
 def expand(arguments: Sequence[str], stdin: Callable[[], BinaryIO], output: str | None = None) -> Inputs:

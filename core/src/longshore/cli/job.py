@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -18,6 +16,7 @@ from longshore._processors import Processors
 from longshore._runtime.inline import InlineExecutor
 from longshore._runtime.specs import make_spec, merged, name_of
 from longshore.cli.console import UsageError, say
+from longshore.cli.inputs import import_from_here
 from longshore.cli.options import Progress, RunOptions
 from longshore.pipeline import Function, PreparedPipeline, Step, load_function, prepare
 from longshore.plugins import PluginHost, PluginState
@@ -74,7 +73,7 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:
     """Return the job; UsageError, SettingsError or PluginError say what cannot be meant or is not there."""
     own = _own(options)
     limit = None if options.max_failures is None else Limit.parse(options.max_failures, len(paths))
-    sys.path.insert(0, os.getcwd())  # where the user's own modules are
+    import_from_here()
     loaded = load_settings(overrides=options.set_)
     for warning in loaded.warnings:
         say(f"note: {warning}")
