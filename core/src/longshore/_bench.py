@@ -41,8 +41,8 @@ Function = Callable[..., Any]  # Any: the user's function
 class Teller(Protocol):
     """Who is told how it goes."""
 
-    def doing(self, text: str) -> None:
-        """Hear what is being measured now."""
+    def doing(self, text: str, executor: str | None = None) -> None:
+        """Hear what is being measured now, and in which executor, if it is work."""
 
     def problem(self, text: str) -> None:
         """Hear what could not be measured, and why."""
@@ -159,14 +159,14 @@ async def measure_work(work: Work, plan: Plan, teller: Teller) -> list[Cell]:
     trials: dict[tuple[str, int], _Trials] = {}
     for name in work.functions:
         for workers in _counts(name, plan, trials):
-            teller.doing(f"{work.name}: {name} x {workers}")
+            teller.doing(f"{work.name}: {name} x {workers}", name)
             if not await _attempt(work, name, workers, plan, trials.setdefault((name, workers), _Trials()), teller):
                 break
     trials = {place: trial for place, trial in trials.items() if trial.rates}
     for number in range(1, plan.rounds):
         for (name, workers), trial in trials.items():
             if trial.failed < trial.tasks:
-                teller.doing(f"{work.name}: {name} x {workers}, round {number + 1} of {plan.rounds}")
+                teller.doing(f"{work.name}: {name} x {workers}, round {number + 1} of {plan.rounds}", name)
                 await _attempt(work, name, workers, plan, trial, teller)
     return [trial.cell(*place) for place, trial in trials.items()]
 

@@ -66,7 +66,7 @@ def bench(
         return ExitCode.NOTHING
     _note_load()
     with stdout_for_data(), _Progress() as progress:
-        measured = asyncio.run(_measure(_works(target, paths, options.executor), _plan(options), progress))
+        measured = _measure(target, _works(target, paths, options.executor), _plan(options), progress)
     if options.json:
         console.show_json(measured.as_json())
     else:
@@ -126,15 +126,20 @@ def _works(target: str | None, paths: Sequence[str], executors: Sequence[str]) -
     return [work]
 
 
-async def _measure(works: Sequence[Work], plan: Plan, progress: _Progress) -> _Measured:
+def _measure(target: str | None, works: Sequence[Work], plan: Plan, progress: _Progress) -> _Measured:
+    """Measure here, but for the user's function: that may end the process it runs in."""
     from longshore._bench import measure_costs, measure_work
     from longshore._bench_advice import advise
+    from longshore._bench_apart import measure_apart
 
     executors = [name for name in _EXECUTORS if any(name in work.functions for work in works)]
-    costs = await measure_costs(executors, plan, progress)
+    costs = asyncio.run(measure_costs(executors, plan, progress))
     measured = _Measured(costs, plan.rounds)
     for work in works:
-        cells = await measure_work(work, plan, progress)
+        if target is None:
+            cells = asyncio.run(measure_work(work, plan, progress))
+        else:
+            cells = measure_apart(target, work, plan, progress)
         measured.works.append((work.name, len(work.items), cells, advise(cells, costs)))
     return measured
 
@@ -247,7 +252,7 @@ class _Progress:
         self._clear()
         say(f"longshore: {text}")
 
-    def doing(self, text: str) -> None:
+    def doing(self, text: str, executor: str | None = None) -> None:
         """Say it, if that is due."""
         now = time.monotonic()
         told = console.line(f"{now - self._began:4.0f} s  {text}")
