@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from longshore.errors import MemoryLimitExceeded
-from longshore.task import TaskState
+from longshore.task import Attempt, Task, TaskSpec, TaskState
 from longshore_processes.memory import Gauge
+from longshore_processes.outcomes import memory_exceeded
 
 MB = 1 << 20
 LIMIT_MB = 64.0
@@ -156,3 +158,20 @@ def test_short_tasks_are_not_looked_at(lone_yard: Any, monkeypatch: pytest.Monke
     lone_yard.run(time.sleep, [0.3], memory_limit_mb=LIMIT_MB)
     assert looks
     assert all(base > 1.0 for base in looks)
+
+
+@pytest.mark.parametrize(
+    ("took_mb", "limit_mb", "words"),
+    [
+        (100.3, 100.0, "took 100.3 MB of memory and may take 100.0:"),
+        (131.2, 100.0, "took 131 MB of memory and may take 100:"),
+        (0.46, 0.25, "took 0.5 MB of memory and may take 0.2:"),
+        (100.0003, 100.0, "took 100.000 MB of memory and may take 100.000:"),
+    ],
+)
+def test_what_was_taken_and_the_limit_can_be_told_apart(took_mb: float, limit_mb: float, words: str) -> None:
+    """A message gives both in as many digits as show which is more, where three are enough."""
+    spec = TaskSpec(function=time.sleep, name="sleep", executor="processes", memory_limit_mb=limit_mb)
+    handle: Any = SimpleNamespace(grown_mb=took_mb, worker_id="process-0")
+    outcome = memory_exceeded(handle, Attempt.of(Task("t0", spec), 1, 0.0, None), 0.0)
+    assert words in outcome.error.message

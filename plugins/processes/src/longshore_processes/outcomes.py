@@ -302,13 +302,22 @@ def worker_died(handle: Handle, attempt: Attempt, started: float, end: End | Non
 def memory_exceeded(handle: Handle, attempt: Attempt, started: float) -> Outcome:
     """Return the outcome of an attempt whose worker was killed since it took more memory than it may."""
     limit_mb = attempt.spec.memory_limit_mb or 0.0
+    took, may_take = _told_apart(handle.grown_mb, limit_mb)
     text = (
-        f"task {attempt.task_id} ({attempt.spec.name}) took {handle.grown_mb:.0f} MB of memory and may take "
-        f"{limit_mb:.0f}: its worker process was killed; declare Resources(memory_mb=...) for such tasks, or raise "
-        "workers.task_memory_limit_mb"
+        f"task {attempt.task_id} ({attempt.spec.name}) took {took} MB of memory and may take {may_take}: its worker "
+        "process was killed; declare Resources(memory_mb=...) for such tasks, or raise workers.task_memory_limit_mb"
     )
     facts = {"reason": "memory", "limit_mb": limit_mb, "peak_memory_mb": handle.grown_mb, "worker": handle.worker_id}
     return failed(attempt, MemoryLimitExceeded(text, **facts), started, monotonic(), handle.worker_id)
+
+
+def _told_apart(more: float, less: float) -> tuple[str, str]:
+    """Return the two in as few digits as tell them apart."""
+    for digits in range(4):
+        texts = f"{more:.{digits}f}", f"{less:.{digits}f}"
+        if texts[0] != texts[1] and float(texts[1]):
+            break
+    return texts
 
 
 def describe_end(status: int | None) -> End:
