@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextvars import Context
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -93,6 +94,41 @@ def test_nothing_keeps_the_object_of_a_method(marks: Any, place: str) -> None:
             gc.collect()
             time.sleep(0.002)
         assert [one() for one in gone] == [None] * len(gone)
+
+
+def plain(number: int, held: Any = None) -> int:
+    return number
+
+
+@pytest.mark.parametrize("how", ["defaults", "keywords", "attributes", "defined anew"])
+def test_nothing_keeps_what_a_function_holds(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Default arguments and attributes are gone when a function's calls have ended and nobody else has it.
+
+    Also where a module had it, and has another of that name by now.
+    """
+    held = Thing()
+    gone = weakref.ref(held)
+    with PoolExecutor(1, executor="threads", settings=PLAIN) as executor:
+        if how == "defaults":
+            assert executor.submit(lambda number, held=held: number, 3).result(DEADLINE_S) == 3
+        elif how == "keywords":
+            assert executor.submit(lambda *, held=held: 3).result(DEADLINE_S) == 3
+        else:
+            function = FunctionType(plain.__code__, globals(), "plain", (held,) if how == "defined anew" else None)
+            if how == "defined anew":
+                monkeypatch.setattr(sys.modules[__name__], "plain", function)
+            else:
+                vars(function)["held"] = held
+            assert executor.submit(function, 3, None).result(DEADLINE_S) == 3
+            monkeypatch.undo()
+            del function
+        del held
+        assert executor.submit(abs, -3).result(DEADLINE_S) == 3
+        deadline = time.monotonic() + DEADLINE_S
+        while gone() is not None and time.monotonic() < deadline:
+            gc.collect()
+            time.sleep(0.002)
+        assert gone() is None
 
 
 def test_a_method_of_a_class_that_only_its_caller_can_import_runs_in_processes() -> None:

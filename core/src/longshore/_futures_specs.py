@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import sys
 from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any, NamedTuple
@@ -58,14 +59,21 @@ class Specs:
                 return known
             bound = key is not function
             if not bound or _may_be_an_argument(function):
-                if len(self._kept) >= _MOST:
-                    self._kept.clear()
+                self._make_room()
                 known = self._kept[key, id(options)] = self._new(function, options, bound=bound, lasts=True)
                 return known
         last = self._last
         if last is None or last.function is not function or last.options is not options:
             self._last = last = self._new(function, options, bound=False, lasts=False)
         return last
+
+    def _make_room(self) -> None:
+        """Let go of functions that their module has let go of, such as those defined anew, and of all if too many."""
+        gone = [key for key, known in self._kept.items() if not known.bound and _key(known.function) is None]
+        for key in gone:
+            del self._kept[key]
+        if len(self._kept) >= _MOST:
+            self._kept.clear()
 
     def forget(self) -> None:
         """Let go of what may hold anything: nothing of it is left to be done."""
@@ -87,10 +95,23 @@ def _may_be_an_argument(method: Callable[..., Any]) -> bool:  # Any: as above
     return not is_coroutine_function(method) and (module == "__main__" or not travels_by_value(module))
 
 
+def _holds(function: FunctionType) -> bool:
+    """Tell whether a function holds more than its code."""
+    parts = function.__closure__, function.__defaults__, function.__kwdefaults__, function.__dict__
+    return any(part is not None and part != {} for part in parts)
+
+
+def _is_held(function: FunctionType) -> bool:
+    """Tell whether a module holds a function, so that we may as well, closures left out."""
+    if function.__closure__ is not None:
+        return False
+    return vars(sys.modules.get(function.__module__, object)).get(function.__name__) is function
+
+
 def _key(function: Callable[..., Any]) -> object:  # Any: the user's own
     """Return what stands for a function and holds no object of anybody's: for a method, its name; None if nothing."""
     if isinstance(function, FunctionType):
-        return function if function.__closure__ is None else None
+        return function if not _holds(function) or _is_held(function) else None
     if isinstance(function, MethodType):
         return (function.__func__,)
     if isinstance(function, BuiltinFunctionType):

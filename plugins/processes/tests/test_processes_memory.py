@@ -174,4 +174,4 @@ def test_what_was_taken_and_the_limit_can_be_told_apart(took_mb: float, limit_mb
     spec = TaskSpec(function=time.sleep, name="sleep", executor="processes", memory_limit_mb=limit_mb)
     handle: Any = SimpleNamespace(grown_mb=took_mb, worker_id="process-0")
     outcome = memory_exceeded(handle, Attempt.of(Task("t0", spec), 1, 0.0, None), 0.0)
-    assert words in outcome.error.message
+    assert words in str(outcome.exception)
