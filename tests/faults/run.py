@@ -20,6 +20,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+from suite.cgroups import clear_stale
 from suite.one import load, try_one
 from suite.report import as_json, earlier, line, machine, page, table
 from suite.trying import Verdict, try_all
@@ -72,9 +73,18 @@ def compare(options: argparse.Namespace) -> int:
         _write(options, [found[name] for name in scenarios if name in found], whole=len(found) == len(scenarios))
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    tried = try_all(chosen, options, jobs, take)
+    _clear()
+    try:
+        tried = try_all(chosen, options, jobs, take)
+    finally:
+        _clear()
     print(table([found[name] for name in scenarios if name in found]))
     return 1 if any(verdict.verdict in ("missed", "hang", "failed") for verdict in tried) else 0
+
+
+def _clear() -> None:
+    for name in clear_stale():
+        print(f"removed the cgroup {name}, which a scenario that was killed had left", file=sys.stderr, flush=True)
 
 
 def _write(options: argparse.Namespace, verdicts: list[Verdict], *, whole: bool) -> None:

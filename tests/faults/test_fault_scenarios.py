@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -67,3 +68,42 @@ def test_every_group_of_the_catalogue_is_there() -> None:
     wanted = {*(f"K{n}" for n in range(1, 14)), *(f"O{n}" for n in range(1, 11))}
     wanted |= {*(f"S{n}" for n in range(1, 6)), *(f"T{n}" for n in range(1, 9))}
     assert wanted <= set(short_ids())
+
+
+FREEZER = Path("/sys/fs/cgroup/freezer")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * LIMIT_S)
+def test_a_frozen_group_of_a_killed_scenario_is_removed() -> None:
+    """The runner thaws and removes groups whose maker is gone, as it starts and as it ends; others stay."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    stale, used = FREEZER / f"faults-{gone.pid}", FREEZER / f"faults-{os.getpid()}"
+    frozen = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
+    try:
+        try:
+            stale.mkdir()
+        except OSError as error:
+            pytest.skip(f"no freezer of version 1 here: {error.strerror}")
+        used.mkdir()
+        (stale / "cgroup.procs").write_text(str(frozen.pid), encoding="ascii")
+        (stale / "freezer.state").write_text("FROZEN", encoding="ascii")
+        frozen.kill()
+        done = subprocess.run(
+            [sys.executable, str(RUN), "--only", "T3"], capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+        assert f"removed the cgroup {stale.name}" in done.stderr
+        assert not stale.exists()
+        assert used.exists()
+        assert frozen.wait(10.0) == -9
+    finally:
+        for path in (stale, used):
+            if path.exists():
+                (path / "freezer.state").write_text("THAWED", encoding="ascii")
+                frozen.kill()
+                frozen.wait(10.0)
+                path.rmdir()
+        if frozen.poll() is None:
+            frozen.kill()
+            frozen.wait(10.0)

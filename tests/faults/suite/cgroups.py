@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from suite.leaks import SETTLE_S, wait_for
 from suite.trial import Skipped
 
 ROOT = Path("/sys/fs/cgroup")
+_PREFIX = "faults-"  # and the pid of whoever made it
 
 
 class Group:
@@ -37,7 +39,7 @@ class Group:
 def group(controller: str) -> Iterator[Group]:
     """Make one below that of this process; what is in it when this ends goes back to where it was."""
     home = _home(controller)
-    path = home / f"faults-{os.getpid()}"
+    path = home / f"{_PREFIX}{os.getpid()}"
     try:
         path.mkdir()
     except OSError as error:
@@ -45,12 +47,35 @@ def group(controller: str) -> Iterator[Group]:
     try:
         yield Group(path)
     finally:
-        for pid in (path / "cgroup.procs").read_text(encoding="ascii").split():
-            with suppress(OSError):
-                (home / "cgroup.procs").write_text(pid, encoding="ascii")
-        wait_for(lambda: not (path / "cgroup.procs").read_text(encoding="ascii"), SETTLE_S)
+        _remove(path)
+
+
+def clear_stale() -> list[str]:
+    """Thaw and remove groups of scenarios that were killed before they could; return their names.
+
+    What was frozen goes on, and ends if it was killed meanwhile; what lives is put where the group was.
+    """
+    lines = Path("/proc/self/cgroup").read_text(encoding="ascii").splitlines() if sys.platform == "linux" else []
+    cleared = []
+    for controller in {name for line in lines for name in line.split(":")[1].split(",") if name and "=" not in name}:
+        with suppress(Skipped, OSError):
+            for path in _home(controller).glob(f"{_PREFIX}*"):
+                if not Path("/proc", path.name.removeprefix(_PREFIX)).exists():
+                    _remove(path)
+                    cleared.append(path.name)
+    return cleared
+
+
+def _remove(path: Path) -> None:
+    """Thaw a group, put what is in it where the group is, and remove it."""
+    with suppress(OSError):  # only some groups can be frozen
+        (path / "freezer.state").write_text("THAWED", encoding="ascii")
+    for pid in (path / "cgroup.procs").read_text(encoding="ascii").split():
         with suppress(OSError):
-            path.rmdir()
+            (path.parent / "cgroup.procs").write_text(pid, encoding="ascii")
+    wait_for(lambda: not (path / "cgroup.procs").read_text(encoding="ascii"), SETTLE_S)
+    with suppress(OSError):
+        path.rmdir()
 
 
 def _home(controller: str) -> Path:
