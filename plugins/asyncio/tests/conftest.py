@@ -13,7 +13,7 @@ import pytest
 from longshore.events import ProgressUpdate
 from longshore.hookspecs import CancelRequest, ResizeRequest, WorkerNotice
 from longshore.task import Attempt, Outcome, TaskSpec
-from longshore.worker import AttemptColumns
+from longshore.worker import AttemptColumns, current_task
 from longshore_asyncio import AsyncioExecutor
 
 PATIENCE_S = 10.0
@@ -146,3 +146,26 @@ async def start() -> AsyncIterator[MakeRig]:
     yield make
     for rig in made:
         await rig.stop()
+
+
+class Stubborn:
+    """A coroutine function that goes on, however often it is cancelled, until it is let go."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.ended = 0
+
+    async def __call__(self) -> str:
+        while not self.gate.is_set():
+            try:
+                await self.gate.wait()
+            except asyncio.CancelledError:
+                continue
+        current_task().progress(1.0, "late")
+        self.ended += 1
+        return "late"
+
+
+@pytest.fixture
+def stubborn() -> Any:
+    return Stubborn()

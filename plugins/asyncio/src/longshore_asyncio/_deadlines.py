@@ -25,6 +25,10 @@ from longshore_asyncio._seat import (
     left_behind,
 )
 
+_TURNS = 8
+"""Turns of the loop in which a coroutine ends that was told to, and need not wait for anything: tasks within tasks
+take more than one."""
+
 
 class Deadlines:
     """Keeps limits; the executor sets what is declared here, and says how a seat is filled again."""
@@ -112,16 +116,34 @@ class Deadlines:
         if seat.running is not None:
             seat.running.cancel()
         self._arm(give_up_at)
+        if state is TaskState.TIMED_OUT:
+            self._await_end(seat, seat.verdict, _TURNS)
+
+    def _await_end(self, seat: AsyncSeat, verdict: Verdict, turns: int) -> None:
+        """Let a coroutine that is past its limit end in so many turns of the loop; then report its attempt without."""
+        if seat.verdict is not verdict or seat.attempt is None or seat.reported:
+            return
+        if turns:
+            self._loop.call_soon(self._await_end, seat, verdict, turns - 1)
+        else:
+            self._report_early(seat, seat.attempt)
+
+    def _report_early(self, seat: AsyncSeat, attempt: Attempt) -> None:
+        """Report an attempt whose coroutine goes on, in its seat: it may be clearing up."""
+        seat.report(attempt)
+        seat.failed += 1
+        self._tell(given_up(seat, attempt, time.monotonic()))
 
     def _write_off(self, seat: AsyncSeat) -> None:
-        """Report an attempt whose coroutine ignores being cancelled, and put a new seat in the place of its own."""
+        """Put a new seat in the place of one whose coroutine ignores being cancelled; its attempt has ended."""
         attempt = seat.attempt
         if attempt is None:
             return
-        seat.lose(attempt)
+        if not seat.reported:
+            self._report_early(seat, attempt)
+        seat.lost = True
         self._left.add(seat)
         self._seats.pop(seat.worker_id, None)
-        self._tell(given_up(seat, attempt, time.monotonic()))
         self._host.notice([left_behind(seat, attempt, len(self._left))])
         if not self._stopping:
             self._resize(self._wanted)

@@ -10,6 +10,7 @@ from contextvars import Context
 from inspect import isawaitable
 from typing import Any, NamedTuple
 
+from longshore.events import ProgressUpdate
 from longshore.hookspecs import ExecutorHost, WorkerNotice
 from longshore.records import LeftBehind, WorkerStats, WorkerType
 from longshore.task import Attempt, Outcome, TaskSpec, TaskState
@@ -22,6 +23,7 @@ LATE_S = 0.4
 """A look at a deadline that comes so much after it shows that the loop was held up; the watchdog knows by whom."""
 _GRACE = 0.1  # a coroutine may take this fraction of its timeout to end once cancelled, and at most _GRACE_MOST_S
 _GRACE_MOST_S = 0.5  # a pool that stops is over within 1 s of its deadline, and this is part of that
+_GOES_ON = "its coroutine did not end at once when it was cancelled, and is left behind while it goes on"
 _LEFT_BEHIND = "its coroutine ignored being cancelled and was left behind"
 
 
@@ -42,18 +44,21 @@ class AsyncSeat(Seat):
         "_left",
         "_loop",
         "_lost_at",
+        "_say",
         "_thread",
         "blocker",
         "blocks",
         "excused_at",
         "lost",
         "ready_by",
+        "reported",
         "running",
         "verdict",
     )
 
     def __init__(self, worker_id: str, host: ExecutorHost) -> None:
-        super().__init__(worker_id, lambda update: host.progress((update,)))
+        self._say: Callable[[ProgressUpdate], None] = lambda update: host.progress((update,))
+        super().__init__(worker_id, self._say)
         self._loop = host.loop
         self.running: asyncio.Task[None] | asyncio.Task[float] | None = None
         self.verdict: Verdict | None = None
@@ -65,8 +70,10 @@ class AsyncSeat(Seat):
         """The deadline that passed while somebody else held up the loop, for which it has got one more turn."""
         self.ready_by: float | None = None
         """When the initializer that it awaits must have ended; None while it awaits none."""
+        self.reported = False
+        """Whether its attempt was reported, though its coroutine goes on."""
         self.lost = False
-        """Whether its attempt was reported and another seat took its place, though its coroutine goes on."""
+        """Whether another seat has taken its place meanwhile."""
         self._thread = threading.current_thread().name  # the loop's
         self._left: Attempt | None = None
         self._lost_at = 0.0
@@ -81,10 +88,15 @@ class AsyncSeat(Seat):
         """Tell whether an attempt that returned after its deadline was kept from returning by another."""
         return self.blocker is not attempt and self.verdict is None and (now - due > LATE_S or self.excused_at == due)
 
-    def lose(self, attempt: Attempt) -> None:
-        """Be a seat that is left to its coroutine: what that still says comes after its end."""
-        self.lost, self._left, self._lost_at = True, attempt, time.monotonic()
+    def report(self, attempt: Attempt) -> None:
+        """Take note that the attempt here is reported: what its coroutine still says comes after its end."""
+        self.reported, self._left, self._lost_at = True, attempt, time.monotonic()
         self.mute()
+
+    def regain(self) -> None:
+        """Be as any other seat again: the coroutine has ended."""
+        self.reported, self._left = False, None
+        self.send = self._say
 
     def remains(self) -> LeftBehind:
         """Return what is known of what goes on here; from any thread."""
@@ -207,7 +219,7 @@ def given_up(seat: AsyncSeat, attempt: Attempt, now: float) -> Outcome:
         return cancelled(attempt, seat.started, now, seat.worker_id, f"{verdict.message}; {_LEFT_BEHIND}")
     if verdict is not None and verdict.unready:
         return unready(attempt, now, now, seat.worker_id, executor="asyncio")
-    return timed_out(attempt, seat.started, now, seat.worker_id, _LEFT_BEHIND)
+    return timed_out(attempt, seat.started, now, seat.worker_id, _GOES_ON)
 
 
 def left_behind(seat: AsyncSeat, attempt: Attempt, count: int) -> WorkerNotice:

@@ -135,8 +135,9 @@ class AsyncioExecutor(Deadlines):
 
     @hookimpl
     def left_behind(self) -> Sequence[LeftBehind]:
-        """Return the coroutines that ignored being cancelled, and go on."""
-        return [seat.remains() for seat in list(self._left)]
+        """Return the coroutines that did not end when they were cancelled, and go on."""
+        clearing_up = [seat for seat in list(self._seats.values()) if seat.reported]
+        return [seat.remains() for seat in [*list(self._left), *clearing_up]]
 
     @hookimpl
     def pids(self) -> Sequence[int]:
@@ -285,7 +286,7 @@ class AsyncioExecutor(Deadlines):
             outcome = raised(seat, attempt, error, started, now)
         if seat.view is not None:
             seat.finish()
-        if not seat.lost:  # else it was reported when it was written off
+        if not seat.reported:
             done = self._done
             if outcome is not None:
                 self._add(seat, outcome)
@@ -305,6 +306,9 @@ class AsyncioExecutor(Deadlines):
                 done.complete(attempt, value, started, now, seat.worker_id)
             if not self._turning:
                 self._turn_soon()
+        elif not seat.lost:
+            seat.regain()
+            self._turn_soon()
         if alone:
             self._leave(seat)
         return now
