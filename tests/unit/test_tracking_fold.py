@@ -50,6 +50,24 @@ def begun(count: int, at: float = 1.0) -> tuple[RunFold, TaskSpec, list[Task]]:
     return fold, of, made
 
 
+def test_a_task_is_overdue_from_when_that_is_told_to_the_end_of_its_attempt() -> None:
+    """One that runs is marked and counted; one that is told of as it ends, or of an attempt before, is not."""
+    fold, of, (first, second, third) = begun(3)
+
+    def late(task: Task, attempt: int = 1) -> Happened:
+        return Happened("task_overdue", {"task_id": task.task_id, "attempt": attempt})
+
+    fold.fold(late(first), 2.0)
+    fold.fold(late(second, attempt=2), 2.0)
+    assert (snapshot(fold).overdue, [task.overdue for task in snapshot(fold).slowest]) == (1, [True, False, False])
+    fold.fold(late(third), 3.0)
+    fold.fold(TasksSettled(of, [settled(first)]), 4.0)
+    fold.fold(late(first), 4.0)
+    assert snapshot(fold).overdue == 1
+    fold.fold(TaskRetrying(of, settled(third, TaskState.FAILED), 0.5), 5.0)
+    assert snapshot(fold).overdue == 0
+
+
 def test_a_task_is_counted_where_it_is_from_queued_to_its_end() -> None:
     """At each step of its life a task counts in exactly one place, and a retried one counts as such."""
     fold, of = RunFold(0.0), spec()

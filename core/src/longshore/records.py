@@ -142,6 +142,8 @@ class RunningTask(Struct, frozen=True, kw_only=True):
     """What it works on: its key where it has one, else its id."""
     progress: float | None = None
     message: str = ""
+    overdue: bool = False
+    """Whether it was told of as past its soft timeout."""
 
 
 class FailureGroup(Struct, frozen=True, kw_only=True):
@@ -181,6 +183,8 @@ class RunSnapshot(TaskCounts, frozen=True, kw_only=True):
     total: int | None = None
     """How many tasks there will be in all, where that is known."""
     retried: int = 0
+    overdue: int = 0
+    """How many of those that run are past their soft timeout."""
     mean_wait_s: float = 0.0
     mean_run_s: float = 0.0
     rate_per_s: float = 0.0

@@ -148,6 +148,12 @@ class Seat:
         """Do what is the worker's to do, not the attempt's, in the middle of an attempt; limits may leave it out."""
         yield
 
+    def restart(self, now: float) -> None:
+        """Count the time of the running attempt from monotonic `now`: until then its worker was got ready."""
+        self.started = now
+        if self.view is not None:
+            self.view._started = now
+
     def prepare(self, initializer: Callable[[], object] | None) -> None:
         """Call `initializer` if this worker has not yet; what it raises is the attempt's failure."""
         if initializer is not None and initializer not in self.prepared:

@@ -135,6 +135,26 @@ def test_a_flood_is_bounded_and_counted() -> None:
     ]
 
 
+def test_a_handler_that_was_found_to_block_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the stop a handler has 0.7 s for a record, counted from when it was given that: else it is left behind."""
+    relay, handler, waits = LogRelay(), Stuck(), []
+    join = threading.Thread.join
+
+    def noted(thread: threading.Thread, timeout: float | None = None) -> None:
+        waits.append(timeout)
+        join(thread, timeout)
+
+    with handled_by(handler, "longshore.worker"):
+        relay.line("process-0", "first")
+        assert handler.entered.wait(20)
+        relay._began = monotonic() - 1.0
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "join", noted)
+            relay.close(monotonic() + 20)
+        handler.may_go_on.set()
+    assert waits == [0.0]
+
+
 class Slow(logging.Handler):
     """Takes a while for each record."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from longshore.errors import TaskTimeout, WorkerDied, WorkerNotReady
 from longshore.task import TaskState
-from longshore.worker import preparing
+from longshore.worker import current_task, preparing
 from longshore_processes.executor import ProcessesSettings
 
 SHORT = ProcessesSettings(initializer_timeout_s=0.3)
@@ -143,6 +143,26 @@ def test_what_comes_just_after_it_is_not_tried(open_yard: Any, tmp_path: Path, e
             return len(path.read_text().split()) > tries
 
         assert eventually(tried_again)
+
+
+def time_left(_: int) -> tuple[float, float]:
+    task = current_task()
+    before = task.time_remaining()
+    with preparing():
+        time.sleep(0.3)
+    after = task.time_remaining()
+    assert before is not None
+    assert after is not None
+    return before, after
+
+
+def test_the_time_that_is_left_begins_after_that(open_yard: Any) -> None:
+    """`time_remaining` leaves out what a task did to get its worker ready, as its limit does."""
+    with open_yard(1) as yard:
+        (outcome,) = yard.run(time_left, [0], timeout_s=0.5)
+        before, after = outcome.value
+        assert 0.2 < before <= 0.5
+        assert 0.2 < after <= 0.5
 
 
 def log_and_die(path: str) -> None:

@@ -33,6 +33,18 @@ def test_a_frame_on_a_usual_terminal(snapshot_with: Maker) -> None:
     assert rows[8:] == [""]
 
 
+def test_what_is_overdue_is_counted_and_marked(snapshot_with: Maker) -> None:
+    """In the head, and at each slow task that is past its soft timeout."""
+    slow = [
+        RunningTask(task_id="a", name="parse", executor="x", running_s=61, label="a.pdf", progress=0.4, overdue=True),
+        RunningTask(task_id="b", name="parse", executor="x", running_s=9, label="b.pdf"),
+    ]
+    rows = drawn(snapshot_with(slowest=slow, overdue=1, running=2, cancelled=0), width=200)
+    assert "  overdue 1  " in rows[0]
+    assert rows[5] == "slowest now: a.pdf parse 1m01s overdue 40%"
+    assert rows[6] == "             b.pdf parse 9.0s"
+
+
 def test_a_stage_has_its_counts_its_rate_and_its_mean(snapshot_with: Maker, stage_of: StageMaker) -> None:
     """The row of a stage tells what is done, running, failed, queued, retrying, how fast, and how long each takes."""
     stage = stage_of(

@@ -66,6 +66,34 @@ def test_a_run_of_unknown_length_is_told_at_times(story: Story, snapshot_with: M
     assert times == [30, 60, 90]
 
 
+def test_what_is_overdue_is_told_once(story: Story, snapshot_with: Maker) -> None:
+    """A task past its soft timeout is told of by itself, each attempt once, twenty in all; others are counted."""
+
+    def slow(number: int, attempt: int = 1) -> RunningTask:
+        return RunningTask(
+            task_id=f"t{number}",
+            name="ocr",
+            executor="x",
+            running_s=61.0,
+            attempt=attempt,
+            label=f"{number}.pdf",
+            progress=0.4,
+            overdue=True,
+        )
+
+    quiet: dict[str, Any] = {"failures": [], "throttled": None, "failed": 0, "total": None}
+    [entry] = story.advance(snapshot_with(slowest=[slow(0)], overdue=1, **quiet), 1.0)
+    assert (entry.type, entry.text) == ("overdue", "overdue: 0.pdf ocr runs for 1m01s, at 40%")
+    assert entry.data["task_id"] == "t0"
+    assert told(story, snapshot_with(slowest=[slow(0)], overdue=1, **quiet), 2.0) == []
+    assert told(story, snapshot_with(slowest=[slow(0, 2)], overdue=1, **quiet), 3.0) == ["overdue"]
+    many = snapshot_with(slowest=[slow(number) for number in range(50)], overdue=50, **quiet)
+    assert told(story, many, 4.0) == ["overdue"] * 18
+    [progress] = story.advance(many, 31.0)
+    assert "overdue 50" in progress.text
+    assert progress.data["overdue"] == 50
+
+
 def test_each_kind_of_failure_is_told_once(story: Story, snapshot_with: Maker) -> None:
     """The first failure of a kind is told at once with its label; a thousand kinds do not flood the log."""
     groups = [FailureGroup(type=f"E{n}", message="m", reason=None, count=1, labels=["a.pdf"]) for n in range(1000)]

@@ -53,6 +53,7 @@ class RunFold:
         "_ended",
         "_failures",
         "_folds",
+        "_overdue",
         "_progress",
         "_rate",
         "_retried",
@@ -76,6 +77,7 @@ class RunFold:
         self._running = RunningTasks()
         self._retrying: dict[str, TaskSpec] = {}
         self._progress: dict[str, ProgressUpdate] = {}
+        self._overdue: set[str] = set()
         self._failures = FailureBook()
         self._rate = RateRing(began)
         self._sketch = Sketch()
@@ -95,7 +97,7 @@ class RunFold:
             case TaskRetrying():
                 self._retry(batch)
             case Happened():
-                pass
+                self._mark(batch)
             case _:
                 assert_never(batch)
         self._folds += 1
@@ -118,10 +120,17 @@ class RunFold:
             if held is None or held.attempt != update.attempt or held.progress <= update.progress:
                 self._progress[update.task_id] = update
 
+    def _mark(self, batch: Happened) -> None:
+        """Take note of a task that is overdue, if it runs; it may be told of as it ends."""
+        attempt = self._running.get(str(batch.data.get("task_id"))) if batch.type == "task_overdue" else None
+        if attempt is not None and attempt.number == batch.data.get("attempt"):
+            self._overdue.add(attempt.task_id)
+
     def _retry(self, batch: TaskRetrying) -> None:
         task_id = batch.outcome.task_id
         self._running.end((batch.outcome,))
         self._progress.pop(task_id, None)
+        self._overdue.discard(task_id)
         self._retrying[task_id] = batch.spec
         self._retried += 1
 
@@ -135,7 +144,7 @@ class RunFold:
         stage.wait_s += queued_s(done)
         if others:
             settle(stage, self._failures, others)
-        if self._progress or self._retrying:
+        if self._progress or self._retrying or self._overdue:
             self._forget(ids_of(outcomes))
         self._rate.add(len(outcomes), now)
         stage.ended(len(outcomes), now - outcomes[0].ran_s if outcomes else now, now)
@@ -146,6 +155,7 @@ class RunFold:
         for task_id in ids:
             self._progress.pop(task_id, None)
             self._retrying.pop(task_id, None)
+            self._overdue.discard(task_id)
 
     def _sample(self, outcomes: Sequence[Outcome]) -> None:
         count, every = len(outcomes), 1
@@ -206,6 +216,7 @@ class RunFold:
             total=total,
             **{name: getattr(counts, name) for name in TaskCounts.__struct_fields__},
             retried=self._retried,
+            overdue=len(self._overdue),
             mean_wait_s=self.mean_wait_s,
             mean_run_s=self.mean_run_s,
             rate_per_s=rate_per_s,
@@ -275,6 +286,7 @@ class RunFold:
             label=attempt.key or attempt.task_id,
             progress=update.progress if update else None,
             message=update.message if update else "",
+            overdue=attempt.task_id in self._overdue,
         )
 
 

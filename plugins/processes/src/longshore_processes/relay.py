@@ -37,6 +37,7 @@ class LogRelay:
         self._thread: threading.Thread | None = None
         self._ending = self._given_up = False
         self._passed = 0
+        self._began: float | None = None  # when it was given to handlers, if it is with them now
         self._too_many = self._too_many_told = 0
         self._refused = self._refused_told = 0
         self._tell_at = 0.0
@@ -52,8 +53,9 @@ class LogRelay:
     def close(self, until: float) -> None:
         """Pass on what waits and end the thread.
 
-        It may take until monotonic `until` as long as lines get on; a handler that takes none for 0.7 s is left
-        behind. What still waits then is lost, and counted in a warning as soon as a handler can take that.
+        It may take until monotonic `until` as long as lines get on; a handler that has been in one for 0.7 s is left
+        behind, also if that was so before. What still waits then is lost, and counted in a warning as soon as a handler
+        can take that.
         """
         thread = self._thread
         if thread is None:
@@ -63,10 +65,12 @@ class LogRelay:
             self._queue.put_nowait(("", _END))
         passed = -1
         while thread.is_alive() and passed != self._passed and monotonic() < until:
-            passed = self._passed
-            thread.join(max(0.0, min(_STALL_S, until - monotonic())))
+            passed, began = self._passed, self._began
+            stalls_at = _STALL_S + (monotonic() if began is None else began)
+            thread.join(max(0.0, min(stalls_at, until) - monotonic()))
         self._given_up = True
-        thread.join(_LAST_S)
+        if passed != self._passed:
+            thread.join(_LAST_S)
 
     def _put(self, worker_id: str, item: str | bytes | bytearray) -> None:
         try:
@@ -86,11 +90,13 @@ class LogRelay:
             worker_id, item = self._queue.get()
             if not worker_id and item == _END:
                 break
+            self._began = monotonic()
             try:
                 self._pass_on(worker_id, item)
             except BaseException:  # noqa: BLE001 - a handler is user code; a record it refuses is lost, not the relay
                 self._refused += 1
             self._passed += 1
+            self._began = None
             if monotonic() >= self._tell_at:
                 self._tell_lost()
         self._tell_lost(self._drop_rest())

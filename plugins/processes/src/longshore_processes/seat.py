@@ -121,7 +121,9 @@ class ProcessSeat(Seat):
             with self._account.set_apart():
                 yield
         finally:
-            self._words.prepared(monotonic())
+            now = monotonic()
+            self._words.prepared(now)
+            self.restart(now)
 
     def leave(self) -> None:
         """Send the last progress of the attempt that ended and forget it."""

@@ -93,6 +93,7 @@ def _head(snapshot: RunSnapshot, width: int, glyphs: Glyphs) -> Text:
         (2, per_second(snapshot.rate_per_s), ""),
         (5, f"ok {snapshot.completed:,}", "green"),
         (4, f"retry {snapshot.retried:,}" if snapshot.retried else "", "yellow"),
+        (4, f"overdue {snapshot.overdue:,}" if snapshot.overdue else "", "yellow"),
         (4, f"cancelled {snapshot.cancelled:,}" if snapshot.cancelled else "", "yellow"),
         (8, f"FAILED {snapshot.failed:,}" if snapshot.failed else "", "bold red"),
     ]
@@ -163,6 +164,7 @@ def _slowest(snapshot: RunSnapshot, rows: int, width: int, glyphs: Glyphs) -> li
 
 def _running(task: RunningTask, glyphs: Glyphs) -> str:
     parts = [glyphs.clean(task.label or task.task_id, 40), glyphs.clean(task.name, 20), duration(task.running_s)]
+    parts += ["overdue"] if task.overdue else []
     parts += [f"{int(task.progress * 100)}%"] if task.progress is not None else []
     return " ".join([*parts, glyphs.clean(task.message, 30)]).rstrip()
 

@@ -97,6 +97,7 @@ def _body(snapshot: RunSnapshot, over: bool) -> Iterable[str]:
         yield f"<div>{escape(' | '.join(gauges(snapshot.usage, UNICODE)))}</div>"
     for task in snapshot.slowest[:_SLOW]:
         share = f" {int(task.progress * 100)}%" if task.progress is not None else ""
+        share = f"{' overdue' if task.overdue else ''}{share}"
         text = f"slowest now: {task.label or task.task_id} {task.name} {duration(task.running_s)}{share} {task.message}"
         yield f"<div>{_safe(text)}</div>"
     yield from (f"<div>failed: {_safe(failure_text(group))}</div>" for group in snapshot.failures[:_GROUPS])

@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from longshore.records import FailureGroup, RunInfo, RunSnapshot, RunSummary, SinkHealth
+from longshore.records import FailureGroup, RunInfo, RunningTask, RunSnapshot, RunSummary, SinkHealth
 from rich.text import Text
 
 from longshore_rich._text import Glyphs, duration, per_second, percent, span
 
 _GROUPS_TOLD = 20
 """Kinds of failure told as they come; the others are in the summary."""
+_LATE_TOLD = 20
+"""Tasks past their soft timeout that are told of each by itself."""
 _GROUPS_IN_SUMMARY = 50
 _LINE_MOST = 2000
 """Characters of one line."""
@@ -41,6 +43,7 @@ class Story:
         self._told_s = 0.0
         self._tenths = 0
         self._groups: set[tuple[str, str | None]] = set()
+        self._overdue: set[tuple[str, int]] = set()
         self._held = ""
         self._throttle_told_s = float("-inf")
 
@@ -52,7 +55,12 @@ class Story:
 
     def advance(self, snapshot: RunSnapshot, now_s: float) -> list[Entry]:
         """Return what is new since the last call and worth a line."""
-        return [*self._failures(snapshot), *self._throttle(snapshot, now_s), *self._progress(snapshot, now_s)]
+        return [
+            *self._failures(snapshot),
+            *self._late(snapshot),
+            *self._throttle(snapshot, now_s),
+            *self._progress(snapshot, now_s),
+        ]
 
     def _failures(self, snapshot: RunSnapshot) -> list[Entry]:
         entries: list[Entry] = []
@@ -61,6 +69,15 @@ class Story:
             if kind not in self._groups and len(self._groups) < _GROUPS_TOLD:
                 self._groups.add(kind)
                 entries.append(Entry("failure", f"failed: {failure_text(group)}", _plain(group), "red"))
+        return entries
+
+    def _late(self, snapshot: RunSnapshot) -> list[Entry]:
+        """Tell of tasks that are past their soft timeout, each attempt once; the others are counted."""
+        entries: list[Entry] = []
+        for task in snapshot.slowest if snapshot.overdue else ():
+            if task.overdue and (task.task_id, task.attempt) not in self._overdue and len(self._overdue) < _LATE_TOLD:
+                self._overdue.add((task.task_id, task.attempt))
+                entries.append(Entry("overdue", overdue_text(task), msgspec.to_builtins(task), "yellow"))
         return entries
 
     def _throttle(self, snapshot: RunSnapshot, now_s: float) -> list[Entry]:
@@ -108,6 +125,7 @@ def progress_text(snapshot: RunSnapshot) -> str:
     if eta := span(snapshot.eta_low_s, snapshot.eta_high_s):
         parts.append(f"eta {eta}")
     parts += [per_second(snapshot.rate_per_s), f"running {snapshot.running:,}", f"queued {snapshot.queued:,}"]
+    parts += [f"overdue {snapshot.overdue:,}"] if snapshot.overdue else []
     parts += _ends(snapshot)
     return ", ".join(parts)
 
@@ -122,6 +140,13 @@ def done_text(snapshot: RunSnapshot) -> str:
 def held_text(reason: str) -> str:
     """Return why nothing more is started, on one line for people; a pool that was paused is not throttled."""
     return "paused: nothing new is started" if reason == "paused" else f"throttled: {reason}"
+
+
+def overdue_text(task: RunningTask) -> str:
+    """Return that a task is past its soft timeout, and goes on."""
+    said = [f"overdue: {task.label or task.task_id} {task.name} runs for {duration(task.running_s)}"]
+    said += [f"at {int(task.progress * 100)}%"] if task.progress is not None else []
+    return ", ".join([*said, task.message] if task.message else said)
 
 
 def failure_head(group: FailureGroup) -> str:
@@ -181,7 +206,18 @@ def _note(text: str) -> Entry:
 
 
 def _counts(snapshot: RunSnapshot) -> dict[str, Any]:  # Any: JSON-safe values
-    names = ("elapsed_s", "total", "submitted", "queued", "running", "retrying", "completed", "failed", "timed_out")
+    names = (
+        "elapsed_s",
+        "total",
+        "submitted",
+        "queued",
+        "running",
+        "retrying",
+        "overdue",
+        "completed",
+        "failed",
+        "timed_out",
+    )
     more = ("cancelled", "retried", "rate_per_s", "eta_low_s", "eta_high_s", "throttled")
     return {name: getattr(snapshot, name) for name in (*names, *more)}
 
