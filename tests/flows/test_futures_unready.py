@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,27 @@ def die_once(path: str) -> None:
         leave(path)
 
 
-def hang(path: str) -> None:
-    threading.Event().wait()
+GATE = threading.Event()
+
+
+def hang() -> None:
+    GATE.wait()
+
+
+def hang_for_good() -> None:
+    time.sleep(1000)
+
+
+@pytest.fixture
+def _let_go() -> Iterator[None]:
+    """Let threads that hang end after the test."""
+    yield
+    GATE.set()
+    deadline = time.monotonic() + DEADLINE_S
+    while any(thread.name.startswith("longshore-thread") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    GATE.clear()
 
 
 def settings(place: str, limit_s: float) -> Settings:
@@ -68,10 +89,11 @@ def test_one_that_ends_a_process_once_costs_one_call(tmp_path: Path) -> None:
         assert list(executor.map(abs, range(-5, 0), timeout=DEADLINE_S)) == [5, 4, 3, 2, 1]
 
 
-@pytest.mark.parametrize("place", ["processes", "threads"])
-def test_one_that_hangs_breaks_the_executor(place: str, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.usefixtures("_let_go")
+@pytest.mark.parametrize(("place", "initializer"), [("processes", hang_for_good), ("threads", hang)])
+def test_one_that_hangs_breaks_the_executor(place: str, initializer: Any, caplog: pytest.LogCaptureFixture) -> None:
     """fault:K9 Past `initializer_timeout_s` all that is pending raises BrokenPool; no call waits for its turn to."""
-    with PoolExecutor(1, executor=place, initializer=hang, initargs=("",), settings=settings(place, 0.2)) as executor:
+    with PoolExecutor(1, executor=place, initializer=initializer, settings=settings(place, 0.2)) as executor:
         errors = [future.exception(DEADLINE_S) for future in [executor.submit(abs, number) for number in range(60)]]
         assert {type(error) for error in errors} == {BrokenPool}
         assert isinstance(errors[-1].__cause__, TaskTimeout)

@@ -272,10 +272,8 @@ class AsyncioExecutor(Deadlines):
                 started = await self._prepare(seat, attempt, spec.initializer, started)
             if attempt.expires_at is not None or (timeout_s is not None and started + timeout_s < self._armed):
                 self._limit(seat, attempt, started)
-            if attempt.kwargs is None:
-                value = await spec.function(*attempt.args)
-            else:
-                value = await spec.function(*attempt.args, **attempt.kwargs)
+            call, args, kwargs = spec.function, attempt.args, attempt.kwargs
+            value = await (call(*args) if kwargs is None else call(*args, **kwargs))
             now = time.monotonic()
             if now >= self._armed or seat.verdict is not None:  # the sweep is armed for the first that is due
                 outcome = returned(seat, attempt, value, started, now)
