@@ -254,7 +254,7 @@ class Backlog:
         """Remove and return the attempts of these tasks."""
         return self._filter(lambda attempt: attempt.task_id in task_ids)
 
-    def remove_hopeless(self, now: float) -> list[tuple[Trials, list[Attempt]]]:
+    def remove_hopeless(self, now: float) -> list[tuple[Trials, Sequence[Attempt]]]:
         """Remove and return the attempts of kinds for which no worker gets ready, with what has shown that."""
         found = [(trials, run.drop_taken()) for run in self._runs if (trials := run.kind.hopeless(now)) is not None]
         self._runs = deque(run for run in self._runs if run.kind.hopeless(now) is None)
