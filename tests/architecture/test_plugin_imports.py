@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-PUBLIC = {"hookspecs", "events", "task", "records", "errors", "processor", "worker", "shared", "chaos"}
+PUBLIC = {"hookspecs", "events", "task", "records", "errors", "processor", "worker", "shared", "chaos", "cgroups"}
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:

@@ -9,6 +9,8 @@ import longshore
 import pytest
 from longshore._cpus import usable_cores
 from longshore._loads import HostSize
+from longshore.cgroups import ControlGroups
+from longshore.testing import FakeSystem
 
 CPUS = 8
 
@@ -19,66 +21,74 @@ def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(CPUS)), raising=False)
 
 
-class Root:
-    """A folder that looks like the system's files on control groups."""
-
-    def __init__(self, folder: Path, membership: str) -> None:
-        self.mount = folder / "mount"
-        self.membership = folder / "membership"
-        self.membership.write_text(membership)
-
-    def write(self, name: str, text: str) -> None:
-        path = self.mount / name.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-
-    def usable(self) -> int:
-        return longshore.usable_cpus(self.membership, self.mount)
+V2 = "/sys/fs/cgroup"
 
 
-def test_without_groups_affinity_alone_counts(tmp_path: Path) -> None:
+@pytest.fixture
+def system(tmp_path: Path) -> FakeSystem:
+    return FakeSystem(tmp_path)
+
+
+def usable(system: FakeSystem) -> int:
+    return longshore.usable_cpus(ControlGroups(system.process))
+
+
+def test_without_groups_affinity_alone_counts(system: FakeSystem, tmp_path: Path) -> None:
     """Where the system tells of no control group, the CPUs this process may run on are what it may use."""
-    assert Root(tmp_path, "").usable() == CPUS
-    assert longshore.usable_cpus(tmp_path / "absent", tmp_path / "absent") == CPUS
+    assert usable(system) == CPUS
+    assert longshore.usable_cpus(ControlGroups(str(tmp_path / "absent"))) == CPUS
 
 
 @pytest.mark.parametrize(
-    ("level", "quota", "usable"),
+    ("level", "quota", "expected"),
     [
-        ("a/b", "200000 100000", 2),
-        ("a", "350000 100000", 4),
+        ("/a/b", "200000 100000", 2),
+        ("/a", "350000 100000", 4),
         ("", "50000 100000", 1),
-        ("a/b", "max 100000", CPUS),
-        ("a", "1600000 100000", CPUS),
-        ("a/b", "", CPUS),
-        ("a/b", "0 100000", CPUS),
+        ("/a/b", "max 100000", CPUS),
+        ("/a", "1600000 100000", CPUS),
+        ("/a/b", "", CPUS),
+        ("/a/b", "0 100000", CPUS),
     ],
 )
-def test_version_2(tmp_path: Path, level: str, quota: str, usable: int) -> None:
+def test_version_2(system: FakeSystem, level: str, quota: str, expected: int) -> None:
     """fault:M12 A quota of the group or of any above it counts, rounded up; "max", nothing and nonsense do not."""
-    root = Root(tmp_path, "0::/a/b\n")
-    root.write(f"{level}/cpu.max", quota)
-    assert root.usable() == usable
+    system.member("0::/a/b")
+    system.mount(V2)
+    system.write(f"{V2}{level}/cpu.max", quota)
+    assert usable(system) == expected
 
 
-@pytest.mark.parametrize(("level", "quota", "usable"), [("a/b", 150000, 2), ("a", 100000, 1), ("a/b", -1, CPUS)])
+@pytest.mark.parametrize(("level", "quota", "expected"), [("/a/b", 150000, 2), ("/a", 100000, 1), ("/a/b", -1, CPUS)])
 @pytest.mark.parametrize("controllers", ["cpu", "cpu,cpuacct"])
-def test_version_1(tmp_path: Path, controllers: str, level: str, quota: int, usable: int) -> None:
-    """fault:M12 The same under version 1, where -1 is no quota."""
-    root = Root(tmp_path, f"5:memory:/x\n4:{controllers}:/a/b\n0::/\n")
-    root.write(f"cpu/{level}/cpu.cfs_quota_us", f"{quota}\n")
-    root.write(f"cpu/{level}/cpu.cfs_period_us", "100000\n")
-    assert root.usable() == usable
+def test_version_1(system: FakeSystem, controllers: str, level: str, quota: int, expected: int) -> None:
+    """fault:M12 The same under version 1, wherever it is mounted; -1 is no quota."""
+    system.member("5:memory:/x", f"4:{controllers}:/a/b", "0::/")
+    point = f"/sys/fs/cgroup/{controllers}"
+    system.mount(point, controllers)
+    system.group(f"{point}{level}", {"cpu.cfs_quota_us": quota, "cpu.cfs_period_us": 100000})
+    assert usable(system) == expected
 
 
-def test_the_tightest_counts(tmp_path: Path) -> None:
+def test_the_tightest_counts(system: FakeSystem) -> None:
     """Of several levels the tightest quota counts, and fractions stay where they are asked for."""
-    root = Root(tmp_path, "0::/a/b\n")
-    root.write("cpu.max", "400000 100000")
-    root.write("a/cpu.max", "250000 100000")
-    root.write("a/b/cpu.max", "300000 100000")
-    assert root.usable() == 3
-    assert usable_cores(root.membership, root.mount) == 2.5
+    system.member("0::/a/b")
+    system.mount(V2)
+    for level, quota in (("", 400000), ("/a", 250000), ("/a/b", 300000)):
+        system.write(f"{V2}{level}/cpu.max", f"{quota} 100000")
+    assert usable(system) == 3
+    assert usable_cores(ControlGroups(system.process)) == 2.5
+
+
+def test_a_container_that_shows_only_its_own_group(system: FakeSystem) -> None:
+    """fault:M12 A mount whose root is our group, and a namespace in which that is called "/", tell of the quota."""
+    system.member("0::/system.slice/docker-1.scope")
+    system.mount(V2, root="/system.slice/docker-1.scope")
+    system.write(f"{V2}/cpu.max", "200000 100000")
+    assert usable(system) == 2
+    system.member("0::/")
+    system.mount(V2)
+    assert usable(system) == 2
 
 
 def test_the_host_of_a_process_is_no_more_than_its_quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from longshore.catalogue import CATALOGUE as CATALOGUE
     from longshore.catalogue import EVENTS_VERSION as EVENTS_VERSION
     from longshore.catalogue import events_schema as events_schema
+    from longshore.cgroups import ControlGroup as ControlGroup
+    from longshore.cgroups import ControlGroups as ControlGroups
+    from longshore.cgroups import usable_memory_bytes as usable_memory_bytes
     from longshore.errors import DocumentError as DocumentError
     from longshore.errors import JournalError as JournalError
     from longshore.errors import LongshoreError as LongshoreError
@@ -115,6 +118,7 @@ _HOMES = {
     "longshore._submit": "Submitter",
     "longshore._track": "track",
     "longshore.catalogue": "CATALOGUE EVENTS_VERSION events_schema",
+    "longshore.cgroups": "ControlGroup ControlGroups usable_memory_bytes",
     "longshore.errors": _ERRORS,
     "longshore.events": "Event",
     "longshore.futures": "BrokenPool PoolExecutor",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from longshore._cpus import usable_cores
 from longshore._limits import ResourceLimits, ResourceType
-from longshore.records import Load, Usage
+from longshore.cgroups import usable_memory_bytes
+from longshore.records import Bound, Load, Usage
 from longshore.task import Resources
 
 GPU_MEMORY = "gpu_memory"
@@ -17,6 +17,12 @@ KNOWN = (*map(str, ResourceType), GPU_MEMORY)
 _CORES = (0.1, 16.0)
 _MEMORY_MB = (128.0, 65536.0)
 _GPU_MEMORY_LEAST_MB = 512.0
+_PRESSURE = "pressure."
+_PRESSURE_LEVELS = {"memory.some": (10.0, math.inf), "memory.full": (math.inf, 20.0)}
+"""Percent of ten seconds to brake at and to stop at, where tasks wait for memory; chosen with oomd's rules in view.
+
+There is none for cpu and io: a pool that uses what it has makes tasks wait for both.
+"""
 
 
 def limit_of(limits: ResourceLimits, name: str) -> float:
@@ -42,12 +48,15 @@ def amounts_of(required: Mapping[ResourceType | str, float]) -> dict[str, float]
 
 
 def loads_of(usage: Mapping[str, Usage], limits: ResourceLimits) -> dict[str, Load]:
-    """Return the load of each resource that was read: percent of cpu, memory and gpu, MB/s of I/O, MB of GPU memory."""
+    """Return the load of each resource that was read: percent of cpu, memory and gpu, MB/s of I/O, MB of GPU memory.
+
+    And that of each pressure, by the key of the reading, in percent of time; nothing of that can be reserved.
+    """
     loads: dict[str, Load] = {}
     for name in ("cpu", "memory"):
         one = usage.get(name)
         if one is not None and one.capacity:
-            loads[name] = _percent(name, one, one.capacity, limits)
+            loads[name] = _percent(name, one, [*one.bounds] or [Bound("host", one.used, one.capacity)], limits)
     for name in ("disk_io", "network_io"):
         both = [one for key, one in usage.items() if key.startswith(f"{name}.")]
         if both:
@@ -61,14 +70,33 @@ def loads_of(usage: Mapping[str, Usage], limits: ResourceLimits) -> dict[str, Lo
     if memories:
         there = sum(one.capacity or math.inf for one in memories)
         loads[GPU_MEMORY] = _load(GPU_MEMORY, memories, limits, "MB", there)
-    return loads
+    return loads | {key: _pressure(key, one) for key, one in usage.items() if key.startswith(_PRESSURE)}
 
 
-def _percent(name: str, one: Usage, capacity: float, limits: ResourceLimits) -> Load:
-    limit, per_unit = limit_of(limits, name), capacity / 100.0
+def is_pressure(name: str) -> bool:
+    """Tell whether a load is a pressure, and so no resource."""
+    return name.startswith(_PRESSURE)
+
+
+def _pressure(key: str, one: Usage) -> Load:
+    warning, limit = _PRESSURE_LEVELS.get(key.removeprefix(_PRESSURE), (math.inf, math.inf))
+    return Load(one.used, limit, warning, per_unit=0.0)
+
+
+def _percent(name: str, one: Usage, bounds: Sequence[Bound], limits: ResourceLimits) -> Load:
+    """Return the load at the level that leaves least below the limit, which is a share of each level's capacity."""
+    limit, own_part = limit_of(limits, name), one.own or 0.0
+
+    def left(bound: Bound) -> float:
+        counted = max(0.0, bound.used - own_part) if name == "cpu" else bound.used  # of CPU our own use never counts
+        return bound.capacity * limit / 100.0 - counted
+
+    tight = min(bounds, key=left)
+    per_unit = tight.capacity / 100.0
     own = None if one.own is None else one.own / per_unit
-    used = min(100.0, one.used / per_unit)  # over a short time the clocks of kernel and probe differ a little
-    return Load(used, limit, warning_of(limits, name), own, "%", limit * per_unit, per_unit)
+    used = min(100.0, tight.used / per_unit)  # over a short time the clocks of kernel and probe differ a little
+    most = limit / 100.0 * min(bound.capacity for bound in bounds)
+    return Load(used, limit, warning_of(limits, name), own, "%", limit * per_unit, per_unit, most)
 
 
 def _load(name: str, parts: Iterable[Usage], limits: ResourceLimits, unit: str, there: float = math.inf) -> Load:
@@ -85,9 +113,9 @@ def _load(name: str, parts: Iterable[Usage], limits: ResourceLimits, unit: str, 
     )
 
 
-def host_memory_mb() -> float:
-    """Return the machine's memory; 0 where the system does not say."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6 if hasattr(os, "sysconf") else 0.0
+def usable_memory_mb() -> float:
+    """Return the memory this process may use: the machine's, or a control group's limit; 0 where nobody can say."""
+    return (usable_memory_bytes() or 0) / 1e6
 
 
 class HostSize(NamedTuple):
@@ -98,8 +126,8 @@ class HostSize(NamedTuple):
 
     @classmethod
     def here(cls) -> HostSize:
-        """Return this machine's: the cores this process may use; memory is infinite where nobody can say."""
-        return cls(usable_cores(), host_memory_mb() or math.inf)
+        """Return what this process may use of this machine; memory is infinite where nobody can say."""
+        return cls(usable_cores(), usable_memory_mb() or math.inf)
 
 
 def required_share(

@@ -16,7 +16,7 @@ from longshore._engine.ledger import Shortage
 from longshore._health import look
 from longshore._intake import Intake
 from longshore._limits import ResourceType
-from longshore._loads import host_memory_mb
+from longshore._loads import usable_memory_mb
 from longshore._measuring import Measuring
 from longshore._processors import Processors
 from longshore._runtime.driver import Driver
@@ -328,8 +328,8 @@ def _resources(given: Demands | None) -> Resources | None:
             raise ValueError(f"resources: there is no {name!r} but {', '.join(ResourceType)}; others as Resources(…)")
     amounts = {str(name): amount for name, amount in given.items()}
     return Resources(
-        cpu=usable_cores() * amounts.get("cpu", 0.0) / 100.0,
-        memory_mb=host_memory_mb() * amounts.get("memory", 0.0) / 100.0,
+        cpu=usable_cores() * amounts["cpu"] / 100.0 if amounts.get("cpu") else 0.0,
+        memory_mb=usable_memory_mb() * amounts["memory"] / 100.0 if amounts.get("memory") else 0.0,
         gpu=amounts.get("gpu", 0.0) / 100.0,
         disk_mbps=amounts.get("disk_io", 0.0),
         network_mbps=amounts.get("network_io", 0.0),

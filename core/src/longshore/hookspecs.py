@@ -174,7 +174,11 @@ class Diagnosed(Protocol):
 
 @runtime_checkable
 class Probe(Protocol):
-    """What the machine has left."""
+    """What the machine has left.
+
+    A probe that keeps something open may have a method `close()`. It is called where `read` is, when nothing reads any
+    more; a `read` that comes later opens anew.
+    """
 
     @property
     def resources(self) -> Sequence[str]:

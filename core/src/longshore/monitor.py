@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,12 +12,12 @@ from typing import Any, NamedTuple, Protocol, Self
 
 from longshore._engine.ledger import Ledger
 from longshore._limits import ResourceLimits, ResourceType
-from longshore._loads import KNOWN, amounts_of, limit_of, loads_of
+from longshore._loads import KNOWN, amounts_of, is_pressure, limit_of, loads_of
 from longshore._runtime.probing import Probing
 from longshore._telling import in_threads
 from longshore.hookspecs import Probe
 from longshore.plugins import PluginHost
-from longshore.records import Load, ResourceSnapshot, Usage
+from longshore.records import Load, ResourceSnapshot, Usage, WorkerUsage
 from longshore.settings import load_settings
 
 _HISTORY_MOST = 300
@@ -87,6 +88,7 @@ class ResourceMonitor:
         self._ledger = Ledger(self._bounds)
         self._loads: dict[str, Load] = {}
         self._usage: dict[str, Usage] = {}
+        self._valid_until = math.inf
         self._round: set[str] = set()
         self._history: deque[ResourceSnapshot] = deque(maxlen=_HISTORY_MOST)
 
@@ -143,11 +145,11 @@ class ResourceMonitor:
     @property
     def current_usage(self) -> dict[str, float]:
         """What is used, a copy: every resource that is measured, in the units of the limits."""
-        return {name: load.usage for name, load in self._loads.items()}
+        return {name: load.usage for name, load in self._loads.items() if not is_pressure(name)}
 
     @property
     def loads(self) -> dict[str, Load]:
-        """The same with limits, and what of it is ours; a copy."""
+        """The same with limits and what of it is ours, and the pressures, such as "pressure.memory.some"; a copy."""
         return dict(self._loads)
 
     @property
@@ -156,9 +158,17 @@ class ResourceMonitor:
         return dict(self._usage)
 
     @property
+    def workers(self) -> dict[int, WorkerUsage]:
+        """What each worker process of the pools uses, with all that descend from it, by process id; a copy.
+
+        A process that has ended is not there, nor is any before the first reading or while the monitor does not run.
+        """
+        return self._probing.workers() if self._probing is not None else {}
+
+    @property
     def valid_s(self) -> float:
         """How long a reading counts for those that use the monitor, if no other comes: a few intervals."""
-        return 5.0 + 5.0 * (self._probing.longest_s if self._probing is not None else 0.0)
+        return self._probing.valid_s if self._probing is not None else 5.0
 
     @property
     def resources(self) -> set[str]:
@@ -203,6 +213,7 @@ class ResourceMonitor:
 
         The reason says what would be needed in all, and the limit: "Insufficient cpu: 90.0 > 80.0". What a resource
         over its limit says holds for everybody; of CPU, only what others use counts. A resource without a limit passes.
+        What was measured counts no more when nothing has followed for `valid_s` seconds, since a probe hangs or fails.
         """
         with self._lock:
             return self._check(amounts_of(required))
@@ -231,7 +242,11 @@ class ResourceMonitor:
             return self._ledger.lent()
 
     def _check(self, amounts: Mapping[str, float]) -> Availability:
-        for name, load in self._loads.items():
+        loads = self._loads
+        if self._probing is not None and time.monotonic() > self._valid_until:
+            self._ledger.measure({})
+            loads = {}
+        for name, load in loads.items():
             counted = load.foreign if name == "cpu" else load.usage
             if counted > load.limit and (name in amounts or not name.startswith("gpu")):
                 return _insufficient(name, counted + amounts.get(name, 0.0), load.limit)
@@ -241,7 +256,7 @@ class ResourceMonitor:
             needed, limit = self._ledger.taken(name) + amount, self._bounds[name]
             if needed > limit + _ROUNDING:
                 return _insufficient(name, needed, limit)
-            if name.startswith("gpu") and self._loads and name not in self._loads:
+            if name.startswith("gpu") and loads and name not in loads:
                 return Availability(False, f"{name} is unavailable: no probe sees a GPU")
         return Availability(True)
 
@@ -258,7 +273,8 @@ class ResourceMonitor:
         loads = loads_of(usage, self.limits)
         with self._lock:
             self._usage, self._loads = usage, loads
-            self._ledger.measure({key: _in_percent(load) for key, load in loads.items()})
+            self._valid_until = time.monotonic() + probing.valid_s
+            self._ledger.measure({key: _in_percent(load) for key, load in loads.items() if not is_pressure(key)})
             if name in self._round:
                 self._round.clear()
             first = not self._round

@@ -22,17 +22,48 @@ class ReadRequest(Struct, frozen=True):
     worker_pids: Sequence[int] = ()
 
 
+class Bound(Struct, frozen=True):
+    """One of the levels at which a resource is bounded, with what is used of it there, in the units of its `Usage`."""
+
+    name: str
+    """"host", or "cgroup" and the group's name, such as "cgroup /jobs/a"."""
+    used: float
+    capacity: float
+
+    @property
+    def left(self) -> float:
+        """What is left of it, below 0 where more is used than there is."""
+        return self.capacity - self.used
+
+
 class Usage(Struct, frozen=True):
     """How much of one resource is used, of how much; `own` is the part used by this process and its workers.
 
     Units by key: `cpu` cores, `memory` MB, `disk_io.read`, `disk_io.write`, `network_io.sent` and
-    `network_io.received` MB/s, `gpu.N` percent, `gpu_memory.N` MB. MB is 10**6 bytes. `capacity` is None where there
-    is no known bound.
+    `network_io.received` MB/s, `gpu.N` percent, `gpu_memory.N` MB, `pressure.memory.some`, `pressure.memory.full`,
+    `pressure.cpu.some`, `pressure.io.some` and `pressure.io.full` percent of the time of the last 10 s in which some,
+    or all, that had work waited for that resource; with `.now` at the end, of the time since the reading before. MB is
+    10**6 bytes. `capacity` is None where there is no known bound.
+
+    A machine and each control group bound memory and CPU on their own. Then `used` and `capacity` are those of the one
+    that leaves least, and `bounds` has all of them.
     """
 
     used: float
     capacity: float | None = None
     own: float | None = None
+    bounds: Sequence[Bound] = ()
+
+    @classmethod
+    def within(cls, bounds: Sequence[Bound], own: float | None = None) -> Usage:
+        """Return the use of what is bounded at these levels, at least one."""
+        tight = min(bounds, key=lambda bound: bound.left)
+        return cls(tight.used, tight.capacity, own, tuple(bounds))
+
+    @property
+    def most(self) -> float | None:
+        """The least capacity of all levels: more than that there can never be; None where there is no known bound."""
+        return min((bound.capacity for bound in self.bounds), default=self.capacity)
 
 
 class WorkerUsage(Struct, frozen=True):
@@ -65,6 +96,9 @@ class Load(Struct, frozen=True):
     """How much tasks may reserve in all, in the units of `Resources`; None for no bound."""
     per_unit: float = 1.0
     """How much of `Resources` one unit of use is; 0 where use and reservations are not of one kind."""
+    most: float | None = None
+    """How much there could ever be for tasks, in the units of `Resources`; None where that is `lendable`. It is less
+    where of several levels another than the one that leaves least now has the lowest limit."""
 
     @property
     def foreign(self) -> float:

@@ -1,12 +1,11 @@
-"""What the probe's tests share: a clock that is moved by hand, and a folder that looks like control groups."""
+"""What the probe's tests share: a clock that is moved by hand, and a machine that is made of files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from longshore_psutil._cgroup import Cgroup
+from longshore.testing import FakeSystem
 
 
 class HandClock:
@@ -25,15 +24,6 @@ def clock() -> HandClock:
 
 
 @pytest.fixture
-def cgroup_of(tmp_path: Path) -> Callable[[str, dict[str, str]], Cgroup]:
-    """Return a maker: the text of /proc/self/cgroup and the files below the mount give the Cgroup that reads them."""
-
-    def make(membership: str, files: dict[str, str]) -> Cgroup:
-        (tmp_path / "membership").write_text(membership)
-        mount = tmp_path / "mount"
-        for name, text in files.items():
-            (mount / name).parent.mkdir(parents=True, exist_ok=True)
-            (mount / name).write_text(text)
-        return Cgroup(tmp_path / "membership", mount)
-
-    return make
+def system(tmp_path: Path) -> FakeSystem:
+    """A machine of 16 GB, of which 6 GB are taken; its folder has a space in its name, as mounts may have."""
+    return FakeSystem(tmp_path / "a machine")

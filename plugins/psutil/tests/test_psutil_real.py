@@ -5,11 +5,8 @@ from __future__ import annotations
 import mmap
 import os
 import socket
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
 
 import pluggy
 import psutil
@@ -17,15 +14,6 @@ import pytest
 from longshore.hookspecs import PROJECT, Probe
 from longshore.records import ReadRequest
 from longshore_psutil import PsutilProbe
-from longshore_psutil._tree import Node, ProcTable, PsutilTable, descendants, usage_by_root
-
-PARENT = """
-import subprocess, sys
-ballast = bytearray(40_000_000)
-child = subprocess.Popen([sys.executable, "-c", "b = bytearray(40_000_000); print('ready', flush=True); input()"])
-child.wait()
-"""
-"""A worker of 40 MB with a child of 40 MB, which says when it stands and waits for its standard input to end."""
 
 
 class Watch:
@@ -41,18 +29,6 @@ class Watch:
     @property
     def elapsed_s(self) -> float:
         return self.seen[-1] - self.seen[0]
-
-
-@pytest.fixture
-def family() -> Iterator[subprocess.Popen[bytes]]:
-    process = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdin is not None
-    assert process.stdout.readline() == b"ready\n"
-    yield process
-    process.stdin.close()
-    process.wait(timeout=10)
-    process.stdout.close()
 
 
 def test_it_meets_the_contract() -> None:
@@ -143,50 +119,3 @@ def test_a_loopback_transfer_is_seen() -> None:
                 usage = probe.read(ReadRequest()).usage
     assert usage["network_io.sent"].used * watch.elapsed_s >= 4.9
     assert usage["network_io.received"].used * watch.elapsed_s >= 4.9
-
-
-@pytest.mark.parametrize(
-    "table", [pytest.param(ProcTable, marks=pytest.mark.skipif(sys.platform != "linux", reason="/proc")), PsutilTable]
-)
-@pytest.mark.requirement("req:G04")
-def test_a_worker_is_its_whole_tree(family: subprocess.Popen[bytes], table: type[ProcTable | PsutilTable]) -> None:
-    """A worker of 40 MB with a child of 40 MB uses over 80 MB, by either way of looking."""
-    usage = usage_by_root(table().read([family.pid]), [family.pid])[family.pid]
-    assert 80 <= usage.memory_mb <= 200
-    assert 0 < usage.cpu_s < 30
-
-
-def test_a_vanished_worker_is_left_out(family: subprocess.Popen[bytes]) -> None:
-    """A pid that is gone has no figures and disturbs nobody's."""
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait(timeout=10)
-    probe = PsutilProbe()
-    for _ in range(2):
-        assert set(probe.read(ReadRequest([gone.pid, family.pid])).workers) == {family.pid}
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_process_first_seen_as_foreign_can_become_a_worker(family: subprocess.Popen[bytes]) -> None:
-    """Asking later for a process that was passed over finds it with its whole tree."""
-    table = ProcTable()
-    table.read([1])
-    outside = table.read([psutil.Process(family.pid).children()[0].pid])
-    assert len(outside) == 1
-    assert len(table.read([family.pid])) == 2
-
-
-def test_a_table_that_changes_under_the_look_ends() -> None:
-    """Two processes that seem each other's parent are counted once each."""
-    ring = {1: Node(2, 1.0, 1), 2: Node(1, 1.0, 1), 3: Node(0, 1.0, 1)}
-    assert descendants(ring, [1]) == {1, 2}
-
-
-def test_a_reading_costs_under_one_percent_of_a_core() -> None:
-    """At one reading a second, a reading takes less than 10 ms of CPU, here with a worker to account for."""
-    probe = PsutilProbe()
-    request = ReadRequest([os.getpid()])
-    probe.read(request)
-    before_s = time.process_time()
-    for _ in range(20):
-        probe.read(request)
-    assert (time.process_time() - before_s) / 20 < 0.010

@@ -148,8 +148,13 @@ def test_a_run_without_a_total_counts(snapshot_with: Maker) -> None:
 
 
 def test_a_gauge_without_a_bound_is_a_number(snapshot_with: Maker) -> None:
-    """A resource with no known capacity is shown without a bar; GPU memory reads as memory."""
-    usage = {"cpu": Usage(1.5), "gpu.0": Usage(91.0, 100.0), "gpu_memory.0": Usage(10_200.0, 24_000.0)}
+    """A resource with no known capacity is shown without a bar; GPU memory reads as memory; pressure is no resource."""
+    usage = {
+        "cpu": Usage(1.5),
+        "pressure.io.some": Usage(5.0, 100.0),
+        "gpu.0": Usage(91.0, 100.0),
+        "gpu_memory.0": Usage(10_200.0, 24_000.0),
+    }
     assert drawn(snapshot_with(usage=usage))[4] == "cpu 1.5 | gpu.0 91% #####. | gpu_memory.0 10.2GB/24.0GB ##...."
 
 

@@ -15,6 +15,7 @@ from typing import TypeVar
 from msgspec import Struct, to_builtins
 
 from longshore._cpus import usable_cores
+from longshore.cgroups import ControlGroups
 from longshore.cli import console
 from longshore.cli.console import ExitCode
 from longshore.cli.options import Json
@@ -22,7 +23,6 @@ from longshore.errors import SettingsError
 from longshore.plugins import PluginHost, PluginPolicy
 from longshore.settings import load_settings
 
-_CGROUPS = Path("/sys/fs/cgroup")
 _MB = 10**6
 
 T = TypeVar("T")
@@ -94,27 +94,13 @@ def _memory() -> Iterator[Finding]:
 
 
 def _cgroup() -> Iterator[Finding]:
-    if not _CGROUPS.is_dir():
+    groups = ControlGroups().levels("memory")
+    if not groups:
         yield Finding("cgroup", "not available", "limits of containers are not seen")
         return
-    unified = (_CGROUPS / "cgroup.controllers").exists()
-    yield Finding("cgroup", "v2" if unified else "v1")
-    limit = _cgroup_limit("memory.max") if unified else _cgroup_limit_v1()
-    yield Finding("cgroup memory", f"{limit // _MB} MB" if limit is not None else "no limit")
-
-
-def _cgroup_limit(name: str) -> int | None:
-    """Return the tightest limit of our cgroup and all above it."""
-    own = next((line[3:].strip("/") for line in _lines("/proc/self/cgroup") if line.startswith("0::")), "")
-    folders = [_CGROUPS / own, *(_CGROUPS / own).parents]
-    texts = [_lines(folder / name) for folder in folders if folder.is_relative_to(_CGROUPS)]
-    return min((int(text[0]) for text in texts if text and text[0].isdigit()), default=None)
-
-
-def _cgroup_limit_v1() -> int | None:
-    text = _lines(_CGROUPS / "memory" / "memory.limit_in_bytes")
-    limit = int(text[0]) if text and text[0].isdigit() else None
-    return limit if limit is not None and limit < 2**60 else None
+    yield Finding("cgroup", " and ".join(sorted({f"v{group.version}" for group in groups})))
+    limits = [limit for group in groups if (limit := group.memory_limit_bytes()) is not None]
+    yield Finding("cgroup memory", f"{min(limits) // _MB} MB" if limits else "no limit")
 
 
 def _processes() -> Iterator[Finding]:

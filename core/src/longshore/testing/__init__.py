@@ -1,7 +1,7 @@
 """For the tests of plugins and of programs that use longshore: fakes that keep the contracts.
 
 `FakeClock`, `ManualExecutor`, `MemoryJournal`, `RecordingSink` and `ScriptedProbe` stand in for the real things. They
-wait on conditions with a deadline, and never sleep.
+wait on conditions with a deadline, and never sleep. `FakeSystem` builds the files of a machine, for what reads them.
 """
 
 from longshore.testing.clock import FakeClock
@@ -9,5 +9,6 @@ from longshore.testing.executor import ManualExecutor
 from longshore.testing.journal import MemoryJournal
 from longshore.testing.probe import ScriptedProbe
 from longshore.testing.sink import RecordingSink
+from longshore.testing.system import FakeSystem
 
-__all__ = ["FakeClock", "ManualExecutor", "MemoryJournal", "RecordingSink", "ScriptedProbe"]
+__all__ = ["FakeClock", "FakeSystem", "ManualExecutor", "MemoryJournal", "RecordingSink", "ScriptedProbe"]

@@ -10,8 +10,12 @@ from longshore_rich._text import Glyphs, bar, megabytes, percent
 
 
 def gauges(usage: Mapping[str, Usage], glyphs: Glyphs, *, cells: int = 0) -> list[str]:
-    """Return a gauge for each resource, with a bar of `cells` where it has a bound; a disk's two ways are one."""
-    told = [_gauge(key, used, glyphs, cells) for key, used in usage.items() if "_io." not in key]
+    """Return a gauge for each resource, with a bar of `cells` where it has a bound; a disk's two ways are one.
+
+    Pressure is no resource: where it holds work back, the line on throttling says so.
+    """
+    resources = [key for key in usage if "_io." not in key and not key.startswith("pressure.")]
+    told = [_gauge(key, usage[key], glyphs, cells) for key in resources]
     for key in ("disk_io", "network_io"):
         moved = [used.used for name, used in usage.items() if name.startswith(f"{key}.")]
         if moved:
