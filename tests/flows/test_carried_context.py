@@ -167,7 +167,7 @@ async def test_nothing_is_carried_where_nothing_is_set() -> None:
 
     async def submit() -> None:
         handle = pool.submit_nowait(look)
-        (attempt,) = pool._driver._submits[-1].attempts
+        (attempt,) = pool._driver._submits._batches[-1].attempts
         assert attempt.context is None
         await handle
         stream = pool.map(look, range(1))

@@ -56,6 +56,7 @@ class Intake:
         self._default_soft_timeout_s = default_soft_timeout_s
         self._memory_limit_mb = memory_limit_mb
         self._specs: dict[tuple[object, TaskOptions], TaskSpec] = {}  # each keeps its function, whose id may be the key
+        self._last: tuple[object, object, TaskSpec | None] = (None, None, None)  # a function, options, and their spec
         self._traced = is_tracing()
         self._handles = driver.others = HandleTable()
         self._tasks: dict[str, Task] = {}  # kept only while a hook wants to be told of settled tasks
@@ -63,6 +64,9 @@ class Intake:
     def shared_spec(self, function: Any, options: TaskOptions) -> TaskSpec:  # Any: the user's function
         """Return the spec for single submissions, the same for the same function and options."""
         self.driver.check()
+        of, under, spec = self._last
+        if spec is not None and of is function and under is options and self._is_good(spec):
+            return spec
         if self._hooks.route_wanted:  # asked for each task: the answer may change
             options = merged(options, {"executor": self._route(function, options)})
         # Objects that can be called may be equal and yet different; of a method there is a new object each time.
@@ -81,7 +85,12 @@ class Intake:
             if len(self._specs) >= _SPECS_MOST:
                 self._specs.clear()
             self._specs[memo] = spec
+        self._last = function, options, spec
         return spec
+
+    def _is_good(self, spec: TaskSpec) -> bool:
+        """Tell whether a spec that was right for the last task is so for the next."""
+        return not self._hooks.route_wanted and (spec.carries or self._traced or not is_tracing())
 
     def new_spec(self, function: Any, options: TaskOptions) -> TaskSpec:  # Any: the user's function
         """Return a spec; what can never work is refused: ValueError, PayloadError, PluginError, ResourceUnavailable."""
@@ -121,16 +130,26 @@ class Intake:
         """Tell whether the executor of a spec's tasks reads attempts in columns."""
         return self._executors.get(spec.executor).capabilities.columns
 
-    def accept(self, task: Attempt, handle: Handle[Any] | None = None) -> Handle[Any]:  # Any: the user's result
-        """Queue a task for which there is room, under its `handle` if it has one; PluginError if a hook refuses it."""
-        reason = self._admit(task)
-        if reason is not None:
-            raise PluginError(f"a hook refused {task.spec.name}: {reason}", reason="vetoed", why=reason)
+    def accept(
+        self,
+        task: Attempt,
+        handle: Handle[Any] | None = None,  # Any: the user's result
+        *,
+        hurry: bool = False,
+    ) -> Handle[Any]:
+        """Queue a task for which there is room, under its `handle` if it has one; PluginError if a hook refuses it.
+
+        `hurry` is as in `Driver.submit`.
+        """
+        if self._hooks.admit_wanted or self._hooks.settled_wanted:
+            reason = self._admit(task)
+            if reason is not None:
+                raise PluginError(f"a hook refused {task.spec.name}: {reason}", reason="vetoed", why=reason)
         handle = handle or Handle(task.task_id, self.driver)
         self._handles.add(handle)
         end = examine(task) if task.spec.processor is not None else None
         if end is None:
-            self.driver.submit(task.spec, (task,))
+            self.driver.submit(task.spec, (task,), hurry=hurry)
         else:
             self.driver.dismiss((task,), (end,))
         return handle

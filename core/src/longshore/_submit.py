@@ -68,15 +68,21 @@ class Submitter:
         Raises PoolNotRunning, ResourceUnavailable (can never fit), PayloadError (can't leave the process), ValueError,
         and WrongPlace on another loop than the pool's, as all that submits does but `submit_threadsafe`.
         """
-        spec = self._intake().shared_spec(function, from_here(self._shared))
-        args = tuple([await arg if isinstance(arg, Handle) else arg for arg in args])
-        kwargs = {name: await arg if isinstance(arg, Handle) else arg for name, arg in kwargs.items()}
-        await self._intake().driver.wait_for_room(spec.priority)
-        return self._put(spec, args, kwargs)
+        intake = self._intake()
+        spec = intake.shared_spec(function, from_here(self._shared))
+        if _has_handles(args, kwargs):
+            args = tuple([await arg if isinstance(arg, Handle) else arg for arg in args])
+            kwargs = {name: await arg if isinstance(arg, Handle) else arg for name, arg in kwargs.items()}
+            intake = self._intake()
+            intake.driver.check()
+        if intake.driver.crowded(spec.priority):
+            await intake.driver.wait_for_room(spec.priority)
+            intake = self._intake()
+        return self._put(intake, spec, args, kwargs, hurry=True)
 
     def submit_nowait(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Handle[Any]:  # Any: user's
         """Queue one call, or raise QueueFull if there is no room; else as `submit`, but it takes no handles."""
-        if any(isinstance(arg, Handle) for arg in (*args, *kwargs.values())):
+        if _has_handles(args, kwargs):
             raise TypeError("submit_nowait cannot wait for a handle among its arguments: await it, or use submit")
         intake = self._intake()
         spec = intake.shared_spec(function, from_here(self._shared))
@@ -85,7 +91,7 @@ class Submitter:
                 f"no room for {spec.name}: the queue is full; use `await pool.submit(...)` to wait for room",
                 name=spec.name,
             )
-        return self._put(spec, args, kwargs)
+        return self._put(intake, spec, args, kwargs)
 
     def submit_threadsafe(
         self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -183,13 +189,28 @@ class Submitter:
         """Refuse to travel: a pool lives in the process that made it."""
         raise TypeError("a pool cannot be sent to another process: tasks there return what is to be submitted next")
 
-    def _put(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle[Any]:  # Any: the user's own
-        intake, key = self._intake(), self._options.key
+    def _put(
+        self,
+        intake: Intake,
+        spec: TaskSpec,
+        args: tuple[Any, ...],  # Any: the user's own
+        kwargs: dict[str, Any],
+        *,
+        hurry: bool = False,
+    ) -> Handle[Any]:
         if Shared.used and intake.stays(spec):
             args, kwargs = opened(args, kwargs)
         named, context = one_call(spec, kwargs or None)
-        now = time.monotonic()
-        return intake.accept(Attempt(next(intake.ids), spec, args, named, 0, key, 1, now, None, context))
+        now, key = time.monotonic(), self._options.key
+        attempt = Attempt(next(intake.ids), spec, args, named, 0, key, 1, now, None, context)
+        return intake.accept(attempt, hurry=hurry)
+
+
+def _has_handles(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:  # Any: the user's own
+    for arg in args:
+        if isinstance(arg, Handle):
+            return True
+    return bool(kwargs) and any(isinstance(arg, Handle) for arg in kwargs.values())
 
 
 def length(items: object) -> int | None:

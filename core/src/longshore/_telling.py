@@ -81,10 +81,11 @@ class Telling:
         if isinstance(batch, Happened) and batch.type in _TROUBLE and _is_trouble(batch.data):
             self._troubles[str(batch.data.get("error", "no reason given"))[:200]] += 1
         self.fold.fold(batch, time.monotonic())
-        at = datetime.now(UTC)
-        self.bus.publish_batch(batch, self._seq, at)
-        for courier in self._couriers:
-            courier.put(batch, self._seq, at)
+        if self._couriers or self.bus.is_heard:
+            at = datetime.now(UTC)
+            self.bus.publish_batch(batch, self._seq, at)
+            for courier in self._couriers:
+                courier.put(batch, self._seq, at)
         self._seq += len(batch)
 
     def snapshot(self) -> RunSnapshot:

@@ -68,6 +68,11 @@ class EventBus:
         """Do what `publish` does, for callers that await; handlers are called later."""
         self.publish(event)
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody subscribes."""
+        return bool(self._lanes)
+
     def publish_batch(self, batch: Batch, seq: int, at: datetime) -> None:
         """Tell of a batch whose events count from `seq`; without subscribers it costs one test."""
         if self._lanes:

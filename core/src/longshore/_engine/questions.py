@@ -105,6 +105,10 @@ class Questions:
         """Tell whether an attempt of the task is with its executor."""
         return task_id in self._running
 
+    def runs_only(self, count: int) -> bool:
+        """Tell whether so many run, and nothing waits."""
+        return len(self._running) == count and not self._waiting and not any(self._dispatch.queued)
+
     def live(self) -> Iterator[Attempt]:
         """Yield all tasks that have not ended."""
         yield from self._running.values()

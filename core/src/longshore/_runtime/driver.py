@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from contextvars import copy_context
-from functools import partial
 
 from longshore._engine.engine import Engine
 from longshore._engine.messages import (
@@ -29,7 +28,6 @@ from longshore._engine.messages import (
     Settle,
     Start,
     Stimulus,
-    Submit,
     Tangled,
     Tell,
     Tick,
@@ -38,15 +36,21 @@ from longshore._engine.messages import (
 from longshore._runtime.alarm import Alarm
 from longshore._runtime.asking import cancel_running, running_for
 from longshore._runtime.commit import Committer
+from longshore._runtime.idling import Idling
 from longshore._runtime.line import Line
-from longshore._runtime.loops import check_on
+from longshore._runtime.loops import check_on, in_no_task
 from longshore._runtime.owners import Feeder, Owner
+from longshore._runtime.submissions import Submissions
 from longshore._runtime.turnstile import Turnstile
 from longshore._runtime.waiting import OpenWaits
 from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable
 from longshore.events import EventBatch, ProgressUpdate, TasksProgressed, TasksSettled
 from longshore.hookspecs import CancelRequest, Executor, WorkerNotice
 from longshore.task import Attempt, Outcome, Priority, TaskSpec
+
+_TICK = (Tick(),)
+_BURST = 128
+"""Where tasks run in other processes, so many that were submitted without a break are given out before there is one."""
 
 
 class Driver:
@@ -69,13 +73,13 @@ class Driver:
         self.executors: dict[str, Executor] = {}
         self.failure: BaseException | None = None
         self._publish = publish
-        self._notice = notice
+        self.notice = notice
         self._committer = committer
         self._clock = clock
         self.loop = asyncio.get_running_loop()
         self._context = copy_context()  # steps run in it, not in that of a task that happened to ask for one
         self._thread = threading.get_ident()
-        self._submits: list[Submit] = []
+        self._submits = Submissions()
         self._stimuli: list[Stimulus] = []
         self._inbox: deque[Callable[[], None]] = deque()
         self._owners: dict[TaskSpec, Owner] = {}
@@ -84,8 +88,7 @@ class Driver:
         self._feeders: deque[Feeder] = deque()
         self.cuts: set[Callable[[LongshoreError], None]] = set()
         """Who beside feeders is told when no more is taken: the pool is stopping, or has failed."""
-        self._pending = [0, 0]  # submitted here, not yet seen by the engine: ordinary, urgent
-        self._scheduled = False
+        self._scheduled = self._stepping = False
         self._alarm = Alarm(self.loop, self.wake, clock)
         self.waits = OpenWaits(self.stimulate, engine.is_running)
         self.lend: Callable[[str, int], None] = lambda executor, extra: None
@@ -93,7 +96,7 @@ class Driver:
         self._turnstiles = (Turnstile(self.wake, self.waits), Turnstile(self.wake, self.waits))  # ordinary, urgent
         self.line = Line(engine.refuses, self.wake)
         """Who waits for resources outside of the queue."""
-        self._waiting_for_idle: list[asyncio.Future[None]] = []
+        self._idling = Idling(lambda: self.idle)
         self._draining = self._aborting = self._closed = False
 
     # ---- from the loop's thread
@@ -120,15 +123,17 @@ class Driver:
         """Return how many more tasks may be submitted now; outcomes that wait for their commit count as queued."""
         urgent = priority is Priority.CRITICAL
         uncommitted = self._committer.waiting[urgent] if self._committer is not None else 0
-        return max(
-            0, self.engine.room(priority) - self._pending[urgent] - self._turnstiles[urgent].granted - uncommitted
-        )
+        taken = self._submits.pending[urgent] + self._turnstiles[urgent].granted + uncommitted
+        return max(0, self.engine.room(priority) - taken)
 
-    def submit(self, spec: TaskSpec, tasks: Sequence[Attempt]) -> None:
-        """Submit tasks for which there is room."""
-        self._pending[spec.priority is Priority.CRITICAL] += len(tasks)
-        self._submits.append(Submit(spec, tasks))
-        self.wake()
+    def submit(self, spec: TaskSpec, tasks: Sequence[Attempt], *, hurry: bool = False) -> None:
+        """Submit tasks for which there is room; in a `hurry` those that run elsewhere may have started on return."""
+        together = self._submits.add(spec, tasks)
+        alone = not self._scheduled and hurry and self.engine.idle and not self._feeders
+        if (alone or (hurry and together >= _BURST)) and self.executors[spec.executor].capabilities.pickles:
+            self._step_now()
+        else:
+            self.wake()
 
     def dismiss(self, tasks: Sequence[Attempt], outcomes: Sequence[Outcome]) -> None:
         """Have tasks of one spec accepted and ended unrun, with these outcomes; they need no room."""
@@ -163,21 +168,13 @@ class Driver:
 
     async def wait_until_idle(self) -> None:
         """Wait until every accepted task has ended and been told; PoolNotRunning if the pool fails."""
-        while not self.idle:
-            self._check_failed()
-            await self._next_idle()
+        await self._idling.wait(lambda: self.failure is not None)
         self._check_failed()
 
     async def wait_until_drained(self) -> bool:
         """Wait until every accepted task has ended and been told; False if `abort` or a failure came before."""
-        while not self.idle and not self._aborting and self.failure is None:
-            await self._next_idle()
+        await self._idling.wait(lambda: self._aborting or self.failure is not None)
         return self.failure is None and not self._aborting
-
-    async def _next_idle(self) -> None:
-        future: asyncio.Future[None] = self.loop.create_future()
-        self._waiting_for_idle.append(future)
-        await future
 
     @property
     def idle(self) -> bool:
@@ -194,9 +191,10 @@ class Driver:
 
     def check(self) -> None:
         """Raise PoolNotRunning if the pool takes no work: it has failed, is stopping, or is over; WrongPlace."""
-        self.check_here()
-        self._check_failed()
-        if self.ending:
+        check_on(self.loop)
+        if self.failure is not None:
+            self._check_failed()
+        if self._closed or self._draining:
             raise PoolNotRunning(f"the pool takes no work: it {'has stopped' if self._closed else 'is stopping'}")
 
     def check_here(self) -> None:
@@ -223,7 +221,7 @@ class Driver:
         if not self.idle and not self._aborting:
             self._aborting = True
             self.stimulate(Abort())
-            self._release()
+            self._idling.release()
 
     def fail(self, error: BaseException) -> None:
         """Stop for good: everything that waits is told why, what runs is asked to end."""
@@ -232,7 +230,7 @@ class Driver:
         self.failure = error
         self._feeders.clear()
         self._turn_away()
-        self._release()
+        self._idling.release()
         refusal = PoolNotRunning(f"the pool has failed: {error}")
         refusal.__cause__ = error
         self._give_up_on_owners(refusal)
@@ -276,40 +274,48 @@ class Driver:
     def reported(self, executor: str, outcomes: Sequence[Outcome]) -> None:
         """Take an executor's report."""
         if threading.get_ident() == self._thread:
-            self.stimulate(Reported(executor, outcomes))
+            quiet = not self._scheduled and not self._feeders
+            alone = quiet and self.engine.runs_only(len(outcomes)) and in_no_task()
+            self._stimuli.append(Reported(executor, outcomes))
+            if alone:
+                self._step_now()
+            else:
+                self.wake()
         else:
             self.inject(lambda: self._stimuli.append(Reported(executor, outcomes)))
 
-    def progressed(self, updates: Sequence[ProgressUpdate]) -> None:
-        """Take what running tasks say of themselves; what comes after their end is dropped."""
-        self.inject(lambda: self._progress(updates))
-
-    def noticed(self, notices: Sequence[WorkerNotice]) -> None:
-        """Take what an executor says of its workers."""
-        for notice in notices:
-            self.inject(partial(self._notice, notice))
-
     # ---- a step
+
+    def _step_now(self) -> None:
+        """Do a step at once, unless this is a part of one, where another follows."""
+        if self._stepping or self._closed:
+            self.wake()
+        else:
+            self._context.run(self._step)
 
     def _step(self) -> None:
         self._scheduled = False
         if self._closed:
             return
         now = self._clock()
+        self._stepping = True
         try:
             while self._inbox:
                 self._inbox.popleft()()
             if self.failure is not None:
                 return  # nobody waits any more, and what broke may break again
-            self._pull()
-            for command in self.engine.handle(self._take() or (Tick(),), now):
+            if self._feeders:
+                self._pull()
+            for command in self.engine.handle(self._take() or _TICK, now):
                 self._carry_out(command)
         except Exception as error:  # noqa: BLE001 - an executor or sink that breaks its contract must not hang the pool
             self.fail(error)
             return
-        self._let_in()
-        if self._waiting_for_idle and self.idle:
-            self._release()
+        finally:
+            self._stepping = False
+        if self._feeders or self.line or self._turnstiles[0] or self._turnstiles[1]:
+            self._let_in()
+        self._idling.look()
         self._alarm.set(self.engine.next_due(now))
 
     def _take(self) -> list[Stimulus]:
@@ -318,11 +324,11 @@ class Driver:
         Reports also wait a turn of the loop for those that were let in and have not come yet.
         """
         now, late = self._stimuli, list[Stimulus]()
-        if any(turnstile.granted for turnstile in self._turnstiles):
+        if self._turnstiles[0].granted or self._turnstiles[1].granted:
             late = [one for one in now if isinstance(one, Reported)]
             now = [one for one in now if not isinstance(one, Reported)]
-        taken = [*self._submits, *now]
-        self._submits, self._stimuli, self._pending = [], late, [0, 0]
+        taken = [*self._submits.take(), *now]
+        self._stimuli = late
         if late:
             self.wake()
         return taken
@@ -335,8 +341,7 @@ class Driver:
             room = self.room(feeder.spec.priority)
             attempts = feeder.pull(-(-room // others)) if room else []
             if attempts:
-                self._pending[feeder.spec.priority is Priority.CRITICAL] += len(attempts)
-                self._submits.append(Submit(feeder.spec, attempts))
+                self._submits.put(feeder.spec, attempts)
 
     def _carry_out(self, command: Command) -> None:
         match command:
@@ -378,7 +383,8 @@ class Driver:
                 error = kinds[refusal.cause](f"task {task.spec.name} was refused: {refusal.message}")
                 owner.refuse(refusal.tasks, error)
 
-    def _progress(self, updates: Sequence[ProgressUpdate]) -> None:
+    def progress(self, updates: Sequence[ProgressUpdate]) -> None:
+        """Tell what running tasks say of themselves; what comes after their end is dropped."""
         running = [u for u in updates if self.engine.is_running(u.task_id)]
         if running:
             self._publish(TasksProgressed(running))
@@ -391,10 +397,3 @@ class Driver:
         self.line.let_in()
         if any(feeder.hungry and self.room(feeder.spec.priority) > 0 for feeder in self._feeders):
             self.wake()
-
-    def _release(self) -> None:
-        """Wake those that wait for the pool to be idle."""
-        futures, self._waiting_for_idle = self._waiting_for_idle, []
-        for future in futures:
-            if not future.done():
-                future.set_result(None)

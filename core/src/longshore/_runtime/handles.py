@@ -31,7 +31,7 @@ class Handle(Generic[T]):
         self._driver = driver
         self._outcome: Outcome | None = None
         self._refusal: LongshoreError | None = None
-        self._waiters: list[asyncio.Future[None]] = []
+        self._waiters: list[asyncio.Future[None]] | None = None
 
     def __repr__(self) -> str:
         """Show id and state."""
@@ -58,24 +58,31 @@ class Handle(Generic[T]):
 
     async def outcome(self) -> Outcome:
         """Wait for the task's end and return its outcome; raises only what is ours, never the task's exception."""
-        await self.ended()
+        if self._outcome is None:
+            await self.ended()
+        return self._came()
+
+    def __await__(self) -> Generator[Any, None, T]:  # Any: as asyncio's futures
+        """Wait for the task's end; return its result or raise its exception."""
+        if self._outcome is None:
+            yield from self.ended().__await__()
+        value: T = self._came().unwrap()
+        return value
+
+    def _came(self) -> Outcome:
         if self._refusal is not None:
             raise self._refusal
         if self._outcome is None:
             raise AssertionError("a handle was woken without an outcome")
         return self._outcome
 
-    def __await__(self) -> Generator[Any, None, T]:  # Any: as asyncio's futures
-        """Wait for the task's end; return its result or raise its exception."""
-        outcome = yield from self.outcome().__await__()
-        value: T = outcome.unwrap()
-        return value
-
     async def ended(self) -> None:
         """Wait for the task's end. Raises WrongPlace in a task of the pool, where all that runs waits in vain."""
         if self.done:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._waiters is None:
+            self._waiters = []
         self._waiters.append(future)
         try:
             if not in_a_task():
@@ -84,14 +91,14 @@ class Handle(Generic[T]):
             with self._driver.waits.of(future):
                 await future
         finally:
-            if not self.done:
+            if self._waiters is not None:
                 self._waiters.remove(future)
 
     def _settle(self, outcome: Outcome | None, refusal: LongshoreError | None = None) -> None:
         self._outcome = outcome
         self._refusal = refusal
-        waiters, self._waiters = self._waiters, []
-        for future in waiters:
+        waiters, self._waiters = self._waiters, None
+        for future in waiters or ():
             if not future.done():
                 future.set_result(None)
 

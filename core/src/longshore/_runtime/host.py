@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 from longshore._engine.messages import ExecutorUp
 from longshore._runtime.driver import Driver
@@ -32,11 +33,12 @@ class Host:
 
     def progress(self, updates: Sequence[ProgressUpdate]) -> None:
         """Pass on what running tasks say of themselves."""
-        self._driver.progressed(updates)
+        self._driver.inject(lambda: self._driver.progress(updates))
 
     def notice(self, notices: Sequence[WorkerNotice]) -> None:
         """Pass on something about a worker."""
-        self._driver.noticed(notices)
+        for notice in notices:
+            self._driver.inject(partial(self._driver.notice, notice))
 
     def resized(self, workers: int) -> None:
         """Pass on how many workers there are."""

@@ -21,3 +21,11 @@ def check_on(loop: asyncio.AbstractEventLoop) -> None:
         "this was called outside of the loop that the pool runs on; from another thread or loop use "
         "`pool.submit_threadsafe(...)`, or `asyncio.run_coroutine_threadsafe(..., pool.loop)` for a coroutine"
     )
+
+
+def in_no_task() -> bool:
+    """Tell whether a callback of the loop runs here, and no task."""
+    try:
+        return asyncio.current_task() is None
+    except RuntimeError:
+        return True
