@@ -44,6 +44,8 @@ _MARSHAL: Final = 2  # the last version without references between objects: reco
 # where there is a record, or one that is a pickle.
 _NUMBER, _FLOAT, _NONE, _FALSE, _TRUE, _RECORD, PICKLE = range(7)
 _SMALL: Final = 4096
+_TUPLES: Final = b"()"  # what marshalled tuples begin with, but for a bit
+_MARSHALLED: Final = 0x7F
 
 PACKED: Final = "packed"
 """What a record begins with that has a pickle as its fourth and last part, after two that are None if not known."""
@@ -281,6 +283,11 @@ class Bay:
         self.words[slot] = end
         self._kinds[slot] = kind
         return None
+
+    def is_light(self, slot: int) -> bool:
+        """Tell whether the first result that is to be taken, in this slot, is a scalar: to read it takes a moment."""
+        kind = self._kinds[slot]
+        return kind < _RECORD or (kind == _RECORD and self._records[self._at] & _MARSHALLED not in _TUPLES)
 
     def take(self, start: int, stop: int) -> Results:
         """Return the results in the slots from `start` up to, not including, `stop`: all of them, and in order."""

@@ -1,6 +1,6 @@
 """The workers there are: hired up to a target, let go, and buried when they end.
 
-Used on the supervisor's thread only, save for `handles`, which statistics read from any thread.
+Used by whoever holds the baton (`handover.py`), save for `handles`, which statistics read from any thread.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ class Crew:
     ) -> None:
         """Have nobody yet."""
         self.handles: dict[int, Handle] = {}
+        self.by_sock: dict[int, Handle] = {}
+        """The same, by the descriptor of their sockets."""
         self.target = target
         self.relay = LogRelay()
         self.recycling = terms.recycling
@@ -137,6 +139,7 @@ class Crew:
         self.handles[handle.number] = handle
         lines = self._lines[handle.number] = Lines(lambda line: self.relay.line(handle.worker_id, line))
         self.outputs[handle.number] = Output(lines.feed, handle.whose)
+        self.by_sock[handle.sock.fileno()] = handle
         self._selector.register(handle.sock, selectors.EVENT_READ, Ear(lambda mask: self._on_socket(handle, mask)))
         self._selector.register(handle.log, selectors.EVENT_READ, Ear(lambda _: self.take_output(handle), early=True))
         handle.send(frames.LEVELS, logging.root.manager.disable, pickle.dumps(levels()))
@@ -232,6 +235,7 @@ class Crew:
                 with suppress(KeyError):
                     self._selector.unregister(fd)
         self.handles.pop(handle.number, None)
+        self.by_sock.pop(handle.sock.fileno(), None)
         handle.close()
 
     def forsake(self) -> None:

@@ -151,6 +151,7 @@ class ProcessesExecutor:
             supervisor, self._supervisor = self._supervisor, None
         if supervisor is None:
             return
+        supervisor.handover.close()
         loop = asyncio.get_running_loop()
         over = asyncio.Event()
         supervisor.when_over(lambda: loop.call_soon_threadsafe(over.set))

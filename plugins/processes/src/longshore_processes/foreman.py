@@ -1,6 +1,6 @@
 """Gives what waits to the workers there are: who gets how much, and what comes back to be given again.
 
-Used on the supervisor's thread only.
+Used by whoever holds the baton (`handover.py`).
 """
 
 from __future__ import annotations
@@ -10,38 +10,42 @@ from time import monotonic
 from typing import Final
 
 from longshore.chaos import point
-from longshore.task import Attempt
-from longshore.worker import Reports, cancelled, timed_out
+from longshore.task import Attempt, TaskSpec
+from longshore.worker import cancelled, timed_out
 
 from longshore_processes import frames
 from longshore_processes.autopsy import not_ready
 from longshore_processes.backlog import AHEAD_S, Backlog, Kind, Kinds, by_spec
+from longshore_processes.bays import LARGE, Bay
 from longshore_processes.crew import Crew
 from longshore_processes.handle import IN_FLIGHT, Doom, Handle
-from longshore_processes.outcomes import describe_end, pack
+from longshore_processes.light import pack_light
+from longshore_processes.outcomes import Load, describe_end, pack
+from longshore_processes.teller import Teller
 from longshore_processes.timing import Looks
 from longshore_processes.vigil import Vigil
 
 _DEATHS: Final = 3
 """So many workers in a row may end while they get ready: one may be a stranger's doing, or memory that was short."""
 _HOPELESS_S: Final = 30.0  # until another is tried
+_LATELY: Final = 64
 
 
 class Foreman:
     """Holds the backlog; what ends without ever being run is added to `reports`."""
 
-    def __init__(self, crew: Crew, looks: Looks, reports: Reports, vigil: Vigil) -> None:
+    def __init__(self, crew: Crew, looks: Looks, teller: Teller, vigil: Vigil) -> None:
         """Have nothing waiting for `crew`."""
         self.backlog = Backlog()
-        self.cancels: dict[str, str] = {}
-        """Tasks that are to be reported as cancelled when they come back, and with which message."""
+        self.cancels = teller.cancels
         self.packing: Sequence[Attempt] = ()
         """What is neither in the backlog nor with a worker: it is being pickled."""
-        self._crew = crew
+        self.crew = crew
         self._looks = looks
         self._kinds = Kinds(vigil)
         self._before_batch = point("supervisor.before-batch")
-        self._reports = reports
+        self._reports = teller.reports
+        self._lately: dict[TaskSpec, Kind] = {}  # the kinds of specs that were taken lately
 
     def take(self, attempts: Sequence[Attempt]) -> None:
         """Add attempts at the end of what waits."""
@@ -49,6 +53,10 @@ class Foreman:
             kind, forgotten = self._kinds.of(spec)
             if forgotten is not None:
                 self._forget(forgotten)
+            if spec not in self._lately:
+                if len(self._lately) >= _LATELY:
+                    self._lately.clear()
+                self._lately[spec] = kind
             if (trials := kind.hopeless(now := monotonic())) is not None:
                 self._reports += [not_ready(attempt, trials, now, now, None) for attempt in group]
             else:
@@ -74,22 +82,48 @@ class Foreman:
             handle = self._choose(kind, now)
             if handle is None:
                 return
-            share = -(-len(self.backlog) // (max(1, self._crew.target) * IN_FLIGHT))
-            size, left = kind.batch_size(share), self._crew.recycling.left(handle)
-            bay = handle.free_bay()
+            share = -(-len(self.backlog) // (max(1, self.crew.target) * IN_FLIGHT))
+            size, left = kind.batch_size(share), self.crew.recycling.left(handle)
             self.packing = self.backlog.take(size if left is None else min(size, left))
-            load = pack(self._kinds, kind, self.packing, bay)
-            self._reports += load.refused
-            if load.attempts:
-                self._before_batch(handle.worker_id)
-                handle.give(kind, load.attempts, bay, load.batch)
-                if handle.outgoing:
-                    self._crew.want_writing(handle)
-                handle.given_at = now
-                self._looks.plan(handle, now)
-                if left is not None and self._crew.recycling.is_spent(handle):
-                    self._crew.spend(handle, now)
-            self.packing = ()
+            if self._send(handle, kind, now) and left is not None and self.crew.recycling.is_spent(handle):
+                self.crew.spend(handle, now)
+
+    def give_at_once(self, attempt: Attempt, now: float) -> Handle | None:
+        """Give a light attempt (`is_light`) to an idle worker that has run its kind; None where it has to wait.
+
+        Runs no code of the user's, so any thread may wait for it that has the baton.
+        """
+        kind = self._lately.get(attempt.spec)
+        if kind is None or kind.hopeless(now) is not None or kind.error is not None or kind.item_bytes > LARGE or self.backlog:
+            return None
+        if self.crew.recycling.on:
+            return None
+        for handle in self.crew.handles.values():
+            if not handle.held and handle.greeted and kind.number in handle.known and handle.has_room():
+                self.packing = [attempt]
+                bay = handle.free_bay()
+                self._hand_out(handle, kind, pack_light(kind, attempt, bay), bay, now)
+                return handle
+        return None
+
+    def _send(self, handle: Handle, kind: Kind, now: float) -> bool:
+        """Give a worker what is to be packed; tell whether anything could be."""
+        bay = handle.free_bay()
+        load = pack(self._kinds, kind, self.packing, bay)
+        self._reports += load.refused
+        self.packing = load.attempts
+        if load.attempts:
+            self._hand_out(handle, kind, load, bay, now)
+        return bool(load.attempts)
+
+    def _hand_out(self, handle: Handle, kind: Kind, load: Load, bay: Bay, now: float) -> None:
+        self._before_batch(handle.worker_id)
+        handle.give(kind, load.attempts, bay, load.batch)
+        self.packing = ()
+        if handle.outgoing:
+            self.crew.want_writing(handle)
+        handle.given_at = now
+        self._looks.plan(handle, now)
 
     def next_timer(self) -> float | None:
         """Return when something is to be done about what waits, though no worker has anything to say."""
@@ -97,8 +131,8 @@ class Foreman:
         if self.backlog:
             if self.backlog.next_expiry is not None:
                 timers.append(self.backlog.next_expiry)
-            if self._crew.next_hire_at and self._crew.staff() < self._crew.target:
-                timers.append(self._crew.next_hire_at)
+            if self.crew.next_hire_at and self.crew.staff() < self.crew.target:
+                timers.append(self.crew.next_hire_at)
         return min(timers, default=None)
 
     def _choose(self, kind: Kind, now: float) -> Handle | None:
@@ -107,8 +141,8 @@ class Foreman:
         One that waits to take the place of a spent one is idle, and has to wait until that holds nothing.
         """
         ready, spare, busy = None, None, 0
-        replacing = self._crew.recycling.on
-        for handle in self._crew.handles.values():
+        replacing = self.crew.recycling.on
+        for handle in self.crew.handles.values():
             if handle.has_room():
                 if not handle.idle():
                     spare = handle
@@ -118,8 +152,8 @@ class Foreman:
                     ready = ready or handle
             if replacing:
                 busy += handle.counts()
-        ready = ready or self._crew.hire(now)
-        if ready is not None and busy < self._crew.target:
+        ready = ready or self.crew.hire(now)
+        if ready is not None and busy < self.crew.target:
             return ready
         known = kind.ran_s is not None and kind.ran_s <= AHEAD_S
         return spare if known else None
@@ -145,8 +179,8 @@ class Foreman:
             self._reports += [not_ready(attempt, trials, now, now, None) for attempt in attempts]
 
     def _forget(self, kind: Kind) -> None:
-        for handle in self._crew.handles.values():
+        for handle in self.crew.handles.values():
             if kind.number in handle.known and not any(held.kind is kind for held in handle.held):
                 handle.known.discard(kind.number)
                 handle.send(frames.FORGET, kind.number, b"")
-                self._crew.want_writing(handle)
+                self.crew.want_writing(handle)

@@ -14,6 +14,7 @@ from typing import Final
 
 HEADER: Final = struct.Struct("<QQQ")  # kind, number, length
 _CHUNK: Final = 1 << 18  # read at once; the kernel's socket buffer is rarely larger
+_SMALL: Final = 1 << 14  # to copy so much costs less than a second piece
 
 # controller to worker
 CODE: Final = 1  # number: the code's; payload: pickled (function, initializer, scope)
@@ -168,6 +169,10 @@ class FrameReader:
         if not data:
             self.closed = self.dry = True
             return []
+        if not self._buffer and len(data) == HEADER.size:  # the usual news of a lone result
+            kind, number, length = HEADER.unpack(data)
+            if not length:
+                return [(kind, number, b"")]
         self._buffer += data
         return list(self._parse())
 
@@ -207,4 +212,6 @@ class FrameReader:
 
 def frame(kind: int, number: int, *parts: bytes) -> list[memoryview]:
     """Return the pieces of one frame whose payload has these parts, ready to be sent one after the other."""
-    return [memoryview(HEADER.pack(kind, number, sum(map(len, parts)))), *[memoryview(part) for part in parts]]
+    size = sum(map(len, parts))
+    pieces = HEADER.pack(kind, number, size), *parts
+    return [memoryview(b"".join(pieces))] if size <= _SMALL else [memoryview(piece) for piece in pieces]

@@ -1,6 +1,6 @@
 """When the pool is told of what has ended: waking it costs the same for one outcome as for many.
 
-Used on the supervisor's thread only; the time is given.
+Used by whoever holds the baton (`handover.py`); the time is given.
 """
 
 from __future__ import annotations

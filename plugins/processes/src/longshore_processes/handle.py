@@ -1,6 +1,6 @@
 """One worker as the controller sees it: its descriptors, what it was sent, and when to look at it again.
 
-Used on the supervisor's thread only, save for the statistics, which any thread may read.
+Used by whoever holds the baton (`handover.py`), save for the statistics, which any thread may read.
 """
 
 from __future__ import annotations
@@ -76,6 +76,7 @@ class Handle:
         self.worker_id = worker_id(number)
         self._open(max_result_bytes)
         self.reader = FrameReader(self.sock)
+        self.unread: list[Frame] = []
         self.outgoing: deque[memoryview] = deque()
         self.pid: int | None = None
         self.pidfd: int | None = None
@@ -99,7 +100,7 @@ class Handle:
         self.memory_at: float | None = None
         self.grown_mb = 0.0  # what the item it was killed for had taken
         self._gauge: Gauge | None = None
-        self.given_at = 0.0
+        self.given_at = self.busy_s = 0.0
         self.withdraw_at: float | None = None
         self.withdraw_from = 0
         self.give_up_at: float | None = None
@@ -108,7 +109,6 @@ class Handle:
         self._pardon = (0.0, 0.0)  # the start that it is for, and how long nobody looked since then
         self.written_off = False  # it was killed and did not end
         self.completed = self.failed = self.batches = 0
-        self.busy_s = 0.0
         self.seen_at = monotonic()
 
     def _open(self, max_result_bytes: int | None) -> None:
@@ -155,7 +155,7 @@ class Handle:
         outgoing = self.outgoing
         try:
             while outgoing:
-                sent = self.sock.sendmsg([*outgoing][:16])
+                sent = self.sock.send(outgoing[0]) if len(outgoing) == 1 else self.sock.sendmsg([*outgoing][:16])
                 while outgoing and sent >= outgoing[0].nbytes:
                     sent -= outgoing.popleft().nbytes
                 if sent:
@@ -167,7 +167,8 @@ class Handle:
 
     def free_bay(self) -> Bay:
         """Return the bay for the next batch, if it has room for one: the first if it can be, which is in the cache."""
-        return next(bay for bay in self._memory.bays if bay not in self._in_bays)
+        first, second = self._memory.bays
+        return second if first in self._in_bays else first
 
     def empty(self, bay: Bay) -> None:
         """Take note that nothing of the batch in a bay will be written or read any more."""
@@ -351,8 +352,11 @@ class Handle:
         self._memory.close()
 
     def read(self) -> list[Frame]:
-        """Return the frames that have come."""
-        return self.reader.read()
+        """Return the frames that have come, those first that were laid aside in `unread`."""
+        frames = self.reader.read()
+        if self.unread:
+            frames, self.unread = [*self.unread, *frames], []
+        return frames
 
 
 def worker_id(number: int) -> str:

@@ -1,6 +1,6 @@
 """Looks after workers that hold something: limits of time and memory, what waits behind a slow item, who is stuck.
 
-Used on the supervisor's thread only; it looks when a handle's timers say so.
+Used by whoever holds the baton (`handover.py`); it looks when a handle's timers say so.
 """
 
 from __future__ import annotations

@@ -17,10 +17,9 @@ from math import inf
 from time import monotonic, process_time
 
 from longshore.chaos import point
-from longshore.events import ProgressUpdate
-from longshore.hookspecs import CancelRequest, ExecutorHost, ResizeRequest, WorkerNotice
+from longshore.hookspecs import CancelRequest, ExecutorHost, ResizeRequest
 from longshore.task import Attempt
-from longshore.worker import Reports, cancelled, failed
+from longshore.worker import cancelled, failed
 
 from longshore_processes import frames
 from longshore_processes.autopsy import autopsy, end_notice
@@ -30,31 +29,33 @@ from longshore_processes.commands import Command, Leavings, Stop, leavings
 from longshore_processes.crew import Crew, Ear, Terms
 from longshore_processes.foreman import Foreman
 from longshore_processes.frames import IDLE
-from longshore_processes.gathering import Gathering
 from longshore_processes.handle import Doom, Handle
+from longshore_processes.handover import Handover
 from longshore_processes.outcomes import describe_end, settle
 from longshore_processes.output import died_with
 from longshore_processes.overseer import Overseer
 from longshore_processes.spawner import Exited, Lost, Refused, Started
+from longshore_processes.teller import Teller
 from longshore_processes.timing import BEAT_S, Looks, Pulse
 from longshore_processes.vigil import GivenUp, Vigil
 
 
 class Supervisor:
-    """Runs on its own thread; only `post`, `join` and `crew.handles` are for others."""
+    """Runs on its own thread; only `post`, `offer`, `join`, `handover` and `crew.handles` are for others."""
+
+    _stop: Stop | None = None
+    _broken: BaseException | None = None
 
     def __init__(
         self, host: ExecutorHost, terms: Terms, *, workers: int, on_held_up: Callable[[Supervisor, Attempt], None]
     ) -> None:
         """Get ready to keep up to `workers` workers; `on_held_up` is told when an argument holds the thread up."""
-        self._host = host
+        self._host, self._teller = host, Teller(host)
         self._before_results, self._vigil = point("supervisor.before-results"), Vigil(partial(on_held_up, self))
-        self._inbox: deque[Command] = deque()
+        self._inbox, self._ending = deque[Command](), threading.Lock()
         self._bell, self._selector = Bell(), selectors.DefaultSelector()
         self._selector.register(self._bell, selectors.EVENT_READ, Ear(lambda _: self._bell.heard()))
-        self._reports = Reports()
-        self._updates: list[ProgressUpdate] = []
-        self._notices: list[WorkerNotice] = []
+        self._reports = self._teller.reports
         self.crew = Crew(
             self._selector,
             target=workers,
@@ -62,10 +63,10 @@ class Supervisor:
             post=self.post,
             on_frames=self._on_frames,
             on_end=self._on_end,
-            on_notice=self._notices.append,
+            on_notice=self._teller.notices.append,
         )
-        self._looks, self._pulse, self._gathering = Looks(terms.patience), Pulse(), Gathering()
-        self._foreman = Foreman(self.crew, self._looks, self._reports, self._vigil)
+        self._looks, self._pulse = Looks(terms.patience), Pulse()
+        self._foreman = Foreman(self.crew, self._looks, self._teller, self._vigil)
         self._overseer = Overseer(
             self._foreman,
             self._looks,
@@ -73,9 +74,16 @@ class Supervisor:
             write_off=self._write_off,
             no_start=self.crew.start_unanswered,
         )
-        self._stop: Stop | None = None
-        self._broken: BaseException | None = None
-        self._ending = threading.Lock()
+        self.handover = Handover(
+            self._selector,
+            self._bell,
+            self._foreman,
+            self._pulse,
+            before_results=self._before_results,
+            is_open=lambda: not (self._inbox or self._stop or self._broken),
+            settle=self._settle,
+            tell=self._tell,
+        )
         self._when_over: list[Callable[[], object]] | None = []
         self._thread = threading.Thread(target=self._run, name="longshore-processes", daemon=True)
 
@@ -94,6 +102,8 @@ class Supervisor:
 
     def offer(self, attempts: Sequence[Attempt]) -> None:
         """Hand over attempts, from any thread, without blocking. Where others wait before them, it need not wake."""
+        if self.handover.offer(attempts):
+            return
         self._inbox.append(attempts)
         self._bell.ring_unless_soon(monotonic())
 
@@ -151,6 +161,7 @@ class Supervisor:
 
     def _release(self) -> None:
         """Close the supervisor's own descriptors."""
+        self.handover.close()
         self._selector.close()
         self._bell.close()
 
@@ -162,7 +173,7 @@ class Supervisor:
         self._bell.looks_at = at if at is not None and self._foreman.backlog else inf
         if self._inbox:  # looked at after that was said: who offered earlier may have relied on what was said before
             at = 0.0
-        self._hear(None if at is None else max(0.0, at - monotonic()))
+        self._hear(at)
         now = monotonic()
         if (since := self._pulse.beat(now, process_time())) < now:
             self._hear(0.0)  # a selector that was interrupted may have told of nothing
@@ -181,13 +192,17 @@ class Supervisor:
                 self._break(error)
         self._tell()
 
-    def _hear(self, timeout_s: float | None) -> None:
+    def _hear(self, until: float | None) -> None:
         """Wait for something to happen, and take it in: what workers printed before what came of it."""
-        ready = self._selector.select(timeout_s)
+        quiet = self._stop is None and not self._foreman.backlog and not self._reports
+        ready = self.handover.rest(until, quiet=quiet, idle=not any(h.held for h in self.crew.handles.values()))
         for early in (True, False):
             for key, mask in ready:
                 if key.data.early is early:
                     key.data.call(mask)
+        for handle in list(self.crew.handles.values()):
+            if handle.unread:
+                self._on_frames(handle)
 
     def _next_timer(self) -> float | None:
         timers = [at for handle in self.crew.handles.values() for at in handle.timers()]
@@ -200,26 +215,13 @@ class Supervisor:
             timers.append(waiting)
         if self._stop is not None:
             timers.append(self._stop.deadline)
-        if self._gathering.until is not None:
-            timers.append(self._gathering.until)
+        if self._teller.until is not None:
+            timers.append(self._teller.until)
         return min(timers, default=None)
 
     def _tell(self) -> None:
-        """Pass on what came of this turn, each kind in one batch."""
-        if self._updates:
-            updates, self._updates = self._updates, []
-            self._host.progress(updates)
-        more = bool(self._foreman.backlog) and not self._notices  # what is told of a worker comes after what it ran
-        if self._reports and not self._gathering.goes_on(len(self._reports), monotonic(), more=more):
-            if self._foreman.cancels:
-                for outcome in self._reports:
-                    self._foreman.cancels.pop(outcome.task_id, None)
-            for part in self._reports.take():
-                self._host.report(part)
-        if self._notices:
-            notices = self._notices[:]
-            self._notices.clear()  # the crew adds to the same list
-            self._host.notice(notices)
+        """Pass on what came of this turn."""
+        self._teller.tell(more=bool(self._foreman.backlog))
 
     # -- commands
 
@@ -312,7 +314,7 @@ class Supervisor:
 
     def _on_progress(self, payload: frames.Payload) -> None:
         with suppress(BaseException):  # a step may be an object of the user's: what can't be read is not told
-            self._updates.append(load(payload))
+            self._teller.updates.append(load(payload))
 
     def _settle(self, handle: Handle, finished: int) -> None:
         """Report what a worker has finished up to serial `finished`."""
@@ -370,7 +372,7 @@ class Supervisor:
             elif handle.doomed is Doom.STUCK and not handle.greeted:
                 self.crew.start_failed("it did not get as far as taking work")
         if handle.doomed is not Doom.STOP and (handle.doomed or not handle.retiring):
-            self._notices.append(end_notice(handle, verdict))
+            self._teller.notices.append(end_notice(handle, verdict))
         self.crew.bury(handle)
         if self._stop is None and self._broken is None and not handle.retiring:
             self.crew.hire(now)  # so that whoever comes next finds one ready

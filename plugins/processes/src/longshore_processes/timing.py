@@ -1,10 +1,11 @@
 """When to look at a worker again, for how long to wait for it, and whether the supervisor itself was held up.
 
-Used on the supervisor's thread only; the time is given.
+Used by whoever holds the baton (`handover.py`); the time is given.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from longshore_processes.handle import Doom, Handle
@@ -61,6 +62,11 @@ class Pulse:
         used_s, self._cpu_s = cpu_s - self._cpu_s, cpu_s
         return last if last is not None and now - last > HELD_UP_S and used_s < (now - last) / 2 else now
 
+    def wake(self, now: float, cpu_s: Callable[[], float]) -> None:
+        """Take note that something is held from now on."""
+        if self._last is None:
+            self.beat(now, cpu_s())
+
     def rest(self) -> None:
         """Take note that nothing is held, and so that the next turn may come whenever it wants."""
         self._last = None
@@ -105,13 +111,14 @@ class Looks:
                 limits.append(now + batch.kind.timeout_s)  # its items begin from now on, save the running one
             if batch.attempts[-1].expires_at is not None:
                 limits.append(batch.attempts[-1].expires_at)
-        limit = self.limit_of(handle, handle.words.running()[0]) if limits or handle.words.preparing() else None
-        if limit is not None:
-            limits.append(limit.at)
+        if len(held) > 1 or handle.given_at != now:  # else all of it begins from now on
+            limit = self.limit_of(handle, handle.words.running()[0]) if limits or handle.words.preparing() else None
+            if limit is not None:
+                limits.append(limit.at)
         if self.patience.initializer_s is not None:
             limits.append(now + self.patience.initializer_s)  # it may get ready for any of them from now on
         handle.due_at = min(limits, default=None)
-        limited = any(batch.kind.memory_limit_mb is not None for batch in held)
+        limited = [batch for batch in held if batch.kind.memory_limit_mb is not None]
         handle.memory_at = now + FIRST_LOOK_S if limited else None
         many = len(held) > 1 or len(held[0].attempts) - held[0].done > 1
         if not handle.slow:
