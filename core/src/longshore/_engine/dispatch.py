@@ -239,6 +239,8 @@ class Dispatch:
         self.held = None
         self.opens_at = None
         self.parked = False
+        if not any(self.queued):
+            return
         if self.parks:
             self._parks_from = Priority.LOW
             yield from self._start(now)
@@ -257,7 +259,7 @@ class Dispatch:
                 yield from self._share(places, now)
                 return
         for place in places:
-            for attempts in self._fill(place, now):
+            for attempts in self._fill(place, now) if place.waits() else ():
                 yield place.name, attempts
 
     def _share(self, places: list[Place], now: float) -> Iterator[tuple[str, list[Attempt]]]:

@@ -18,13 +18,9 @@ _PARTS: Final = 64
 
 
 class Finished:
-    """Outcomes in the order they came. Who ends attempts adds to the open run himself, where they are the next of it.
+    """Outcomes in the order they came; those of neighbours in columns are one open run."""
 
-    That is so while `attempt.index == next_index and attempt.spec is spec`: then the value, both times and the worker
-    are appended to the four lists, `next_index` is one more, and `close` is called if that is `stop`.
-    """
-
-    __slots__ = ("_part", "_parts", "_reports", "ends", "next_index", "spec", "starts", "stop", "values", "workers")
+    __slots__ = ("_ends", "_next", "_part", "_parts", "_reports", "_spec", "_starts", "_stop", "_values", "_workers")
 
     def __init__(self) -> None:
         """Begin with nothing."""
@@ -32,13 +28,13 @@ class Finished:
         # Those of which some may still run, by their streams, and where each begins: both in the order of indexes.
         self._parts: dict[TaskSpec, tuple[list[int], list[AttemptColumns]]] = {}
         self._part: AttemptColumns | None = None  # that of the open run
-        self.spec: TaskSpec | None = None
-        self.next_index = self.stop = -1
+        self._spec: TaskSpec | None = None
+        self._next = self._stop = -1
         self._begin()
 
     def __len__(self) -> int:
         """Return how many outcomes are to be reported."""
-        return len(self._reports) + len(self.values)
+        return len(self._reports) + len(self._values)
 
     def expect(self, attempts: Sequence[Attempt]) -> None:
         """Take note of what is about to run."""
@@ -60,19 +56,21 @@ class Finished:
         self._reports.append(outcome)
 
     def complete(self, attempt: Attempt, value: Any, started: float, now: float, worker: str) -> None:
-        """Add one that completed and does not belong to the open run: it may begin another. Any: the user's result."""
-        self.close()
-        part = self._part_of(attempt)
-        if part is None:
-            self._reports.append(completed(attempt, value, started, now, worker))
-            return
-        self._part, self.spec = part, attempt.spec
-        self.next_index, self.stop = attempt.index + 1, part.first + len(part)
-        self.values.append(value)
-        self.starts.append(started)
-        self.ends.append(now)
-        self.workers.append(worker)
-        if self.next_index == self.stop:
+        """Add one that completed, to the open run or as the first of another. Any: the user's result."""
+        index = attempt.index
+        if index != self._next or attempt.spec is not self._spec:
+            self.close()
+            part = self._part_of(attempt)
+            if part is None:
+                self._reports.append(completed(attempt, value, started, now, worker))
+                return
+            self._part, self._spec, self._stop = part, attempt.spec, part.first + len(part)
+        self._values.append(value)
+        self._starts.append(started)
+        self._ends.append(now)
+        self._workers.append(worker)
+        self._next = index + 1
+        if self._next == self._stop:
             self.close()
 
     def take(self) -> list[Sequence[Outcome]]:
@@ -83,19 +81,19 @@ class Finished:
     def close(self) -> None:
         """End the open run."""
         self._tell()
-        self._part = self.spec = None
+        self._part = self._spec = None
 
     def _tell(self) -> None:
         """Have what is in the open run reported."""
-        count = len(self.values)
+        count = len(self._values)
         if not count or self._part is None:
             return
-        stop = self.next_index - self._part.first
+        stop = self._next - self._part.first
         attempts = self._part[stop - count : stop]
         if count >= _LEAST and in_columns(attempts):
-            self._reports += OutcomeColumns(attempts, self.values, self.starts, self.ends, self.workers, cpu=False)
+            self._reports += OutcomeColumns(attempts, self._values, self._starts, self._ends, self._workers, cpu=False)
         else:
-            rows = zip(attempts, self.values, self.starts, self.ends, self.workers, strict=True)
+            rows = zip(attempts, self._values, self._starts, self._ends, self._workers, strict=True)
             self._reports += [completed(*row) for row in rows]
         self._begin()
 
@@ -105,7 +103,7 @@ class Finished:
         return parts[at] if at >= 0 and attempt.index < parts[at].first + len(parts[at]) else None
 
     def _begin(self) -> None:
-        self.values: list[Any] = []  # Any: the user's results
-        self.starts: list[float] = []
-        self.ends: list[float] = []
-        self.workers: list[str] = []
+        self._values: list[Any] = []  # Any: the user's results
+        self._starts: list[float] = []
+        self._ends: list[float] = []
+        self._workers: list[str] = []

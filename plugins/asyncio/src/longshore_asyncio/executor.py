@@ -275,33 +275,21 @@ class AsyncioExecutor(Deadlines):
             call, args, kwargs = spec.function, attempt.args, attempt.kwargs
             value = await (call(*args) if kwargs is None else call(*args, **kwargs))
             now = time.monotonic()
-            if now >= self._armed or seat.verdict is not None:  # the sweep is armed for the first that is due
-                outcome = returned(seat, attempt, value, started, now)
-            else:
-                outcome = None
+            # The sweep is armed for the first that is due.
+            late = now >= self._armed or seat.verdict is not None
+            outcome = returned(seat, attempt, value, started, now) if late else None
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, and it costs this task only
             now = time.monotonic()
             outcome = raised(seat, attempt, error, started, now)
         if seat.view is not None:
             seat.finish()
         if not seat.reported:
-            done = self._done
             if outcome is not None:
                 self._add(seat, outcome)
-            elif attempt.index == done.next_index and spec is done.spec:
-                seat.completed += 1
-                seat.busy_s += now - started
-                done.values.append(value)
-                done.starts.append(started)
-                done.ends.append(now)
-                done.workers.append(seat.worker_id)
-                done.next_index = attempt.index + 1
-                if done.next_index == done.stop:
-                    done.close()
             else:
                 seat.completed += 1
                 seat.busy_s += now - started
-                done.complete(attempt, value, started, now, seat.worker_id)
+                self._done.complete(attempt, value, started, now, seat.worker_id)
             if not self._turning:
                 self._turn_soon()
         elif not seat.lost:

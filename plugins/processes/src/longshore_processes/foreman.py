@@ -5,7 +5,9 @@ Used by whoever holds the baton (`handover.py`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from signal import SIGKILL
 from time import monotonic
 from typing import Final
 
@@ -26,7 +28,7 @@ from longshore_processes.timing import Looks
 from longshore_processes.vigil import Vigil
 
 _DEATHS: Final = 3
-"""So many workers in a row may end while they get ready: one may be a stranger's doing, or memory that was short."""
+"""So many workers in a row may end while they get ready, by what they do themselves."""
 _HOPELESS_S: Final = 30.0  # until another is tried
 _LATELY: Final = 64
 
@@ -94,7 +96,13 @@ class Foreman:
         Runs no code of the user's, so any thread may wait for it that has the baton.
         """
         kind = self._lately.get(attempt.spec)
-        if kind is None or kind.hopeless(now) is not None or kind.error is not None or kind.item_bytes > LARGE or self.backlog:
+        if (
+            kind is None
+            or kind.hopeless(now) is not None
+            or kind.error is not None
+            or kind.item_bytes > LARGE
+            or self.backlog
+        ):
             return None
         if self.crew.recycling.on:
             return None
@@ -163,6 +171,8 @@ class Foreman:
         found = handle.blamed()
         if found is None or handle.doomed not in (None, Doom.PREPARE) or not handle.words.preparing():
             return
+        if handle.doomed is None and handle.status is not None and os.waitstatus_to_exitcode(handle.status) == -SIGKILL:
+            return  # nobody does that to himself: a stranger did, and may do so to any worker
         kind = found[0].kind
         trials = kind.starting if handle.words.initializing() else kind.own
         if handle.doomed is None:
