@@ -25,6 +25,10 @@ def take(taken_mb: int) -> int:
     return len(kept) // MB
 
 
+async def taken(_: int) -> int:
+    return 0
+
+
 def pool_with(limit_mb: int) -> WorkerPool:
     return WorkerPool(WorkerConfig(process_workers=2, task_memory_limit_mb=limit_mb), settings=Settings())
 
@@ -42,8 +46,31 @@ async def test_a_task_above_the_limit_fails_and_the_pool_lives() -> None:
         with pytest.raises(MemoryLimitExceeded, match="may take 64"):
             outcomes[2].unwrap()
         assert outcomes[2].peak_memory_mb is not None
-        assert outcomes[2].peak_memory_mb > 64
+        assert outcomes[2].peak_memory_mb >= 64
         assert await (await fast.submit(take, 3)) == 3
+
+
+@pytest.mark.requirement("req:A09")
+async def test_where_nobody_is_held_to_it_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """In threads and coroutines a limit that was asked for is advice: that is logged, once for each executor."""
+
+    def told() -> list[str]:
+        return [record.getMessage() for record in caplog.records if "for advice" in record.getMessage()]
+
+    async with pool_with(64) as pool:
+        for executor, function in (("threads", take), ("asyncio", taken), ("threads", take), ("processes", take)):
+            assert await (await pool.options(executor=executor).submit(function, 0)) == 0
+        said = told()
+        by_worker = {row.worker_id: row.memory_limit_by for row in pool.get_worker_stats() if row.started}
+    assert [text.split()[1] for text in said] == ["threads", "asyncio"]
+    assert "belong on executor 'processes'" in said[0]
+    held = {name for name, rung in by_worker.items() if rung is not None}
+    assert held
+    assert all(name.startswith("process-") for name in held)
+    caplog.clear()
+    async with WorkerPool(WorkerConfig(thread_workers=1), settings=Settings()) as pool:
+        assert await (await pool.options(executor="threads").submit(take, 0)) == 0
+    assert not told()
 
 
 @pytest.mark.slow

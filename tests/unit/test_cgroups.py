@@ -52,6 +52,19 @@ def test_both_versions_at_once(system: FakeSystem) -> None:
     assert [level[:2] for level in levels(system, "")] == [(2, "/u"), (2, "/")]
 
 
+def test_our_own_is_the_nearest_that_is_there(system: FakeSystem) -> None:
+    """fault:M7 Of each version by itself; a container may be told the host's name of its group, and have no other."""
+    system.member("1:memory:/host/7", "0::/u")
+    system.mount("/sys/fs/cgroup/memory", "memory")
+    system.mount(UNIFIED)
+    groups = ControlGroups(system.process)
+    assert groups.own("memory", 1) is None
+    system.group("/sys/fs/cgroup/memory", {"memory.limit_in_bytes": 1})
+    system.group(f"{UNIFIED}/u", {"memory.max": 1})
+    found = [groups.own("memory", 1), groups.own("", 2), groups.own("pids", 1)]
+    assert [group and group.name for group in found] == ["/", "/u", None]
+
+
 @pytest.mark.parametrize(
     ("path", "root", "names"),
     [

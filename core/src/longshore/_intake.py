@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from longshore.plugins import HookCaller
 from longshore.records import RunSnapshot
 from longshore.task import Attempt, Outcome, Task, TaskOptions, TaskSpec
 
+_log = logging.getLogger("longshore.pool")
 _COMPARED_BY_IDENTITY = (*BY_IDENTITY, NamedCall)
 _SPECS_MOST = 256  # specs of single submissions that are kept for their next use
 
@@ -41,8 +43,12 @@ class Intake:
         default_timeout_s: float,
         default_soft_timeout_s: float | None,
         memory_limit_mb: float,
+        memory_limit_asked: bool,
     ) -> None:
-        """Take what the pool is made of; `token` begins the ids of its tasks."""
+        """Take what the pool is made of; `token` begins the ids of its tasks.
+
+        With `memory_limit_asked` the limit is no default: where an executor takes it for advice, that is logged.
+        """
         self.driver = driver
         self.processors = processors
         self.loop = asyncio.get_running_loop()
@@ -55,6 +61,8 @@ class Intake:
         self._default_timeout_s = default_timeout_s
         self._default_soft_timeout_s = default_soft_timeout_s
         self._memory_limit_mb = memory_limit_mb
+        self._memory_limit_asked = memory_limit_asked
+        self._advised: set[str] = set()
         self._specs: dict[tuple[object, TaskOptions], TaskSpec] = {}  # each keeps its function, whose id may be the key
         self._last: tuple[object, object, TaskSpec | None] = (None, None, None)  # a function, options, and their spec
         self._traced = is_tracing()
@@ -100,6 +108,8 @@ class Intake:
         if limit is not None and limit >= self.driver.engine.config.max_concurrent_tasks:
             options = merged(options, {"concurrent_limit": None})  # it never binds, and what is counted costs more
         capabilities = self._executors.get(name).capabilities
+        if self._memory_limit_asked and not capabilities.limits_memory:
+            self._advise(name)
         spec = make_spec(
             function,
             options,
@@ -117,6 +127,17 @@ class Intake:
                 f"{spec.name} asks for more than there can ever be: {never}", reason=never, **facts
             )
         return spec
+
+    def _advise(self, executor: str) -> None:
+        """Say once that an executor holds nobody to the limit of memory."""
+        if executor not in self._advised:
+            self._advised.add(executor)
+            _log.warning(
+                "executor %s takes workers.task_memory_limit_mb (%g) for advice: nobody can tell or take back what a "
+                "task uses there; tasks that are to be held to it belong on executor 'processes', on Linux",
+                executor,
+                self._memory_limit_mb,
+            )
 
     def prepare(self, executor: str) -> None:
         """See to it that an executor that a spec names is there; PluginError if it can't be."""

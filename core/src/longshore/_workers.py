@@ -58,6 +58,11 @@ class WorkerStats(Struct, frozen=True, kw_only=True):
     """How often it was given work, where short tasks are given together; 0 where each is taken by itself."""
     running_s: float | None = None
     """For how long its current task has run; None without one, and from an executor that can't tell."""
+    memory_limit_by: str | None = None
+    """What holds its tasks to their limit of memory, in a word of its executor's; None: nothing, the limit is advice.
+
+    From process workers: "cgroup-v2", "cgroup-v1", "address-space" or "polling", once they are started.
+    """
 
     @property
     def average_processing_time(self) -> float:

@@ -81,6 +81,14 @@ class ControlGroups:
             groups = self._groups[controller] = list(self._find(controller))
         return groups
 
+    def own(self, controller: str, version: int) -> ControlGroup | None:
+        """Return the group of `version` that binds this process by `controller`; None where there is none to be seen.
+
+        Where our own can't be looked at, it is the nearest above it: a container may be told the host's name of it.
+        """
+        of_version = (group for group in self.levels(controller) if group.version == version)
+        return next((group for group in of_version if os.path.isdir(group.folder)), None)
+
     def _find(self, controller: str) -> Iterator[ControlGroup]:
         mounts = list(_mounts(text_of(f"{self._process}/mountinfo")))
         for line in (self._membership or "").splitlines():

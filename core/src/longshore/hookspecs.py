@@ -59,6 +59,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Whether function, arguments and result leave the process."""
     isolation: frozenset[str] = frozenset({"task"})
     initializer: bool = True
+    limits_memory: bool = False
+    """Whether it ends an attempt that takes more than `TaskSpec.memory_limit_mb`; elsewhere that limit is advice."""
     runs_ahead: bool = True
     """Whether it gains from being given more short attempts than it has workers."""
     eager: bool = False

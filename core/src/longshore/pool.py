@@ -216,6 +216,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             default_timeout_s=self.config.default_timeout,
             default_soft_timeout_s=self.config.default_soft_timeout,
             memory_limit_mb=self.config.task_memory_limit_mb,
+            memory_limit_asked="task_memory_limit_mb" in self.config.model_fields_set,
         )
         self._measuring.join(self._driver, self._executors.pids, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because

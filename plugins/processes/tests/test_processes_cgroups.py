@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longshore import ControlGroups
 from longshore.task import TaskState
 from longshore_processes.cgroups import Group, Groups
 from longshore_processes.executor import ProcessesSettings
@@ -35,7 +36,8 @@ def root(tmp_path: Path) -> Path:
     base.mkdir(parents=True)
     (base / "cgroup.procs").touch()
     (tmp_path / "cgroup").write_text("1:cpu:/elsewhere\n0::/user/own\n")
-    (tmp_path / "mounts").write_text(f"proc /proc proc rw 0 0\ncgroup2 {tmp_path}/mount cgroup2 rw 0 0\n")
+    mounted = f"1 0 0:1 / /proc rw - proc proc rw\n2 0 0:2 / {tmp_path}/mount rw - cgroup2 cgroup2 rw\n"
+    (tmp_path / "mountinfo").write_text(mounted)
     return tmp_path
 
 
@@ -44,7 +46,7 @@ def own(root: Path) -> Path:
 
 
 def made(root: Path, number: int) -> tuple[Groups, Group, Path]:
-    groups = Groups.here(root / "cgroup", root / "mounts")
+    groups = Groups.here(ControlGroups(str(root)))
     assert groups is not None
     group = groups.make(number)
     [path] = [path for path in own(root).iterdir() if path.is_dir()]
@@ -87,17 +89,17 @@ def test_what_is_not_ours_is_left(root: Path) -> None:
     names = [f"longshore-{gone.pid}-0", f"longshore-{os.getpid()}-1", "others", "longshore-x"]
     for name in names:
         (own(root) / name).mkdir()
-    groups = Groups.here(root / "cgroup", root / "mounts")
+    groups = Groups.here(ControlGroups(str(root)))
     assert groups is not None
     groups.clear_old()
     assert {path.name for path in own(root).iterdir() if path.is_dir()} == set(names[1:])
 
 
-@pytest.mark.parametrize("missing", ["cgroup", "mounts", "mount/user/own/cgroup.procs"])
+@pytest.mark.parametrize("missing", ["cgroup", "mountinfo", "mount/user/own/cgroup.procs"])
 def test_where_there_is_none(root: Path, missing: str) -> None:
     """Without version 2, its mount, or a group of our own that we may use, there are none."""
     (root / missing).unlink()
-    assert Groups.here(root / "cgroup", root / "mounts") is None
+    assert Groups.here(ControlGroups(str(root))) is None
 
 
 def test_asking_for_what_is_not_there_is_refused(open_yard: Any, monkeypatch: Any) -> None:

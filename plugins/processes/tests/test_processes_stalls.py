@@ -242,11 +242,11 @@ def scarce(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     tries: list[float] = []
     start = ZygoteSpawner.start
 
-    def one_only(self: ZygoteSpawner, number: int, *rest: Any) -> None:
+    def one_only(self: ZygoteSpawner, number: int, *rest: Any, **more: Any) -> None:
         tries.append(time.monotonic())
         if number:
             raise OSError(11, "Resource temporarily unavailable")
-        start(self, number, *rest)
+        start(self, number, *rest, **more)
 
     monkeypatch.setattr(ZygoteSpawner, "start", one_only)
     return tries

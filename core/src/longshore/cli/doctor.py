@@ -15,7 +15,7 @@ from typing import TypeVar
 from msgspec import Struct, to_builtins
 
 from longshore._cpus import usable_cores
-from longshore.cgroups import ControlGroups
+from longshore.cgroups import ControlGroup, ControlGroups
 from longshore.cli import console
 from longshore.cli.console import ExitCode
 from longshore.cli.options import Json
@@ -86,6 +86,7 @@ def _memory() -> Iterator[Finding]:
     if available is not None:
         yield Finding("available memory", f"{available} MB")
     yield from _cgroup()
+    yield _task_memory()
     pressure = bool(_lines("/proc/pressure/memory"))
     yield Finding("memory pressure", "readable" if pressure else "not available", "" if pressure else "PSI is not used")
     place = "/dev/shm"  # noqa: S108 - looked at, not written to
@@ -101,6 +102,29 @@ def _cgroup() -> Iterator[Finding]:
     yield Finding("cgroup", " and ".join(sorted({f"v{group.version}" for group in groups})))
     limits = [limit for group in groups if (limit := group.memory_limit_bytes()) is not None]
     yield Finding("cgroup memory", f"{min(limits) // _MB} MB" if limits else "no limit")
+
+
+def _task_memory() -> Finding:
+    """Tell by what process workers can hold tasks to `task_memory_limit_mb`: what they look for, looked for here."""
+    name = "limits of tasks"
+    if sys.platform != "linux":
+        return Finding(name, "advice", "nothing here tells what a task takes")
+    groups = ControlGroups()
+    own = groups.own("", 2)
+    if own is not None and _may_divide(own) and "memory" in own.text("cgroup.controllers").split():
+        return Finding(name, "control groups v2", "unless programs of others are in the same group: then by polling")
+    own = groups.own("memory", 1)
+    if own is not None and _is_ours(own):
+        return Finding(name, "control groups v1", "in worker processes; advice in threads and coroutines")
+    return Finding(name, "polling", "in worker processes; advice in threads and coroutines; no control group is ours")
+
+
+def _may_divide(group: ControlGroup) -> bool:
+    return _is_ours(group) and os.access(f"{group.folder}/cgroup.subtree_control", os.W_OK)
+
+
+def _is_ours(group: ControlGroup) -> bool:
+    return os.access(group.folder, os.W_OK) and os.access(f"{group.folder}/cgroup.procs", os.W_OK)
 
 
 def _processes() -> Iterator[Finding]:

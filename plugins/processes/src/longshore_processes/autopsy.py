@@ -16,8 +16,13 @@ from longshore.worker import cancelled, ended, failed, timed_out
 from longshore_processes.backlog import Kind, Trials
 from longshore_processes.handle import Doom, Handle, Held
 from longshore_processes.outcomes import End, describe_end, memory_exceeded, worker_died
+from longshore_processes.rungs import MB
 
 _STOPPED: Final = ("was stopped by a signal, did not go on and was killed", {"reason": "stopped"})
+_STARVED: Final = (
+    "was killed by the kernel since memory ran out, at no limit of the task's own: the machine's, or that of a group",
+    {"signal": 9, "reason": "out_of_memory"},
+)
 _UNKILLABLE: Final = "could not be killed, and is written off"
 
 
@@ -69,7 +74,24 @@ def _sentence(
     trials = held.kind.hopeless(now)
     if trials is not None and trials.end is not None and handle.words.preparing():
         return not_ready(attempt, trials, began, now, handle.worker_id)
-    return worker_died(handle, attempt, began)
+    starved = handle.memory is not None and handle.memory.kills > handle.words.kills and not handle.memory.reached
+    return worker_died(handle, attempt, began, _STARVED if starved else None)
+
+
+def doom_by_kernel(handle: Handle) -> None:
+    """Take note of it if a worker was killed by the kernel, since what it ran met its limit: as if it had been us.
+
+    By the counts of its own group: a stranger's SIGKILL looks the same, and leaves them as they were.
+    """
+    facts = handle.memory
+    if handle.doomed is not None or facts is None or not facts.reached or facts.kills <= handle.words.kills:
+        return
+    serial = handle.words.running()[0]
+    found = handle.find(serial)
+    limit_mb = found[0].kind.memory_limit_mb if found is not None else None
+    if limit_mb is not None and facts.limit is not None:
+        handle.doomed, handle.doomed_serial = Doom.MEMORY, serial
+        handle.grown_mb = limit_mb + (facts.peak - facts.limit) / MB
 
 
 def not_ready(attempt: Attempt, trials: Trials | None, began: float, now: float, worker: str | None) -> Outcome:

@@ -31,6 +31,7 @@ from longshore_processes.memory import Account
 from longshore_processes.output import mark_streams
 from longshore_processes.parent import die_with
 from longshore_processes.records import LONG_S, Recorder, leave_fork, not_carried, record_of
+from longshore_processes.rungs import fence_here
 from longshore_processes.seat import Batch, Link, ProcessSeat
 
 TELL_S: Final = 0.004
@@ -62,11 +63,12 @@ class Worker:
         os.close(place.page)
         self._link = Link(self._sock, place.worker_id)
         self._before_items, self._before_results = point("worker.before-items"), point("worker.before-results")
-        self._account = Account(self._words)
+        self._account = Account(self._words, fence_here())
         self._seat = ProcessSeat(place.worker_id, self._words, self._link, self._account)
         self._codes: dict[int, frames.Payload] = {}
         self._ready: dict[int, AnyFunction] = {}
         self._initializers: dict[int, Callable[[], object]] = {}  # by scope
+        self._limits: dict[int, float] = {}
         self._recorder = Recorder(self._seat, self._link, self._account, self._words.result_most)
         self._told = 0  # up to which serial the controller was told of results
         self._told_at = 0.0
@@ -85,11 +87,14 @@ class Worker:
                     self._take(number, payload)
                 elif kind == frames.CODE:
                     self._codes[number] = payload
+                elif kind == frames.LIMIT:
+                    self._limits[number] = float(payload)
                 elif kind == frames.LEVELS:
                     set_levels(number, load(payload))
                 else:
                     self._codes.pop(number, None)
                     self._ready.pop(number, None)
+                    self._limits.pop(number, None)
                     self._recorder.forget(number)
         self._seat.close()
 
@@ -117,6 +122,7 @@ class Worker:
         self._seat.batch, self._seat.first, self._told = batch, first, first
         self._before_items(self._seat.worker_id)
         forget_gone()
+        self._account.limit_mb = self._limits.get(batch.code)
         self._account.begin()
         self._told_at = monotonic()
         end = self._run(first, batch.items, self._callable(first, batch, bay), bay)
@@ -181,6 +187,7 @@ class Worker:
     def _first_call(self, first: int, number: int) -> AnyFunction:
         """Get ready for this code, under the first item; what goes wrong is raised by it, and tried again by others."""
         self._words.prepare(first, monotonic())
+        self._account.get_ready()
         try:
             return self._prepare(number)
         except BaseException as error:  # noqa: BLE001 - imports and initializers are user code

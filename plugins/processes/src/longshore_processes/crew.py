@@ -21,6 +21,8 @@ from longshore.hookspecs import WorkerNotice
 from longshore.records import WorkerStats, WorkerStatus, WorkerType
 
 from longshore_processes import frames
+from longshore_processes.autopsy import doom_by_kernel
+from longshore_processes.cgroups import Facts
 from longshore_processes.handle import Handle, worker_id
 from longshore_processes.logs import levels
 from longshore_processes.output import Output
@@ -89,6 +91,8 @@ class Crew:
         self._reason = ""
         self._works_from = 0  # a worker of this number or a later one was started since starting failed
         self.next_hire_at = 0.0
+        self.limited = False
+        """Whether tasks with a limit of memory have come; only then workers are made ready for any."""
         self._lines: dict[int, Lines] = {}
 
     def staff(self) -> int:
@@ -129,7 +133,7 @@ class Crew:
                 for fd in self._spawner.fds():
                     self._selector.register(fd, selectors.EVENT_READ, Ear(lambda _: self._ask_spawner()))
             handle = Handle(self._count, self._spawning.max_result_bytes)
-            self._spawner.start(handle.number, handle.worker_id, handle.far)
+            self._spawner.start(handle.number, handle.worker_id, handle.far, limited=self.limited)
         except OSError as error:
             if handle is not None:
                 handle.close()
@@ -166,7 +170,7 @@ class Crew:
                     self.start_failed(item.reason)
                     self._end(self.handles.get(item.number), None)
                 case Exited():
-                    self._end(self.handles.get(item.number), item.status)
+                    self._end(self.handles.get(item.number), item.status, item.memory)
 
     def spend(self, handle: Handle, now: float) -> None:
         """Let a worker go when it has run what it holds, and have the next one ready by then."""
@@ -258,7 +262,7 @@ class Crew:
             if news.pidfd is not None:
                 os.close(news.pidfd)
             return
-        handle.started(news.pid, news.pidfd)
+        handle.started(news.pid, news.pidfd, news.rung, news.group)
         if news.pidfd is not None:
             self._selector.register(news.pidfd, selectors.EVENT_READ, Ear(lambda _: self._on_pidfd(handle)))
         if handle.doomed:
@@ -276,11 +280,12 @@ class Crew:
         else:
             handle.give_up_at = monotonic() + self._patience.start_s
 
-    def _end(self, handle: Handle | None, status: int | None) -> None:
+    def _end(self, handle: Handle | None, status: int | None, memory: Facts | None = None) -> None:
         """Take note of the wait status; a worker with a pidfd is buried when that has been seen as well."""
         if handle is None:
             return
-        handle.status = status
+        handle.status, handle.memory = status, memory
+        doom_by_kernel(handle)
         if handle.pidfd is None or handle.gone:
             handle.gone = True
             self._on_end(handle)

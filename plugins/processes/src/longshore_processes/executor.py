@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ from longshore_processes.cgroups import Groups
 from longshore_processes.commands import Stop
 from longshore_processes.crew import Terms
 from longshore_processes.recycling import Recycling
+from longshore_processes.rungs import MemoryLimitBy, possible
 from longshore_processes.spawner import Spawning, StartMethod, has_zygote, numeric_threads
 from longshore_processes.supervisor import Supervisor
 from longshore_processes.timing import Patience
@@ -36,6 +38,7 @@ _CAPABILITIES: Final = Capabilities(
     cancel_running=True,
     pickles=True,
     columns=True,
+    limits_memory=sys.platform == "linux",
 )
 
 _GRACE_S: Final = 3.0  # past the deadline, to kill and reap what would not end
@@ -65,6 +68,10 @@ class ProcessesSettings(BaseModel):
 
     On Linux, where a group of version 2 is delegated to this program; starting a worker takes some milliseconds more.
     """
+    memory_limit_by: MemoryLimitBy = "auto"
+    """What holds tasks to their limits of memory: the best there is, "control-group" or a refusal to start,
+    "address-space" (RLIMIT_AS, for each process of a task by itself; what is mapped counts, used or not), or no more
+    than "polling", which is always there as well. `get_worker_stats()` tells what each worker has."""
     max_result_bytes: int | None = Field(default=None, ge=1)
     """How many bytes a result may take as it is sent; above, its task fails with PayloadError. None is no limit."""
 
@@ -92,7 +99,8 @@ class ProcessesExecutor:
         """Start the supervisor's thread; worker processes come with the first work, up to `host.workers` of them.
 
         With 0, up to as many as there are usable CPUs. RuntimeError where a process can't be handed a pipe, where
-        there is no interpreter to start it with, and where control groups are asked for that are not to be had.
+        there is no interpreter to start it with, and where control groups are asked for that are not to be had, or what
+        is to hold tasks to their limits of memory.
         """
         if os.name != "posix" or not hasattr(socket, "AF_UNIX"):
             raise RuntimeError("process workers need a POSIX system: use executor 'threads' here")
@@ -105,6 +113,7 @@ class ProcessesExecutor:
             settings.python,
             settings.control_groups,
             settings.max_result_bytes,
+            possible(settings.memory_limit_by, zygote=has_zygote()),
         )
         _check(spawning)
         recycling = Recycling(settings.max_tasks_per_worker, settings.max_worker_memory_mb)

@@ -53,6 +53,7 @@ class Foreman:
         """Add attempts at the end of what waits."""
         for spec, group in by_spec(attempts):
             kind, forgotten = self._kinds.of(spec)
+            self._crew.limited = self._crew.limited or kind.memory_limit_mb is not None
             if forgotten is not None:
                 self._forget(forgotten)
             if spec not in self._lately:

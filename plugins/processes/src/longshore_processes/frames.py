@@ -22,6 +22,7 @@ FORGET: Final = 2  # number: the code's
 BATCH: Final = (
     3  # number: serial of the first item; payload: in which bay, where there, and the batch if it isn't there
 )
+LIMIT: Final = 5  # number: the code's; payload: by how many MB one of its items may grow, as text
 LEVELS: Final = 4  # number: what logging.disable was told; payload: pickled dict of logging levels by logger
 # worker to controller
 HELLO: Final = 10  # the worker is ready
@@ -41,7 +42,7 @@ MEMORY_NAME: Final = "longshore-worker"
 IDLE: Final = -1
 UNLIMITED: Final = 2**63 - 1
 _PAGE: Final = 4096
-RUNNING, STARTED, _PREPARING, _BASE, FINISHED_TO = 0, 1, 2, 3, 4  # written by the worker
+RUNNING, STARTED, _PREPARING, _BASE, FINISHED_TO, _KILLS = 0, 1, 2, 3, 4, 5  # written by the worker
 _INITIALIZING: Final = 2  # what is there while an initializer runs
 SKIP_FROM, SKIP_TO, _RESULT_MOST = 16, 17, 18  # written by the controller, on another cache line
 
@@ -65,7 +66,7 @@ class Words:
     def clear(self) -> None:
         """Say that nothing runs or has, and that nothing is to be skipped."""
         self.ints[RUNNING] = IDLE
-        self.ints[FINISHED_TO] = 0
+        self.ints[FINISHED_TO] = self.ints[_KILLS] = 0
         self.ints[SKIP_FROM] = self.ints[SKIP_TO] = 0
 
     def prepare(self, serial: int, now: float) -> None:
@@ -99,6 +100,15 @@ class Words:
     @base_mb.setter
     def base_mb(self, own_mb: float) -> None:
         self.floats[_BASE] = own_mb
+
+    @property
+    def kills(self) -> int:
+        """How many processes of its group the kernel had killed for want of memory before what the worker runs now."""
+        return self.ints[_KILLS]
+
+    @kills.setter
+    def kills(self, count: int) -> None:
+        self.ints[_KILLS] = count
 
     @property
     def result_most(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -22,8 +23,10 @@ from longshore.task import Attempt
 from longshore_processes import frames
 from longshore_processes.backlog import Kind
 from longshore_processes.bays import BAYS, Bay, Memory, Span, make_memory
+from longshore_processes.cgroups import Facts
 from longshore_processes.frames import IDLE, UNLIMITED, Frame, FrameReader
 from longshore_processes.memory import Gauge
+from longshore_processes.rungs import Rung
 from longshore_processes.spawner import WorkerFds
 
 IN_FLIGHT: Final = 2
@@ -100,6 +103,9 @@ class Handle:
         self.memory_at: float | None = None
         self.grown_mb = 0.0  # what the item it was killed for had taken
         self._gauge: Gauge | None = None
+        self.rung = Rung.POLLING  # what holds its items to their limits
+        self._group: str | None = None
+        self.memory: Facts | None = None  # how that of its group stood when it ended
         self.given_at = self.busy_s = 0.0
         self.withdraw_at: float | None = None
         self.withdraw_from = 0
@@ -199,6 +205,8 @@ class Handle:
         if kind.number not in self.known:
             self.known.add(kind.number)
             self.outgoing += frames.frame(frames.CODE, kind.number, kind.data or b"")
+            if kind.memory_limit_mb is not None:
+                self.outgoing += frames.frame(frames.LIMIT, kind.number, str(kind.memory_limit_mb).encode())
         if isinstance(batch, bytes):
             self.send(frames.BATCH, first, frames.PLACE.pack(bay.index, 0, 0), batch)
         else:
@@ -244,7 +252,7 @@ class Handle:
         """Return what reads its memory; None while it has no process, and where the system does not tell."""
         if self._gauge is None and self.pid is not None and not self.gone:
             with suppress(OSError):
-                self._gauge = Gauge(self.pid)
+                self._gauge = Gauge(self.pid, self._group)
         return self._gauge
 
     def timers(self) -> list[float]:
@@ -294,6 +302,7 @@ class Handle:
             last_heartbeat=datetime.now(UTC),  # the supervisor sees at once when it ends
             started=self.pid is not None,
             batches=self.batches,
+            memory_limit_by=self.rung.value if self.pid is not None and sys.platform == "linux" else None,
         )
 
     def _current(self) -> tuple[str | None, float | None]:
@@ -327,9 +336,9 @@ class Handle:
         with suppress(OSError):
             self.sock.shutdown(socket.SHUT_WR)
 
-    def started(self, pid: int, pidfd: int | None) -> None:
-        """Take note of the process; the worker's ends are its own now."""
-        self.pid, self.pidfd = pid, pidfd
+    def started(self, pid: int, pidfd: int | None, rung: Rung, group: str | None) -> None:
+        """Take note of the process, and what holds it to limits of memory; the worker's ends are its own now."""
+        self.pid, self.pidfd, self.rung, self._group = pid, pidfd, rung, group
         self.close_far()
 
     def close_far(self) -> None:

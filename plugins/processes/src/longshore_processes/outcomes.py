@@ -12,7 +12,7 @@ from signal import Signals
 from time import monotonic
 from typing import Any, NamedTuple
 
-from longshore.errors import MemoryLimitExceeded, PayloadError, WorkerDied
+from longshore.errors import PayloadError, WorkerDied
 from longshore.task import Attempt, Outcome, PlainOutcome, TaskState
 from longshore.worker import OutcomeColumns, ended, failed, in_columns
 from msgspec.structs import replace
@@ -32,6 +32,7 @@ from longshore_processes.codec import (
 from longshore_processes.frames import Payload
 from longshore_processes.handle import Handle, Held
 from longshore_processes.records import FAILED, LONG, SHELVED
+from longshore_processes.rungs import over_limit
 from longshore_processes.seat import ID_SEPARATOR
 
 _COMPLETED = TaskState.COMPLETED
@@ -302,22 +303,15 @@ def worker_died(handle: Handle, attempt: Attempt, started: float, end: End | Non
 def memory_exceeded(handle: Handle, attempt: Attempt, started: float) -> Outcome:
     """Return the outcome of an attempt whose worker was killed since it took more memory than it may."""
     limit_mb = attempt.spec.memory_limit_mb or 0.0
-    took, may_take = _told_apart(handle.grown_mb, limit_mb)
-    text = (
-        f"task {attempt.task_id} ({attempt.spec.name}) took {took} MB of memory and may take {may_take}: its worker "
-        "process was killed; declare Resources(memory_mb=...) for such tasks, or raise workers.task_memory_limit_mb"
+    error = over_limit(
+        (attempt.task_id, attempt.spec.name),
+        limit_mb,
+        handle.grown_mb,
+        handle.rung,
+        handle.worker_id,
+        "its worker process was killed",
     )
-    facts = {"reason": "memory", "limit_mb": limit_mb, "peak_memory_mb": handle.grown_mb, "worker": handle.worker_id}
-    return failed(attempt, MemoryLimitExceeded(text, **facts), started, monotonic(), handle.worker_id)
-
-
-def _told_apart(more: float, less: float) -> tuple[str, str]:
-    """Return the two in as few digits as tell them apart."""
-    for digits in range(4):
-        texts = f"{more:.{digits}f}", f"{less:.{digits}f}"
-        if texts[0] != texts[1] and float(texts[1]):
-            break
-    return texts
+    return failed(attempt, error, started, monotonic(), handle.worker_id)
 
 
 def describe_end(status: int | None) -> End:

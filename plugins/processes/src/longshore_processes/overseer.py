@@ -13,7 +13,8 @@ from longshore_processes.foreman import Foreman
 from longshore_processes.frames import IDLE
 from longshore_processes.handle import Doom, Handle
 from longshore_processes.procfs import is_stopped
-from longshore_processes.timing import FIRST_LOOK_S, Looks, memory_look_s
+from longshore_processes.rungs import Rung
+from longshore_processes.timing import FIRST_LOOK_S, Looks, first_look_s, memory_look_s
 
 WITHDRAW_S: Final = 0.001
 """From asking a worker to skip to looking what it had begun: a store is seen by the other side long before."""
@@ -115,16 +116,18 @@ class Overseer:
         found, gauge = handle.find(serial), handle.gauge()
         if found is None or preparing:
             return now + FIRST_LOOK_S
-        if now < started + FIRST_LOOK_S:
-            return started + FIRST_LOOK_S
         limit_mb = found[0].kind.memory_limit_mb
         if limit_mb is None or gauge is None:
             return None  # until it holds something else
+        if now < (first := started + first_look_s(limit_mb)):
+            return first
         grown_mb = gauge.grown_mb(handle.words.base_mb, limit_mb)
-        if grown_mb > limit_mb and handle.words.running()[0] == serial:
-            handle.grown_mb = grown_mb
+        by_group_mb = gauge.group_grown_mb(limit_mb, handle.words.kills)
+        over = grown_mb > limit_mb or by_group_mb is not None
+        if over and handle.words.running()[0] == serial:
+            handle.grown_mb = max(grown_mb, by_group_mb or 0.0)
             self.kill(handle, Doom.MEMORY, serial)
-        return now + memory_look_s(limit_mb - grown_mb)
+        return now + memory_look_s(limit_mb - grown_mb, by_kernel=handle.rung in (Rung.CGROUP_V1, Rung.CGROUP_V2))
 
     def _check_stuck(self, handle: Handle, now: float) -> None:
         """Kill a worker that does not begin what it was given: stopped, or its interpreter held by a thread."""

@@ -13,7 +13,7 @@ from time import process_time
 from types import CoroutineType
 from typing import Any, Final, NoReturn
 
-from longshore.errors import PayloadError, TaskCancelled
+from longshore.errors import MemoryLimitExceeded, PayloadError, TaskCancelled
 from longshore.task import ErrorRecord
 from longshore.worker import pack_error
 from msgspec.structs import replace
@@ -34,6 +34,7 @@ from longshore_processes.codec import (
 )
 from longshore_processes.memory import Account
 from longshore_processes.output import flush_streams
+from longshore_processes.rungs import Rung, is_refusal, over_limit
 from longshore_processes.seat import Link, ProcessSeat
 
 # A scalar is a record as it is, if its item was short. Else it begins with one of these, processor time and peak of
@@ -48,6 +49,8 @@ LONG_S: Final = 0.001
 """From here on an item's processor time is measured; below, its wall time stands for it."""
 _LARGE_S: Final = 0.005  # from here on an item's peak of memory is read: that takes 10 us
 
+_REFUSED: Final = "the kernel refused it more addresses (RLIMIT_AS)"
+_KILLED: Final = "the kernel killed what it had started"
 _OURS: Final = frozenset({__file__, os.path.join(os.path.dirname(__file__), "child.py")})
 
 
@@ -74,6 +77,8 @@ class Recorder:
 
     def put(self, bay: Bay, slot: int, serial: int, value: Any, start: float, end: float) -> None:
         """Put the record of a result into its slot. Any: what the user's function returned."""
+        if end - start >= LONG_S:
+            self._raise_if_exceeded()
         cpu_s, peak_mb = self._measured(start, end) if end - start >= LONG_S else (None, None)
         record: Any  # a scalar, or a tuple as above
         if type(value) in SCALARS and not self._may_be_large(value):
@@ -91,8 +96,24 @@ class Recorder:
 
     def fail(self, bay: Bay, slot: int, serial: int, error: BaseException, start: float, end: float) -> None:
         """Put the record of a failure into its slot."""
+        if end - start >= LONG_S or is_refusal(error):
+            try:
+                self._raise_if_exceeded(error)
+            except MemoryLimitExceeded as exceeded:
+                error = exceeded
         measured = self._measured(start, end) if end - start >= LONG_S else (None, None)
         self._put(bay, slot, serial, (FAILED, *measured, self._facts(error, serial)))
+
+    def _raise_if_exceeded(self, error: BaseException | None = None) -> None:
+        """Raise MemoryLimitExceeded if the item that ended was held up at its limit, by which `error` may have come."""
+        took_mb = self._account.exceeded_mb(error)
+        task = self._seat.task() if took_mb is not None else None
+        if took_mb is None or task is None:
+            return
+        how = _REFUSED if self._account.rung is Rung.ADDRESS_SPACE else _KILLED
+        who = task.task_id, task.name
+        limit_mb = self._account.limit_mb or 0.0
+        raise over_limit(who, limit_mb, took_mb, self._account.rung, self._seat.worker_id, how) from error
 
     def _measured(self, start: float, end: float) -> tuple[float | None, float | None]:
         """Return processor time, and peak of memory where it is worth asking for."""

@@ -16,10 +16,12 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from time import monotonic
-from typing import Final, Literal, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
+from longshore_processes.cgroups import Facts
 from longshore_processes.codec import load
 from longshore_processes.launch import command
+from longshore_processes.rungs import Rung, groups_for
 
 _MESSAGE: Final = 4096
 _THREAD_VARIABLES: Final = (
@@ -44,6 +46,8 @@ class Spawning(NamedTuple):
     """Whether each is in a control group of its own."""
     max_result_bytes: int | None = None
     """How large a result of theirs may be."""
+    rung: Rung = Rung.POLLING
+    """What is to hold their items to limits of memory, where any have one."""
 
     def interpreter(self) -> str:
         """Return the interpreter; RuntimeError where this program is none itself and nothing else is named."""
@@ -72,6 +76,9 @@ class Started(NamedTuple):
     number: int
     pid: int
     pidfd: int | None
+    rung: Rung = Rung.POLLING
+    group: str | None = None
+    """Where its memory is counted and limited, if it has a group for that."""
 
 
 class Refused(NamedTuple):
@@ -86,6 +93,8 @@ class Exited(NamedTuple):
 
     number: int
     status: int
+    memory: Facts | None = None
+    """How the memory of its group stood then."""
 
 
 class Lost(NamedTuple):
@@ -103,8 +112,8 @@ class Spawner(Protocol):
     def fds(self) -> list[int]:
         """Return what to watch for reading: `news` is called when any is ready."""
 
-    def start(self, number: int, worker_id: str, fds: WorkerFds) -> None:
-        """Ask for a worker; OSError when it can't even be asked for."""
+    def start(self, number: int, worker_id: str, fds: WorkerFds, *, limited: bool) -> None:
+        """Ask for a worker, for items with a limit of memory if `limited`; OSError when it can't even be asked for."""
 
     def news(self) -> list[News]:
         """Return what became known."""
@@ -132,6 +141,8 @@ class ZygoteSpawner:
     def __init__(self, spawning: Spawning, environment: Mapping[str, str]) -> None:
         """Start the zygote, whose workers are forks or fresh interpreters; OSError if that can't be done."""
         fresh = spawning.start_method == "interpreter"
+        groups = spawning.grouped, spawning.rung.value
+        self._rung = spawning.rung
         self._control, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
         self._log, log = os.pipe()
@@ -139,7 +150,7 @@ class ZygoteSpawner:
         self._said = b""
         try:
             self._process = subprocess.Popen(
-                command(spawning.interpreter(), "zygote", far.fileno(), os.getpid(), fresh, spawning.grouped),
+                command(spawning.interpreter(), "zygote", far.fileno(), os.getpid(), fresh, *groups),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -159,9 +170,9 @@ class ZygoteSpawner:
         """Return the socket and the zygote's own output."""
         return [self._control.fileno(), self._log]
 
-    def start(self, number: int, worker_id: str, fds: WorkerFds) -> None:
+    def start(self, number: int, worker_id: str, fds: WorkerFds, *, limited: bool) -> None:
         """Ask for a worker."""
-        socket.send_fds(self._control, [pickle.dumps((number, worker_id))], list(fds))
+        socket.send_fds(self._control, [pickle.dumps((number, worker_id, limited))], list(fds))
 
     def news(self) -> list[News]:
         """Return what the zygote told; `Lost` when it is no more."""
@@ -178,10 +189,8 @@ class ZygoteSpawner:
                 found.append(Lost(self._last_words()))
                 return found
             kind, number, fact = load(message)
-            if kind == "started":
-                found.append(Started(number, fact, fds[0] if fds else None))  # none: out of descriptors
-            else:
-                found.append(Refused(number, fact) if kind == "refused" else Exited(number, fact))
+            pidfd = fds[0] if fds else None  # none: out of descriptors
+            found.append(_told(kind, number, fact, pidfd))
 
     def close(self, timeout_s: float) -> None:
         """Close the socket, upon which the zygote ends all it started; kill it if it does not end by itself."""
@@ -192,6 +201,8 @@ class ZygoteSpawner:
             self._process.kill()
             self._process.wait()
         os.close(self._log)
+        if self._process.returncode and (groups := groups_for(self._rung)) is not None:
+            groups.clear_old()  # it could not do that itself
 
     def forsake(self) -> None:
         """Shut the socket down, upon which the zygote ends all it started."""
@@ -206,6 +217,16 @@ class ZygoteSpawner:
         self._listen()
         lines = self._said.decode(errors="replace").strip().splitlines()
         return f"the process that starts workers ended: {lines[-1] if lines else 'it said nothing'}"
+
+
+def _told(kind: str, number: int, fact: Any, pidfd: int | None) -> News:  # Any: see zygote.py
+    if kind == "started":
+        pid, rung, group = fact
+        return Started(number, pid, pidfd, Rung(rung), group)
+    if kind == "refused":
+        return Refused(number, fact)
+    status, memory = fact
+    return Exited(number, status, None if memory is None else Facts(*memory))
 
 
 class InterpreterSpawner:
@@ -223,7 +244,7 @@ class InterpreterSpawner:
         """Return nothing: ends are posted."""
         return []
 
-    def start(self, number: int, worker_id: str, fds: WorkerFds) -> None:
+    def start(self, number: int, worker_id: str, fds: WorkerFds, *, limited: bool) -> None:
         """Start a worker."""
         process = subprocess.Popen(
             command(self._python, "child", worker_id, fds.sock, fds.nudge, fds.page, os.getpid()),

@@ -11,12 +11,13 @@ from typing import Final, NamedTuple
 from longshore_processes.handle import Doom, Handle
 
 FIRST_LOOK_S: Final = 0.05
-"""The memory of a worker is looked at from here on; shorter items cost nothing."""
+"""The memory of a worker is looked at from here on at the latest; shorter items cost nothing."""
 BEAT_S: Final = 1.0
 """While workers hold something the supervisor wakes at least this often, so that it notices when it was held up."""
 HELD_UP_S: Final = 2.0
 """Longer between two turns than this, and the supervisor was held up: stopped, frozen, or starved."""
-_LOOK_S: Final = (0.02, 0.25)
+_LOOK_S: Final = (0.005, 0.05)
+_LOOK_BY_KERNEL_S: Final = (0.05, 0.25)  # where the kernel keeps the limit, and only tells nobody
 _FASTEST_MB_S: Final = 4000.0  # memory is hardly filled faster by one process
 
 
@@ -118,14 +119,19 @@ class Looks:
         if self.patience.initializer_s is not None:
             limits.append(now + self.patience.initializer_s)  # it may get ready for any of them from now on
         handle.due_at = min(limits, default=None)
-        limited = [batch for batch in held if batch.kind.memory_limit_mb is not None]
-        handle.memory_at = now + FIRST_LOOK_S if limited else None
+        limits_mb = [batch.kind.memory_limit_mb for batch in held if batch.kind.memory_limit_mb is not None]
+        handle.memory_at = now + first_look_s(min(limits_mb)) if limits_mb else None
         many = len(held) > 1 or len(held[0].attempts) - held[0].done > 1
         if not handle.slow:
             handle.check_at = now + (held[0].kind.slow_s() if many else self.patience.begin_s)
 
 
-def memory_look_s(room_mb: float) -> float:
+def first_look_s(limit_mb: float) -> float:
+    """Return after how long an item may have taken all that it may."""
+    return min(FIRST_LOOK_S, limit_mb / _FASTEST_MB_S)
+
+
+def memory_look_s(room_mb: float, *, by_kernel: bool = False) -> float:
     """Return how long to wait for the next look at memory, where so much may still be taken."""
-    least, most = _LOOK_S
+    least, most = _LOOK_BY_KERNEL_S if by_kernel else _LOOK_S
     return min(most, max(least, room_mb / _FASTEST_MB_S))

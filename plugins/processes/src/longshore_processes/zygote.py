@@ -4,8 +4,9 @@ It runs `main` in a fresh interpreter with everything a worker needs already imp
 small process; where workers are to be interpreters of their own, the fork becomes one. It talks with the controller
 over one socket of messages (`spawner.py` is the other end):
 
-    in:  (worker number, Place without descriptors) with the worker's descriptors attached
-    out: ("started", number, pid) with a pidfd attached | ("refused", number, reason) | ("exited", number, wait status)
+    in:  (number, worker id, whether it is for items with limits of memory) with the worker's descriptors attached
+    out: ("started", number, (pid, rung, its group for memory or None)) with a pidfd attached
+         | ("refused", number, reason) | ("exited", number, (wait status, how the memory of that group stood or None))
 
 It is a subreaper: what a dead worker leaves behind becomes its child, and is killed. When the controller's end closes
 or the controller dies, it kills everything below it and exits. Linux only.
@@ -27,29 +28,32 @@ from typing import Any, Final, NoReturn
 
 from longshore.chaos import point
 
-from longshore_processes.cgroups import Group, Groups
 from longshore_processes.child import Place, run
 from longshore_processes.codec import load
 from longshore_processes.parent import become_subreaper, die_with
+from longshore_processes.pens import Pen, Pens
 from longshore_processes.procfs import children, owner, page_of
+from longshore_processes.rungs import Rung
 
 _MESSAGE: Final = 4096
 _END_ALL_S: Final = 2.0
+_OOM_MORE: Final = 500
+_OOM_MOST: Final = 1000  # the kernel's own
 WORKER_FDS: Final = 4  # socket, nudge, page, log
 
 
 class Zygote:
     """Forks, reaps and kills; everything happens in `serve`."""
 
-    def __init__(self, control: socket.socket, controller_pid: int, *, fresh: bool, groups: Groups | None) -> None:
+    def __init__(self, control: socket.socket, controller_pid: int, *, fresh: bool, pens: Pens) -> None:
         """Serve the controller at the other end of `control`, with forks or `fresh` interpreters as workers.
 
-        With `groups` each worker is in a control group of its own.
+        Each worker is in the control groups that `pens` has for it.
         """
         self._control = control
         self._fresh = fresh
-        self._groups = groups
-        self._group: dict[int, Group] = {}  # by pid
+        self._pens = pens
+        self._pen: dict[int, Pen] = {}  # by pid
         self._controller = os.pidfd_open(controller_pid)
         self._workers: dict[int, int] = {}  # pid -> number
         self._pages: dict[int, int] = {}  # inode of the page -> pid
@@ -83,38 +87,35 @@ class Zygote:
             return False
         if not message:
             return False
-        number, worker_id = load(message)
-        group = None
+        number, worker_id, limited = load(message)
+        pen = Pen()
         self._before_fork(worker_id)
         try:
-            group = self._groups.make(number) if self._groups is not None else None
+            pen = self._pens.make(number, limited=limited)
             pid = os.fork()
         except OSError as error:
-            if group is not None:
-                group.remove()
+            pen.end()
             self._close(fds)
             self._tell(("refused", number, str(error)))
             return True
         if pid == 0:
-            self._become(fds, worker_id, group)
-        if group is not None:
-            self._group[pid] = group
+            self._become(fds, worker_id, pen)
+        self._pen[pid] = pen
         self._workers[pid] = number
         self._pages[os.fstat(fds[2]).st_ino] = pid
         self._close(fds)
         pidfd = os.pidfd_open(pid)
-        self._tell(("started", number, pid), [pidfd])
+        self._tell(("started", number, (pid, pen.rung.value, pen.memory_path)), [pidfd])
         os.close(pidfd)
         return True
 
-    def _become(self, fds: list[int], worker_id: str, group: Group | None) -> None:
+    def _become(self, fds: list[int], worker_id: str, pen: Pen) -> None:
         """Be the worker, in the forked process; never returns."""
         code = 1
         try:
             os.setsid()
             self._before_arming(worker_id)
-            if group is not None:
-                group.enter()
+            pen.enter()
             lives = self._settle_in(fds)
             self._after_arming(worker_id)
             if lives:
@@ -143,8 +144,10 @@ class Zygote:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
-        with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-            file.write("500")  # if the kernel must kill, a worker and not the controller
+        with suppress(OSError, ValueError), open("/proc/self/oom_score_adj", "r+") as file:
+            score = min(_OOM_MOST, int(file.read()) + _OOM_MORE)
+            file.seek(0)
+            file.write(str(score))  # if the kernel must kill, a worker and not the controller
         gc.enable()
         return parent_lives
 
@@ -170,16 +173,15 @@ class Zygote:
             if number is not None:
                 with suppress(OSError):
                     os.killpg(info.si_pid, signal.SIGKILL)
-            group = self._group.pop(info.si_pid, None)
-            if group is not None and self._groups is not None:
-                self._groups.end(group)
+            pen = self._pen.pop(info.si_pid, Pen())
+            facts = pen.facts()
+            pen.end()
             self._kill_strays(info.si_pid)
             self._pages = {page: pid for page, pid in self._pages.items() if pid != info.si_pid}
             _, status = os.waitpid(info.si_pid, 0)
             if number is not None:
-                self._tell(("exited", number, status))
-            elif self._groups is not None:
-                self._groups.tidy()
+                self._tell(("exited", number, (status, facts)))
+            self._pens.tidy()
 
     def _kill_strays(self, dead: int) -> None:
         """Kill what came to us from below a worker that is no more.
@@ -200,13 +202,12 @@ class Zygote:
         return page is not None and self._pages.get(page, dead) == dead
 
     def _end_all(self) -> None:
-        for group in self._group.values():
-            group.kill()
+        for pen in self._pen.values():
+            pen.kill()
         self._kill_all()
-        if self._groups is not None:
-            for group in self._group.values():
-                self._groups.end(group)
-            self._groups.tidy()
+        for pen in self._pen.values():
+            pen.end()
+        self._pens.close()
 
     def _kill_all(self) -> None:
         until = time.monotonic() + _END_ALL_S
@@ -232,18 +233,19 @@ def _start_afresh(place: Place) -> NoReturn:
     os.execv(argv[0], argv)  # noqa: S606 - ourselves, without a shell
 
 
-def main(control: int, controller_pid: int, fresh: bool, grouped: bool) -> None:
-    """Be the zygote over the inherited socket `control`, for the controller with this pid."""
+def main(control: int, controller_pid: int, fresh: bool, grouped: bool, rung: str) -> None:
+    """Be the zygote over the inherited socket `control`, for the controller with this pid.
+
+    Each worker is in a control group of its own if `grouped`, and held to limits of memory by the rung of this name.
+    """
     os.environ["LONGSHORE_ZYGOTE"] = str(os.getpid())
     become_subreaper()
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     if os.getppid() != controller_pid:
         return
-    groups = Groups.here() if grouped else None
-    if groups is not None:
-        groups.clear_old()
+    pens = Pens.asked(grouped, Rung(rung), controller_pid)
     try:
-        zygote = Zygote(socket.socket(fileno=control), controller_pid, fresh=fresh, groups=groups)
+        zygote = Zygote(socket.socket(fileno=control), controller_pid, fresh=fresh, pens=pens)
     except ProcessLookupError:  # the controller ended just now
         return
     gc.disable()
