@@ -190,9 +190,11 @@ def test_a_controller_that_dies_with_something_unread_is_gone_all_the_same() -> 
     """
     code = """
 import os, socket
+from longshore_processes.pens import Pens
+from longshore_processes.rungs import Rung
 from longshore_processes.zygote import Zygote
 far, near = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-zygote = Zygote(near, os.getpid(), fresh=False, groups=None)
+zygote = Zygote(near, os.getpid(), fresh=False, pens=Pens(None, None, Rung.POLLING))
 near.send(b"a worker has ended")
 far.close()
 print(zygote._take())

@@ -14,11 +14,12 @@ from longshore import ControlGroups
 from longshore.task import Attempt, TaskSpec, TaskState
 from longshore_processes import memory as memory_module
 from longshore_processes.autopsy import autopsy, doom_by_kernel
-from longshore_processes.backlog import Kind
+from longshore_processes.backlog import Kind, Trials
 from longshore_processes.cgroups import Facts, Groups, Memory, members
 from longshore_processes.frames import RUNNING
 from longshore_processes.handle import Doom, Handle
 from longshore_processes.memory import Gauge
+from longshore_processes.outcomes import describe_end
 from longshore_processes.pens import Pen, Pens
 from longshore_processes.rungs import GroupFence, Rung, possible
 from longshore_processes.timing import first_look_s, memory_look_s
@@ -169,6 +170,28 @@ def test_a_delegated_group_is_made_fit(tmp_path: Path) -> None:
     assert members(tree.base) == [8]
 
 
+def test_root_takes_nothing_that_was_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may write to every group of version 2, and divides only what systemd, or a container, gave away."""
+    tree = Tree(tmp_path, "v2")
+    marked: dict[str, bytes] = {}
+
+    def attribute(path: Path, name: str) -> bytes:
+        if name not in marked:
+            raise OSError(61, "No data available")
+        return marked[name]
+
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "getxattr", attribute)
+    assert tree.groups().may_limit(frozenset())  # the root of the hierarchy, as a container sees its own
+    tree.write(tree.base.parent, "cgroup.procs", "1")
+    assert not tree.groups().may_limit(frozenset())
+    marked["trusted.delegate"] = b"1"
+    assert tree.groups().may_limit(frozenset())
+    marked.clear()
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert tree.groups().may_limit(frozenset())
+
+
 def test_others_are_not_moved(tmp_path: Path) -> None:
     """Where programs that are not ours are in the group, it is left as it is, and the rung is not to be had."""
     tree = Tree(tmp_path, "v2")
@@ -208,7 +231,7 @@ def handle() -> Iterator[Handle]:
     """A worker that runs the item 0, of 64 MB, in a group of which one kill was known before."""
     made = Handle(0)
     spec = TaskSpec(function=echo, name="echo", executor="processes", memory_limit_mb=LIMIT_MB)
-    made.give(Kind(1, spec), [Attempt("t0", spec)], made.free_bay(), b"")
+    made.give(Kind(1, spec, Trials()), [Attempt("t0", spec)], made.free_bay(), b"")
     made.words.ints[RUNNING], made.words.kills = 0, 1
     yield made
     made.close()
@@ -234,12 +257,25 @@ def test_whose_kill_it_was(handle: Handle, kills: int, peak: int, type_name: str
         assert outcome.peak_memory_mb == pytest.approx(LIMIT_MB)
 
 
-def test_our_own_reason_stands(handle: Handle) -> None:
-    """A worker that was killed for its time limit was, whatever the kernel did to it at the same moment."""
-    handle.doomed, handle.doomed_serial = Doom.TIMEOUT, 0
-    handle.status, handle.memory = signal.SIGKILL, Facts(2, 164 * MB, 164 * MB)
+@pytest.mark.parametrize(("doom", "state"), [(Doom.TIMEOUT, TaskState.TIMED_OUT), (Doom.CANCEL, TaskState.CANCELLED)])
+@pytest.mark.parametrize("peak", [164 * MB, 90 * MB])
+def test_our_own_reason_stands(handle: Handle, doom: Doom, state: TaskState, peak: int) -> None:
+    """A worker that was killed by us was killed for that, whatever the kernel did to it at the same moment."""
+    handle.doomed, handle.doomed_serial = doom, 0
+    handle.status, handle.memory = signal.SIGKILL, Facts(2, peak, 164 * MB)
     doom_by_kernel(handle)
-    assert autopsy(handle, 0.0, {}).outcomes[0].state is TaskState.TIMED_OUT
+    assert autopsy(handle, 0.0, {}).outcomes[0].state is state
+
+
+def test_what_nothing_gets_ready_for_is_told_so(handle: Handle) -> None:
+    """fault:M1 Where worker after worker ended while it got ready, memory that ran out in the last is no exception."""
+    trials = handle.held[0].kind.own
+    handle.words.prepare(0, 0.0)
+    handle.status, handle.memory = signal.SIGKILL, Facts(2, 90 * MB, None)
+    trials.end, trials.hopeless_until = describe_end(handle.status), 30.0
+    [outcome] = autopsy(handle, 0.0, {}).outcomes
+    assert outcome.error is not None
+    assert outcome.error.type.endswith("WorkerNotReady")
 
 
 def test_what_is_slowed_down_is_found(tmp_path: Path) -> None:

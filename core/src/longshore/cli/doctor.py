@@ -112,7 +112,9 @@ def _task_memory() -> Finding:
     groups = ControlGroups()
     own = groups.own("", 2)
     if own is not None and _may_divide(own) and "memory" in own.text("cgroup.controllers").split():
-        return Finding(name, "control groups v2", "unless programs of others are in the same group: then by polling")
+        return Finding(
+            name, "control groups v2", "if that group is delegated and no other program is in it; else by polling"
+        )
     own = groups.own("memory", 1)
     if own is not None and _is_ours(own):
         return Finding(name, "control groups v1", "in worker processes; advice in threads and coroutines")

@@ -248,7 +248,8 @@ class Groups:
             if "memory" in (self._base / "cgroup.subtree_control").read_text().split():
                 return True
             there = "memory" in (self._base / "cgroup.controllers").read_text().split()
-            return there and os.access(self._base / "cgroup.subtree_control", os.W_OK) and self._only(ours)
+            may_write = os.access(self._base / "cgroup.subtree_control", os.W_OK) and _is_delegated(self._base)
+            return there and may_write and self._only(ours)
         return False
 
     def settle_in(self, ours: frozenset[int]) -> bool:
@@ -340,6 +341,19 @@ def _move(pids: Iterable[int], path: Path) -> None:
 
 def _is_home(path: Path) -> bool:
     return path.name.startswith(_PREFIX) and path.name.endswith(f"-{_HOME}")
+
+
+def _is_delegated(base: Path) -> bool:
+    """Tell whether a group of version 2 was given away to be divided; root may write to any, and must not.
+
+    systemd says so by an attribute of the folder; the root of a container's own hierarchy is the container's.
+    """
+    if os.geteuid() != 0 or not (base.parent / "cgroup.procs").exists():
+        return True
+    for name in ("user.delegate", "trusted.delegate"):
+        with suppress(OSError):
+            return os.getxattr(base, name) == b"1"
+    return False
 
 
 def _is_ours(base: Path) -> bool:

@@ -78,6 +78,7 @@ class Handle:
         self.number = number
         self.worker_id = worker_id(number)
         self._open(max_result_bytes)
+        self._begin_memory()
         self.reader = FrameReader(self.sock)
         self.unread: list[Frame] = []
         self.outgoing: deque[memoryview] = deque()
@@ -101,11 +102,6 @@ class Handle:
         self.due_at: float | None = None
         self.check_at: float | None = None
         self.memory_at: float | None = None
-        self.grown_mb = 0.0  # what the item it was killed for had taken
-        self._gauge: Gauge | None = None
-        self.rung = Rung.POLLING  # what holds its items to their limits
-        self._group: str | None = None
-        self.memory: Facts | None = None  # how that of its group stood when it ended
         self.given_at = self.busy_s = 0.0
         self.withdraw_at: float | None = None
         self.withdraw_from = 0
@@ -116,6 +112,13 @@ class Handle:
         self.written_off = False  # it was killed and did not end
         self.completed = self.failed = self.batches = 0
         self.seen_at = monotonic()
+
+    def _begin_memory(self) -> None:
+        self.grown_mb = 0.0  # what the item it was killed for had taken
+        self._gauge: Gauge | None = None
+        self.rung = Rung.POLLING  # what holds its items to their limits
+        self._group: str | None = None
+        self.memory: Facts | None = None  # how that of its group stood when it ended
 
     def _open(self, max_result_bytes: int | None) -> None:
         with ExitStack() as undo:  # where descriptors run out half-way, none may be lost
