@@ -87,6 +87,7 @@ def test_the_kernel_holds_it_to_the_byte(grouped: Any, take: Callable[[int], int
     assert error.facts["rung"] == "cgroup-v1"
     assert error.facts["overshoot_mb"] < 1.0
     assert error.facts["peak_memory_mb"] == pytest.approx(LIMIT_MB, abs=1.0)
+    assert error.facts["peak_memory_mb"] == outcomes[2].peak_memory_mb
     assert error.facts["worker"] == outcomes[2].worker
     assert {row.memory_limit_by for row in grouped.executor.workers() if row.started} == {"cgroup-v1"}
     assert grouped.run(take, [0, 0])[0].ok

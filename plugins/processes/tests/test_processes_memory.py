@@ -57,9 +57,11 @@ def test_it_is_killed_and_fails_with_its_limit(yard: Any, take: Callable[[int], 
     assert outcomes[2].error.reason == "memory"
     assert outcomes[2].peak_memory_mb == error.facts["peak_memory_mb"] >= LIMIT_MB
     assert "may take 64" in str(error)
-    yard.until(lambda: any(one.type == "worker_error" for one in yard.host.notices), what="notice of its end")
-    notice = next(notice for notice in yard.host.notices if notice.type == "worker_error")
-    assert notice.data["killed_for"] == "memory"
+    # In a control group the kernel may have killed the grandchild alone: then its worker goes on.
+    if "its worker process was killed" in str(error):
+        yard.until(lambda: any(one.type == "worker_error" for one in yard.host.notices), what="notice of its end")
+    notices = [notice.data["killed_for"] for notice in yard.host.notices if notice.type == "worker_error"]
+    assert notices == (["memory"] if "its worker process was killed" in str(error) else [])
     assert all(outcome.ok for outcome in yard.run(take, [0] * 10))
 
 

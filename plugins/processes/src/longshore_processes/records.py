@@ -66,6 +66,7 @@ class Recorder:
         self._small = min(LARGE, max_result_bytes)
         self._large: set[int] = set()  # codes whose last result was large
         self._cpu_mark = 0.0
+        self._took_mb: float | None = None  # what an item had taken that was held up at its limit, until it is told
 
     def begin(self) -> None:
         """Begin a batch."""
@@ -101,8 +102,10 @@ class Recorder:
                 self._raise_if_exceeded(error)
             except MemoryLimitExceeded as exceeded:
                 error = exceeded
-        measured = self._measured(start, end) if end - start >= LONG_S else (None, None)
-        self._put(bay, slot, serial, (FAILED, *measured, self._facts(error, serial)))
+        cpu_s, peak_mb = self._measured(start, end) if end - start >= LONG_S else (None, None)
+        if self._took_mb is not None:  # that counts what the item had started, too
+            peak_mb, self._took_mb = self._took_mb, None
+        self._put(bay, slot, serial, (FAILED, cpu_s, peak_mb, self._facts(error, serial)))
 
     def _raise_if_exceeded(self, error: BaseException | None = None) -> None:
         """Raise MemoryLimitExceeded if the item that ended was held up at its limit, by which `error` may have come."""
@@ -113,6 +116,7 @@ class Recorder:
         how = _REFUSED if self._account.rung is Rung.ADDRESS_SPACE else _KILLED
         who = task.task_id, task.name
         limit_mb = self._account.limit_mb or 0.0
+        self._took_mb = round(took_mb, 3)
         raise over_limit(who, limit_mb, took_mb, self._account.rung, self._seat.worker_id, how) from error
 
     def _measured(self, start: float, end: float) -> tuple[float | None, float | None]:
