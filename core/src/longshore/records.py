@@ -40,10 +40,11 @@ class Usage(Struct, frozen=True):
     """How much of one resource is used, of how much; `own` is the part used by this process and its workers.
 
     Units by key: `cpu` cores, `memory` MB, `disk_io.read`, `disk_io.write`, `network_io.sent` and
-    `network_io.received` MB/s, `gpu.N` percent, `gpu_memory.N` MB, `pressure.memory.some`, `pressure.memory.full`,
-    `pressure.cpu.some`, `pressure.io.some` and `pressure.io.full` percent of the time of the last 10 s in which some,
-    or all, that had work waited for that resource; with `.now` at the end, of the time since the reading before. MB is
-    10**6 bytes. `capacity` is None where there is no known bound.
+    `network_io.received` MB/s; of GPU number N `gpu.N` percent, `gpu_memory.N` MB, `gpu_temperature.N` degrees Celsius,
+    `gpu_power.N` watts; `pressure.memory.some`, `pressure.memory.full`, `pressure.cpu.some`, `pressure.io.some` and
+    `pressure.io.full` percent of the time of the last 10 s in which some, or all, that had work waited for that
+    resource; with `.now` at the end, of the time since the reading before. MB is 10**6 bytes. `capacity` is None where
+    there is no known bound.
 
     A machine and each control group bound memory and CPU on their own. Then `used` and `capacity` are those of the one
     that leaves least, and `bounds` has all of them.
