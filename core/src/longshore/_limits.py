@@ -100,6 +100,7 @@ class ResourceLimits(BaseModel):
     max_network_io_mbps: Number | None = Field(default=None, ge=1.0, description="MB/s; none is no limit")
     max_gpu_percent: Number | None = Field(default=None, ge=_LOWEST_PERCENT, le=100.0)
     max_gpu_memory_mb: Whole | None = Field(default=None, ge=100)
+    gpu_count: Whole = Field(default=0, ge=0, description="GPUs there are, where no probe counts them")
 
     @model_validator(mode="before")
     @classmethod

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from longshore._cpus import usable_cores
 from longshore._limits import ResourceLimits, ResourceType
 from longshore.cgroups import usable_memory_bytes
-from longshore.records import Bound, Load, Usage
+from longshore.records import Bound, Device, Load, Usage
 from longshore.task import Resources
 
 GPU_MEMORY = "gpu_memory"
@@ -61,15 +63,18 @@ def loads_of(usage: Mapping[str, Usage], limits: ResourceLimits) -> dict[str, Lo
         both = [one for key, one in usage.items() if key.startswith(f"{name}.")]
         if both:
             loads[name] = _load(name, both, limits, "MB/s")
-    devices = [one for key, one in usage.items() if key.startswith("gpu.")]
+    devices = _devices_of(usage)
     if devices:
-        mean = sum(one.used for one in devices) / len(devices)
+        busy = [one.used for key, one in usage.items() if key.startswith("gpu.")]
+        mean = sum(busy) / len(busy) if busy else 0.0  # a device may say nothing but its memory
         limit, warning = limit_of(limits, "gpu"), warning_of(limits, "gpu")
-        loads["gpu"] = Load(mean, limit, warning, lendable=float(len(devices)), per_unit=0.0)
+        loads["gpu"] = Load(mean, limit, warning, lendable=float(len(devices)), per_unit=0.0, devices=devices)
     memories = [one for key, one in usage.items() if key.startswith(f"{GPU_MEMORY}.")]
     if memories:
         there = sum(one.capacity or math.inf for one in memories)
-        loads[GPU_MEMORY] = _load(GPU_MEMORY, memories, limits, "MB", there)
+        load = _load(GPU_MEMORY, memories, limits, "MB", there)
+        # Without a limit to all together, what is free is a matter of each device.
+        loads[GPU_MEMORY] = load if load.limit < math.inf else replace(load, per_unit=0.0)
     return loads | {key: _pressure(key, one) for key, one in usage.items() if key.startswith(_PRESSURE)}
 
 
@@ -81,6 +86,17 @@ def is_pressure(name: str) -> bool:
 def _pressure(key: str, one: Usage) -> Load:
     warning, limit = _PRESSURE_LEVELS.get(key.removeprefix(_PRESSURE), (math.inf, math.inf))
     return Load(one.used, limit, warning, per_unit=0.0)
+
+
+def _devices_of(usage: Mapping[str, Usage]) -> dict[int, Device]:
+    """Return the GPUs that were read, by number, with their memory as far as that is known."""
+    devices: dict[int, Device] = {}
+    for key, one in usage.items():
+        kind, _, number = key.partition(".")
+        if kind in ("gpu", GPU_MEMORY) and number.isdecimal():
+            known = kind == GPU_MEMORY
+            devices[int(number)] = Device(one.used, one.capacity) if known else devices.get(int(number), Device())
+    return devices
 
 
 def _percent(name: str, one: Usage, bounds: Sequence[Bound], limits: ResourceLimits) -> Load:

@@ -148,7 +148,7 @@ class Measuring:
         self._driver, self._pids, self._counts = driver, pids, counts
 
     async def start(self) -> None:
-        """Begin to measure; return when GPUs were read, where there is a probe for them."""
+        """Begin to measure; return when GPUs were looked for, where there is a probe for them."""
         if self._foreign is not None:
             await self._foreign.start()
         self.monitor.attach(self)
@@ -205,7 +205,7 @@ class Measuring:
 
         def tell() -> None:
             driver.stimulate(Measured(loads, valid_s, closed))
-            if "gpu" in loads:
+            if "gpu" in loads or self.monitor.has_read("gpu"):
                 self._gpu_seen.set()
 
         driver.inject(tell)

@@ -40,8 +40,8 @@ class Parts:
             "memory": host.memory_mb * limits.max_memory_percent / 100.0,
             "disk_io": limits.get_limit("disk_io"),
             "network_io": limits.get_limit("network_io"),
-            "gpu": 0.0,
-            "gpu_memory": 0.0,
+            "gpu": float(limits.gpu_count),
+            "gpu_memory": float(limits.max_gpu_memory_mb or math.inf) if limits.gpu_count else 0.0,
         }
         capacity = {name: amount for name, amount in most.items() if amount < math.inf}
         config = EngineConfig(

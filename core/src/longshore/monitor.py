@@ -90,6 +90,7 @@ class ResourceMonitor:
         self._usage: dict[str, Usage] = {}
         self._valid_until = math.inf
         self._round: set[str] = set()
+        self._heard: set[str] = set()
         self._history: deque[ResourceSnapshot] = deque(maxlen=_HISTORY_MOST)
 
     # ---- life
@@ -174,6 +175,10 @@ class ResourceMonitor:
     def resources(self) -> set[str]:
         """The keys its probes say they read; empty before the first start where they are left to it."""
         return {name for probe in (self._probes or {}).values() for name in probe.resources}
+
+    def has_read(self, resource: str) -> bool:
+        """Tell whether a probe that says it reads this has given a reading, also one without it."""
+        return any(resource in (self._probes or {})[name].resources for name in self._heard)
 
     @property
     def unavailable(self) -> list[str]:
@@ -279,6 +284,7 @@ class ResourceMonitor:
                 self._round.clear()
             first = not self._round
             self._round.add(name)
+            self._heard = self._heard | {name}
         if first:
             self._history.append(self.snapshot())
         for user in self._users:

@@ -82,6 +82,13 @@ class Reading(Struct, frozen=True):
     workers: Mapping[int, WorkerUsage] = {}
 
 
+class Device(Struct, frozen=True):
+    """What is measured of the memory of one GPU, in MB; None where nobody says."""
+
+    memory_used_mb: float | None = None
+    memory_mb: float | None = None
+
+
 class Load(Struct, frozen=True):
     """How far one resource of the machine is used, in the unit of its limit: percent, MB/s, or MB of GPU memory."""
 
@@ -100,6 +107,8 @@ class Load(Struct, frozen=True):
     most: float | None = None
     """How much there could ever be for tasks, in the units of `Resources`; None where that is `lendable`. It is less
     where of several levels another than the one that leaves least now has the lowest limit."""
+    devices: Mapping[int, Device] = {}
+    """Of the resource "gpu": the devices that were read, by their number."""
 
     @property
     def foreign(self) -> float:

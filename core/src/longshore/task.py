@@ -62,7 +62,7 @@ class Resources(Struct, frozen=True, kw_only=True):
     """What a task reserves while it runs; what is not declared reserves nothing.
 
     `cpu` is cores, `memory_mb` and `gpu_memory_mb` are MB (10**6 bytes), `disk_mbps` and `network_mbps` MB/s, `gpu` a
-    number of devices; `custom` names pools of the user's own, such as {"licence": 1}.
+    number of devices or a part of one; `custom` names pools of the user's own, such as {"licence": 1}.
     """
 
     cpu: float = 0.0
@@ -78,10 +78,17 @@ class Resources(Struct, frozen=True, kw_only=True):
         for name, amount in self.amounts().items():
             if not _is_amount(amount):
                 raise ValueError(f"Resources: {name} is a finite amount of at least 0, not {amount!r}")
+        if self.gpu > 1 and self.gpu != int(self.gpu):
+            raise ValueError(f"Resources: gpu is a part of one device or a whole number of them, not {self.gpu!r}")
 
     def __hash__(self) -> int:
         """Go by the amounts: `custom` has no hash, and specs are kept by their options."""
         return hash(frozenset(self.amounts().items()))
+
+    @property
+    def asks_for_gpu(self) -> bool:
+        """Whether devices are named to its tasks."""
+        return bool(self.gpu or self.gpu_memory_mb)
 
     def amounts(self) -> dict[str, float]:
         """Return the non-zero requests by resource name."""
@@ -219,13 +226,15 @@ class Attempt(Task, frozen=True, eq=False, gc=False):
 
     `number` counts from 1. `queued_at` and `expires_at` are monotonic seconds; the attempt must have ended by
     `min(its start + spec.timeout_s, expires_at)`, where None is no limit. It is to run in a copy of `context`, else of
-    `spec.context`, else in none of its submitter's.
+    `spec.context`, else in none of its submitter's. `gpus` are the numbers of the devices that are lent to it; an
+    executor with processes of its own shows them to CUDA by CUDA_VISIBLE_DEVICES.
     """
 
     number: int = 1
     queued_at: float = 0.0
     expires_at: float | None = None
     context: Context | None = None
+    gpus: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, task: Task, number: int = 1, queued_at: float = 0.0, expires_at: float | None = None) -> Self:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from longshore._engine.devices import Devices
 from longshore.records import Load
 
 
@@ -34,10 +35,11 @@ class Ledger:
     Lending, taking back and asking cost the same however much is lent.
     """
 
-    __slots__ = ("_lent", "_own_rest", "_taken", "_used", "capacity", "closed")
+    __slots__ = ("_lent", "_own_rest", "_taken", "_used", "capacity", "closed", "devices")
 
-    def __init__(self, capacity: Mapping[str, float] | None = None) -> None:
-        """Start with nothing lent."""
+    def __init__(self, capacity: Mapping[str, float] | None = None, devices: Devices | None = None) -> None:
+        """Start with nothing lent. Without `devices`, GPUs have no names before they are measured."""
+        self.devices = devices or Devices()
         self.capacity: dict[str, float] = dict(capacity or {})
         self.closed: Mapping[str, str] = {}
         """Resources of which nothing is lent now, with the reason."""
@@ -50,6 +52,8 @@ class Ledger:
         """Count with what is measured from now on, in place of what was measured before."""
         self._used = {name: self._split(name, load) for name, load in loads.items() if load.per_unit}
         self.capacity |= {name: load.lendable for name, load in loads.items() if load.lendable is not None}
+        gpu = loads.get("gpu")
+        self.devices.measure(gpu.devices if gpu is not None else {})
 
     def _split(self, name: str, load: Load) -> _Used:
         if name == "cpu" and load.own is not None:
@@ -78,7 +82,7 @@ class Ledger:
             if self._over(name, taken + amount):
                 how = "in use or lent" if name in self._used else "lent"
                 return f"insufficient {name}: {taken:g} {how} + {amount:g} > {self.capacity[name]:g}"
-        return None
+        return self.devices.lacks(amounts)
 
     def taken(self, name: str) -> float:
         """Return how much of a resource is lent or in use, counted once."""
@@ -91,7 +95,8 @@ class Ledger:
         for name, amount in amounts.items():
             if name in self.capacity and amount > self.capacity[name]:
                 return Shortage(name, amount, self.capacity[name])
-        return None
+        short = self.devices.shortage(amounts)
+        return Shortage(*short) if short is not None else None
 
     def short_now(self, amounts: Mapping[str, float]) -> Shortage | None:
         """Return what there is too little of now, with what would be taken in all; None when `amounts` can be lent."""
@@ -115,11 +120,12 @@ class Ledger:
         none = ", and none is visible: unavailable" if short.limit == 0 else ", all there is"
         return f"{short.resource} {short.needed:g} > {short.limit:g}{none}"
 
-    def lend(self, task_id: str, amounts: Mapping[str, float]) -> None:
-        """Reserve `amounts` for the task."""
+    def lend(self, task_id: str, amounts: Mapping[str, float]) -> tuple[int, ...]:
+        """Reserve `amounts` for the task; return the GPUs that it has for itself or shares, by their numbers."""
         self._taken[task_id] = amounts
         for name, amount in amounts.items():
             self._lent[name] = self._lent.get(name, 0.0) + amount
+        return self.devices.lend(task_id, amounts)
 
     def take_back(self, task_id: str) -> Mapping[str, float]:
         """End the task's reservation, and return it; one that has none is ignored."""
@@ -128,6 +134,7 @@ class Ledger:
             self._lent[name] -= amount
         if not self._taken:
             self._lent.clear()  # so that no rounding is left over
+        self.devices.take_back(task_id)
         return amounts
 
     def lent(self) -> dict[str, float]:
