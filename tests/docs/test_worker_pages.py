@@ -15,6 +15,7 @@ DOCS = Path(__file__).parents[2] / "docs"
     [
         ("how-to/workers.md", "a page 2432902008176640000\nasync-0 idle None ", 13),
         ("how-to/process-workers.md", "division by zero\nstep 1 of 0\n", 2),
+        ("how-to/gpus.md", "first: GPU (0,), CUDA sees 0\n", 1),
         ("events.md", "", 0),
     ],
 )

@@ -64,7 +64,7 @@ def first_attempts(
 
 @final
 class AttemptColumns(Sequence[Attempt]):
-    """First attempts of one spec, queued together, without a key, keywords, deadline or context of their own."""
+    """First attempts of one spec, queued together, without a key, keywords, deadline, context or GPUs of their own."""
 
     __slots__ = ("_rows", "_start", "_stop")
 

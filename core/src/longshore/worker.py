@@ -238,6 +238,14 @@ class CurrentTask:
         """A dict that lives as long as the worker and is seen by its tasks only."""
         return self._seat.state
 
+    @property
+    def gpus(self) -> tuple[int, ...]:
+        """The GPUs that this attempt may use, by their numbers in the order of the PCI bus; () if it asked for none.
+
+        One that asked for a part of a GPU shares it. In a process worker CUDA sees these only, and numbers them from 0.
+        """
+        return self._attempt.gpus
+
     def at_worker_end(self, call: Callable[[], object]) -> None:
         """Have `call` called in the worker when it ends in order; one that is killed calls nothing."""
         self._seat.farewells.append(call)

@@ -50,16 +50,15 @@ def compiler() -> str | None:
 class Reader:
     """A process with the probe in it, and a machine that says of its GPUs what stands in a file."""
 
-    def __init__(self, folder: Path, library: Path | None) -> None:
+    def __init__(self, folder: Path, library: Path) -> None:
         self._machine = folder / "machine"
         self._calls = folder / "machine.calls"
         self._machine.touch()
-        environ = {**os.environ, "FAKE_NVML": str(self._machine)}
-        environ.pop("LD_LIBRARY_PATH", None)
-        if library is not None:
-            environ["LD_LIBRARY_PATH"] = str(library.parent)
+        self.environ = {**os.environ, "FAKE_NVML": str(self._machine), "LD_LIBRARY_PATH": str(library.parent)}
+        """For any process that is to find this machine's GPUs."""
+        self.environ.pop("CUDA_VISIBLE_DEVICES", None)
         self._process = subprocess.Popen(
-            [sys.executable, "-c", READER], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", READER], env=self.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         self.said: list[str] = []
         """What was logged with the last order."""
@@ -140,11 +139,11 @@ def machine(process: Reader) -> Reader:
 
 
 @pytest.fixture
-def reader_of(tmp_path: Path) -> Iterator[Callable[[Path | None], Reader]]:
-    """Return a maker of processes of their own, with the library that is given, or none."""
+def reader_of(tmp_path: Path) -> Iterator[Callable[[Path], Reader]]:
+    """Return a maker of processes of their own, with the library that is given."""
     readers: list[Reader] = []
 
-    def make(library: Path | None) -> Reader:
+    def make(library: Path) -> Reader:
         readers.append(Reader(tmp_path, library))
         readers[-1].new()
         return readers[-1]

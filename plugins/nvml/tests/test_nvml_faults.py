@@ -12,7 +12,7 @@ CARD = {"utilisation": 35, "memory_used": 4_000_000_000, "memory_total": 16_000_
 
 
 @pytest.mark.requirement("req:G07")
-def test_a_machine_without_the_library_has_no_gpus(reader_of: Callable[[Path | None], Any], tmp_path: Path) -> None:
+def test_a_machine_without_the_library_has_no_gpus(reader_of: Callable[[Path], Any], tmp_path: Path) -> None:
     """Nothing is read, nothing is raised, and it is told once (fault:M13)."""
     empty = tmp_path / "none" / "libnvidia-ml.so.1"
     empty.parent.mkdir()

@@ -10,6 +10,9 @@ from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 from itertools import chain
 
+from msgspec.structs import replace
+
+from longshore._engine.devices import Devices
 from longshore._engine.lanes import AGING_S, Gate, GateKey, Group, Lane, LaneKey, lane_key, standing
 from longshore._engine.ledger import Ledger, Shortage
 from longshore._engine.messages import Measured
@@ -51,7 +54,7 @@ class Dispatch:
         """Let at most `cap` tasks run at once over all places, lending at most `capacity`."""
         self.cap = self._most = cap
         self._pressure = Pressure(cap)
-        self.ledger = Ledger(capacity)
+        self.ledger = Ledger(capacity, Devices(int(capacity.get("gpu", 0.0))))
         self._places: dict[str, Place] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._gates: dict[GateKey, Gate] = {}
@@ -335,7 +338,9 @@ class Dispatch:
                 lane.running += 1
                 lane.gate.started(now)
                 self._exact[attempts[-1].task_id] = lane
-                self.ledger.lend(attempts[-1].task_id, lane.amounts)
+                gpus = self.ledger.lend(attempts[-1].task_id, lane.amounts)
+                if gpus:
+                    attempts[-1] = replace(attempts[-1], gpus=gpus)
 
     def _opens(self, lane: Lane, now: float, kept: set[str], *, waited_s: float) -> bool:
         """Tell whether a lane's own bounds let its next task start.

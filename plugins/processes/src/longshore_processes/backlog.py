@@ -65,6 +65,7 @@ class Kind:
         "memory_limit_mb",
         "name",
         "number",
+        "on_gpu",
         "own",
         "ran_s",
         "soft_timeout_s",
@@ -81,6 +82,7 @@ class Kind:
         self.timeout_s = spec.timeout_s
         self.soft_timeout_s = spec.soft_timeout_s
         self.memory_limit_mb = spec.memory_limit_mb
+        self.on_gpu = _on_gpu(spec)  # its attempts go one by one: each has devices of its own
         self.data: bytes | None = None
         self.error: PayloadError | None = None
         self.ran_s: float | None = None
@@ -134,7 +136,7 @@ class Kinds:
         last_spec, last = self._last
         if spec is last_spec and last is not None:
             return last, None
-        limits = spec.timeout_s, spec.soft_timeout_s, spec.memory_limit_mb
+        limits = spec.timeout_s, spec.soft_timeout_s, spec.memory_limit_mb, _on_gpu(spec)
         key = (id(spec.function), id(spec.initializer), spec.name, limits)
         kind = self._by_key.pop(key, None)
         if kind is None:
@@ -236,6 +238,10 @@ class Backlog:
         """Return the kind of the first attempt; there must be one."""
         return self._runs[0].kind
 
+    def first(self) -> Attempt:
+        """Return the first attempt; there must be one."""
+        return self._runs[0].attempts[self._runs[0].at]
+
     def take(self, size: int) -> Sequence[Attempt]:
         """Remove and return up to `size` attempts of the first kind that came together; one that expires goes alone."""
         run = self._runs[0]
@@ -290,6 +296,10 @@ class Backlog:
         soonest = min((a.expires_at for a in attempts if a.expires_at is not None), default=None)
         if soonest is not None and (self.next_expiry is None or soonest < self.next_expiry):
             self.next_expiry = soonest
+
+
+def _on_gpu(spec: TaskSpec) -> bool:
+    return spec.resources is not None and spec.resources.asks_for_gpu
 
 
 def by_spec(attempts: Sequence[Attempt]) -> Iterable[tuple[TaskSpec, Sequence[Attempt]]]:

@@ -25,6 +25,7 @@ from longshore.worker import bind
 from longshore_processes import frames
 from longshore_processes.bays import Bay, Memory
 from longshore_processes.codec import load
+from longshore_processes.devices import visible
 from longshore_processes.frames import FINISHED_TO, RUNNING, SKIP_FROM, SKIP_TO, STARTED, FrameReader
 from longshore_processes.logs import RecordHandler, set_levels
 from longshore_processes.memory import Account
@@ -125,7 +126,8 @@ class Worker:
         self._account.limit_mb = self._limits.get(batch.code)
         self._account.begin()
         self._told_at = monotonic()
-        end = self._run(first, batch.items, self._callable(first, batch, bay), bay)
+        with visible(batch.gpus):
+            end = self._run(first, batch.items, self._callable(first, batch, bay), bay)
         self._tell(end)
         self._seat.batch = None
         if end < first + len(batch.items):

@@ -24,6 +24,7 @@ from longshore_processes.handle import IN_FLIGHT, Doom, Handle
 from longshore_processes.light import pack_light
 from longshore_processes.outcomes import Load, describe_end, pack
 from longshore_processes.teller import Teller
+from longshore_processes.posting import settled
 from longshore_processes.timing import Looks
 from longshore_processes.vigil import Vigil
 
@@ -82,12 +83,15 @@ class Foreman:
         """Give away as much as workers have room for."""
         while self.backlog:
             kind = self.backlog.head()
-            handle = self._choose(kind, now)
+            gpus = self.backlog.first().gpus if kind.on_gpu else ()
+            leave_s = self._looks.patience.leave_s
+            handle = settled(self.crew, gpus, now, leave_s) if gpus else self._choose(kind, now)
             if handle is None:
                 return
             share = -(-len(self.backlog) // (max(1, self.crew.target) * IN_FLIGHT))
-            size, left = kind.batch_size(share), self.crew.recycling.left(handle)
+            size, left = 1 if kind.on_gpu else kind.batch_size(share), self.crew.recycling.left(handle)
             self.packing = self.backlog.take(size if left is None else min(size, left))
+            handle.gpus = gpus or handle.gpus
             if self._send(handle, kind, now) and left is not None and self.crew.recycling.is_spent(handle):
                 self.crew.spend(handle, now)
 
@@ -97,15 +101,9 @@ class Foreman:
         Runs no code of the user's, so any thread may wait for it that has the baton.
         """
         kind = self._lately.get(attempt.spec)
-        if (
-            kind is None
-            or kind.hopeless(now) is not None
-            or kind.error is not None
-            or kind.item_bytes > LARGE
-            or self.backlog
-        ):
+        if kind is None or kind.hopeless(now) is not None or kind.error is not None or kind.item_bytes > LARGE:
             return None
-        if self.crew.recycling.on:
+        if kind.on_gpu or self.backlog or self.crew.recycling.on:
             return None
         for handle in self.crew.handles.values():
             if not handle.held and handle.greeted and kind.number in handle.known and handle.has_room():

@@ -73,6 +73,9 @@ class Held:
 class Handle:
     """The controller's ends of one worker, and the record of what it holds, made before anything is sent."""
 
+    gpus: tuple[int, ...] = ()
+    """The GPUs of the last task on some that it was given."""
+
     def __init__(self, number: int, max_result_bytes: int | None = None) -> None:
         """Open the descriptors of a worker that is yet to be started."""
         self.number = number

@@ -132,14 +132,16 @@ def _pack_each(
 def _fields(kind: Kind, attempts: Sequence[Attempt], form: str, items: Sequence[object]) -> tuple[object, ...]:
     """Return the fields of `seat.Batch`."""
     numbers, expires_at = None, None
+    gpus: tuple[int, ...] = ()
     if in_columns(attempts):
         ids = attempts.ids
     else:
-        ids, expires_at = [attempt.task_id for attempt in attempts], attempts[0].expires_at
+        ids = [attempt.task_id for attempt in attempts]
+        expires_at, gpus = attempts[0].expires_at, attempts[0].gpus
         if any(attempt.number != 1 for attempt in attempts):
             numbers = [attempt.number for attempt in attempts]
     limits = kind.timeout_s, kind.soft_timeout_s
-    return kind.number, form, kind.name, *limits, ID_SEPARATOR.join(ids), numbers, expires_at, items
+    return kind.number, form, kind.name, *limits, ID_SEPARATOR.join(ids), numbers, expires_at, items, gpus
 
 
 def refuse(attempt: Attempt, error: PayloadError) -> Outcome:

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from longshore.chaos import point
 from longshore.events import ProgressUpdate
-from longshore.task import Attempt, Task, TaskSpec
+from longshore.task import Attempt, TaskSpec
 from longshore.worker import Seat
 
 from longshore_processes import frames
@@ -42,6 +42,8 @@ class Batch(NamedTuple):
     expires_at: float | None
     """Only batches of one item have one."""
     items: Sequence[Any]  # Any: the user's arguments
+    gpus: tuple[int, ...]
+    """Only batches of one item have some."""
 
 
 class Link:
@@ -138,9 +140,10 @@ class ProcessSeat(Seat):
             timeout_s=batch.timeout_s,
             soft_timeout_s=batch.soft_timeout_s,
         )
-        task = Task(batch.task_ids.split(ID_SEPARATOR)[index], spec)
+        task_id = batch.task_ids.split(ID_SEPARATOR)[index]
         number = batch.numbers[index] if batch.numbers is not None else 1
-        return Attempt.of(task, number, self.started, batch.expires_at)
+        expires_at, gpus = batch.expires_at, batch.gpus
+        return Attempt(task_id, spec, number=number, queued_at=self.started, expires_at=expires_at, gpus=gpus)
 
     def _send(self, update: ProgressUpdate) -> None:
         try:
