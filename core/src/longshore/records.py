@@ -4,116 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from math import inf
 from typing import Any, Protocol
 
 from msgspec import Struct
 
+from longshore._readings import Bound as Bound
+from longshore._readings import Device as Device
+from longshore._readings import Load as Load
+from longshore._readings import Reading as Reading
+from longshore._readings import ReadRequest as ReadRequest
+from longshore._readings import Usage as Usage
+from longshore._readings import WorkerUsage as WorkerUsage
 from longshore._workers import LeftBehind as LeftBehind
 from longshore._workers import WorkerStats as WorkerStats
 from longshore._workers import WorkerStatus as WorkerStatus
 from longshore._workers import WorkerType as WorkerType
 from longshore.task import ErrorRecord, Outcome, Priority, Resources, TaskState
-
-
-class ReadRequest(Struct, frozen=True):
-    """What a probe is asked: the process ids of the workers to account for beside the machine."""
-
-    worker_pids: Sequence[int] = ()
-
-
-class Bound(Struct, frozen=True):
-    """One of the levels at which a resource is bounded, with what is used of it there, in the units of its `Usage`."""
-
-    name: str
-    """"host", or "cgroup" and the group's name, such as "cgroup /jobs/a"."""
-    used: float
-    capacity: float
-
-    @property
-    def left(self) -> float:
-        """What is left of it, below 0 where more is used than there is."""
-        return self.capacity - self.used
-
-
-class Usage(Struct, frozen=True):
-    """How much of one resource is used, of how much; `own` is the part used by this process and its workers.
-
-    Units by key: `cpu` cores, `memory` MB, `disk_io.read`, `disk_io.write`, `network_io.sent` and
-    `network_io.received` MB/s; of GPU number N `gpu.N` percent, `gpu_memory.N` MB, `gpu_temperature.N` degrees Celsius,
-    `gpu_power.N` watts; `pressure.memory.some`, `pressure.memory.full`, `pressure.cpu.some`, `pressure.io.some` and
-    `pressure.io.full` percent of the time of the last 10 s in which some, or all, that had work waited for that
-    resource; with `.now` at the end, of the time since the reading before. MB is 10**6 bytes. `capacity` is None where
-    there is no known bound.
-
-    A machine and each control group bound memory and CPU on their own. Then `used` and `capacity` are those of the one
-    that leaves least, and `bounds` has all of them.
-    """
-
-    used: float
-    capacity: float | None = None
-    own: float | None = None
-    bounds: Sequence[Bound] = ()
-
-    @classmethod
-    def within(cls, bounds: Sequence[Bound], own: float | None = None) -> Usage:
-        """Return the use of what is bounded at these levels, at least one."""
-        tight = min(bounds, key=lambda bound: bound.left)
-        return cls(tight.used, tight.capacity, own, tuple(bounds))
-
-    @property
-    def most(self) -> float | None:
-        """The least capacity of all levels: more than that there can never be; None where there is no known bound."""
-        return min((bound.capacity for bound in self.bounds), default=self.capacity)
-
-
-class WorkerUsage(Struct, frozen=True):
-    """What one worker process and its descendants use: CPU seconds since their start, resident memory now."""
-
-    cpu_s: float
-    memory_mb: float
-
-
-class Reading(Struct, frozen=True):
-    """What a probe read at one moment; `at` is timezone-aware."""
-
-    at: datetime
-    usage: Mapping[str, Usage] = {}
-    workers: Mapping[int, WorkerUsage] = {}
-
-
-class Device(Struct, frozen=True):
-    """What is measured of the memory of one GPU, in MB; None where nobody says."""
-
-    memory_used_mb: float | None = None
-    memory_mb: float | None = None
-
-
-class Load(Struct, frozen=True):
-    """How far one resource of the machine is used, in the unit of its limit: percent, MB/s, or MB of GPU memory."""
-
-    usage: float
-    limit: float = inf
-    """Above it nothing new starts."""
-    warning: float = inf
-    """Above it less starts at once."""
-    own: float | None = None
-    """The part this process and its workers use; None where that is not known."""
-    unit: str = "%"
-    lendable: float | None = None
-    """How much tasks may reserve in all, in the units of `Resources`; None for no bound."""
-    per_unit: float = 1.0
-    """How much of `Resources` one unit of use is; 0 where use and reservations are not of one kind."""
-    most: float | None = None
-    """How much there could ever be for tasks, in the units of `Resources`; None where that is `lendable`. It is less
-    where of several levels another than the one that leaves least now has the lowest limit."""
-    devices: Mapping[int, Device] = {}
-    """Of the resource "gpu": the devices that were read, by their number."""
-
-    @property
-    def foreign(self) -> float:
-        """The part that others use; all of it where nobody knows."""
-        return self.usage if self.own is None else max(0.0, self.usage - self.own)
 
 
 class ResourceSnapshot(Struct, frozen=True, kw_only=True):
