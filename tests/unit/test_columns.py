@@ -61,11 +61,12 @@ def test_columns_are_the_records_that_a_list_would_hold() -> None:
         columns[2:4][2]
 
 
-def test_a_record_is_made_once_and_is_the_same_in_every_part() -> None:
-    """Whoever compares attempts by identity may do so, whichever part they come from."""
+def test_records_that_are_iterated_over_are_made_once_for_every_part() -> None:
+    """One that is asked for alone is made alone; once all are made, each is the same whichever part it comes from."""
     columns = columns_of(spec_of(), 8)
-    assert columns[3] is columns[2:5][1]
-    assert next(iter(columns[3:])) is columns[3]
+    assert asdict(columns[3]) == asdict(columns[2:5][1])
+    assert not columns._rows._made
+    assert next(iter(columns[3:])) is columns[3] is columns[2:5][1]
 
 
 def test_outcomes_in_columns_are_those_an_executor_would_make_one_by_one() -> None:
@@ -105,7 +106,9 @@ def test_what_is_live_is_counted_found_and_let_go_of() -> None:
     assert not live.end(first), "one of them has ended"
     assert live.end(second)
     assert not live.end(second)
-    assert live.find("t4") is columns[4]
+    found = live.find("t4")
+    assert found is not None
+    assert (found.task_id, found.index) == ("t4", 4)
     assert ids(live.values()) == ["t0", "t1", "t2", "t4", "t5"]
     for task_id in ids(live.values()):
         assert live.end_one(task_id)

@@ -42,6 +42,12 @@ class _Rows:
             self._made.append(first_attempts(self.spec, self.ids, self.calls, self.first, self.queued_at))
         return self._made[0]
 
+    def one(self, slot: int) -> Attempt:
+        """Return one record, without having all of them made: then it is not the same one each time."""
+        if self._made:
+            return self._made[0][slot]
+        return Attempt(self.ids[slot], self.spec, self.calls[slot], None, self.first + slot, None, 1, self.queued_at)
+
     def slot(self, task_id: str) -> int | None:
         """Return where a task stands among all of them."""
         if self._slots is None:
@@ -114,7 +120,7 @@ class AttemptColumns(Sequence[Attempt]):
     def __getitem__(self, at: int | slice) -> Attempt | Sequence[Attempt]:
         """Return one, or some: neighbours as columns again."""
         if isinstance(at, int):
-            return self._rows.made()[range(self._start, self._stop)[at]]
+            return self._rows.one(range(self._start, self._stop)[at])
         start, stop, step = at.indices(len(self))
         if step != 1:
             return self._rows.made()[self._start : self._stop][at]
@@ -311,7 +317,7 @@ class LiveColumns:
     def find(self, task_id: str) -> Attempt | None:
         """Return the attempt of a task that is here."""
         rows = self._rows_of(task_id)
-        return rows.made()[rows.slot(task_id) or 0] if rows is not None else None
+        return rows.one(rows.slot(task_id) or 0) if rows is not None else None
 
     def among(self, part: AttemptColumns) -> list[int]:
         """Return where in a part there are some that are here."""

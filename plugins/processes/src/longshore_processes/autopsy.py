@@ -49,7 +49,10 @@ def autopsy(handle: Handle, now: float, cancels: Mapping[str, str]) -> Verdict:
     began = started if blamed == running else handle.given_at
     outcomes = [_sentence(handle, *found, began, now, cancels)] if found is not None else []
     back: list[tuple[Kind, Sequence[Attempt]]]
-    back = [(kind, [a for a in attempts if a is not culprit]) for kind, attempts in handle.cut(0)]
+    back = [
+        (kind, [a for a in attempts if culprit is None or a.task_id != culprit.task_id])
+        for kind, attempts in handle.cut(0)
+    ]
     return Verdict(outcomes, back, culprit, blamed)
 
 

@@ -192,7 +192,7 @@ class ProcessesExecutor:
             if left is None:
                 return
             self._supervisor = other = self._begin(supervisor.crew.target)
-            other.post([attempt for attempt in left.attempts if attempt is not culprit])
+            other.post([attempt for attempt in left.attempts if attempt.task_id != culprit.task_id])
             for command in left.commands:
                 other.post(command)
         now = monotonic()

@@ -23,8 +23,8 @@ from longshore_processes.crew import Crew
 from longshore_processes.handle import IN_FLIGHT, Doom, Handle
 from longshore_processes.light import pack_light
 from longshore_processes.outcomes import Load, describe_end, pack
-from longshore_processes.teller import Teller
 from longshore_processes.posting import settled
+from longshore_processes.teller import Teller
 from longshore_processes.timing import Looks
 from longshore_processes.vigil import Vigil
 
@@ -54,7 +54,7 @@ class Foreman:
         """Add attempts at the end of what waits."""
         for spec, group in by_spec(attempts):
             kind, forgotten = self._kinds.of(spec)
-            self._crew.limited = self._crew.limited or kind.memory_limit_mb is not None
+            self.crew.limited = self.crew.limited or kind.memory_limit_mb is not None
             if forgotten is not None:
                 self._forget(forgotten)
             if spec not in self._lately:

@@ -34,5 +34,5 @@ def pack_light(kind: Kind, attempt: Attempt, bay: Bay) -> Load:
     form, item = ("kwargs", (attempt.args, dict(named))) if named else ("args", attempt.args)
     numbers = None if attempt.number == 1 else [attempt.number]
     limits = kind.timeout_s, kind.soft_timeout_s
-    fields = (kind.number, form, kind.name, *limits, attempt.task_id, numbers, attempt.expires_at, [item])
+    fields = (kind.number, form, kind.name, *limits, attempt.task_id, numbers, attempt.expires_at, [item], ())
     return Load([attempt], pickle.dumps(fields, PROTOCOL), [])

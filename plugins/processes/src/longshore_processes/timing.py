@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from longshore.worker import in_columns
+
 from longshore_processes.handle import Doom, Handle
 
 FIRST_LOOK_S: Final = 0.05
@@ -110,7 +112,7 @@ class Looks:
         for batch in held:
             if batch.kind.timeout_s is not None:
                 limits.append(now + batch.kind.timeout_s)  # its items begin from now on, save the running one
-            if batch.attempts[-1].expires_at is not None:
+            if not in_columns(batch.attempts) and batch.attempts[-1].expires_at is not None:
                 limits.append(batch.attempts[-1].expires_at)
         if len(held) > 1 or handle.given_at != now:  # else all of it begins from now on
             limit = self.limit_of(handle, handle.words.running()[0]) if limits or handle.words.preparing() else None
