@@ -71,6 +71,7 @@ class Finished:
         self._workers.append(worker)
         self._next = index + 1
         if self._next == self._stop:
+            self._let_go(attempt)
             self.close()
 
     def take(self) -> list[Sequence[Outcome]]:
@@ -96,6 +97,14 @@ class Finished:
             rows = zip(attempts, self._values, self._starts, self._ends, self._workers, strict=True)
             self._reports += [completed(*row) for row in rows]
         self._begin()
+
+    def _let_go(self, last: Attempt) -> None:
+        """Let go of the part that `last` ends, and of those before it: the sooner, the less is out of the caches."""
+        firsts, parts = self._parts.get(last.spec, ([], []))
+        at = bisect_right(firsts, last.index)
+        del firsts[:at], parts[:at]
+        if not parts:
+            self._parts.pop(last.spec, None)
 
     def _part_of(self, attempt: Attempt) -> AttemptColumns | None:
         firsts, parts = self._parts.get(attempt.spec, ((), ()))
