@@ -178,8 +178,6 @@ class Feed:
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Take outcomes for the consumer."""
         self._out -= len(outcomes)
-        if outcomes:
-            self._window.ended(outcomes, self._clock())
         if self._closed:
             if not self._out:
                 self._driver.disown(self.spec)
@@ -188,6 +186,8 @@ class Feed:
             self._ready.extend(outcomes)
         else:
             self._line_up(self._early, outcomes)
+        if outcomes:
+            self._window.ended(outcomes, self._clock())  # now, that columns have been made into records
         self._rouse()
 
     def _line_up(self, early: dict[int, Outcome], outcomes: Sequence[Outcome]) -> None:
