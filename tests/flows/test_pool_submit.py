@@ -317,6 +317,8 @@ async def test_submit_refuses_what_never_fits() -> None:
             pool.options(resources=Resources(gpu=1)).submit_nowait(add, 1)
         with pytest.raises(ResourceUnavailable, match=r"memory 1e\+12 > \d"):
             pool.options(resources=Resources(memory_mb=1e12)).outcomes(add, [1])
+        with pytest.raises(ResourceUnavailable, match=r"gpu 1 > 0, and none is visible: unavailable; cpu 10000 > \d"):
+            await pool.options(resources=Resources(gpu=1) | Resources(cpu=10_000)).submit(add, 1)
         assert pool.get_stats().submitted_tasks == 0
         assert await (await pool.submit(add, 1)) == 1
 

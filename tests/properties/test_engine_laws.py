@@ -20,6 +20,7 @@ from longshore._engine.messages import (
     Drain,
     ExecutorUp,
     Grant,
+    InUse,
     Measured,
     Pause,
     Reported,
@@ -28,12 +29,14 @@ from longshore._engine.messages import (
     Tick,
     Unpause,
 )
+from longshore.errors import MemoryLimitExceeded
 from longshore.records import Load
 from longshore.task import Attempt, ErrorRecord, Outcome, Priority, Resources, RetryPolicy, TaskSpec, TaskState
 from longshore.testing._laws import EngineLaws
+from msgspec.structs import replace
 
 EXECUTORS = ("quay", "yard")
-CAPACITY = {"cpu": 4.0, "memory": 1000.0}
+CAPACITY = {"cpu": 4.0, "memory": 1000.0, "gpu": 1.0, "licence": 1.0}
 ENDS = (TaskState.COMPLETED, TaskState.FAILED, TaskState.TIMED_OUT, TaskState.CANCELLED)
 
 
@@ -44,6 +47,8 @@ def work() -> None:
 RESERVED = [
     *(None, None, None, Resources(cpu=1), Resources(cpu=1), Resources(cpu=3, memory_mb=600)),
     *(Resources(custom={"crane": 1}), Resources(cpu=9)),
+    Resources(gpu=1, cpu=1) | Resources(cpu=3) | Resources(memory_mb=300),
+    Resources(cpu=0.5, custom={"licence": 0.5}) | Resources(cpu=9),
 ]
 SPECS = st.builds(
     TaskSpec,
@@ -57,6 +62,7 @@ SPECS = st.builds(
             RetryPolicy(attempts=3, backoff=0.0),
             RetryPolicy(attempts=3, backoff=0.2, jitter=0.5),
             RetryPolicy(attempts=4, backoff=0.1, jitter=0.0, retry_on=(ConnectionError, TimeoutError)),
+            RetryPolicy(attempts=6, backoff=0.0, retry_on=(MemoryLimitExceeded, ConnectionError)),
             RetryPolicy(),
         ]
     ),
@@ -82,6 +88,7 @@ CONFIGS = st.builds(
     max_concurrent_tasks=st.integers(1, 8),
     capacity=st.just(CAPACITY),
 )
+ENDED: list[tuple[TaskState, Exception | None]] = [(TaskState.COMPLETED, None), (TaskState.FAILED, ValueError("no"))]
 KEEP = st.sampled_from([False, False, False, True])
 PASSED_S = st.sampled_from([0.0, 0.001, 0.1, 0.5, 2.0, 7.0])
 HOW = st.sampled_from(
@@ -92,10 +99,18 @@ HOW = st.sampled_from(
         (TaskState.FAILED, None),
         (TaskState.TIMED_OUT, None),
         (TaskState.CANCELLED, None),
+        (TaskState.FAILED, MemoryLimitExceeded("took too much", peak_memory_mb=300.0)),
     ]
 )
 OPERATING = st.one_of(
-    st.builds(ExecutorUp, st.sampled_from(EXECUTORS), st.sampled_from([2, 1, 3, 5, 0]), st.booleans()),
+    st.builds(
+        ExecutorUp,
+        st.sampled_from(EXECUTORS),
+        st.sampled_from([2, 1, 3, 5, 0]),
+        st.booleans(),
+        st.booleans(),
+        st.booleans(),
+    ),
     st.sampled_from([Pause(), Unpause(), Unpause(), Unpause(), Pause("one"), Unpause("one"), Unpause("one")]),
     st.builds(Grant, st.sampled_from([CAPACITY, CAPACITY, {**CAPACITY, "cpu": 2.0}, {**CAPACITY, "cpu": 0.5}])),
 )
@@ -104,7 +119,7 @@ LOADS = st.fixed_dictionaries(
     optional={
         "memory": st.builds(
             Load,
-            usage=st.sampled_from([20.0, 40.0, 68.0, 70.0, 74.0, 90.0]),
+            usage=st.sampled_from([20.0, 40.0, 68.0, 70.0, 74.0, 90.0, 98.0]),
             limit=st.just(75.0),
             warning=st.just(65.0),
             own=st.sampled_from([None, 10.0, 40.0]),
@@ -123,10 +138,18 @@ LOADS = st.fixed_dictionaries(
     },
 )
 MEASURED = st.builds(Measured, loads=LOADS, valid_s=st.just(10.0))
+USE = st.builds(InUse, st.sampled_from([0.0, 20.0, 150.0, 700.0]), st.sampled_from([0.1, 5.0]))
+PEAKS = st.sampled_from([None, None, None, 5.0, 60.0, 400.0, 2000.0])
 RAN_S = st.sampled_from([0.0, 0.00001, 0.001, 1.0])
 
 
-def outcome_of(attempt: Attempt, state: TaskState, error: Exception | None = None, ran_s: float = 0.0) -> Outcome:
+def outcome_of(
+    attempt: Attempt,
+    state: TaskState,
+    error: Exception | None = None,
+    ran_s: float = 0.0,
+    peak_mb: float | None = None,
+) -> Outcome:
     """Return what an executor reports of an attempt; a failure without an exception did not travel."""
     record = None if state is TaskState.COMPLETED else ErrorRecord(type="builtins.ValueError", message="no")
     return Outcome(
@@ -138,6 +161,7 @@ def outcome_of(attempt: Attempt, state: TaskState, error: Exception | None = Non
         error=record,
         attempts=attempt.number,
         ran_s=ran_s,
+        peak_memory_mb=peak_mb,
         exception=error,
     )
 
@@ -163,7 +187,7 @@ class EngineMachine(RuleBasedStateMachine):
     )
     def begin(self, config: EngineConfig, mixed: list[TaskSpec], plain: TaskSpec, uniform: float) -> object:
         self.laws = EngineLaws(Engine(config, lambda: uniform))
-        self.laws.handle([ExecutorUp(executor, 2) for executor in EXECUTORS], self.now)
+        self.laws.handle([ExecutorUp(executor, 2, weighs=True) for executor in EXECUTORS], self.now)
         return multiple(plain, *mixed)
 
     def tell(self, stimulus: Stimulus, keep: bool) -> None:
@@ -191,8 +215,8 @@ class EngineMachine(RuleBasedStateMachine):
         self.submit(one, 2, keep=True)
         self.submit(other, 2, keep=False)
 
-    @rule(data=st.data(), keep=KEEP, ran_s=RAN_S)
-    def report(self, data: st.DataObject, keep: bool, ran_s: float) -> None:
+    @rule(data=st.data(), keep=KEEP, ran_s=RAN_S, peak_mb=PEAKS)
+    def report(self, data: st.DataObject, keep: bool, ran_s: float, peak_mb: float | None) -> None:
         """Some of what an executor holds has ended, each in its way."""
         holding = [executor for executor in EXECUTORS if self.laws.model.held[executor]]
         if holding:
@@ -201,7 +225,7 @@ class EngineMachine(RuleBasedStateMachine):
             ended = data.draw(st.lists(st.sampled_from(held), min_size=1, unique_by=lambda a: a.task_id))
             self.old += ended
             how = data.draw(st.lists(HOW, min_size=len(ended), max_size=len(ended)))
-            outcomes = [outcome_of(a, state, error, ran_s) for a, (state, error) in zip(ended, how, strict=True)]
+            outcomes = [outcome_of(a, *one, ran_s, peak_mb) for a, one in zip(ended, how, strict=True)]
             self.tell(Reported(executor, outcomes), keep)
 
     @rule(how=HOW, passed_s=PASSED_S)
@@ -232,11 +256,28 @@ class EngineMachine(RuleBasedStateMachine):
         self.now = self.now + passed_s if due is None else max(due, self.now)
         self.tell(Tick(), keep)
 
-    @rule(measured=MEASURED, passed_s=PASSED_S, keep=KEEP)
-    def measure(self, measured: Measured, passed_s: float, keep: bool) -> None:
-        """A probe has read the machine."""
+    @rule(data=st.data(), measured=MEASURED, passed_s=PASSED_S, keep=KEEP)
+    def measure(self, data: st.DataObject, measured: Measured, passed_s: float, keep: bool) -> None:
+        """A probe has read the machine, and what some of the tasks use that run, or ran."""
         self.now += passed_s
-        self.tell(measured, keep)
+        running = [attempt.task_id for attempt in [*self.laws.model.running(), *self.old[-2:]]]
+        tasks = {task_id: data.draw(USE) for task_id in running}
+        self.tell(replace(measured, tasks=tasks), keep)
+
+    @rule(data=st.data(), use=USE)
+    def run_out(self, data: st.DataObject, use: InUse) -> None:
+        """Memory is nearly used up, and stays so; who is ended for it is reported, or ended by itself just before."""
+        high = Load(98.0, 75.0, 65.0, 40.0, "%", 1000.0, 10.0)
+        for _ in range(3):
+            tasks = {attempt.task_id: use for attempt in self.laws.model.running()}
+            self.laws.handle([*self.kept, Measured({"memory": high}, tasks=tasks)], self.now)
+            self.kept.clear()
+            self.now += 1.5
+            ended = [attempt for attempt in self.laws.model.running() if attempt.task_id == self.laws.shedding]
+            how = [data.draw(st.sampled_from([(TaskState.CANCELLED, None), *ENDED])) for _ in ended]
+            for attempt, one in zip(ended, how, strict=True):
+                self.old.append(attempt)
+                self.laws.handle([Reported(attempt.spec.executor, [outcome_of(attempt, *one)])], self.now)
 
     @rule(stimulus=OPERATING)
     def operate(self, stimulus: Stimulus) -> None:

@@ -308,18 +308,18 @@ def test_what_was_measured_long_ago_holds_nothing() -> None:
 @pytest.mark.allocation
 @pytest.mark.requirement("req:D08", "req:G16")
 def test_what_is_measured_and_what_is_lent_count_once() -> None:
-    """Of 750 MB: 200 in use before, 300 lent of which 100 are used so far leave 250; the reason gives the numbers."""
+    """Of 750 MB: 200 in use before, 300 lent of which 100 are used, a quarter kept; the reason has the numbers."""
     yard = Yard()
     yard.measure(memory=memory(20.0))
     yard.submit(resources=Resources(memory_mb=300))
     yard.measure(memory=memory(30.0))
     lacks = yard.engine.lacks
-    assert lacks(Resources(memory_mb=250)) is None
-    assert lacks(Resources(memory_mb=251)) == "insufficient memory: 500 in use or lent + 251 > 750"
-    assert yard.engine.never_fits(Resources(memory_mb=251)) is None
+    assert lacks(Resources(memory_mb=62)) is None
+    assert lacks(Resources(memory_mb=63)) == "insufficient memory: 500 in use or lent + 63 > 750 less a reserve of 188"
+    assert yard.engine.never_fits(Resources(memory_mb=750)) is None
     yard.end()
     yard.measure(memory=memory(20.0))
-    assert lacks(Resources(memory_mb=550)) is None
+    assert lacks(Resources(memory_mb=362)) is None
     assert lacks(None) is None
 
 

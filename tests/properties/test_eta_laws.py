@@ -9,8 +9,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from longshore._sketch import Sketch
 from longshore._tracking.eta import AGES_MOST, MIN_ENDED, remaining_s
-from longshore._tracking.sketch import Sketch
 
 TASKS = 200
 Draw = Callable[[random.Random], float]

@@ -10,7 +10,7 @@ import pytest
 from ddsketch import LogCollapsingLowestDenseDDSketch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from longshore._tracking.sketch import KEPT_MOST, SMALLEST, Sketch
+from longshore._sketch import KEPT_MOST, SMALLEST, Sketch
 
 VALUES = st.one_of(
     st.floats(1e-6, 1e7),

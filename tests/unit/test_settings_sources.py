@@ -128,7 +128,7 @@ def test_all_problems_are_told_at_once(load: Load, tmp_path: Path) -> None:
         ("default_timeout = 3", "default_timeout: unknown key; did you mean 'workers.default_timeout'?"),
         ("max_memory_percnt = 3", "max_memory_percnt: unknown key; did you mean 'limits.max_memory_percent'?"),
         ("[workers]\nsubmit_timeout = 3", "workers.submit_timeout: unknown key; did you mean 'submit_timeout'?"),
-        ("[limits]\nzzz = 3", "limits.zzz: unknown key"),
+        ("[limits]\nzzz = 3", "limits.zzz: unknown key; one of your own stands in custom, as custom = { zzz = 1 }"),
     ],
 )
 def test_problems_are_told_in_the_words_of_toml(load: Load, tmp_path: Path, text: str, message: str) -> None:

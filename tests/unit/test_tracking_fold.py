@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from longshore._sketch import Sketch
 from longshore._tracking import RunFold
 from longshore._tracking.eta import remaining_s
 from longshore._tracking.rate import RateRing
 from longshore._tracking.running import RunningTasks
-from longshore._tracking.sketch import Sketch
 from longshore._tracking.stages import GROUPS_LIMIT, OTHER, STAGES_LIMIT
 from longshore.events import (
     Happened,

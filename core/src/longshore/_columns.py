@@ -186,6 +186,10 @@ class OutcomeColumns(Sequence[Outcome]):
             return sum([one.queued_s for one in self])
         return sum(self._starts) - len(self._starts) * self.attempts.queued_at
 
+    def weighed(self) -> list[Outcome]:
+        """Return those that say what memory they took: only records do."""
+        return [] if self._starts else [one for one in self if one.peak_memory_mb is not None]
+
     def __len__(self) -> int:
         """Return how many there are."""
         return len(self.attempts)
@@ -375,6 +379,13 @@ def not_completed(outcomes: Sequence[Outcome]) -> list[Outcome]:
 def ran_s(outcomes: Sequence[Outcome]) -> float:
     """Return the seconds that they ran, together."""
     return outcomes.ran_s() if type(outcomes) is OutcomeColumns else sum([outcome.ran_s for outcome in outcomes])
+
+
+def weighed(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return those that say what memory they took."""
+    if type(outcomes) is OutcomeColumns:
+        return outcomes.weighed()
+    return [outcome for outcome in outcomes if outcome.peak_memory_mb is not None]
 
 
 def queued_s(outcomes: Sequence[Outcome]) -> float:

@@ -32,6 +32,7 @@ Finite = Annotated[float, BeforeValidator(_no_flag), Field(allow_inf_nan=False)]
 _WARN_AT = 0.8
 """Where nothing is said, a warning comes at this part of the limit."""
 _LOWEST_PERCENT = 10.0
+_RESERVED = frozenset({"cpu", "memory", "disk_io", "network_io", "gpu", "gpu_memory"})
 
 
 class ResourceType(StrEnum):
@@ -101,6 +102,17 @@ class ResourceLimits(BaseModel):
     max_gpu_percent: Number | None = Field(default=None, ge=_LOWEST_PERCENT, le=100.0)
     max_gpu_memory_mb: Whole | None = Field(default=None, ge=100)
     gpu_count: Whole = Field(default=0, ge=0, description="GPUs there are, where no probe counts them")
+    custom: dict[str, Annotated[Finite, Field(ge=0)]] = Field(
+        default={}, description="Pools of your own by name, such as licences: how much tasks may hold of each at once"
+    )
+
+    @field_validator("custom")
+    @classmethod
+    def _named_anew(cls, pools: dict[str, float]) -> dict[str, float]:
+        taken = sorted(pools.keys() & _RESERVED)
+        if taken:
+            raise PydanticCustomError("reserved", "{name} is a resource with limits of its own", {"name": taken[0]})
+        return pools
 
     @model_validator(mode="before")
     @classmethod

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from longshore._engine.messages import Measured
+from longshore._engine.messages import InUse, Measured
 from longshore._limits import ResourceLimits
 from longshore._loads import HostSize, demands_of
 from longshore._runtime.driver import Driver
+from longshore._runtime.executors import Executors
 from longshore._telling import in_threads
 from longshore.monitor import ResourceMonitor
-from longshore.records import Load, Reading, ReadRequest, TaskCounts, Usage
+from longshore.records import Load, Reading, ReadRequest, TaskCounts, Usage, WorkerStats, WorkerUsage
 from longshore.task import Resources
 
 _FIRST_S = 2.0  # what the first reading of a GPU may take, before tasks that want one are refused
+_BEGUN_S = 0.1  # a reading may be so old when it is looked at
 _ANSWER_S = 5.0  # what a coroutine of somebody else's monitor may take
 
 
@@ -130,6 +132,31 @@ class ForeignMonitor:
         return asyncio.run_coroutine_threadsafe(_await(given), self._loop).result(_ANSWER_S)
 
 
+class Growth:
+    """What running tasks use of memory: by how much each worker process has grown since it last had nothing to do."""
+
+    def __init__(self) -> None:
+        """Have seen no worker."""
+        self._before: dict[int, float] = {}  # MB by process id, while it had nothing to do, or the least since
+
+    def see(self, usage: Mapping[int, WorkerUsage], rows: Iterable[WorkerStats]) -> dict[str, InUse]:
+        """Take what workers use, and what each does; return what their tasks use, by task.
+
+        One that has only just begun is left out: the reading may be of the task before it.
+        """
+        self._before = {pid: before for pid, before in self._before.items() if pid in usage}
+        tasks: dict[str, InUse] = {}
+        for row in rows:
+            used = usage.get(row.pid) if row.pid is not None else None
+            if used is None or row.pid is None:
+                continue
+            before = min(used.memory_mb, self._before.get(row.pid, used.memory_mb))
+            self._before[row.pid] = before if row.current_task is not None else used.memory_mb
+            if row.current_task is not None and (row.running_s or 0.0) >= _BEGUN_S:
+                tasks[row.current_task] = InUse(used.memory_mb - before, row.running_s or 0.0)
+        return tasks
+
+
 class Measuring:
     """The monitor of one run, started unless it ran before; only what was started here is stopped."""
 
@@ -140,12 +167,15 @@ class Measuring:
         self._driver: Driver | None = None
         self._pids: Callable[[], Sequence[int]] = list
         self._counts: Callable[[], TaskCounts] = TaskCounts
+        self._workers: Callable[[], Iterable[tuple[str, WorkerStats]]] = list
+        self._growth = Growth()
         self._starts = False
         self._gpu_seen = asyncio.Event()
 
-    def join(self, driver: Driver, pids: Callable[[], Sequence[int]], counts: Callable[[], TaskCounts]) -> None:
+    def join(self, driver: Driver, executors: Executors, counts: Callable[[], TaskCounts]) -> None:
         """Tell `driver` what is measured from the start on, with the workers and counts of its pool."""
-        self._driver, self._pids, self._counts = driver, pids, counts
+        self._driver, self._counts = driver, counts
+        self._pids, self._workers = executors.pids, executors.workers
 
     async def start(self) -> None:
         """Begin to measure; return when GPUs were looked for, where there is a probe for them."""
@@ -202,9 +232,11 @@ class Measuring:
         driver, closed = self._driver, self._foreign.closed if self._foreign is not None else None
         if driver is None:
             return
+        usage = self.monitor.workers
+        tasks = self._growth.see(usage, [row for _, row in self._workers()]) if usage else {}
 
         def tell() -> None:
-            driver.stimulate(Measured(loads, valid_s, closed))
+            driver.stimulate(Measured(loads, valid_s, closed, tasks))
             if "gpu" in loads or self.monitor.has_read("gpu"):
                 self._gpu_seen.set()
 

@@ -42,6 +42,7 @@ class Parts:
             "network_io": limits.get_limit("network_io"),
             "gpu": float(limits.gpu_count),
             "gpu_memory": float(limits.max_gpu_memory_mb or math.inf) if limits.gpu_count else 0.0,
+            **limits.custom,
         }
         capacity = {name: amount for name, amount in most.items() if amount < math.inf}
         config = EngineConfig(

@@ -63,6 +63,8 @@ class WorkerStats(Struct, frozen=True, kw_only=True):
 
     From process workers: "cgroup-v2", "cgroup-v1", "address-space" or "polling", once they are started.
     """
+    pid: int | None = None
+    """Of a worker that is a process of its own, and runs."""
 
     @property
     def average_processing_time(self) -> float:

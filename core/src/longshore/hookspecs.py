@@ -63,6 +63,11 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Whether it ends an attempt that takes more than `TaskSpec.memory_limit_mb`; elsewhere that limit is advice."""
     runs_ahead: bool = True
     """Whether it gains from being given more short attempts than it has workers."""
+    weighs: bool = False
+    """Whether outcomes tell `peak_memory_mb`, `workers` pids, and a cancelled attempt gives its memory back at once.
+
+    What its tasks take is learnt then, and set aside; when memory runs out, one at a time is cancelled and tried again.
+    """
     eager: bool = False
     """Whether `submit` may run the attempt to its end before it returns."""
     columns: bool = False
@@ -80,6 +85,15 @@ class ResizeRequest(Struct, frozen=True):
     """How many workers are wanted from now on; running attempts go on."""
 
     workers: int
+
+
+class LimitRequest(Struct, frozen=True):
+    """How many workers may run something at once from now on, None for all there are; running attempts go on.
+
+    It is no resize: the others stay, with what they have loaded, and take nothing until they may. With 0 none begins.
+    """
+
+    workers: int | None
 
 
 class WorkerNotice(Struct, frozen=True):
@@ -164,6 +178,14 @@ class Executor(Protocol):
 
 class Diagnosed(Protocol):
     """What an executor may have beside its contract."""
+
+    @hookspec
+    def limit(self, request: LimitRequest) -> None:
+        """Use only so many workers at once; returns at once, called on the pool's loop.
+
+        On a machine that runs short, an executor that has this is given short attempts ahead all the same, and others
+        one for each worker that may run. It may come often, and before the workers are up.
+        """
 
     @hookspec
     def left_behind(self) -> Sequence[LeftBehind]:
@@ -320,6 +342,7 @@ __all__ = [
     "Hooks",
     "InputValidator",
     "Journal",
+    "LimitRequest",
     "PipelineSource",
     "Probe",
     "Processor",

@@ -218,7 +218,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             memory_limit_mb=self.config.task_memory_limit_mb,
             memory_limit_asked="task_memory_limit_mb" in self.config.model_fields_set,
         )
-        self._measuring.join(self._driver, self._executors.pids, self._telling.fold.counts)
+        self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because
         self._telling.usage = lambda: monitor.usage
         self._telling.utilization = lambda: monitor.current_usage

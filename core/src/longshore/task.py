@@ -26,6 +26,10 @@ def _is_count(value: object) -> bool:
     return _is_amount(value) and value >= 1 and value == int(value)  # type: ignore[operator, call-overload]  # a number
 
 
+def _are_alternatives(given: object) -> bool:
+    return isinstance(given, tuple) and all(isinstance(one, Resources) and not one.alternatives for one in given)
+
+
 def _are_exceptions(kinds: object) -> bool:
     return isinstance(kinds, tuple) and all(
         isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds
@@ -62,7 +66,9 @@ class Resources(Struct, frozen=True, kw_only=True):
     """What a task reserves while it runs; what is not declared reserves nothing.
 
     `cpu` is cores, `memory_mb` and `gpu_memory_mb` are MB (10**6 bytes), `disk_mbps` and `network_mbps` MB/s, `gpu` a
-    number of devices or a part of one; `custom` names pools of the user's own, such as {"licence": 1}.
+    number of devices or a part of one; `custom` names pools of the user's own, such as {"licence": 1}, whose sizes are
+    in `ResourceLimits.custom`. `one | other` is either: the first that can be had when the task's turn comes is what
+    it reserves, and what stands first is preferred: `Resources(gpu=1, cpu=2) | Resources(cpu=8)`.
     """
 
     cpu: float = 0.0
@@ -72,6 +78,8 @@ class Resources(Struct, frozen=True, kw_only=True):
     disk_mbps: float = 0.0
     network_mbps: float = 0.0
     custom: Mapping[str, float] = {}
+    alternatives: tuple[Resources, ...] = ()
+    """What would do as well, in the order of preference; `|` puts it together."""
 
     def __post_init__(self) -> None:
         """Refuse what can't be meant."""
@@ -80,18 +88,30 @@ class Resources(Struct, frozen=True, kw_only=True):
                 raise ValueError(f"Resources: {name} is a finite amount of at least 0, not {amount!r}")
         if self.gpu > 1 and self.gpu != int(self.gpu):
             raise ValueError(f"Resources: gpu is a part of one device or a whole number of them, not {self.gpu!r}")
+        if not _are_alternatives(self.alternatives):
+            raise ValueError("Resources.alternatives is a tuple of Resources without any: write `one | other`")
 
     def __hash__(self) -> int:
         """Go by the amounts: `custom` has no hash, and specs are kept by their options."""
-        return hash(frozenset(self.amounts().items()))
+        return hash((frozenset(self.amounts().items()), self.alternatives))
+
+    def __or__(self, other: Resources) -> Resources:
+        """Return what reserves this, or `other` where this can't be had."""
+        if not isinstance(other, Resources):
+            return NotImplemented
+        return replace(self, alternatives=self.alternatives + other.choices())
+
+    def choices(self) -> tuple[Resources, ...]:
+        """Return all that would do, what is preferred first."""
+        return (replace(self, alternatives=()), *self.alternatives)
 
     @property
     def asks_for_gpu(self) -> bool:
         """Whether devices are named to its tasks."""
-        return bool(self.gpu or self.gpu_memory_mb)
+        return any(choice.gpu or choice.gpu_memory_mb for choice in (self, *self.alternatives))
 
     def amounts(self) -> dict[str, float]:
-        """Return the non-zero requests by resource name."""
+        """Return the non-zero requests by resource name, those of the first choice."""
         named = {
             "cpu": self.cpu,
             "memory": self.memory_mb,
@@ -111,8 +131,10 @@ class RetryPolicy(Struct, frozen=True):
     shortened or lengthened by up to the fraction `jitter`. Only exceptions that are instances of `retry_on` are tried
     again (a timeout counts as TaskTimeout, a dead worker as WorkerDied); a cancelled task never is. One that took too
     much memory would do so again: it is only tried again where `retry_on` names MemoryLimitExceeded, or TaskFailed or
-    LongshoreError, which it is. One under which `poison_after` workers have died ends as PoisonTask, whatever attempts
-    are left; workers that were ended for a limit of time or memory do not count.
+    LongshoreError, which it is, and then more is set aside for it, which it may take. One that was ended to free memory
+    for others is tried again in any case, and that attempt does not count. One under which `poison_after` workers have
+    died ends as PoisonTask, whatever attempts are left; workers that were ended for a limit of time or memory do not
+    count.
     """
 
     attempts: int = 1
@@ -227,7 +249,8 @@ class Attempt(Task, frozen=True, eq=False, gc=False):
     `number` counts from 1. `queued_at` and `expires_at` are monotonic seconds; the attempt must have ended by
     `min(its start + spec.timeout_s, expires_at)`, where None is no limit. It is to run in a copy of `context`, else of
     `spec.context`, else in none of its submitter's. `gpus` are the numbers of the devices that are lent to it; an
-    executor with processes of its own shows them to CUDA by CUDA_VISIBLE_DEVICES.
+    executor with processes of its own shows them to CUDA by CUDA_VISIBLE_DEVICES. `memory_limit_mb` stands in place of
+    its spec's where it is tried again since it took too much.
     """
 
     number: int = 1
@@ -235,12 +258,14 @@ class Attempt(Task, frozen=True, eq=False, gc=False):
     expires_at: float | None = None
     context: Context | None = None
     gpus: tuple[int, ...] = ()
+    memory_limit_mb: float | None = None
 
     @classmethod
     def of(cls, task: Task, number: int = 1, queued_at: float = 0.0, expires_at: float | None = None) -> Self:
         """Return a try at `task`."""
         head = (task.task_id, task.spec, task.args, task.kwargs, task.index, task.key)
-        return cls(*head, number, queued_at, expires_at, task.context if isinstance(task, Attempt) else None)
+        own = (task.context, (), task.memory_limit_mb) if isinstance(task, Attempt) else ()
+        return cls(*head, number, queued_at, expires_at, *own)
 
 
 class ErrorRecord(Struct, frozen=True, kw_only=True):

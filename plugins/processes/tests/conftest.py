@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from longshore.events import ProgressUpdate
-from longshore.hookspecs import CancelRequest, ResizeRequest, WorkerNotice
+from longshore.hookspecs import CancelRequest, LimitRequest, ResizeRequest, WorkerNotice
 from longshore.task import Attempt, Outcome, TaskSpec
 from longshore.worker import AttemptColumns
 from longshore_processes import ProcessesExecutor
@@ -111,6 +111,9 @@ class Yard:
 
     def resize(self, workers: int) -> None:
         self.executor.resize(ResizeRequest(workers))
+
+    def limit(self, workers: int | None) -> None:
+        self.executor.limit(LimitRequest(workers))
 
     def stop(self, within_s: float = 5.0) -> None:
         self._runner.run(self.executor.stop(monotonic() + within_s))

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from longshore.errors import WorkerDied
-from longshore.hookspecs import CancelRequest, WorkerNotice
+from longshore.hookspecs import CancelRequest, LimitRequest, WorkerNotice
 from longshore.task import Attempt, Outcome, TaskSpec, TaskState
 from longshore_processes import ProcessesExecutor
 from longshore_processes.executor import ProcessesSettings
@@ -294,5 +294,27 @@ def test_many_at_a_time_take_turns(on_quay: Any) -> None:
 
         await quay.warm()
         await asyncio.gather(*map(caller, range(3)))
+
+    on_quay(use)
+
+
+def test_a_lone_task_waits_while_no_more_workers_may_be_used(on_quay: Any) -> None:
+    """A limit on how many workers have something to do holds on the short way, too."""
+
+    async def use(quay: Quay) -> None:
+        await quay.warm()
+        quay.executor.limit(LimitRequest(0))
+        kept = [quay.give(echo, 1)]
+        await asyncio.sleep(0.05)  # so that the limit has come before the second
+        kept.append(quay.give(echo, 2))
+        await asyncio.sleep(0.05)
+        assert not [task_id for task_id in kept if task_id in quay.outcomes]
+        quay.executor.limit(LimitRequest(None))
+        assert [(await quay.ended(task_id)).value for task_id in kept] == [1, 2]
+        quay.executor.limit(LimitRequest(1))
+        slow = quay.give(spin, 0.2)
+        await asyncio.sleep(0.05)
+        assert (await quay.run(echo, 3)).value == 3
+        assert slow in quay.outcomes
 
     on_quay(use)

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from longshore.errors import MemoryLimitExceeded
 from longshore.task import Attempt, Task, TaskSpec, TaskState
+from longshore_processes.backlog import Kinds, by_kind
 from longshore_processes.memory import Gauge
 from longshore_processes.outcomes import memory_exceeded
 from longshore_processes.rungs import Rung
+from longshore_processes.vigil import Vigil
 
 MB = 1 << 20
 LIMIT_MB = 64.0
@@ -63,6 +65,37 @@ def test_it_is_killed_and_fails_with_its_limit(yard: Any, take: Callable[[int], 
     notices = [notice.data["killed_for"] for notice in yard.host.notices if notice.type == "worker_error"]
     assert notices == (["memory"] if "its worker process was killed" in str(error) else [])
     assert all(outcome.ok for outcome in yard.run(take, [0] * 10))
+
+
+def test_who_tries_again_with_more_may_take_more(yard: Any) -> None:
+    """The limit of an attempt of its own stands in place of its spec's, and is that of nobody beside it."""
+    spec = TaskSpec(function=take_for_a_while, name="take", executor="processes", memory_limit_mb=LIMIT_MB)
+    limits = [None, 400.0, None]
+    sizes = [1, 200, 1]
+    yard.submit_attempts(
+        [
+            Attempt(f"again-{n}", spec, (size,), number=2, queued_at=time.monotonic(), memory_limit_mb=limit)
+            for n, (size, limit) in enumerate(zip(sizes, limits, strict=True))
+        ]
+    )
+    assert [outcome.value for outcome in yard.wait(["again-0", "again-1", "again-2"])] == [size * MB for size in sizes]
+    yard.submit_attempts([Attempt("again-3", spec, (0,), queued_at=time.monotonic(), memory_limit_mb=300.0)])
+    assert yard.wait(["again-3"])[0].value == 0
+    [outcome] = yard.run(hold, [300], memory_limit_mb=LIMIT_MB, timeout_s=20.0)
+    assert outcome.exception.facts["limit_mb"] == LIMIT_MB
+
+
+def test_kinds_are_told_apart_by_the_limits_of_attempts() -> None:
+    """Neighbours with one spec and limits of their own come apart, each with the limit that its worker is told."""
+    spec = TaskSpec(function=hold, name="hold", executor="processes", memory_limit_mb=LIMIT_MB)
+    limits = [None, None, 100.0, 100.0, 200.0, None]
+    attempts = [Attempt(f"t{n}", spec, (0,), memory_limit_mb=limit) for n, limit in enumerate(limits)]
+    groups = list(by_kind(attempts))
+    assert [(raised, len(group)) for _, raised, group in groups] == [(None, 2), (100.0, 2), (200.0, 1), (None, 1)]
+    kinds = Kinds(Vigil(lambda attempt: None))
+    found = [kinds.of(each, raised)[0] for each, raised, _ in groups]
+    assert [kind.memory_limit_mb for kind in found] == [LIMIT_MB, 100.0, 200.0, LIMIT_MB]
+    assert found[0] is found[3]
 
 
 @pytest.mark.slow

@@ -45,3 +45,23 @@ def test_down_to_one_in_the_midst(open_yard: Any, eventually: Any) -> None:
         assert eventually(lambda: len(yard.executor.pids()) == 1)
         assert len({outcome.value for outcome in yard.wait(rest)}) <= 4
         assert {outcome.value for outcome in yard.run(lambda _: os.getpid(), [0] * 10)} == set(yard.executor.pids())
+
+
+def pid(x: float) -> int:
+    time.sleep(x)
+    return os.getpid()
+
+
+def test_a_limit_leaves_workers_idle_and_keeps_them(open_yard: Any, eventually: Any) -> None:
+    """Only so many are given work; the others stay, and get some when they may."""
+    with open_yard(3) as yard:
+        first = yard.submit(pid, [0.2] * 3)
+        assert eventually(lambda: len(yard.executor.pids()) == 3)
+        yard.limit(1)
+        yard.wait(first)
+        assert len({outcome.value for outcome in yard.run(pid, [0.001] * 40)}) == 1
+        pids = set(yard.executor.pids())
+        yard.limit(0)
+        waiting = yard.submit(pid, [0.05] * 12)
+        yard.limit(None)
+        assert {outcome.value for outcome in yard.wait(waiting)} == pids == set(yard.executor.pids())

@@ -231,7 +231,7 @@ def handle() -> Iterator[Handle]:
     """A worker that runs the item 0, of 64 MB, in a group of which one kill was known before."""
     made = Handle(0)
     spec = TaskSpec(function=echo, name="echo", executor="processes", memory_limit_mb=LIMIT_MB)
-    made.give(Kind(1, spec, Trials()), [Attempt("t0", spec)], made.free_bay(), b"")
+    made.give(Kind(1, spec, spec.memory_limit_mb, Trials()), [Attempt("t0", spec)], made.free_bay(), b"")
     made.words.ints[RUNNING], made.words.kills = 0, 1
     yield made
     made.close()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from longshore.events import ProgressUpdate
-from longshore.hookspecs import CancelRequest, ResizeRequest, WorkerNotice
+from longshore.hookspecs import CancelRequest, LimitRequest, ResizeRequest, WorkerNotice
 from longshore.task import Attempt, Outcome, TaskSpec
 from longshore_threads import ThreadsExecutor
 
@@ -98,6 +98,9 @@ class Rig:
 
     def resize(self, workers: int) -> None:
         self.executor.resize(ResizeRequest(workers))
+
+    def limit(self, workers: int | None) -> None:
+        self.executor.limit(LimitRequest(workers))
 
     def of(self, task_id: str) -> list[Outcome]:
         return [outcome for outcome in self.host.outcomes if outcome.task_id == task_id]

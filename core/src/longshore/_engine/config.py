@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from msgspec import Struct
 
@@ -17,6 +18,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     """The bound of CRITICAL tasks, which have a queue of their own."""
     max_concurrent_tasks: int = 50
     capacity: Mapping[str, float] = {}
+    learnt: Mapping[str, Any] = {}  # Any: JSON-safe values
+    """What runs before this one learnt of their tasks, as `Engine.learnt` told it."""
 
 
 class EngineSnapshot(TaskCounts, frozen=True, kw_only=True):

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
-from itertools import chain
 
 from msgspec.structs import replace
 
+from longshore._engine.aside import Aside, Share
 from longshore._engine.devices import Devices
-from longshore._engine.lanes import AGING_S, Gate, GateKey, Group, Lane, LaneKey, lane_key, standing
-from longshore._engine.ledger import Ledger, Shortage
-from longshore._engine.messages import Measured
+from longshore._engine.lanes import AGING_S, Gates, Group, Lane, LaneKey, lane_key
+from longshore._engine.learning import Kind
+from longshore._engine.ledger import Ledger, Shortage, objection
+from longshore._engine.messages import Limit, Measured
 from longshore._engine.place import Place
 from longshore._engine.pressure import Pressure
+from longshore._engine.sharing import one_by_one, share_out
 from longshore.events import Happened
-from longshore.records import Load
 from longshore.task import Attempt, Priority, TaskSpec
 
-_GATES_MOST = 1024
 _ALL = len(Priority)  # above every level: none is parked
+_NOTHING: Mapping[str, float] = {}
 
 
 class Dispatch:
@@ -34,12 +35,13 @@ class Dispatch:
         "_gates",
         "_groups",
         "_lanes",
+        "_limited",
         "_most",
         "_parks_from",
         "_places",
         "_pressure",
         "_scarce",
-        "_tidy_at",
+        "aside",
         "cap",
         "held",
         "holding",
@@ -55,14 +57,17 @@ class Dispatch:
         self.cap = self._most = cap
         self._pressure = Pressure(cap)
         self.ledger = Ledger(capacity, Devices(int(capacity.get("gpu", 0.0))))
+        self.aside = Aside()
+        """What is set aside of memory for tasks that do not ask for it."""
+        self.aside.in_use = lambda: {key[5] for key in self._lanes}
         self._places: dict[str, Place] = {}
         self._lanes: dict[LaneKey, Lane] = {}
-        self._gates: dict[GateKey, Gate] = {}
+        self._gates = Gates()
         self._groups: dict[tuple[str, str], Group] = {}  # by executor and name, while they have lanes
         self.holding: set[str] = set()
         """The groups of which nothing starts."""
-        self._tidy_at = _GATES_MOST
         self._exact: dict[str, Lane] = {}  # by running task, of the lanes that count one by one
+        self._limited = False  # whether any executor was told to use fewer workers than it has
         self._scarce = False
         """Whether the executors have more workers together than may be used at once."""
         self.queued = [0, 0]
@@ -77,15 +82,17 @@ class Dispatch:
         """Whether some of theirs had to wait for that last time."""
         self._parks_from = _ALL
 
-    def up(self, executor: str, slots: int, runs_ahead: bool) -> None:
+    def up(self, executor: str, slots: int, runs_ahead: bool, limits: bool = False) -> None:
         """Set how many workers an executor has."""
-        self._place(executor).up(slots, runs_ahead)
+        self._place(executor).up(slots, runs_ahead, limits)
         self._scarce = self._workers() > self.cap
 
     def measure(self, measured: Measured, now: float, ended: int) -> list[Happened]:
         """Decide by what was measured from now on; return the warnings. `ended` counts the attempts that ended."""
         moved = self._pressure.take(measured, now, busy=self._busy(), workers=self._workers(), ended=ended)
-        self._press(measured.loads)
+        self._press()
+        use = {task_id: use.memory_mb for task_id, use in measured.tasks.items()}
+        self.ledger.measure(measured.loads, use, now)
         return moved
 
     @property
@@ -102,13 +109,13 @@ class Dispatch:
         """Decide without what was measured; return the warnings that end with it."""
         moved = self._pressure.release()
         self._pressure = Pressure(self._most)
-        self._press({})
+        self._press()
+        self.ledger.measure({})
         return moved
 
-    def _press(self, loads: Mapping[str, Load]) -> None:
+    def _press(self) -> None:
         self.cap, self.parks = self._pressure.cap, self._pressure.presses
         self._scarce = self._workers() > self.cap
-        self.ledger.measure(loads)
         self.ledger.closed = self._pressure.closed()
 
     @property
@@ -120,6 +127,10 @@ class Dispatch:
     def short(self) -> Shortage | None:
         """What is over its limit, in the units of the limits; None where nothing is, or nobody can say."""
         return self._pressure.shortage()
+
+    def brakes(self, resource: str) -> bool:
+        """Tell whether less starts, as this is above its warning level."""
+        return self._pressure.brakes(resource)
 
     def held_because(self) -> str | None:
         """Return why something that waits is not started, though a worker is free or would be; from any thread."""
@@ -134,21 +145,43 @@ class Dispatch:
 
     def queue(self, spec: TaskSpec, attempts: Sequence[Attempt]) -> None:
         """Let attempts of one spec wait, behind those of their priority."""
-        key = lane_key(spec)
+        if self.aside.concerns(attempts):
+            for attempt in attempts:
+                self._lane(self.aside.key(attempt)).queues[spec.priority].append(attempt)
+        else:
+            self._lane(lane_key(spec)).put(spec.priority, attempts)
+        self.queued[spec.priority is Priority.CRITICAL] += len(attempts)
+
+    def set_aside(self, kind: Kind, share: Share) -> None:
+        """Set memory aside for each task of a kind that starts from now on, those that wait already as well."""
+        new = kind not in self.aside.kinds
+        self.aside.kinds[kind] = share
+        if new:
+            self.sort_out()
+        for lane in self._lanes.values():
+            if lane.key[5] == kind:
+                lane.set_aside(*share)
+
+    def sort_out(self) -> None:
+        """Put what waits in the lane of its spec into that of its kind, where there is one; looks at all that wait."""
+        for lane in [lane for lane in self._lanes.values() if not lane.guessed]:
+            for priority, attempt in lane.give_up(self.aside.key, self.aside.concerns):
+                self._lane(self.aside.key(attempt)).queues[priority].append(attempt)
+            self._forget(lane)
+
+    def _lane(self, key: LaneKey) -> Lane:
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = self._make(key)
-        lane.put(spec.priority, attempts)
-        self.queued[spec.priority is Priority.CRITICAL] += len(attempts)
+        return lane
 
     def _make(self, key: LaneKey) -> Lane:
-        gate = self._gates.get(key[4])
-        if gate is None:
-            gate = self._gates[key[4]] = Gate(*key[4])
         group = None
         if key[2] is not None:
             group = self._groups.setdefault((key[0], key[2]), Group(key[2]))
-        lane = Lane(key, gate, group)
+        lane = Lane(key, self._gates.get(key[4]), group)
+        if key[5] in self.aside.kinds:
+            lane.set_aside(*self.aside.kinds[key[5]])
         self._place(key[0]).lanes.append(lane)
         if group is not None:
             group.lanes.append(lane)
@@ -167,28 +200,12 @@ class Dispatch:
         """Yield all that wait."""
         return (attempt for lane in self._lanes.values() for priority in Priority for attempt in lane.waiting(priority))
 
-    def slots(self) -> dict[str, int]:
-        """Return how many workers each place has."""
-        return {name: place.slots for name, place in self._places.items()}
-
-    def ahead(self, attempt: Attempt, now: float) -> int:
-        """Return how many wait for the same executor and go before this one; looks at all that wait there."""
-        mine = standing(attempt, now)
-        found = 0
-        lanes = self._place(attempt.spec.executor).lanes
-        for others in (lane.waiting(priority) for lane in lanes for priority in Priority):
-            for other in others:
-                if other is attempt:
-                    break
-                found += standing(other, now) <= mine
-        return found
-
     def obstacle(self, attempt: Attempt, now: float) -> str | None:
         """Return in plain words what keeps a waiting attempt from starting, but for others before it; None if nothing.
 
         What holds back its whole lane comes first, then what all workers do.
         """
-        place, lane = self._place(attempt.spec.executor), self._lanes[lane_key(attempt.spec)]
+        place, lane = self._place(attempt.spec.executor), self._lanes[self.aside.key(attempt)]
         if not place.slots:
             return f"executor {place.name} has no workers yet"
         opens = lane.gate.opens_at(now)
@@ -196,9 +213,9 @@ class Dispatch:
             return f"at most {lane.gate.limit} of {lane.gate.name} run at once, and so many do"
         if opens > now:
             return f"at most {lane.gate.rate:g} of {lane.gate.name} start in a second, the next in {opens - now:.3g} s"
-        lacks = self.ledger.lacks(lane.amounts)
+        lacks = objection(self.ledger.lacks, lane.choices)
         if lacks is not None:
-            return lacks
+            return f"{lacks} (so much its kind was seen to take)" if lane.guessed else lacks
         if place.busy() + place.waiting >= place.slots:
             return f"{place.slots} of {place.slots} workers of {place.name} are busy"
         if sum(other.busy() for other in self._places.values()) >= self.cap:
@@ -226,16 +243,13 @@ class Dispatch:
 
     def _forget(self, lane: Lane) -> None:
         """Drop an exact lane that has nothing left; a gate with a rate stays: it knows when the last one started."""
-        if lane.exact and not lane.running and not lane.waits() and self._lanes.pop(lane.key, None) is lane:
+        if lane.spent and self._lanes.pop(lane.key, None) is lane:
             self._place(lane.key[0]).lanes.remove(lane)
             if lane.group is not None:
                 lane.group.lanes.remove(lane)
                 if not lane.group.lanes:
                     del self._groups[lane.key[0], lane.group.name]
-            if len(self._gates) > self._tidy_at:
-                used = {each.gate for each in self._lanes.values()}
-                self._gates = {key: gate for key, gate in self._gates.items() if gate.rate or gate in used}
-                self._tidy_at = max(_GATES_MOST, 2 * len(self._gates))
+            self._gates.tidy(self._lanes.values())
 
     def start(self, now: float) -> Iterator[tuple[str, Sequence[Attempt]]]:
         """Choose what starts; yield it by executor, which may be named more than once."""
@@ -254,35 +268,30 @@ class Dispatch:
                 return
         yield from self._start(now)
 
+    def limit(self) -> list[Limit]:
+        """Return which executors are to use fewer workers than they did, or more again."""
+        if not (self._scarce or self._limited):
+            return []
+        changed = share_out(self._places.values(), self.cap)
+        self._limited = any(place.limit is not None for place in self._places.values())
+        return changed
+
     def _start(self, now: float) -> Iterator[tuple[str, Sequence[Attempt]]]:
         places: Iterable[Place] = self._places.values()
         if self._scarce:
             places = [place for place in places if place.waits()]
             if len(places) > 1:
-                yield from self._share(places, now)
+                yield from one_by_one(places, now, lambda place: self._fill(place, now, most=1))
                 return
         for place in places:
             for attempts in self._fill(place, now) if place.waits() else ():
                 yield place.name, attempts
 
-    def _share(self, places: list[Place], now: float) -> Iterator[tuple[str, list[Attempt]]]:
-        """Choose one by one, best first over all places, or the first of them would take all that the cap leaves."""
-        chosen: dict[str, list[Attempt]] = {place.name: [] for place in places}
-        while places:
-            place = min(places, key=lambda place: place.best(now))
-            parts = self._fill(place, now, most=1)
-            chosen[place.name] += chain.from_iterable(parts)
-            if not parts:
-                places.remove(place)
-        for name, attempts in chosen.items():
-            if attempts:
-                yield name, attempts
-
     def _fill(self, place: Place, now: float, most: int | None = None) -> list[Sequence[Attempt]]:
         """Take attempts, at most `most`, as far as the place and the cap have room for them."""
-        used = sum(other.busy() for other in self._places.values() if other is not place)
+        used = sum(other.wants() for other in self._places.values() if other is not place)
         slots = min(place.slots, self.cap - used + place.waiting)
-        free = place.window(slots) - place.held
+        free = place.window(slots, alone=most is None and self.cap < self._most) - place.held
         if most is not None:
             free = min(free, most)
         if free <= 0:
@@ -297,7 +306,7 @@ class Dispatch:
 
     def _take_plain(self, place: Place, free: int) -> list[Sequence[Attempt]] | None:
         """Take up to `free` attempts where there is nothing to choose; None where there is."""
-        lanes = place.lanes
+        lanes = place.lanes if len(place.lanes) == 1 else [lane for lane in place.lanes if lane.waits()]
         if len(lanes) != 1 or lanes[0].exact:
             return None
         priority = lanes[0].only_priority()
@@ -315,16 +324,18 @@ class Dispatch:
         heapify(ranked)
         while ranked and len(attempts) < free and ranked[0][0] < self._parks_from:
             level, queued_at, order, priority, index = ranked[0]
-            lane = lanes[index]
+            lane, choice = lanes[index], _NOTHING
             if lane.group is not None:
                 rank = lane.best(now)
                 if rank is not None and rank != (level, queued_at, order, priority):
                     heapreplace(ranked, (*rank, index))  # another lane of the group gave its oldest away
                     continue
             if lane.exact:
-                if not self._opens(lane, now, kept, waited_s=now - queued_at):
+                opens = self._opens(lane, now, kept, waited_s=now - queued_at)
+                if opens is None:
                     heappop(ranked)
                     continue
+                choice = opens
                 if len(attempts) >= unused:
                     return  # nothing goes ahead of it, or the worker it needs would never be free
             attempts.append(lane.take_one(priority))
@@ -338,37 +349,40 @@ class Dispatch:
                 lane.running += 1
                 lane.gate.started(now)
                 self._exact[attempts[-1].task_id] = lane
-                gpus = self.ledger.lend(attempts[-1].task_id, lane.amounts)
+                gpus = self.ledger.lend(attempts[-1].task_id, choice)
                 if gpus:
                     attempts[-1] = replace(attempts[-1], gpus=gpus)
 
-    def _opens(self, lane: Lane, now: float, kept: set[str], *, waited_s: float) -> bool:
-        """Tell whether a lane's own bounds let its next task start.
+    def _opens(self, lane: Lane, now: float, kept: set[str], *, waited_s: float) -> Mapping[str, float] | None:
+        """Return what a lane's next task reserves if the lane's own bounds let it start, None if they do not.
 
         `kept` names what nothing of lower rank here gets now, because one that has waited long wants more than is left.
         """
         if lane.group is not None and lane.group.name in self.holding:
             self.held = "paused: the run of a pipeline"
-            return False
+            return None
         gate = lane.gate
         opens = gate.opens_at(now)
         if opens is None:
             self.held = f"at most {gate.limit} of {gate.name} at once"
-            return False
+            return None
         if opens > now:
             self.held = f"at most {gate.rate:g} of {gate.name} a second"
             self.opens_at = opens if self.opens_at is None else min(self.opens_at, opens)
-            return False
-        lacks = self.ledger.lacks(lane.amounts)
-        if lacks is not None and self._is_idle() and self.ledger.fits_alone(lane.amounts):
-            lacks = None  # others use what it lacks, and nothing here will give it back
-        if lacks is None and kept.isdisjoint(lane.amounts):
-            return True
-        wanted = ", ".join(f"{name} {amount:g}" for name, amount in lane.amounts.items())
-        self.held = f"waiting for {wanted}: {lacks or 'it is kept for a task that has waited longer'}"
-        if waited_s >= AGING_S and self.ledger.never(lane.amounts) is None:
-            kept.update(lane.amounts)
-        return False
+            return None
+        if lane.most is not None and lane.running >= lane.most:
+            self.held = f"at most {lane.most} of a kind at once until more is known of the memory it takes"
+            return None
+        if not lane.choices:
+            return _NOTHING
+        choices = [self.ledger.within(amounts) for amounts in lane.choices] if lane.guessed else lane.choices
+        amounts = self.ledger.afford(choices, kept, idle=self._is_idle)
+        if amounts is None:
+            wanted, why = self.ledger.wanted(choices)
+            self.held = f"waiting for {', '.join(f'{name} {amount:g}' for name, amount in wanted.items())}: {why}"
+            if waited_s >= AGING_S and self.ledger.never(wanted) is None:
+                kept.update(wanted)
+        return amounts
 
     def _is_idle(self) -> bool:
         return not self._exact and not any(place.held for place in self._places.values())

@@ -12,6 +12,8 @@ from typing import assert_never
 from longshore._columns import ids_of, not_completed, ran_s
 from longshore._engine.config import EngineConfig
 from longshore._engine.dispatch import Dispatch
+from longshore._engine.learning import Learning
+from longshore._engine.memory import Memory
 from longshore._engine.messages import (
     Abort,
     Cancel,
@@ -70,6 +72,7 @@ class Engine(Questions):
         self._overdue = Overdue()
         self._deaths = Deaths()
         self._nested = Nested(self._dispatch.places)
+        self._memory = Memory(self._dispatch, Learning.from_dict(self.config.learnt))
         self._cancelling: set[str] = set()
         self._closed = False
         self._paused = False
@@ -90,7 +93,8 @@ class Engine(Questions):
                 case Cancel():
                     self._cancel(stimulus.task_ids, stimulus.message, now, out)
                 case ExecutorUp():
-                    self._dispatch.up(stimulus.executor, stimulus.slots, stimulus.runs_ahead)
+                    self._dispatch.up(stimulus.executor, stimulus.slots, stimulus.runs_ahead, stimulus.limits)
+                    self._memory.up(stimulus)
                 case RunsFor():
                     out += map(Tell, self._overdue.answered(stimulus, now))
                 case Waits():
@@ -98,8 +102,7 @@ class Engine(Questions):
                 case Grant():
                     self._dispatch.ledger.capacity = dict(stimulus.capacity)
                 case Measured():
-                    ended = sum(self._ended.values()) + self._retried
-                    out += map(Tell, self._dispatch.measure(stimulus, now, ended))
+                    self._measured(stimulus, now, out)
                 case Pause() | Unpause():
                     self._pause(stimulus)
                 case Drain():
@@ -130,6 +133,13 @@ class Engine(Questions):
         if self._nested.used:
             more_comes = self._paused or bool(self._waiting)
             out += self._nested.tangled(self._dispatch, now, more_comes=more_comes)
+
+    def _measured(self, stimulus: Measured, now: float, out: list[Command]) -> None:
+        ended = sum(self._ended.values()) + self._retried
+        out += map(Tell, self._dispatch.measure(stimulus, now, ended))
+        if self._memory.used:
+            busy = self._cancelling | self._nested.waiting if self._nested.used else self._cancelling
+            out += self._memory.measured(stimulus, self._running, busy, now)
 
     def _pause(self, stimulus: Pause | Unpause) -> None:
         paused, holding = isinstance(stimulus, Pause), self._dispatch.holding
@@ -171,7 +181,9 @@ class Engine(Questions):
         self._settle(stimulus.spec, stimulus.outcomes, out)
 
     def _start(self, now: float, out: list[Command]) -> None:
-        for executor, attempts in self._dispatch.start(now):
+        started = list(self._dispatch.start(now))
+        out += self._dispatch.limit()
+        for executor, attempts in started:
             self._running.start(attempts)
             if self._overdue.used:
                 self._overdue.begun(attempts, now)
@@ -184,6 +196,8 @@ class Engine(Questions):
             out += map(Tell, self._overdue.ended(stimulus.outcomes))
         if self._nested.used:
             self._nested.ended(stimulus.outcomes, self._running)
+        if self._memory.used:
+            self._memory.ended(stimulus.outcomes, self._running)
         executor, outcomes = stimulus.executor, stimulus.outcomes
         spec = None if self._dispatch.counts_exactly else self._running.end_plain(outcomes)
         if spec is not None:
@@ -203,13 +217,20 @@ class Engine(Questions):
             spent_s += outcome.ran_s
             count += 1
             self._running.end(outcome.task_id)
-            self._dispatch.release(outcome.task_id)
             check_reported(outcome.state, outcome.task_id)
-            judged = outcome if outcome.state is not FAILED else self._deaths.judge(attempt, outcome)
+            judged = self._judge(attempt, outcome, now)
+            self._dispatch.release(outcome.task_id)
             if not self._retry(attempt, judged, now, out):
                 settled.append(judged)
         self._settle(spec, settled, out)
         self._dispatch.ended(executor, count, spent_s)
+
+    def _judge(self, attempt: Attempt, outcome: Outcome, now: float) -> Outcome:
+        """Return the outcome with what follows of the deaths and the memory of its task so far."""
+        if outcome.state is COMPLETED:
+            return outcome
+        judged = outcome if outcome.state is not FAILED else self._deaths.judge(attempt, outcome)
+        return self._memory.judge(attempt, judged, now)
 
     def _settle(self, spec: TaskSpec | None, outcomes: Sequence[Outcome], out: list[Command]) -> None:
         if spec is None or not outcomes:
@@ -218,6 +239,8 @@ class Engine(Questions):
             self._cancelling.difference_update(ids_of(outcomes))
         if self._deaths.seen:
             self._deaths.forget(outcomes)
+        if self._memory.marks:
+            self._memory.forget(ids_of(outcomes))
         others = not_completed(outcomes)
         self._ended[COMPLETED] += len(outcomes) - len(others)
         for outcome in others:  # few: an Enum's hash is dear
@@ -227,14 +250,18 @@ class Engine(Questions):
     def _retry(self, attempt: Attempt, outcome: Outcome, now: float, out: list[Command]) -> bool:
         """Put a failed attempt's successor aside until it is due, if there is to be one."""
         spec = attempt.spec
-        if outcome.state is COMPLETED or attempt.task_id in self._cancelling or not may_retry(spec.retry, outcome):
+        if outcome.state is COMPLETED or attempt.task_id in self._cancelling:
             return False
-        delay_s = spec.retry.wait_s(attempt.number, self._uniform())
+        again, forgiven = self._memory.again(attempt.task_id)
+        if again is False or not (again or may_retry(spec.retry, outcome, forgiven)):
+            return False
+        delay_s = 0.0 if again else spec.retry.wait_s(attempt.number - forgiven, self._uniform())
         due = now + delay_s
         if attempt.expires_at is not None and due >= attempt.expires_at:
             return False
         self._retried += 1
-        self._waiting[attempt.task_id] = Attempt.of(attempt, attempt.number + 1, due, attempt.expires_at)
+        follows = Attempt.of(attempt, attempt.number + 1, due, attempt.expires_at)
+        self._waiting[attempt.task_id] = self._memory.next_attempt(follows)
         self._retries[spec.priority is Priority.CRITICAL] += 1
         self._due.add(due, attempt.task_id)
         out.append(Tell(TaskRetrying(spec, outcome, delay_s)))

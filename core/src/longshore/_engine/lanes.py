@@ -10,26 +10,46 @@ nearly done goes before what has not begun, and yet nobody else waits for longer
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from longshore._columns import AttemptColumns, in_columns
+from longshore._engine.learning import Kind
 from longshore.task import Attempt, Priority, TaskSpec
 
 AGING_S = 2.0
 """Seconds of waiting that are worth one level of priority."""
+_GATES_MOST = 1024
 _TOP_AGED = int(Priority.HIGH)
 _RATE_SLACK_S = 0.01  # a late wake-up may be made good by starting what should have started in these last seconds
 
 GateKey = tuple[float | None, str | None, int | None, str | None]
-LaneKey = tuple[str, tuple[tuple[str, float], ...], str | None, int, GateKey]
+Amounts = tuple[tuple[str, float], ...]
+LaneKey = tuple[str, tuple[Amounts, ...], str | None, int, GateKey, Kind | None]
 Rank = tuple[int, float, int, int]
 """Effective priority, queued at (the oldest of a group), the rank within a group less than zero, priority."""
 
 
-def lane_key(spec: TaskSpec) -> LaneKey:
-    """Return what decides which lane a spec's tasks wait in: all that could hold them back."""
-    amounts = tuple(sorted(spec.resources.amounts().items())) if spec.resources is not None else ()
-    return spec.executor, amounts, spec.group, spec.rank if spec.group is not None else 0, gate_key(spec)
+RAISED = Kind("", -1)
+"""In place of the kind: single tasks for which so much memory is set aside, whatever they ask for."""
+
+
+def lane_key(spec: TaskSpec, kind: Kind | None = None, memory_mb: float | None = None) -> LaneKey:
+    """Return what decides which lane a spec's tasks wait in: all that could hold them back.
+
+    With a kind it is one for tasks of that kind only; with `memory_mb` they reserve so much in place of what they ask.
+    """
+    choices = spec.resources.choices() if spec.resources is not None else ()
+    wanted = tuple(tuple(sorted(choice.amounts().items())) for choice in choices)
+    wanted = wanted if any(wanted) else ()
+    if memory_mb is not None:
+        wanted = with_memory(wanted, memory_mb)
+    return spec.executor, wanted, spec.group, spec.rank if spec.group is not None else 0, gate_key(spec), kind
+
+
+def with_memory(choices: tuple[Amounts, ...], memory_mb: float) -> tuple[Amounts, ...]:
+    """Return the choices with so much memory in each."""
+    each = ({**dict(amounts), "memory": memory_mb} for amounts in choices or ((),))
+    return tuple(tuple(sorted(amounts.items())) for amounts in each)
 
 
 def gate_key(spec: TaskSpec) -> GateKey:
@@ -66,6 +86,35 @@ class Gate:
             self.next_start = max(self.next_start, now - _RATE_SLACK_S) + 1.0 / self.rate
 
 
+class Gates:
+    """The gates there are, by key."""
+
+    __slots__ = ("_by_key", "_tidy_at")
+
+    def __init__(self) -> None:
+        """Have none."""
+        self._by_key: dict[GateKey, Gate] = {}
+        self._tidy_at = _GATES_MOST
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._by_key)
+
+    def get(self, key: GateKey) -> Gate:
+        """Return the gate with this key, a new one where there is none."""
+        gate = self._by_key.get(key)
+        if gate is None:
+            gate = self._by_key[key] = Gate(*key)
+        return gate
+
+    def tidy(self, lanes: Iterable[Lane]) -> None:
+        """Forget gates that no lane has, where there are too many; one with a rate knows when the last task started."""
+        if len(self._by_key) > self._tidy_at:
+            used = {lane.gate for lane in lanes}
+            self._by_key = {key: gate for key, gate in self._by_key.items() if gate.rate or gate in used}
+            self._tidy_at = max(_GATES_MOST, 2 * len(self._by_key))
+
+
 class Group:
     """The lanes of one group on one executor."""
 
@@ -84,7 +133,7 @@ class Group:
 class Lane:
     """Tasks bound by the same executor, reservation, gate and group. Whatever is in its queues is queued."""
 
-    __slots__ = ("amounts", "exact", "gate", "group", "key", "queues", "rank", "running")
+    __slots__ = ("choices", "exact", "gate", "group", "guessed", "key", "most", "queues", "rank", "running")
 
     def __init__(self, key: LaneKey, gate: Gate, group: Group | None = None) -> None:
         """Make an empty lane."""
@@ -92,13 +141,32 @@ class Lane:
         self.gate = gate
         self.group = group
         self.rank = -key[3]
-        self.amounts: Mapping[str, float] = dict(key[1])
-        self.exact = bool(self.amounts or gate.rate or gate.limit or group is not None)
+        self.choices: tuple[Mapping[str, float], ...] = tuple(dict(amounts) for amounts in key[1])
+        """What a task of it reserves: one of these, the first that can be had."""
+        self.guessed = key[5] is not None
+        """Whether the memory in that is what we think, not what somebody asked for."""
+        self.most: int | None = None
+        """How many of its tasks may run at once, while little is known of what they take."""
+        self.exact = bool(self.choices or gate.rate or gate.limit or group is not None)
         """Whether its tasks are counted one by one, and so never handed out ahead of a free worker."""
         self.running = 0
         """How many of an exact lane's tasks run; a plain lane does not count them."""
         self.queues: tuple[deque[Attempt | AttemptColumns], ...] = tuple(deque() for _ in Priority)
         """What waits, by priority. Attempts in columns stand as one, until somebody wants one of them."""
+
+    @property
+    def spent(self) -> bool:
+        """Whether it may be dropped: nothing of it waits or runs, and it is one of many that come and go."""
+        return (self.exact or self.guessed) and not self.running and not self.waits()
+
+    def set_aside(self, memory_mb: float, most: int | None) -> None:
+        """Have its tasks reserve so much memory beside what they ask for; 0 is nothing."""
+        key = self.key
+        wanted = with_memory(key[1], memory_mb) if memory_mb else key[1]
+        self.choices = tuple(dict(amounts) for amounts in wanted)
+        self.most = most
+        gate = self.gate
+        self.exact = bool(wanted or gate.rate or gate.limit or self.group is not None)
 
     def best(self, now: float) -> Rank | None:
         """Return the place in the order of the attempt to go next; None when nothing waits."""
@@ -162,6 +230,30 @@ class Lane:
             if out:
                 gone += out
                 stay = [attempt for attempt in self.waiting(priority) if attempt.task_id not in task_ids]
+                queue.clear()
+                queue.extend(stay)
+        return gone
+
+    def give_up(
+        self, key: Callable[[Attempt], LaneKey], concerns: Callable[[AttemptColumns], bool]
+    ) -> list[tuple[int, Attempt]]:
+        """Take out those whose key is another, in order, with their priorities; looks at all that wait here.
+
+        Of columns only at those that it `concerns`.
+        """
+        gone: list[tuple[int, Attempt]] = []
+        for priority, queue in enumerate(self.queues):
+            strangers, stay = list[Attempt](), list[Attempt | AttemptColumns]()
+            for item in queue:
+                if type(item) is not AttemptColumns:
+                    (stay if key(item) == self.key else strangers).append(item)
+                elif not concerns(item):
+                    stay.append(item)
+                else:
+                    for attempt in item:
+                        (stay if key(attempt) == self.key else strangers).append(attempt)
+            if strangers:
+                gone += [(priority, attempt) for attempt in strangers]
                 queue.clear()
                 queue.extend(stay)
         return gone

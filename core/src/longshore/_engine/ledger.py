@@ -1,17 +1,24 @@
 """What is lent out: for each task in progress what it reserved, and what is left to lend.
 
-What tasks reserve and what is measured count once. Of memory and of rates, use that rose while something was lent is
-taken to be what was lent, and what is lent but not used yet is added to what is measured. Of CPU, only what others use
-is added to what is lent: a pool that uses its cores is no reason to use fewer.
+What tasks reserve and what is measured count once. What a task may still take is added to what is measured: of memory,
+where the task's own use is known, `max(0, reserved - measured)` for each. Where it is not (threads and coroutines share
+a process), and of rates, use that rose while something was lent is taken to be what was lent. Of CPU, only what others
+use is added to what is lent: a pool that uses its cores is no reason to use fewer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from longshore._engine.devices import Devices
+from longshore._engine.reserve import Reserve
 from longshore.records import Load
+
+MEMORY = "memory"
+_ROUNDING = 1e-9
+Amounts = Mapping[str, float]
+Answer = TypeVar("Answer")
 
 
 class Shortage(NamedTuple):
@@ -29,31 +36,77 @@ class _Used(NamedTuple):
     rest: float
 
 
+class _Own:
+    """What running tasks are known to use of memory themselves, each of it against what it reserved."""
+
+    __slots__ = ("lent", "seen", "to_come", "use")
+
+    def __init__(self, use: Amounts, reserved: Mapping[str, Amounts]) -> None:
+        """Take what tasks use, and what is lent to them; a task that starts later is not among them."""
+        self.use = use
+        self.seen = sum(use.values())
+        """What they use together, those that have ended since included: it is in what was measured."""
+        self.lent = self.to_come = 0.0
+        for task_id in use:
+            self.count(task_id, reserved.get(task_id, {}), 1.0)
+
+    def count(self, task_id: str, amounts: Amounts, sign: float) -> None:
+        """Add what is lent to a task, and what it may still take of that, or take it off; not where use is unknown."""
+        used = self.use.get(task_id)
+        if used is not None:
+            reserved = amounts.get(MEMORY, 0.0)
+            self.lent += sign * reserved
+            self.to_come += sign * max(0.0, reserved - used)
+
+
+def objection(ask: Callable[[Amounts], Answer | None], choices: Iterable[Amounts]) -> Answer | None:
+    """Return None if one of the choices is answered by None, or there is none; else the answer to the first."""
+    first: Answer | None = None
+    for amounts in choices:
+        answer = ask(amounts)
+        if answer is None:
+            return None
+        first = answer if first is None else first
+    return first
+
+
 class Ledger:
     """Reservations by task, and measured use, against a capacity by resource; one without a capacity has no bound.
 
-    Lending, taking back and asking cost the same however much is lent.
+    Lending, taking back and asking cost the same however much is lent. With memory measured, a reserve is kept of it
+    that nothing is lent from while anything else runs.
     """
 
-    __slots__ = ("_lent", "_own_rest", "_taken", "_used", "capacity", "closed", "devices")
+    __slots__ = ("_keeps", "_lent", "_own", "_own_rest", "_taken", "_used", "capacity", "closed", "devices", "reserve")
 
-    def __init__(self, capacity: Mapping[str, float] | None = None, devices: Devices | None = None) -> None:
+    def __init__(self, capacity: Amounts | None = None, devices: Devices | None = None) -> None:
         """Start with nothing lent. Without `devices`, GPUs have no names before they are measured."""
         self.devices = devices or Devices()
         self.capacity: dict[str, float] = dict(capacity or {})
         self.closed: Mapping[str, str] = {}
         """Resources of which nothing is lent now, with the reason."""
-        self._taken: dict[str, Mapping[str, float]] = {}
+        self.reserve = Reserve()
+        self._keeps = 0.0
+        self._taken: dict[str, Amounts] = {}
         self._lent: dict[str, float] = {}
         self._used: dict[str, _Used] = {}
         self._own_rest: dict[str, float] = {}
+        self._own = _Own({}, {})
 
-    def measure(self, loads: Mapping[str, Load]) -> None:
-        """Count with what is measured from now on, in place of what was measured before."""
+    def measure(self, loads: Mapping[str, Load], tasks: Amounts | None = None, now: float | None = None) -> None:
+        """Count with what is measured from now on, in place of what was measured before.
+
+        `tasks` is the memory that running tasks are known to use themselves, in MB. Without `now` nothing is kept in
+        reserve.
+        """
         self._used = {name: self._split(name, load) for name, load in loads.items() if load.per_unit}
         self.capacity |= {name: load.lendable for name, load in loads.items() if load.lendable is not None}
-        gpu = loads.get("gpu")
+        gpu, memory = loads.get("gpu"), loads.get(MEMORY)
         self.devices.measure(gpu.devices if gpu is not None else {})
+        self._own = _Own(tasks if tasks and memory is not None else {}, self._taken)
+        self._keeps = 0.0
+        if now is not None and memory is not None and MEMORY in self.capacity:
+            self._keeps = self.reserve.see(memory, self.capacity[MEMORY], now)
 
     def _split(self, name: str, load: Load) -> _Used:
         if name == "cpu" and load.own is not None:
@@ -65,15 +118,15 @@ class Ledger:
         own_rest = self._own_rest[name] = min(before, own) if self._lent.get(name) else own
         return _Used(used, used - (own - own_rest))
 
-    def fits(self, amounts: Mapping[str, float]) -> bool:
+    def fits(self, amounts: Amounts) -> bool:
         """Tell whether `amounts` can be lent now."""
         return self.lacks(amounts) is None
 
-    def fits_alone(self, amounts: Mapping[str, float]) -> bool:
+    def fits_alone(self, amounts: Amounts) -> bool:
         """Tell whether `amounts` can be lent where nothing runs: only what can never fit, or is closed, cannot."""
         return self.shortage(amounts) is None and self.closed.keys().isdisjoint(amounts)
 
-    def lacks(self, amounts: Mapping[str, float]) -> str | None:
+    def lacks(self, amounts: Amounts) -> str | None:
         """Return what there is too little of now, with what is taken and the limit; None when `amounts` can be lent."""
         for name, amount in amounts.items():
             if name in self.closed:
@@ -81,16 +134,46 @@ class Ledger:
             taken = self.taken(name)
             if self._over(name, taken + amount):
                 how = "in use or lent" if name in self._used else "lent"
-                return f"insufficient {name}: {taken:g} {how} + {amount:g} > {self.capacity[name]:g}"
+                kept = f" less a reserve of {self._keeps:.0f}" if name == MEMORY and self._keeps else ""
+                return f"insufficient {name}: {taken:g} {how} + {amount:g} > {self.capacity[name]:g}{kept}"
         return self.devices.lacks(amounts)
 
     def taken(self, name: str) -> float:
-        """Return how much of a resource is lent or in use, counted once."""
+        """Return how much of a resource is lent or in use, counted once: what is used, and what may still be taken."""
         lent = self._lent.get(name, 0.0)
         used = self._used.get(name)
-        return lent if used is None else max(used.all, used.rest + lent)
+        if used is None:
+            return lent
+        to_come, rose = 0.0, used.all - used.rest
+        if name == MEMORY:
+            own = self._own
+            to_come, lent, rose = own.to_come, lent - own.lent, max(0.0, rose - own.seen)
+        return used.all + max(0.0, to_come) + max(0.0, lent - rose)
 
-    def shortage(self, amounts: Mapping[str, float]) -> Shortage | None:
+    def afford(
+        self, choices: Sequence[Amounts], kept: Container[str], *, idle: Callable[[], bool] = lambda: False
+    ) -> Amounts | None:
+        """Return the first choice that can be lent now, and has nothing of what is `kept`; None where there is none.
+
+        Where nothing runs, also one that others leave too little for: nothing here will give anything back.
+        """
+        free = [amounts for amounts in choices if not any(name in kept for name in amounts)]
+        for amounts in free:
+            if self.fits(amounts):
+                return amounts
+        return next(filter(self.fits_alone, free), None) if idle() else None
+
+    def wanted(self, choices: Sequence[Amounts]) -> tuple[Amounts, str]:
+        """Return the first choice that could ever be lent, and why it is not lent now."""
+        first = next((amounts for amounts in choices if self.never(amounts) is None), choices[0])
+        return first, self.lacks(first) or "it is kept for a task that has waited longer"
+
+    def within(self, amounts: Amounts) -> Amounts:
+        """Return `amounts` with no more memory than can ever be lent: what is only guessed refuses nobody."""
+        most = self.capacity.get(MEMORY)
+        return amounts if most is None or amounts.get(MEMORY, 0.0) <= most else {**amounts, MEMORY: most}
+
+    def shortage(self, amounts: Amounts) -> Shortage | None:
         """Return what there can never be enough of, None when `amounts` can be lent at some time."""
         for name, amount in amounts.items():
             if name in self.capacity and amount > self.capacity[name]:
@@ -98,18 +181,21 @@ class Ledger:
         short = self.devices.shortage(amounts)
         return Shortage(*short) if short is not None else None
 
-    def short_now(self, amounts: Mapping[str, float]) -> Shortage | None:
+    def short_now(self, amounts: Amounts) -> Shortage | None:
         """Return what there is too little of now, with what would be taken in all; None when `amounts` can be lent."""
         for name, amount in amounts.items():
             needed = self.taken(name) + amount
             if self._over(name, needed):
-                return Shortage(name, needed, self.capacity[name])
+                return Shortage(name, needed, self._lendable(name))
         return None
 
-    def _over(self, name: str, needed: float) -> bool:
-        return name in self.capacity and needed > self.capacity[name] + 1e-9
+    def _lendable(self, name: str) -> float:
+        return self.capacity[name] - (self._keeps if name == MEMORY else 0.0)
 
-    def never(self, amounts: Mapping[str, float]) -> str | None:
+    def _over(self, name: str, needed: float) -> bool:
+        return name in self.capacity and needed > self._lendable(name) + _ROUNDING
+
+    def never(self, amounts: Amounts) -> str | None:
         """Return why `amounts` can never be lent, None when they can."""
         for name, amount in amounts.items():
             if amount < 0:
@@ -120,23 +206,38 @@ class Ledger:
         none = ", and none is visible: unavailable" if short.limit == 0 else ", all there is"
         return f"{short.resource} {short.needed:g} > {short.limit:g}{none}"
 
-    def lend(self, task_id: str, amounts: Mapping[str, float]) -> tuple[int, ...]:
+    def lend(self, task_id: str, amounts: Amounts) -> tuple[int, ...]:
         """Reserve `amounts` for the task; return the GPUs that it has for itself or shares, by their numbers."""
         self._taken[task_id] = amounts
         for name, amount in amounts.items():
             self._lent[name] = self._lent.get(name, 0.0) + amount
         return self.devices.lend(task_id, amounts)
 
-    def take_back(self, task_id: str) -> Mapping[str, float]:
+    def take_back(self, task_id: str) -> Amounts:
         """End the task's reservation, and return it; one that has none is ignored."""
         amounts = self._taken.pop(task_id, {})
         for name, amount in amounts.items():
             self._lent[name] -= amount
+        if amounts:
+            self._own.count(task_id, amounts, -1.0)
         if not self._taken:
             self._lent.clear()  # so that no rounding is left over
         self.devices.take_back(task_id)
         return amounts
 
+    def lower(self, task_id: str, memory_mb: float) -> None:
+        """Have a task that is known to use less reserve no more memory than this."""
+        before = self._taken.get(task_id, {})
+        if before.get(MEMORY, 0.0) > memory_mb:
+            self._own.count(task_id, before, -1.0)
+            self._taken[task_id] = after = {**before, MEMORY: memory_mb}
+            self._lent[MEMORY] -= before[MEMORY] - memory_mb
+            self._own.count(task_id, after, 1.0)
+
     def lent(self) -> dict[str, float]:
         """Return what is lent out now, by resource."""
         return {name: amount for name, amount in self._lent.items() if amount}
+
+    def lent_to(self, task_id: str) -> Amounts:
+        """Return what is lent to a task."""
+        return self._taken.get(task_id, {})

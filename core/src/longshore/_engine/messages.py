@@ -52,6 +52,10 @@ class ExecutorUp(Struct, frozen=True):
     executor: str
     slots: int
     runs_ahead: bool = True
+    limits: bool = False
+    """Whether it can be told to use fewer of them: see Limit."""
+    weighs: bool = False
+    """Whether it tells what memory tasks take, and gets that back when it ends one."""
 
 
 class RunsFor(Struct, frozen=True):
@@ -76,6 +80,13 @@ class Grant(Struct, frozen=True):
     capacity: Mapping[str, float]
 
 
+class InUse(Struct, frozen=True):
+    """What one running task uses now: memory that its worker holds beyond what it held before, and since when."""
+
+    memory_mb: float
+    running_s: float = 0.0
+
+
 class Measured(Struct, frozen=True):
     """How far the machine is used now; counts for `valid_s` seconds, unless something newer comes."""
 
@@ -83,6 +94,8 @@ class Measured(Struct, frozen=True):
     valid_s: float = 10.0
     closed: str | None = None
     """Why nothing may start whatever was measured; None when nobody says so."""
+    tasks: Mapping[str, InUse] = {}
+    """Running tasks whose own use is known, by id."""
 
 
 class Pause(Struct, frozen=True):
@@ -146,6 +159,10 @@ class CancelAttempts(Struct, frozen=True):
     message: str
 
 
+class Shed(CancelAttempts, frozen=True):
+    """The same for one task, so that its memory comes free: it will be tried again, and nobody asked for its end."""
+
+
 class AskRunning(Struct, frozen=True):
     """Ask the executor for how long attempts of these tasks have run; RunsFor is the answer."""
 
@@ -158,6 +175,13 @@ class Lend(Struct, frozen=True):
 
     executor: str
     extra: int
+
+
+class Limit(Struct, frozen=True):
+    """Have the executor use only so many of its workers at once; None: all of them again."""
+
+    executor: str
+    workers: int | None
 
 
 class Tangled(Struct, frozen=True):
@@ -189,4 +213,4 @@ class Refuse(Struct, frozen=True):
     message: str
 
 
-Command = Start | CancelAttempts | AskRunning | Lend | Tangled | Tell | Settle | Refuse
+Command = Start | CancelAttempts | Shed | AskRunning | Lend | Limit | Tangled | Tell | Settle | Refuse

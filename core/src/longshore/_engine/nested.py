@@ -42,6 +42,11 @@ class Nested:
         """Tell whether a task waits."""
         return task_id in self._waits
 
+    @property
+    def waiting(self) -> set[str]:
+        """The tasks that wait."""
+        return set(self._waits)
+
     def take(self, stimulus: Waits, attempt: Attempt | None) -> None:
         """Take note that a task begins to wait or ends a wait; `attempt` is what runs of it, if it does."""
         self.used = True

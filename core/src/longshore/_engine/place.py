@@ -22,7 +22,19 @@ _LAST: Rank = (len(Priority), 0.0, 0, 0)
 class Place:
     """One executor, as the engine sees it."""
 
-    __slots__ = ("ahead", "held", "lanes", "lent", "mean_s", "name", "runs_ahead", "slots", "waiting")
+    __slots__ = (
+        "ahead",
+        "held",
+        "lanes",
+        "lent",
+        "limit",
+        "limits",
+        "mean_s",
+        "name",
+        "runs_ahead",
+        "slots",
+        "waiting",
+    )
 
     def __init__(self, name: str) -> None:
         """Make a place without workers; nothing starts there until it is up."""
@@ -30,6 +42,10 @@ class Place:
         self.slots = 0
         self.runs_ahead = True
         """Whether it gains from being given more attempts than it has workers."""
+        self.limits = False
+        """Whether it can be told to use fewer workers than it has."""
+        self.limit: int | None = None
+        """How many it was told to use at most, those of waiting tasks included; None: all."""
         self.held = 0
         self.waiting = 0
         """How many of its running tasks wait for other tasks of the pool, and so use no worker."""
@@ -39,9 +55,10 @@ class Place:
         self.mean_s: float | None = None
         self.lanes: list[Lane] = []
 
-    def up(self, slots: int, runs_ahead: bool) -> None:
+    def up(self, slots: int, runs_ahead: bool, limits: bool = False) -> None:
         """Have `slots` workers from now on."""
         self.slots = slots
+        self.limits = limits
         self.runs_ahead = runs_ahead
         if not runs_ahead:
             self.ahead = 1
@@ -56,6 +73,11 @@ class Place:
 
     def busy(self) -> int:
         """Return how many of its workers may be running something."""
+        most = self.slots if self.limit is None else min(self.slots, self.limit)
+        return max(0, min(self.held, most) - self.waiting)
+
+    def wants(self) -> int:
+        """Return how many would be, if it was told of no limit."""
         return max(0, min(self.held, self.slots) - self.waiting)
 
     def ended(self, count: int, ran_s: float) -> None:
@@ -67,8 +89,8 @@ class Place:
             wanted = int(AHEAD_S / max(self.mean_s, 1e-7))
             self.ahead = max(1, min(wanted, self.ahead * 2, AHEAD_MOST))
 
-    def window(self, slots: int) -> int:
-        """Return how many attempts it may hold when it may use `slots` workers."""
-        if slots < self.slots:
+    def window(self, slots: int, *, alone: bool = False) -> int:
+        """Return how many attempts it may hold when it may use `slots` workers; `alone`: no others wait."""
+        if slots < self.slots and not (self.limits and alone and slots > 0):
             return slots  # the cap over all binds: nothing ahead, or more would run than it allows
         return max(slots, min(slots * self.ahead, WINDOW_MOST))

@@ -149,6 +149,10 @@ class Pressure:
         """Whether something is over its limit, which holds everything."""
         return self._closed is not None or any(watch.hard.on for watch in self._all())
 
+    def brakes(self, name: str) -> bool:
+        """Tell whether a resource is above its warning level, or was until just now."""
+        return name in self._watches and self._watches[name].soft.on
+
     def shortage(self) -> Shortage | None:
         """Return what is over its limit, in numbers."""
         for watch in self._hard():

@@ -5,18 +5,21 @@ Asked by the driver on its thread, unless a question says that it may come from 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from longshore._engine.config import EngineConfig, EngineSnapshot
 from longshore._engine.dispatch import Dispatch
-from longshore._engine.ledger import Shortage
+from longshore._engine.lanes import LaneKey
+from longshore._engine.ledger import Shortage, objection
+from longshore._engine.memory import Memory
 from longshore._engine.nested import Nested
 from longshore._engine.overdue import Overdue
 from longshore._engine.running import Running
 from longshore._engine.schedule import Schedule
 from longshore._engine.states import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING, QUEUED, TIMED_OUT
 from longshore._engine.why import queued, retrying, running
-from longshore.task import Attempt, Priority, Resources, TaskState
+from longshore.task import Attempt, Priority, Resources, Task, TaskState
 
 
 class Questions:
@@ -31,6 +34,7 @@ class Questions:
     _expiring: Schedule
     _overdue: Overdue
     _nested: Nested
+    _memory: Memory
     _ended: dict[TaskState, int]
     _paused: bool
     _retried: int
@@ -43,16 +47,17 @@ class Questions:
         return max(0, bound - self._dispatch.queued[urgent] - self._retries[urgent])
 
     def never_fits(self, resources: Resources | None) -> str | None:
-        """Return why these resources can never be lent, None when they can."""
-        return self._dispatch.ledger.never(resources.amounts()) if resources is not None else None
+        """Return why these resources can never be lent, each of the choices; None when one can."""
+        reasons = [self._dispatch.ledger.never(amounts) for amounts in _choices(resources)]
+        return "; ".join(filter(None, reasons)) if reasons and all(reasons) else None
 
     def shortage(self, resources: Resources | None) -> Shortage | None:
-        """Return, in numbers, what of these resources there can never be enough of; None when there can."""
-        return self._dispatch.ledger.shortage(resources.amounts()) if resources is not None else None
+        """Return, in numbers, what of their first choice there can never be enough of; None when one can be had."""
+        return objection(self._dispatch.ledger.shortage, _choices(resources))
 
     def lacks(self, resources: Resources | None) -> str | None:
         """Return why these resources can't be lent now, None when they can; what is measured counts, and once."""
-        return self._dispatch.ledger.lacks(resources.amounts()) if resources is not None else None
+        return objection(self._dispatch.ledger.lacks, _choices(resources))
 
     def refuses(self, resources: Resources) -> str | None:
         """Return why a task that reserves these can't start now: too little is left, or nothing starts at all."""
@@ -60,7 +65,7 @@ class Questions:
 
     def short_now(self, resources: Resources) -> Shortage | None:
         """Return the same in numbers; None where there are none."""
-        return self._dispatch.ledger.short_now(resources.amounts()) or self._dispatch.short
+        return objection(self._dispatch.ledger.short_now, _choices(resources)) or self._dispatch.short
 
     @property
     def concurrency(self) -> int:
@@ -99,7 +104,7 @@ class Questions:
 
     def slots(self) -> dict[str, int]:
         """Return how many workers each executor has, as far as it has said."""
-        return self._dispatch.slots()
+        return {name: place.slots for name, place in self._dispatch.places.items()}
 
     def is_running(self, task_id: str) -> bool:
         """Tell whether an attempt of the task is with its executor."""
@@ -118,6 +123,18 @@ class Questions:
     def lent(self) -> dict[str, float]:
         """Return what is lent out now, by resource."""
         return self._dispatch.ledger.lent()
+
+    def learnt(self) -> dict[str, Any]:  # Any: JSON-safe values
+        """Return what was learnt of the tasks so far, in JSON-safe values, to begin the next run with."""
+        return self._memory.learning.to_dict()
+
+    def lane_of(self, task: Task) -> LaneKey:
+        """Return what decides which lane a task waits in."""
+        return self._dispatch.aside.key(task)
+
+    def lent_to(self, task_id: str) -> Mapping[str, float]:
+        """Return what is lent to a running task."""
+        return self._dispatch.ledger.lent_to(task_id)
 
     @property
     def idle(self) -> bool:
@@ -158,3 +175,7 @@ class Questions:
             retried=self._retried,
             late=self._late,
         )
+
+
+def _choices(resources: Resources | None) -> list[Mapping[str, float]]:
+    return [choice.amounts() for choice in resources.choices()] if resources is not None else []

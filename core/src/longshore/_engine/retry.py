@@ -8,9 +8,9 @@ from longshore import errors
 from longshore.task import Attempt, ErrorRecord, Outcome, RetryPolicy, TaskState
 
 
-def may_retry(policy: RetryPolicy, outcome: Outcome) -> bool:
-    """Tell whether the policy allows another attempt after this one."""
-    if outcome.attempts >= policy.attempts or outcome.state is TaskState.CANCELLED:
+def may_retry(policy: RetryPolicy, outcome: Outcome, forgiven: int = 0) -> bool:
+    """Tell whether the policy allows another attempt after this one; `forgiven` ones before it do not count."""
+    if outcome.attempts - forgiven >= policy.attempts or outcome.state is TaskState.CANCELLED:
         return False
     kind, retry_on = kind_of(outcome), policy.retry_on
     if issubclass(kind, errors.PoisonTask):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from longshore._engine.dispatch import Dispatch
-from longshore._engine.lanes import effective
+from longshore._engine.lanes import effective, standing
 from longshore.task import Attempt, Priority
 
 
@@ -25,7 +25,7 @@ def queued(attempt: Attempt, dispatch: Dispatch, now: float, *, paused: bool) ->
     spec, waited_s = attempt.spec, max(0.0, now - attempt.queued_at)
     level = Priority(effective(spec.priority, waited_s))
     aged = f", by now served as {level.name}" if level is not spec.priority else ""
-    ahead = dispatch.ahead(attempt, now)
+    ahead = _before(attempt, dispatch, now)
     place = "next in line" if not ahead else f"behind {ahead} other{'s' if ahead > 1 else ''}"
     because = "the pool is paused" if paused else dispatch.obstacle(attempt, now)
     return (
@@ -36,3 +36,16 @@ def queued(attempt: Attempt, dispatch: Dispatch, now: float, *, paused: bool) ->
 
 def _which(attempt: Attempt) -> str:
     return f"attempt {attempt.number} of {attempt.spec.retry.attempts}"
+
+
+def _before(attempt: Attempt, dispatch: Dispatch, now: float) -> int:
+    """Return how many wait for the same executor and go before this one; looks at all that wait there."""
+    mine = standing(attempt, now)
+    found = 0
+    lanes = dispatch.places[attempt.spec.executor].lanes
+    for others in (lane.waiting(priority) for lane in lanes for priority in Priority):
+        for other in others:
+            if other is attempt:
+                break
+            found += standing(other, now) <= mine
+    return found

@@ -23,6 +23,7 @@ from longshore._engine.messages import (
     Dismiss,
     Drain,
     Lend,
+    Limit,
     Refuse,
     Reported,
     Settle,
@@ -91,8 +92,8 @@ class Driver:
         self._scheduled = self._stepping = False
         self._alarm = Alarm(self.loop, self.wake, clock)
         self.waits = OpenWaits(self.stimulate, engine.is_running)
-        self.lend: Callable[[str, int], None] = lambda executor, extra: None
-        """How an executor is given workers beyond its own, in place of those whose tasks wait."""
+        self.adapt: Callable[[Lend | Limit], None] = lambda command: None
+        """How an executor is given workers beyond its own, or told to use fewer of them."""
         self._turnstiles = (Turnstile(self.wake, self.waits), Turnstile(self.wake, self.waits))  # ordinary, urgent
         self.line = Line(engine.refuses, self.wake)
         """Who waits for resources outside of the queue."""
@@ -360,10 +361,9 @@ class Driver:
             case Refuse():
                 self._refuse(command)
             case AskRunning():
-                executor = self.executors[command.executor]
-                self.stimulate(running_for(command.executor, executor, command.task_ids))
-            case Lend():
-                self.lend(command.executor, command.extra)
+                self.stimulate(running_for(command.executor, self.executors[command.executor], command.task_ids))
+            case Lend() | Limit():
+                self.adapt(command)
             case Tangled():
                 if self._committer is None or not any(self._committer.waiting):  # else an end is about to be told
                     self.waits.refuse(command)

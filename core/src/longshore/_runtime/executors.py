@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from longshore._engine.messages import Lend, Limit
 from longshore._runtime.driver import Driver
 from longshore._runtime.host import Host
 from longshore._runtime.inline import InlineExecutor
 from longshore.errors import PluginError
-from longshore.hookspecs import Executor, ResizeRequest
+from longshore.hookspecs import Executor, LimitRequest, ResizeRequest
 from longshore.records import LeftBehind, WorkerStats
 
 _log = logging.getLogger("longshore.pool")
@@ -26,7 +27,7 @@ class Executors:
     def __init__(self, driver: Driver, make: Callable[[str], Executor], wanted: Callable[[str], int]) -> None:
         """Start with none."""
         self._driver = driver
-        driver.lend = self._lend
+        driver.adapt = self._adapt
         self._make = make
         self._wanted = wanted
         self._own: dict[str, int] = {}  # how many workers each is to have, where that was said
@@ -42,7 +43,8 @@ class Executors:
             workers = self._wanted(name)
             executor = InlineExecutor() if name == "inline" else self._make(name)
             self._driver.executors[name] = executor
-            host = Host(name, workers, self._driver, runs_ahead=executor.capabilities.runs_ahead)
+            limits = callable(getattr(executor, "limit", None))
+            host = Host(name, workers, self._driver, limits=limits, capabilities=executor.capabilities)
             self._starting[name] = asyncio.get_running_loop().create_task(self._start(name, executor, host))
         return executor
 
@@ -54,6 +56,16 @@ class Executors:
         """Have an executor change its number of workers, as soon as it has started."""
         self.get(name)
         self._starting[name].add_done_callback(lambda _: self._resize(name, workers))
+
+    def _adapt(self, command: Lend | Limit) -> None:
+        """Have an executor use workers beyond its own, or not all it has."""
+        if isinstance(command, Lend):
+            self._lend(command.executor, command.extra)
+            return
+        try:
+            getattr(self._driver.executors[command.executor], "limit")(LimitRequest(command.workers))  # noqa: B009
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it uses the workers it used
+            _log.warning("executor %s could not limit the workers it uses: %r", command.executor, error)
 
     def _lend(self, name: str, extra: int) -> None:
         """Have an executor that has started use so many workers beyond its own."""

@@ -10,20 +10,21 @@ from longshore._engine.messages import ExecutorUp
 from longshore._runtime.driver import Driver
 from longshore.chaos import point
 from longshore.events import ProgressUpdate
-from longshore.hookspecs import WorkerNotice
+from longshore.hookspecs import Capabilities, WorkerNotice
 from longshore.task import Outcome
 
 
 class Host:
     """The pool, for one executor; every method may be called from any thread."""
 
-    def __init__(self, name: str, workers: int, driver: Driver, *, runs_ahead: bool) -> None:
+    def __init__(self, name: str, workers: int, driver: Driver, *, limits: bool, capabilities: Capabilities) -> None:
         """Stand between the executor `name` and the driver."""
         self.workers = workers
         self.loop = asyncio.get_running_loop()
         self._name = name
         self._driver = driver
-        self._runs_ahead = runs_ahead
+        self._capabilities = capabilities
+        self._limits = limits
         self._before_report = point("pool.before-report")
 
     def report(self, outcomes: Sequence[Outcome]) -> None:
@@ -42,7 +43,8 @@ class Host:
 
     def resized(self, workers: int) -> None:
         """Pass on how many workers there are."""
-        up = ExecutorUp(self._name, workers, self._runs_ahead)
+        can = self._capabilities
+        up = ExecutorUp(self._name, workers, can.runs_ahead, self._limits, can.weighs)
         self._driver.inject(lambda: self._driver.stimulate(up))
 
     def failed(self, error: BaseException) -> None:

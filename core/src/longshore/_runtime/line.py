@@ -38,9 +38,9 @@ class Line:
         lacks = self._lacks(resources)
         if lacks is not None:
             return lacks
-        wanted = resources.amounts()
+        wanted = _names(resources)
         for waiter in self._waiters:
-            for name in waiter.resources.amounts():
+            for name in _names(waiter.resources):
                 if name in wanted:
                     return f"insufficient {name}: others wait for it, and came first"
         return None
@@ -68,7 +68,7 @@ class Line:
             return
         taken: set[str] = set()
         for waiter in self._waiters:
-            wanted = waiter.resources.amounts()
+            wanted = _names(waiter.resources)
             if taken.isdisjoint(wanted) and self._lacks(waiter.resources) is None:
                 self._waiters.remove(waiter)
                 self._coming = 1
@@ -81,6 +81,11 @@ class Line:
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             _wake(waiter.future)
+
+
+def _names(resources: Resources) -> dict[str, None]:
+    """Return what may be reserved, in order: of each choice, for nobody knows yet which it will be."""
+    return {name: None for choice in resources.choices() for name in choice.amounts()}
 
 
 def _wake(future: asyncio.Future[None]) -> None:

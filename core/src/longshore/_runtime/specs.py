@@ -138,7 +138,9 @@ def _fitted(function: Callable[..., Any], capabilities: Capabilities) -> Callabl
 
 
 def _may_take(memory_limit_mb: float | None, declared: Resources | None) -> float | None:
-    return memory_limit_mb if memory_limit_mb is None or declared is None else max(memory_limit_mb, declared.memory_mb)
+    if memory_limit_mb is None or declared is None:
+        return memory_limit_mb
+    return max(memory_limit_mb, *(choice.memory_mb for choice in declared.choices()))
 
 
 def _check_honoured(

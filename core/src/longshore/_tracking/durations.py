@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from longshore._tracking.sketch import Sketch
+from longshore._sketch import Sketch
 from longshore._tracking.stages import OTHER, STAGES_LIMIT
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log, sqrt
 
-from longshore._tracking.sketch import Ranked, Sketch
+from longshore._sketch import Ranked, Sketch
 
 MIN_ENDED = 5
 """With fewer ended tasks nothing is said."""

@@ -12,10 +12,10 @@ from contextlib import suppress
 from typing import assert_never
 
 from longshore._columns import ids_of, not_completed, queued_s, ran_s
+from longshore._sketch import Sketch
 from longshore._tracking.eta import AGES_MOST, remaining_s
 from longshore._tracking.rate import RateRing
 from longshore._tracking.running import RunningTasks
-from longshore._tracking.sketch import Sketch
 from longshore._tracking.stages import FailureBook, Stage, StageBook, settle
 from longshore.events import (
     EventBatch,

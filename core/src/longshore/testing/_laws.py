@@ -23,12 +23,14 @@ from longshore._engine.messages import (
     ExecutorUp,
     Grant,
     Lend,
+    Limit,
     Measured,
     Pause,
     Refuse,
     Reported,
     RunsFor,
     Settle,
+    Shed,
     Start,
     Stimulus,
     Submit,
@@ -38,20 +40,16 @@ from longshore._engine.messages import (
     Unpause,
     Waits,
 )
+from longshore._engine.shedding import ANSWER_S
 from longshore._engine.states import MOVES
 from longshore._tracking.fold import RunFold
 from longshore.events import EventBatch, TaskRetrying, TasksSettled, TasksStarted, TasksSubmitted
 from longshore.task import Attempt, Outcome, Priority, TaskSpec, TaskState
-from longshore.testing._model import ROUNDING, EngineModel, GateKey, Known
-
-RATE_SLACK_S = 0.01
-
-
-class LawBroken(AssertionError):
-    """The engine did what it never may; the message says which law and for which task."""
+from longshore.testing._model import ROUNDING, EngineModel, Known
+from longshore.testing._order import OrderLaws, without_memory
 
 
-class EngineLaws:
+class EngineLaws(OrderLaws):
     """An engine under watch, and the model that it is held against."""
 
     def __init__(self, engine: Engine) -> None:
@@ -65,11 +63,15 @@ class EngineLaws:
         self._reported: dict[str, Outcome] = {}
         self._started: list[Known] = []
         self._cancelling: set[str] = set()
+        self.shedding: str | None = None
+        """The task that was asked to end last so that its memory comes free, while it has not."""
+        self._shed_names: set[str] = set()
+        self._shed_at = 0.0
         self._dismissed: dict[str, Outcome] = {}
         self._holding: set[str | None] = set()
         self._late = self._order = 0
         self._paused = self._closed = self._excused = False
-        self._starts: dict[GateKey, list[float]] = defaultdict(list)
+        self._starts = defaultdict(list)
         self._fold = RunFold(0.0)
 
     # ---- driving
@@ -151,8 +153,12 @@ class EngineLaws:
                     self._settle(command.spec, outcome)
             case Refuse():
                 self._refuse(command)
+            case Shed():
+                self._shed(command)
             case CancelAttempts():
                 self._cancel(command)
+            case Limit():
+                self.model.limits[command.executor] = command.workers
             case AskRunning() | Lend() | Tangled():
                 pass
             case _:
@@ -175,7 +181,13 @@ class EngineLaws:
         known = self.model.known[batch.outcome.task_id]
         name = known.task.task_id
         self._law(self._reported.pop(name, None) is batch.outcome, "only a reported attempt is tried again", name)
-        self._law(known.number < known.spec.retry.attempts, "no attempt more than the policy allows", name)
+        if name in self._shed_names and batch.outcome.state is TaskState.CANCELLED:
+            self._law(batch.delay_s == 0, "who was ended for others' sake waits for nothing but room", name)
+            known.forgiven += 1
+        else:
+            counted = known.number - known.forgiven
+            self._law(counted < known.spec.retry.attempts, "no attempt more than the policy allows", name)
+        self._unshed(name)
         self._law(name not in self._cancelling, "a cancelled task is not tried again", name)
         self._move(known, TaskState.PENDING)
         known.due = self.now + batch.delay_s
@@ -213,6 +225,11 @@ class EngineLaws:
         self._law(alive and attempt.expires_at == known.expires_at, "a deadline ends a waiting task", name)
         self._law(name not in self._dismissed, "what is dismissed never starts", name)
         self._check_order(known)
+        self.model.reserved[name] = reserved = self.engine.lent_to(name)
+        wanted = known.choices or [{}]
+        if self.engine.lane_of(known.task)[5] is not None:
+            wanted, reserved = [without_memory(amounts) for amounts in wanted], without_memory(reserved)
+        self._law(reserved in wanted, "a task reserves one of its choices", f"{name}: {reserved}")
         if not known.plain:
             self._check_bounds(known)
         self._move(known, TaskState.PROCESSING)
@@ -226,7 +243,7 @@ class EngineLaws:
         self._law(name not in self.outcomes, "a task ends exactly once", name)
         self._law(spec is known.spec, "a task settles under its own spec", name)
         if known.state is TaskState.PROCESSING:
-            self._law(self._reported.pop(name, None) is outcome, "a running task ends as it was reported", name)
+            self._ends_as_reported(known, self._reported.pop(name, None), outcome)
         elif outcome.state is TaskState.TIMED_OUT:
             expired = known.expires_at is not None and known.expires_at <= self.now
             self._law(expired, "only a passed deadline times out what waits", name)
@@ -235,6 +252,32 @@ class EngineLaws:
         self._move(known, outcome.state)
         known.due = None
         self.outcomes[name] = outcome
+
+    def _ends_as_reported(self, known: Known, reported: Outcome | None, outcome: Outcome) -> None:
+        name = known.task.task_id
+        if name in self._shed_names and reported is not None and reported.state is TaskState.CANCELLED:
+            late = (
+                known.expires_at is not None and known.expires_at <= self.now and outcome.state is TaskState.TIMED_OUT
+            )
+            self._law(late or name in self._cancelling, "who is ended for others' sake is tried again", name)
+        else:
+            judged = reported is not None and outcome.error is not None and outcome.error.reason == "memory"
+            self._law(reported is outcome or judged, "a running task ends as it was reported", name)
+        self._unshed(name)
+
+    def _unshed(self, name: str) -> None:
+        self._shed_names.discard(name)
+        self.shedding = None if name == self.shedding else self.shedding
+
+    def _shed(self, command: Shed) -> None:
+        (name,) = command.task_ids
+        running = name in self.model.held[command.executor] and name not in self._cancelling
+        one = self.shedding is None or self.now >= self._shed_at + ANSWER_S
+        running = running and name not in self._shed_names
+        self._law(running and one, "one that runs is ended for its memory, and one at a time", name)
+        self._law(len(self.model.running()) > 1, "what runs alone is left alone", name)
+        self.shedding, self._shed_at = name, self.now
+        self._shed_names.add(name)
 
     def _refuse(self, command: Refuse) -> None:
         ids = {task.task_id for task in command.tasks}
@@ -252,38 +295,10 @@ class EngineLaws:
 
     # ---- the laws
 
-    def _check_order(self, known: Known) -> None:
-        """First in first out among equals; what outranks it and could start goes first."""
-        name, mine = known.task.task_id, self.model.rank(known, self.now)
-        for other in self.model.live():
-            if other is known or other.state is not TaskState.QUEUED or other.spec.executor != known.spec.executor:
-                continue
-            alike = other.alike(known)
-            if alike and other.spec.priority is known.spec.priority:
-                self._law(known.order < other.order, "first in, first out", f"{name} before {other.task.task_id}")
-            elif other.plain or (alike and not known.plain):
-                ranks = mine <= self.model.rank(other, self.now)
-                self._law(ranks, "the urgent go first", f"{name} before {other.task.task_id}")
-            elif other.beside(known) and other.gate is None and not other.amounts:
-                ranks = known.spec.rank >= other.spec.rank
-                self._law(ranks, "the higher rank of a group goes first", f"{name} before {other.task.task_id}")
-
-    def _check_bounds(self, known: Known) -> None:
-        """A task that is counted: a free worker, its number, its rate, and what it reserves."""
-        name, spec = known.task.task_id, known.spec
-        self._law(self.model.free(spec.executor) > 0, "what is counted is not handed out ahead", name)
-        self._law(self.model.gate_is_open(known), "the concurrency limit holds", name)
-        if spec.max_per_second is not None and known.gate is not None:
-            starts = self._starts[known.gate]
-            starts.append(self.now)
-            for index, earlier in enumerate(starts):
-                most = spec.max_per_second * (self.now - earlier + RATE_SLACK_S) + 1.0 + ROUNDING
-                self._law(len(starts) - index <= most, "max_per_second holds over any window", name)
-        self._law(self.model.fits(known), "what is lent out never passes the capacity", name)
-
     def _check_now(self) -> None:
         """What holds between two calls."""
         self._law(not self._reported, "what is reported is tried again or settled", str(list(self._reported)))
+        self._check_lowered()
         lent = self.engine.lent()
         mine = {name: amount for name, amount in self.model.lent().items() if amount}
         same = lent.keys() == mine.keys() and all(abs(lent[name] - mine[name]) < ROUNDING for name in lent)
@@ -309,19 +324,14 @@ class EngineLaws:
         if not self._paused:
             self._check_no_idling()
 
-    def _check_pressed(self) -> None:
-        """On a short machine nothing starts past the cap, and what is least urgent only when it waits alone."""
-        most = self.engine.config.max_concurrent_tasks
-        self._law(0 <= self.model.cap <= most, "the cap only ever lowers max_concurrent_tasks", str(self.model.cap))
-        if self._started and self.model.cap < most:
-            self._law(self.model.in_use() <= self.model.cap, "nothing starts past the cap of a short machine")
-        for known in self._started if self.engine.parks else ():
-            urgent = self.model.rank(known, self.now)[0] < Priority.LOW
-            self._law(urgent or not self._urgent_wait(), "the least urgent are parked first", known.task.task_id)
-
-    def _urgent_wait(self) -> bool:
-        waiting = (known for known in self.model.live() if known.state is TaskState.QUEUED)
-        return any(self.model.rank(known, self.now)[0] < Priority.LOW for known in waiting)
+    def _check_lowered(self) -> None:
+        """What was lent stays lent as it was; what was only guessed of its memory may have been too much."""
+        for attempt in self.model.running():
+            before, after = self.model.reserved[attempt.task_id], self.engine.lent_to(attempt.task_id)
+            if before != after:
+                same = without_memory(before) == without_memory(after) and before["memory"] > after["memory"]
+                self._law(same and self.engine.lane_of(attempt)[5] is not None, "what is lent stays", attempt.task_id)
+                self.model.reserved[attempt.task_id] = after
 
     def _check_counts(self) -> None:
         counts, snapshot = self._fold.counts(), self.engine.snapshot()
@@ -331,23 +341,6 @@ class EngineLaws:
             late=self._late,
         )
         self._law(folded == snapshot, "folding the events gives the same numbers", f"{folded} / {snapshot}")
-
-    def _check_no_idling(self) -> None:
-        """A free worker and a task that could use it are never left together."""
-        waiting = [known for known in self.model.live() if known.state is TaskState.QUEUED]
-        waiting = [known for known in waiting if known.spec.group not in self._holding]
-        for known in waiting:
-            if self.model.free(known.spec.executor) <= 0 or self.engine.lacks(known.spec.resources) is not None:
-                continue
-            if self.engine.parks and self.model.rank(known, self.now)[0] >= Priority.LOW and self._urgent_wait():
-                continue
-            wanted_too = any(other is not known and self._vies(other, known) for other in waiting)
-            if known.plain or (self.model.gate_is_open(known) and self.model.fits(known) and not wanted_too):
-                timed = known.spec.max_per_second is not None and self.engine.next_due(self.now) is not None
-                self._law(timed, "no lost wake-up: a worker is free", known.task.task_id)
-
-    def _vies(self, other: Known, known: Known) -> bool:
-        return other.amounts != known.amounts and not other.amounts.keys().isdisjoint(known.amounts)
 
     def _check_answered(self, stimulus: Stimulus, room: Mapping[Priority, int]) -> None:
         """The answer to a lone Submit is exact: as many as there was room for, in order, or none at all."""
@@ -374,17 +367,16 @@ class EngineLaws:
 
     def _never(self, spec: TaskSpec) -> bool:
         """Tell whether a task of this spec wants more than there is, or was when this batch began."""
-        wanted = spec.resources.amounts() if spec.resources is not None else {}
-        return any(
-            amount > capacity.get(name, amount)
-            for name, amount in wanted.items()
-            for capacity in (self._capacity_before, self.model.capacity)
+        choices = spec.resources.choices() if spec.resources is not None else ()
+        return bool(choices) and all(
+            any(
+                amount > capacity.get(name, amount)
+                for name, amount in choice.amounts().items()
+                for capacity in (self._capacity_before, self.model.capacity)
+            )
+            for choice in choices
         )
 
     def _move(self, known: Known, to: TaskState) -> None:
         self._law(to in MOVES[known.state], "only legal moves", f"{known.task.task_id}: {known.state} to {to}")
         self.model.move(known, to)
-
-    def _law(self, holds: bool, law: str, which: str = "") -> None:
-        if not holds:
-            raise LawBroken(f"{law}: {which} at {self.now:g}" if which else f"{law} at {self.now:g}")

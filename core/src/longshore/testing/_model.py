@@ -18,7 +18,19 @@ GateKey = tuple[str, float | None, int | None, str | None]
 class Known:
     """What the model knows of one accepted task."""
 
-    __slots__ = ("due", "executor", "expires_at", "gate", "number", "order", "queued_at", "spec", "state", "task")
+    __slots__ = (
+        "due",
+        "executor",
+        "expires_at",
+        "forgiven",
+        "gate",
+        "number",
+        "order",
+        "queued_at",
+        "spec",
+        "state",
+        "task",
+    )
 
     def __init__(self, task: Task, now: float, order: int) -> None:
         """Know a task that was accepted `now`, as number `order`."""
@@ -27,6 +39,7 @@ class Known:
         self.spec = spec
         self.state = TaskState.QUEUED
         self.number = 0
+        self.forgiven = 0
         self.queued_at = task.queued_at if isinstance(task, Attempt) else now  # its wait began with its caller
         self.order = order
         self.due: float | None = None
@@ -39,18 +52,20 @@ class Known:
             self.gate = (spec.processor or spec.name, None, limit, None)
 
     @property
-    def amounts(self) -> Mapping[str, float]:
-        """What it reserves while it runs."""
-        return self.spec.resources.amounts() if self.spec.resources is not None else {}
+    def choices(self) -> list[Mapping[str, float]]:
+        """What it reserves while it runs: one of these; none if it reserves nothing."""
+        choices = self.spec.resources.choices() if self.spec.resources is not None else ()
+        amounts: list[Mapping[str, float]] = [choice.amounts() for choice in choices]
+        return amounts if any(amounts) else []
 
     @property
     def plain(self) -> bool:
         """Whether nothing but a free worker is needed for it to start."""
-        return self.gate is None and not self.amounts and self.spec.group is None
+        return self.gate is None and not self.choices and self.spec.group is None
 
     def alike(self, other: Known) -> bool:
         """Tell whether the same things hold both back."""
-        same = self.gate == other.gate and self.amounts == other.amounts
+        same = self.gate == other.gate and self.choices == other.choices
         return same and (self.spec.group, self.spec.rank) == (other.spec.group, other.spec.rank)
 
     def beside(self, other: Known) -> bool:
@@ -69,7 +84,11 @@ class EngineModel:
         self.known: dict[str, Known] = {}
         self._live: dict[str, Known] = {}
         self.held: dict[str, dict[str, Attempt]] = defaultdict(dict)
+        self.reserved: dict[str, Mapping[str, float]] = {}
+        """What was lent to each task when it last started, as the engine said then."""
         self.slots: dict[str, int] = {}
+        self.limits: dict[str, int | None] = {}
+        """How many of its workers each executor was told to use."""
         self.capacity: Mapping[str, float] = dict(config.capacity)
         self.cap = config.max_concurrent_tasks
         """How many tasks may run at once as the engine has it, with the machine as it was measured."""
@@ -109,11 +128,17 @@ class EngineModel:
         )
 
     def in_use(self) -> int:
-        return sum(min(len(held), self.slots.get(executor, 0)) for executor, held in self.held.items())
+        """Return how many workers run something, or are about to."""
+        return sum(min(len(held), self.usable(executor)) for executor, held in self.held.items())
+
+    def usable(self, executor: str) -> int:
+        """Return how many workers an executor may use."""
+        slots, limit = self.slots.get(executor, 0), self.limits.get(executor)
+        return slots if limit is None else min(slots, limit)
 
     def free(self, executor: str) -> int:
         slots, held = self.slots.get(executor, 0), len(self.held[executor])
-        others = self.in_use() - min(held, slots)
+        others = sum(min(len(held), self.slots.get(other, 0)) for other, held in self.held.items() if other != executor)
         return min(slots, self.cap - others) - held
 
     def gate_is_open(self, known: Known) -> bool:
@@ -126,14 +151,14 @@ class EngineModel:
     def lent(self) -> dict[str, float]:
         lent: dict[str, float] = defaultdict(float)
         for attempt in self.running():
-            for name, amount in self.known[attempt.task_id].amounts.items():
+            for name, amount in self.reserved.get(attempt.task_id, {}).items():
                 lent[name] += amount
         return lent
 
-    def fits(self, known: Known) -> bool:
+    def fits(self, amounts: Mapping[str, float]) -> bool:
         lent = self.lent()
         return all(
             lent[name] + amount <= self.capacity[name] + ROUNDING
-            for name, amount in known.amounts.items()
+            for name, amount in amounts.items()
             if name in self.capacity
         )

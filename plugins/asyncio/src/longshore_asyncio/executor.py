@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
+from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, LimitRequest, ResizeRequest, hookimpl
 from longshore.records import LeftBehind, WorkerStats
 from longshore.task import Attempt, Outcome, TaskState
 from longshore.worker import NEVER, bind, cancelled, in_columns
@@ -72,6 +72,7 @@ class AsyncioExecutor(Deadlines):
         self._seats: dict[str, AsyncSeat] = {}
         self._made = 0
         self._wanted = 0
+        self._at_once = sys.maxsize  # so many seats may be taken at once, whatever waits
         self._done = Finished()
         self._turning = False
         self._report_by = 0.0
@@ -87,6 +88,7 @@ class AsyncioExecutor(Deadlines):
     async def start(self, host: ExecutorHost) -> None:
         """Make the seats."""
         self._host = host
+        self._at_once = sys.maxsize
         self._loop = host.loop
         self._contexts = Contexts()
         self._watchdog = Watchdog(host, lambda: list(self._seats.values()))
@@ -126,6 +128,12 @@ class AsyncioExecutor(Deadlines):
         """Change the number of seats; an occupied one is taken away when its attempt ends."""
         self._resize(request.workers)
         self._host.resized(self._wanted)
+        self._fill()
+
+    @hookimpl
+    def limit(self, request: LimitRequest) -> None:
+        """Begin nothing while so many seats are taken."""
+        self._at_once = sys.maxsize if request.workers is None else request.workers
         self._fill()
 
     @hookimpl
@@ -184,7 +192,7 @@ class AsyncioExecutor(Deadlines):
             self._watchdog.wake()  # before one that starts eagerly, and may block the loop at once
         turn = time.monotonic() + _SLICE_S
         try:
-            while backlog and free:
+            while backlog and free and self._taken() < self._at_once:
                 if self._resting and backlog[0].spec.isolation == "shared":
                     return  # the seat that gives the loop this turn takes it next; if it suspends then, others come
                 seat = free.pop()
@@ -204,6 +212,9 @@ class AsyncioExecutor(Deadlines):
             self._filling = False
             if self._watchdog.resting and len(self._free) < len(self._seats):
                 self._watchdog.wake()
+
+    def _taken(self) -> int:
+        return len(self._seats) - len(self._free)
 
     def _leave(self, seat: AsyncSeat) -> None:
         """Free a seat, or take it away when there are too many; `_turn` fills the free ones."""
@@ -234,7 +245,7 @@ class AsyncioExecutor(Deadlines):
                     now = await self._rest()
                 if not self._backlog or self._backlog[0].spec.isolation != "shared":
                     return
-                if len(self._seats) > self._wanted:
+                if len(self._seats) > self._wanted or self._taken() > self._at_once:
                     return
                 attempt = self._backlog.popleft()
         finally:

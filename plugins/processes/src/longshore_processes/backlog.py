@@ -32,7 +32,7 @@ _WORTH_S: Final = 0.0002  # less work than this is not worth a message of its ow
 _COMPACT: Final = 4096
 _SLOW_S: Final = 0.01
 
-_spec_of = attrgetter("spec")
+_like = attrgetter("spec", "memory_limit_mb")
 
 
 class Trials:
@@ -73,15 +73,15 @@ class Kind:
         "timeout_s",
     )
 
-    def __init__(self, number: int, spec: TaskSpec, starting: Trials) -> None:
-        """Begin to know the kind of this spec, of whose initializer `starting` tells."""
+    def __init__(self, number: int, spec: TaskSpec, memory_limit_mb: float | None, starting: Trials) -> None:
+        """Begin to know the kind of this spec with that limit, of whose initializer `starting` tells."""
         self.number = number
         self.function: Callable[..., Any] = spec.function  # Any: the user's function
         self.initializer = spec.initializer
         self.name = spec.name
         self.timeout_s = spec.timeout_s
         self.soft_timeout_s = spec.soft_timeout_s
-        self.memory_limit_mb = spec.memory_limit_mb
+        self.memory_limit_mb = memory_limit_mb
         self.on_gpu = _on_gpu(spec)  # its attempts go one by one: each has devices of its own
         self.data: bytes | None = None
         self.error: PayloadError | None = None
@@ -129,22 +129,26 @@ class Kinds:
         self._starting: dict[int, Trials] = {}  # by the id of the initializer, which they hold
         self._carrier = Carrier()
         self._count = 0
-        self._last: tuple[TaskSpec | None, Kind | None] = (None, None)
+        self._last: tuple[TaskSpec | None, float | None, Kind | None] = (None, None, None)
 
-    def of(self, spec: TaskSpec) -> tuple[Kind, Kind | None]:
-        """Return the kind of a spec, and a kind that was forgotten for it."""
-        last_spec, last = self._last
-        if spec is last_spec and last is not None:
+    def of(self, spec: TaskSpec, raised_mb: float | None = None) -> tuple[Kind, Kind | None]:
+        """Return the kind of a spec, and a kind that was forgotten for it; `raised_mb` is a limit of memory of its own.
+
+        Whoever tries again with more is of another kind than the rest: its worker is to hold it to another limit.
+        """
+        last_spec, last_mb, last = self._last
+        if spec is last_spec and raised_mb == last_mb and last is not None:
             return last, None
-        limits = spec.timeout_s, spec.soft_timeout_s, spec.memory_limit_mb, _on_gpu(spec)
+        memory_limit_mb = spec.memory_limit_mb if raised_mb is None else raised_mb
+        limits = spec.timeout_s, spec.soft_timeout_s, memory_limit_mb, _on_gpu(spec)
         key = (id(spec.function), id(spec.initializer), spec.name, limits)
         kind = self._by_key.pop(key, None)
         if kind is None:
             self._count += 1
-            kind = Kind(self._count, spec, self._trials(spec.initializer))
+            kind = Kind(self._count, spec, memory_limit_mb, self._trials(spec.initializer))
             self._pickle(kind)
         self._by_key[key] = kind
-        self._last = spec, kind
+        self._last = spec, raised_mb, kind
         forgotten = self._by_key.pop(next(iter(self._by_key))) if len(self._by_key) > _KINDS else None
         return kind, forgotten
 
@@ -302,10 +306,11 @@ def _on_gpu(spec: TaskSpec) -> bool:
     return spec.resources is not None and spec.resources.asks_for_gpu
 
 
-def by_spec(attempts: Sequence[Attempt]) -> Iterable[tuple[TaskSpec, Sequence[Attempt]]]:
-    """Return the attempts in groups of neighbours with the same spec."""
+def by_kind(attempts: Sequence[Attempt]) -> Iterable[tuple[TaskSpec, float | None, Sequence[Attempt]]]:
+    """Return the attempts in groups of neighbours with the same spec and the same limit of memory of their own."""
     if in_columns(attempts):
-        return [(attempts.spec, attempts)]
-    if attempts and [attempt.spec for attempt in attempts].count(attempts[0].spec) == len(attempts):
-        return [(attempts[0].spec, list(attempts))]  # the usual case, at a third of the price
-    return [(spec, list(group)) for spec, group in groupby(attempts, key=_spec_of)]
+        return [(attempts.spec, None, attempts)]
+    first = attempts[0] if attempts else None
+    if first is not None and list(map(_like, attempts)).count(_like(first)) == len(attempts):
+        return [(first.spec, first.memory_limit_mb, list(attempts))]  # the usual case, at a third of the price
+    return [(spec, raised_mb, list(group)) for (spec, raised_mb), group in groupby(attempts, key=_like)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from longshore.hookspecs import CancelRequest, ResizeRequest
+from longshore.hookspecs import CancelRequest, LimitRequest, ResizeRequest
 from longshore.task import Attempt, Outcome
 
 from longshore_processes.crew import Crew
@@ -23,7 +23,8 @@ class Stop:
         self.deadline = deadline
 
 
-Command = Sequence[Attempt] | CancelRequest | ResizeRequest | News | Stop
+Asked = CancelRequest | ResizeRequest | LimitRequest
+Command = Sequence[Attempt] | Asked | News | Stop
 
 
 class Leavings(NamedTuple):
@@ -31,17 +32,17 @@ class Leavings(NamedTuple):
 
     outcomes: list[Outcome]
     attempts: list[Attempt]
-    commands: list[CancelRequest | ResizeRequest]
+    commands: list[Asked]
 
 
 def leavings(crew: Crew, foreman: Foreman, inbox: Iterable[Command], outcomes: Iterable[Outcome]) -> Leavings:
     """Return all that a supervisor has; its thread must be held up."""
     attempts = [attempt for handle in crew.handles.values() for _, attempt in handle.attempts()]
     attempts += [*foreman.packing, *foreman.backlog.clear()]
-    commands: list[CancelRequest | ResizeRequest] = []
+    commands: list[Asked] = []
     commands += [CancelRequest([task_id], message) for task_id, message in foreman.cancels.items()]
     for command in inbox:
-        if isinstance(command, CancelRequest | ResizeRequest):
+        if isinstance(command, Asked):
             commands.append(command)
         elif not isinstance(command, Stop | Started | Refused | Exited | Lost):
             attempts += command

@@ -75,6 +75,8 @@ class Crew:
         self.by_sock: dict[int, Handle] = {}
         """The same, by the descriptor of their sockets."""
         self.target = target
+        self.limit: int | None = None
+        """So many may have something to do at once, None: all."""
         self.relay = LogRelay()
         self.recycling = terms.recycling
         self._patience = terms.patience
@@ -98,6 +100,10 @@ class Crew:
     def staff(self) -> int:
         """Return how many workers are here to stay."""
         return sum(1 for handle in self.handles.values() if not (handle.retiring or handle.gone or handle.doomed))
+
+    def is_full(self) -> bool:
+        """Tell whether no other may be given something to do."""
+        return self.limit is not None and sum(handle.counts() for handle in self.handles.values()) >= self.limit
 
     def stats(self, places: int) -> list[WorkerStats]:
         """Return what each worker is doing, then idle ones yet to be started, up to `places`; from any thread.

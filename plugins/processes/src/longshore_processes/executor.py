@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Final
 
 from longshore import usable_cpus
-from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
+from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, LimitRequest, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
 from longshore.task import Attempt
 from longshore.worker import cancelled, timed_out
@@ -39,6 +39,7 @@ _CAPABILITIES: Final = Capabilities(
     pickles=True,
     columns=True,
     limits_memory=sys.platform == "linux",
+    weighs=True,
 )
 
 _GRACE_S: Final = 3.0  # past the deadline, to kill and reap what would not end
@@ -87,6 +88,7 @@ class ProcessesExecutor:
         self._settings = settings or ProcessesSettings()
         self._supervisor: Supervisor | None = None
         self._asked = 0
+        self._limit = LimitRequest(None)
         self._changing = threading.Lock()  # guards which supervisor it is: the vigil may have put another in its place
 
     @property
@@ -104,7 +106,7 @@ class ProcessesExecutor:
         """
         if os.name != "posix" or not hasattr(socket, "AF_UNIX"):
             raise RuntimeError("process workers need a POSIX system: use executor 'threads' here")
-        self._asked = host.workers
+        self._asked, self._limit = host.workers, LimitRequest(None)
         settings, cpus = self._settings, usable_cpus()
         workers = host.workers or cpus
         spawning = Spawning(
@@ -138,6 +140,14 @@ class ProcessesExecutor:
     def resize(self, request: ResizeRequest) -> None:
         """Change the number of workers; idle ones go first, busy ones when what they run has ended."""
         self._asked = request.workers
+        with self._changing:
+            if self._supervisor is not None:
+                self._supervisor.post(request)
+
+    @hookimpl
+    def limit(self, request: LimitRequest) -> None:
+        """Give work to so many workers at once only; what a worker has been given goes on."""
+        self._limit = request
         with self._changing:
             if self._supervisor is not None:
                 self._supervisor.post(request)
@@ -192,6 +202,7 @@ class ProcessesExecutor:
             if left is None:
                 return
             self._supervisor = other = self._begin(supervisor.crew.target)
+            other.post(self._limit)
             other.post([attempt for attempt in left.attempts if attempt.task_id != culprit.task_id])
             for command in left.commands:
                 other.post(command)

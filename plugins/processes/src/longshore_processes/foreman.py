@@ -17,7 +17,7 @@ from longshore.worker import cancelled, timed_out
 
 from longshore_processes import frames
 from longshore_processes.autopsy import not_ready
-from longshore_processes.backlog import AHEAD_S, Backlog, Kind, Kinds, by_spec
+from longshore_processes.backlog import AHEAD_S, Backlog, Kind, Kinds, by_kind
 from longshore_processes.bays import LARGE, Bay
 from longshore_processes.crew import Crew
 from longshore_processes.handle import IN_FLIGHT, Doom, Handle
@@ -52,12 +52,12 @@ class Foreman:
 
     def take(self, attempts: Sequence[Attempt]) -> None:
         """Add attempts at the end of what waits."""
-        for spec, group in by_spec(attempts):
-            kind, forgotten = self._kinds.of(spec)
+        for spec, raised_mb, group in by_kind(attempts):
+            kind, forgotten = self._kinds.of(spec, raised_mb)
             self.crew.limited = self.crew.limited or kind.memory_limit_mb is not None
             if forgotten is not None:
                 self._forget(forgotten)
-            if spec not in self._lately:
+            if raised_mb is None and spec not in self._lately:
                 if len(self._lately) >= _LATELY:
                     self._lately.clear()
                 self._lately[spec] = kind
@@ -88,7 +88,7 @@ class Foreman:
             handle = settled(self.crew, gpus, now, leave_s) if gpus else self._choose(kind, now)
             if handle is None:
                 return
-            share = -(-len(self.backlog) // (max(1, self.crew.target) * IN_FLIGHT))
+            share = -(-len(self.backlog) // (max(1, self.crew.limit or self.crew.target) * IN_FLIGHT))
             size, left = 1 if kind.on_gpu else kind.batch_size(share), self.crew.recycling.left(handle)
             self.packing = self.backlog.take(size if left is None else min(size, left))
             handle.gpus = gpus or handle.gpus
@@ -103,7 +103,9 @@ class Foreman:
         kind = self._lately.get(attempt.spec)
         if kind is None or kind.hopeless(now) is not None or kind.error is not None or kind.item_bytes > LARGE:
             return None
-        if kind.on_gpu or self.backlog or self.crew.recycling.on:
+        if kind.on_gpu or self.backlog or self.crew.recycling.on or attempt.memory_limit_mb is not None:
+            return None
+        if self.crew.is_full():
             return None
         for handle in self.crew.handles.values():
             if not handle.held and handle.greeted and kind.number in handle.known and handle.has_room():
@@ -138,7 +140,7 @@ class Foreman:
         if self.backlog:
             if self.backlog.next_expiry is not None:
                 timers.append(self.backlog.next_expiry)
-            if self.crew.next_hire_at and self.crew.staff() < self.crew.target:
+            if self.crew.next_hire_at and self.crew.staff() < self.crew.target and not self.crew.is_full():
                 timers.append(self.crew.next_hire_at)
         return min(timers, default=None)
 
@@ -147,19 +149,23 @@ class Foreman:
 
         One that waits to take the place of a spent one is idle, and has to wait until that holds nothing.
         """
-        ready, spare, busy = None, None, 0
+        if self.crew.limit == 0:
+            return None
+        ready, spare, busy, full = None, None, 0, self.crew.is_full()
         replacing = self.crew.recycling.on
         for handle in self.crew.handles.values():
             if handle.has_room():
                 if not handle.idle():
                     spare = handle
+                elif full:
+                    continue
                 elif not replacing:
                     return handle
                 else:
                     ready = ready or handle
             if replacing:
                 busy += handle.counts()
-        ready = ready or self.crew.hire(now)
+        ready = None if full else ready or self.crew.hire(now)
         if ready is not None and busy < self.crew.target:
             return ready
         known = kind.ran_s is not None and kind.ran_s <= AHEAD_S

@@ -309,6 +309,7 @@ class Handle:
             started=self.pid is not None,
             batches=self.batches,
             memory_limit_by=self.rung.value if self.pid is not None and sys.platform == "linux" else None,
+            pid=None if self.gone else self.pid,
         )
 
     def _current(self) -> tuple[str | None, float | None]:

@@ -304,7 +304,7 @@ def worker_died(handle: Handle, attempt: Attempt, started: float, end: End | Non
 
 def memory_exceeded(handle: Handle, attempt: Attempt, started: float) -> Outcome:
     """Return the outcome of an attempt whose worker was killed since it took more memory than it may."""
-    limit_mb = attempt.spec.memory_limit_mb or 0.0
+    limit_mb = attempt.memory_limit_mb or attempt.spec.memory_limit_mb or 0.0
     error = over_limit(
         (attempt.task_id, attempt.spec.name),
         limit_mb,

@@ -116,7 +116,7 @@ class Overseer:
         found, gauge = handle.find(serial), handle.gauge()
         if found is None or preparing:
             return now + FIRST_LOOK_S
-        limit_mb = found[0].kind.memory_limit_mb
+        limit_mb = found[1].memory_limit_mb or found[0].kind.memory_limit_mb
         if limit_mb is None or gauge is None:
             return None  # until it holds something else
         if now < (first := started + first_look_s(limit_mb)):

@@ -18,6 +18,8 @@ def settled(crew: Crew, gpus: tuple[int, ...], now: float, leave_s: float) -> Ha
     Where there is neither, one is started, and if that needs a place, one that has run on
     others is let go for it, with `leave_s` seconds to clean up. None if the task has to wait.
     """
+    if crew.is_full():
+        return None
     idle = [handle for handle in crew.handles.values() if handle.idle() and handle.has_room()]
     found = next((handle for handle in idle if handle.gpus == gpus), None)
     found = found or next((handle for handle in idle if not handle.gpus), None) or crew.hire(now)

@@ -17,7 +17,7 @@ from math import inf
 from time import monotonic, process_time
 
 from longshore.chaos import point
-from longshore.hookspecs import CancelRequest, ExecutorHost, ResizeRequest
+from longshore.hookspecs import CancelRequest, ExecutorHost, LimitRequest, ResizeRequest
 from longshore.task import Attempt
 from longshore.worker import cancelled, failed
 
@@ -210,13 +210,9 @@ class Supervisor:
             timers.append(monotonic() + BEAT_S)
         else:
             self._pulse.rest()
-        waiting = self._foreman.next_timer()
-        if waiting is not None:
-            timers.append(waiting)
         if self._stop is not None:
             timers.append(self._stop.deadline)
-        if self._teller.until is not None:
-            timers.append(self._teller.until)
+        timers += [at for at in (self._foreman.next_timer(), self._teller.until) if at is not None]
         return min(timers, default=None)
 
     def _tell(self) -> None:
@@ -233,6 +229,8 @@ class Supervisor:
                 self.crew.target = command.workers
                 self._shrink()
                 self._host.resized(command.workers)
+            case LimitRequest():
+                self.crew.limit = command.workers
             case Stop():
                 self._begin_stop(command)
             case Started() | Refused() | Exited() | Lost():

@@ -40,6 +40,9 @@ class Abandoning:
     def _have_all_look(self) -> None:
         raise NotImplementedError
 
+    def _rouse(self) -> None:
+        raise NotImplementedError
+
     def _gone(self, seat: ThreadSeat) -> None:
         raise NotImplementedError
 
@@ -81,6 +84,7 @@ class Abandoning:
             fewer = self._recount() and not self._stopping
             if not self._stopping:
                 self._grow()
+                self._rouse()
             wanted, lost, short = self._wanted, len(self._lost), self._shortage()
         self._host.report([outcome])
         self._host.notice([abandoned(seat, attempt, lost)])

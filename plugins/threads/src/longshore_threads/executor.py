@@ -7,6 +7,7 @@ its thread abandoned: another takes its place, up to a cap, and the abandoned on
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import time
 from collections import deque
@@ -15,7 +16,7 @@ from contextlib import suppress
 from queue import SimpleQueue
 from types import CoroutineType
 
-from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
+from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, LimitRequest, ResizeRequest, hookimpl
 from longshore.records import LeftBehind, WorkerStats
 from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskState
 from longshore.worker import NEVER, bind, cancelled, due_at, timed_out
@@ -69,6 +70,7 @@ class ThreadsExecutor(Abandoning):
         self._seats: dict[str, ThreadSeat] = {}
         self._present: set[ThreadSeat] = set()  # those, and the ones that leave and are closing down
         self._idle = 0
+        self._limit = sys.maxsize  # so many may be at work at once, whatever waits
         self._made = 0
         self._asked = 0
         self._wanted = 0  # what was asked for, less what the cap of abandoned threads takes away
@@ -83,6 +85,7 @@ class ThreadsExecutor(Abandoning):
     async def start(self, host: ExecutorHost) -> None:
         """Start the threads; RuntimeError where there are none to be had."""
         self._host = host
+        self._limit = sys.maxsize
         self._asked = self._wanted = max(1, host.workers)
         with self._lock:
             self._grow()
@@ -99,11 +102,8 @@ class ThreadsExecutor(Abandoning):
             return
         self._sweeper.arm(first_due(attempts))
         with self._lock:
-            waking = min(self._idle, len(attempts))
-            self._idle -= waking
+            self._rouse()
             self._grow()
-        for _ in range(waking):
-            self._wake.put(True)
 
     @hookimpl
     def cancel(self, request: CancelRequest) -> None:
@@ -131,6 +131,14 @@ class ThreadsExecutor(Abandoning):
         for _ in range(surplus):
             self._wake.put(True)
         self._host.resized(wanted)
+
+    @hookimpl
+    def limit(self, request: LimitRequest) -> None:
+        """Have only so many threads take attempts; others wait when theirs has ended, and keep what they have."""
+        with self._lock:
+            self._limit = sys.maxsize if request.workers is None else request.workers
+            self._have_all_look()
+            self._rouse()
 
     @hookimpl
     def workers(self) -> Sequence[WorkerStats]:
@@ -194,6 +202,16 @@ class ThreadsExecutor(Abandoning):
                 return
             self._present.add(seat)
 
+    def _rouse(self) -> None:
+        """Wake idle threads for what waits here, as many as may be at work; the lock is held."""
+        waking = max(0, min(self._idle, len(self._backlog), self._limit - self._at_work()))
+        self._idle -= waking
+        for _ in range(waking):
+            self._wake.put(True)
+
+    def _at_work(self) -> int:
+        return len(self._seats) - self._idle
+
     def _have_all_look(self) -> None:
         """Have each thread ask once whether it is still wanted, and what it is about to begin; the lock is held."""
         for seat in self._seats.values():
@@ -216,7 +234,7 @@ class ThreadsExecutor(Abandoning):
     def _work(self, seat: ThreadSeat) -> None:
         """Run what there is, wait for more, until told to end."""
         bind(seat)
-        while self._run_backlog(seat) and self._wait(seat):
+        while self._wait(seat) and self._run_backlog(seat):
             pass
         seat.close()
         with self._lock:
@@ -229,7 +247,7 @@ class ThreadsExecutor(Abandoning):
                 del self._seats[seat.worker_id]
                 return False
             self._looked(seat)
-            if self._backlog:
+            if self._backlog and self._at_work() <= self._limit:
                 return True
             self._idle += 1
         self._wake.get()
@@ -276,8 +294,8 @@ class ThreadsExecutor(Abandoning):
                 results.append(outcome)
                 if not self._collecting:
                     self._wake_loop()
-            elif not self._may_go_on(seat, attempt, outcome):
-                return False
+            elif (stays := self._may_go_on(seat, attempt, outcome)) is not True:
+                return stays is None
             value = outcome = None  # type: ignore[assignment]  # the next one may take long: this result is its caller's
 
     def _prepare(self, seat: ThreadSeat, attempt: Attempt, initializer: Callable[[], object]) -> float:
@@ -321,19 +339,20 @@ class ThreadsExecutor(Abandoning):
         self._wake_loop()
         return False
 
-    def _may_go_on(self, seat: ThreadSeat, attempt: Attempt, outcome: Outcome) -> bool:
-        """Report an attempt unless its thread was given up meanwhile; False if the thread is to end."""
+    def _may_go_on(self, seat: ThreadSeat, attempt: Attempt, outcome: Outcome) -> bool | None:
+        """Report an attempt unless its thread was given up; False if the thread is to end, None if it is to wait."""
         with self._lock:
             given_up = seat.told is attempt
             surplus = not given_up and len(self._seats) > self._wanted
             if surplus:
                 del self._seats[seat.worker_id]
+            waits = self._at_work() > self._limit
             self._looked(seat)
         if given_up:
             return self._return_lost(seat)
         self._results.append(outcome)
         self._wake_loop()
-        return not surplus
+        return False if surplus else None if waits else True
 
     # ---- outcomes
 

@@ -1,15 +1,16 @@
 """A quantile sketch over logarithmic buckets: durations in, quantiles within 1 % out, in bounded space.
 
-Called by the fold for a sample of the run times, by the statistics for every task, and by the ETA. Sketches of parts
-merge into that of the whole. Written by one thread; it may be read from any.
+Called by the fold for a sample of the run times, by the statistics for every task, by the ETA, and by the engine for
+the memory of tasks. Sketches of parts merge into that of the whole. Written by one thread; it may be read from any.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, pairwise
 from math import ceil, exp, inf, log, sqrt
+from typing import Any, Self
 
 RELATIVE_ERROR = 0.01
 SMALLEST = 1e-9
@@ -115,6 +116,31 @@ class Sketch:
     def buckets(self) -> int:
         """How many buckets there are."""
         return len(self._buckets)
+
+    def to_dict(self) -> dict[str, Any]:  # Any: JSON-safe values
+        """Return all it has counted in JSON-safe values, for `from_dict`."""
+        return {
+            "buckets": [[bucket, count] for bucket, count in sorted(self._buckets.items())],
+            "floor": self._floor,
+            "kept": self._kept,
+            "count": self.count,
+            "mean": self.mean,
+            "spread": self._spread,
+            "least": self.least if self.count else None,
+            "most": self.most,
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any], buckets_most: int = BUCKETS_MOST) -> Self:  # Any: JSON-safe values
+        """Return a sketch that has counted what `to_dict` told of another; KeyError, TypeError or ValueError else."""
+        sketch = cls(buckets_most)
+        sketch._buckets = {int(bucket): int(count) for bucket, count in state["buckets"]}
+        sketch._floor = int(state["floor"])
+        sketch._kept = None if state["kept"] is None else [float(value) for value in state["kept"]]
+        sketch.count, sketch.mean, sketch._spread = int(state["count"]), float(state["mean"]), float(state["spread"])
+        sketch.least = inf if state["least"] is None else float(state["least"])
+        sketch.most = float(state["most"])
+        return sketch
 
     def _collapse(self) -> None:
         """Put the lowest bucket into the next one, and whatever comes below that."""
