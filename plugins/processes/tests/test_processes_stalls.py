@@ -66,6 +66,19 @@ def test_stopped_in_a_task_without_a_limit(hasty: None, yard: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("timeout_s", [None, 0.1, 0.3, 5.0])
+@pytest.mark.parametrize("items", [[3], [3, 4, 5]], ids=["alone", "together"])
+def test_stopped_while_idle(hasty: None, lone_yard: Any, items: list[int], timeout_s: float | None) -> None:
+    """fault:K10 A worker stopped while idle is replaced, and what it was given is run, whatever its limit is."""
+    lone_yard.run(same, [0, 1], timeout_s=timeout_s)
+    [pid] = lone_yard.executor.pids()
+    os.kill(pid, signal.SIGSTOP)
+    outcomes = lone_yard.run(same, items, timeout_s=timeout_s)
+    assert [(outcome.value, outcome.attempts) for outcome in outcomes] == [(item, 1) for item in items]
+    assert pid not in lone_yard.executor.pids()
+
+
+@pytest.mark.slow
 def test_going_on_in_time_is_no_fault(hasty: None, lone_yard: Any, eventually: Any) -> None:
     """A worker that was stopped and goes on gives its result."""
     lone_yard.run(same, [0])
@@ -80,7 +93,7 @@ def test_going_on_in_time_is_no_fault(hasty: None, lone_yard: Any, eventually: A
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [10, 3_000_000], ids=["small", "larger than a socket takes"])
-def test_stopped_between_tasks(hasty: None, lone_yard: Any, size: int) -> None:
+def test_stopped_between_tasks(hasty: None, lone_yard: Any, eventually: Any, size: int) -> None:
     """fault:K10 A worker stopped while idle runs nothing: what it was given is run once, elsewhere, when it is dead."""
     lone_yard.run(len, ["x"])
     [pid] = lone_yard.executor.pids()
@@ -88,7 +101,7 @@ def test_stopped_between_tasks(hasty: None, lone_yard: Any, size: int) -> None:
     assert [outcome.value for outcome in lone_yard.run(len, ["x" * size] * 3)] == [size] * 3
     [notice] = lone_yard.host.notices
     assert notice.data["killed_for"] == "stuck"
-    assert not Path(f"/proc/{pid}").exists()
+    assert eventually(lambda: not Path(f"/proc/{pid}").exists())
 
 
 @pytest.mark.slow

@@ -74,7 +74,10 @@ class Overseer:
             return
         if any(a.expires_at is not None and a.expires_at <= now for s, a in handle.attempts() if s != serial):
             self.withdraw(handle, now)
+        check_at, memory_at = handle.check_at, handle.memory_at
         self._looks.plan(handle, now)
+        if handle.held:  # nothing has come or gone: a limit shorter than the other looks must not put them off for ever
+            handle.check_at, handle.memory_at = check_at, memory_at
 
     def _check_pace(self, handle: Handle, now: float) -> None:
         """Let nothing wait, for its turn or for being reported, behind an item that is slow for its kind."""
