@@ -58,6 +58,6 @@ async def test_asyncio_tasks_within_tasks_end_at_once(start: Any, isolation: str
             group.create_task(nested(depth - 1))
 
     rig = await start(1)
-    (late,) = await rig.all_of([rig.submit(nested, 2, isolation=isolation, timeout_s=0.05)])
+    (late,) = await rig.all_of([rig.submit(nested, 2, isolation=isolation, timeout_s=0.5)])
     assert late.state is TaskState.TIMED_OUT
     assert "left behind" not in late.error.message

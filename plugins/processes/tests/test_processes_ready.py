@@ -224,6 +224,12 @@ def test_several_workers_may_die_at_once_in_it(open_yard: Any, tmp_path: Path) -
         assert len(path.read_text().split()) <= 9
 
 
+def die_while(flag: str) -> None:
+    """End the process where there is such a file."""
+    if os.path.exists(flag):
+        os._exit(3)
+
+
 def test_some_deaths_are_forgiven(open_yard: Any, tmp_path: Path) -> None:
     """A worker that dies once or twice while it gets ready, as where memory is short, costs its task only."""
     path = tmp_path / "tries"
@@ -248,8 +254,10 @@ def test_what_ends_the_process_as_it_is_imported_is_soon_not_tried(open_yard: An
 def test_it_is_tried_again_after_a_while(open_yard: Any, tmp_path: Path, monkeypatch: Any, eventually: Any) -> None:
     """fault:K9 Tasks that come a while later have a worker tried again, and run where it gets ready then."""
     monkeypatch.setattr("longshore_processes.foreman._HOPELESS_S", 0.5)
-    path = tmp_path / "tries"
-    initializer = partial(log_and_die_at_first, str(path), 5)
+    flag = tmp_path / "deadly"
+    flag.touch()
+    initializer = partial(die_while, str(flag))
     with open_yard(1) as yard:
         assert not any(outcome.ok for outcome in yard.run(same, list(range(9)), initializer=initializer))
+        flag.unlink()
         assert eventually(lambda: yard.run(same, [5], initializer=initializer)[0].ok)
