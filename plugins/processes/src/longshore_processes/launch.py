@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any, Final
@@ -20,3 +21,15 @@ def command(python: str, module: str, *arguments: object) -> list[str]:
     words: list[Any] = [*sys.argv]  # Any: a program may put in what it likes
     said = [word for word in words if isinstance(word, str) and "\0" not in word]
     return [python, *flags, "-c", code, json.dumps(sys.path), *said]
+
+
+def folder() -> str | None:
+    """Return where to start it: None for the current folder, or the root where that is gone.
+
+    There Python 3.13.0 can import no socket.
+    """
+    try:
+        os.getcwd()
+    except OSError:
+        return os.sep
+    return None

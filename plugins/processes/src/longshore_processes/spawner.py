@@ -20,7 +20,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from longshore_processes.cgroups import Facts
 from longshore_processes.codec import load
-from longshore_processes.launch import command
+from longshore_processes.launch import command, folder
 from longshore_processes.rungs import Rung, groups_for
 
 _MESSAGE: Final = 4096
@@ -156,6 +156,7 @@ class ZygoteSpawner:
                 stderr=log,
                 pass_fds=(far.fileno(),),
                 env=environment,
+                cwd=folder(),
                 start_new_session=True,  # a Ctrl-C at the terminal is the controller's to handle
             )
         except OSError:
@@ -253,6 +254,7 @@ class InterpreterSpawner:
             stderr=fds.log,
             pass_fds=fds[:3],
             env=self._environment,
+            cwd=folder(),
             start_new_session=True,
         )
         thread = threading.Thread(target=self._wait, args=(number, process), name=f"longshore-{worker_id}", daemon=True)
