@@ -12,12 +12,16 @@ import signal
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Final, NamedTuple, Self
 
 from longshore import ControlGroups
 
+from longshore_processes.procfs import has_ended
+
 _PREFIX: Final = "longshore-"
 _HOME: Final = "home"
+_LOOK_S: Final = 0.01
 _ROUNDS: Final = 100  # of killing one by one: who forks meanwhile is met in the next
 _READ: Final = 8192
 _NEAR: Final = 1_000_000  # a group at its limit is below it by what the kernel takes at once, for each processor
@@ -307,14 +311,18 @@ class Groups:
         """Remove groups that have become empty."""
         self._left = [group for group in self._left if not group.remove()]
 
-    def clear_old(self) -> None:
-        """Remove the groups of those who could not do it any more, now or when they become empty."""
+    def clear_old(self, within_s: float = 0.0) -> None:
+        """Remove the groups of those who could not do it any more, as they become empty; waits no longer than that."""
         with suppress(OSError):
             for path in self._base.glob(f"{_PREFIX}*"):
                 pid = path.name.removeprefix(_PREFIX).partition("-")[0]
-                if pid.isdigit() and not _is_home(path) and not Path(f"/proc/{pid}").exists():
+                if pid.isdigit() and not _is_home(path) and has_ended(int(pid)):
                     self._left.append(Group(path))
         self.tidy()
+        until = monotonic() + within_s
+        while self._left and monotonic() < until:
+            sleep(_LOOK_S)
+            self.tidy()
 
     def _only(self, ours: frozenset[int]) -> bool:
         return set(members(self._base)) <= ours

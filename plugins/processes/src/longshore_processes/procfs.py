@@ -19,6 +19,11 @@ def is_stopped(pid: int) -> bool:
     return _stat(pid)[:1] == ["T"]
 
 
+def has_ended(pid: int) -> bool:
+    """Tell whether a process is no more, or waits only for somebody to be told of its end."""
+    return _stat(pid)[:1] in ([], ["Z"], ["X"])
+
+
 def children() -> list[int]:
     """Return the pids of our children."""
     me = os.getpid()

@@ -24,6 +24,7 @@ from longshore_processes.launch import command, folder
 from longshore_processes.rungs import Rung, groups_for
 
 _MESSAGE: Final = 4096
+_CLEAR_S: Final = 0.5  # for what a killed zygote has left to end
 _THREAD_VARIABLES: Final = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -203,7 +204,7 @@ class ZygoteSpawner:
             self._process.wait()
         os.close(self._log)
         if self._process.returncode and (groups := groups_for(self._rung)) is not None:
-            groups.clear_old()  # it could not do that itself
+            groups.clear_old(_CLEAR_S)  # it could not do that itself
 
     def forsake(self) -> None:
         """Shut the socket down, upon which the zygote ends all it started."""
