@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -14,6 +16,7 @@ from longshore._engine.config import EngineConfig
 from longshore._engine.engine import Engine
 from longshore._engine.messages import Cancel, Command, ExecutorUp, Reported, Settle, Start, Submit, Tell
 from longshore._tracking.fold import RunFold
+from longshore._tracking.running import RunningTasks
 from longshore.events import TasksSettled
 from longshore.records import RunInfo
 from longshore.task import Attempt, ErrorRecord, Outcome, PlainOutcome, Priority, RetryPolicy, TaskSpec, TaskState
@@ -220,3 +223,18 @@ def test_attempts_in_columns_can_be_tried_again() -> None:
     (attempt,) = [attempt for command in again if isinstance(command, Start) for attempt in command.attempts]
     assert (attempt.task_id, attempt.number, attempt.args) == ("t1", 2, (1,))
     assert isinstance(attempt, Attempt)
+
+
+def test_a_fold_lets_go_of_a_stream_that_is_over() -> None:
+    """When the last in columns has ended, nothing of their arguments is kept, while others run on."""
+    spec, book = spec_of(), RunningTasks()
+    other = Attempt("other", spec)
+    book.start([other], 1.0)
+    columns = columns_of(spec, 70)
+    gone = weakref.ref(columns._rows)
+    book.start(columns, 1.0)
+    book.end(ended(columns))
+    del columns
+    gc.collect()
+    assert gone() is None
+    assert (len(book), book.oldest(5)) == (1, [(other, 1.0)])

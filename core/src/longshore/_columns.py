@@ -23,7 +23,7 @@ _COMPLETED = TaskState.COMPLETED  # looked up once: an Enum's member costs 70 ns
 class _Rows:
     """What the parts of one `AttemptColumns` share."""
 
-    __slots__ = ("_made", "_slots", "calls", "first", "ids", "queued_at", "spec")
+    __slots__ = ("__weakref__", "_made", "_slots", "calls", "first", "ids", "queued_at", "spec")
 
     def __init__(
         self, spec: TaskSpec, ids: list[str], calls: list[tuple[Any, ...]], first: int, queued_at: float
@@ -310,18 +310,19 @@ class LiveColumns:
 
     def end_one(self, task_id: str) -> bool:
         """Take one off, if it is here; tell whether it was."""
-        rows = self._rows_of(task_id)
-        if rows is None:
+        place = self._place(task_id)
+        if place is None:
             return False
+        rows, slot = place
         live = self._live[rows]
-        live[rows.slot(task_id) or 0] = 0
+        live[slot] = 0
         self._less(rows, live, 1)
         return True
 
     def find(self, task_id: str) -> Attempt | None:
         """Return the attempt of a task that is here."""
-        rows = self._rows_of(task_id)
-        return rows.one(rows.slot(task_id) or 0) if rows is not None else None
+        place = self._place(task_id)
+        return place[0].one(place[1]) if place is not None else None
 
     def among(self, part: AttemptColumns) -> list[int]:
         """Return where in a part there are some that are here."""
@@ -335,14 +336,14 @@ class LiveColumns:
         for rows, live in list(self._live.items()):
             yield from compress(rows.made(), live)
 
-    def _rows_of(self, task_id: str) -> _Rows | None:
+    def _place(self, task_id: str) -> tuple[_Rows, int] | None:
         if not self._live:
             return None
         for rows in (self._found, *self._live):
             slot = rows.slot(task_id) if rows is not None else None
             if rows is not None and slot is not None:
                 self._found = rows
-                return rows if self._live[rows][slot] else None
+                return (rows, slot) if self._live[rows][slot] else None
         return None
 
     def _less(self, rows: _Rows, live: bytearray, size: int) -> None:

@@ -57,6 +57,8 @@ class RunningTasks:
     def end(self, outcomes: Sequence[Outcome]) -> None:
         """Forget the tasks of these; those that do not run are passed over."""
         if type(outcomes) is OutcomeColumns and self._columns.end(outcomes.attempts):
+            if not self._columns.count:
+                self._sweep()  # or the arguments of a stream that is over would be kept
             return
         pop, columns = self._order.pop, self._columns
         for outcome in outcomes:
