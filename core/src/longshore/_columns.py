@@ -176,19 +176,18 @@ class OutcomeColumns(Sequence[Outcome]):
                 parts.append(records)
         return parts
 
+    @property
+    def timed(self) -> bool:
+        """Whether the times are in columns, and so nothing else is known of them; else they are records already."""
+        return bool(self._starts)
+
     def ran_s(self) -> float:
-        """Return the seconds they ran, together."""
-        return sum(self._ends) - sum(self._starts) if self._ends else sum([one.ran_s for one in self])
+        """Return the seconds they ran, together, from the columns."""
+        return sum(self._ends) - sum(self._starts)
 
     def queued_s(self) -> float:
-        """Return the seconds they waited, together."""
-        if not self._starts:
-            return sum([one.queued_s for one in self])
+        """Return the seconds they waited, together, from the columns."""
         return sum(self._starts) - len(self._starts) * self.attempts.queued_at
-
-    def weighed(self) -> list[Outcome]:
-        """Return those that say what memory they took: only records do."""
-        return [] if self._starts else [one for one in self if one.peak_memory_mb is not None]
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -379,18 +378,20 @@ def not_completed(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def ran_s(outcomes: Sequence[Outcome]) -> float:
     """Return the seconds that they ran, together."""
-    return outcomes.ran_s() if type(outcomes) is OutcomeColumns else sum([outcome.ran_s for outcome in outcomes])
-
-
-def weighed(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Return those that say what memory they took."""
-    if type(outcomes) is OutcomeColumns:
-        return outcomes.weighed()
-    return [outcome for outcome in outcomes if outcome.peak_memory_mb is not None]
+    if type(outcomes) is OutcomeColumns and outcomes.timed:
+        return outcomes.ran_s()
+    return sum([outcome.ran_s for outcome in outcomes])
 
 
 def queued_s(outcomes: Sequence[Outcome]) -> float:
     """Return the seconds that they waited, together."""
-    if type(outcomes) is OutcomeColumns:
+    if type(outcomes) is OutcomeColumns and outcomes.timed:
         return outcomes.queued_s()
     return sum([outcome.queued_s for outcome in outcomes])
+
+
+def weighed(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Return those that say what memory they took: of columns, only records do."""
+    if type(outcomes) is OutcomeColumns and outcomes.timed:
+        return []
+    return [outcome for outcome in outcomes if outcome.peak_memory_mb is not None]
