@@ -11,7 +11,7 @@ import pickle
 import selectors
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Final, NamedTuple
@@ -19,6 +19,8 @@ from typing import Final, NamedTuple
 from longshore.errors import WorkerDied
 from longshore.hookspecs import WorkerNotice
 from longshore.records import WorkerStats, WorkerStatus, WorkerType
+from longshore.task import Outcome
+from longshore.worker import OutcomeColumns
 
 from longshore_processes import frames
 from longshore_processes.autopsy import doom_by_kernel
@@ -308,6 +310,12 @@ class Crew:
             if handle.reader.closed:
                 with suppress(KeyError):
                     self._selector.unregister(handle.sock)
+
+    def shown(self, handle: Handle, outcomes: Sequence[Outcome], serial: int) -> Sequence[Outcome]:
+        """Return outcomes of items from `serial` on, failures with what they had written, if only a moment ago."""
+        if type(outcomes) is not OutcomeColumns and any(outcome.error is not None for outcome in outcomes):
+            self.take_output(handle)
+        return self.outputs[handle.number].settle(outcomes, serial)
 
     def take_output(self, handle: Handle) -> None:
         """Take in what a worker has printed so far."""

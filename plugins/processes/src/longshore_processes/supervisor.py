@@ -320,7 +320,7 @@ class Supervisor:
         if not settled:
             return
         for serial, outcomes in settled:
-            self._reports += self.crew.outputs[handle.number].settle(outcomes, serial)
+            self._reports += self.crew.shown(handle, outcomes, serial)
         handle.seen_at = now = monotonic()
         handle.slow = False
         if not handle.proved:
