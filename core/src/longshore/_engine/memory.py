@@ -198,11 +198,12 @@ class Memory:
             known = self._warm[kind] + (taken.count + taken.ended if taken is not None else 0)
             memory_mb = share.memory_mb
             if taken is None and self._warm[kind]:
-                alike = [attempt.task_id for attempt in warm if self._kind(attempt) == kind]
-                seen_mb = max(tasks[task_id].memory_mb for task_id in alike)
+                alike = [attempt for attempt in warm if self._kind(attempt) == kind]
+                seen_mb = max(tasks[attempt.task_id].memory_mb for attempt in alike)
                 memory_mb = min(memory_mb, max(LEAST_MB, RETRY_FACTOR * seen_mb))
-                for task_id in alike:
-                    self._dispatch.ledger.lower(task_id, memory_mb)
+                for attempt in alike:
+                    if self._aside.takes_part(attempt.spec) and attempt.task_id not in self._aside.raised:
+                        self._dispatch.ledger.lower(attempt.task_id, memory_mb)
             changed = Share(memory_mb, None if known >= SURE_AFTER else starts_at_once(known))
             if share != changed:
                 self._dispatch.set_aside(kind, changed)

@@ -10,8 +10,8 @@ from __future__ import annotations
 from longshore._engine.lanes import Lane, Rank
 from longshore.task import Priority
 
-AHEAD_S = 0.02
-"""Seconds of work an executor holds for each of its workers."""
+AHEAD_S = 0.05
+"""Seconds of work an executor holds for each of its workers: some batches of `longshore-processes`, and no more."""
 AHEAD_MOST = 1024
 WINDOW_MOST = 2048
 """Attempts an executor holds at most, unless it has more workers than that."""

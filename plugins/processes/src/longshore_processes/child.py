@@ -35,7 +35,7 @@ from longshore_processes.records import LONG_S, Recorder, leave_fork, not_carrie
 from longshore_processes.rungs import fence_here
 from longshore_processes.seat import Batch, Link, ProcessSeat
 
-TELL_S: Final = 0.004
+TELL_S: Final = 0.0125
 """Before an item begins, the controller is told of results if it was last told longer ago than this."""
 
 AnyFunction = Callable[..., Any]  # Any: the user's function

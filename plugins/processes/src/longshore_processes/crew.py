@@ -311,11 +311,12 @@ class Crew:
                 with suppress(KeyError):
                     self._selector.unregister(handle.sock)
 
-    def shown(self, handle: Handle, outcomes: Sequence[Outcome], serial: int) -> Sequence[Outcome]:
-        """Return outcomes of items from `serial` on, failures with what they had written, if only a moment ago."""
-        if type(outcomes) is not OutcomeColumns and any(outcome.error is not None for outcome in outcomes):
+    def shown(self, handle: Handle, settled: Sequence[tuple[int, Sequence[Outcome]]]) -> list[Sequence[Outcome]]:
+        """Return outcomes that come with the serial of the first, failures with what they wrote, if a moment ago."""
+        if any(type(outcomes) is not OutcomeColumns and _failures(outcomes) for _, outcomes in settled):
             self.take_output(handle)
-        return self.outputs[handle.number].settle(outcomes, serial)
+        output = self.outputs[handle.number]
+        return [output.settle(outcomes, serial) for serial, outcomes in settled]
 
     def take_output(self, handle: Handle) -> None:
         """Take in what a worker has printed so far."""
@@ -352,3 +353,7 @@ class Crew:
             for fd in spawner.fds():
                 self._selector.unregister(fd)
             spawner.close(timeout_s)
+
+
+def _failures(outcomes: Sequence[Outcome]) -> bool:
+    return any(outcome.error is not None for outcome in outcomes)

@@ -319,8 +319,8 @@ class Supervisor:
         settled = settle(handle, finished)
         if not settled:
             return
-        for serial, outcomes in settled:
-            self._reports += self.crew.shown(handle, outcomes, serial)
+        for outcomes in self.crew.shown(handle, settled):
+            self._reports += outcomes
         handle.seen_at = now = monotonic()
         handle.slow = False
         if not handle.proved:
