@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "tests/bench/run.py"
 
@@ -23,6 +25,7 @@ def options_of(page: Path, program: str) -> set[str]:
     return {option for line in lines for option in re.findall(r"--[a-z][a-z-]+", line.partition(program)[2])}
 
 
+@pytest.mark.slow
 def test_the_options_of_the_command_are_those_it_has() -> None:
     """Each option that the how-to gives `longshore bench` stands in its help."""
     shown = options_of(ROOT / "docs/how-to/benchmark.md", "longshore bench")

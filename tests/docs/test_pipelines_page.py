@@ -9,6 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/how-to/pipelines.md").read_text(encoding="utf-8")
 
@@ -18,6 +20,7 @@ def code(language: str) -> str:
     return str(found)
 
 
+@pytest.mark.slow
 def test_the_example_runs_as_it_is_printed(tmp_path: Path) -> None:
     """Copied into a file and started, it reads one document, and of two more the one that is there."""
     (tmp_path / "example.py").write_text(code("python"), encoding="utf-8")

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PAGE = (Path(__file__).parents[2] / "docs/how-to/processors.md").read_text(encoding="utf-8")
 
 
@@ -15,6 +17,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_processor_does_what_is_printed_below_it(tmp_path: Path) -> None:
     """The two files, written as they stand there, print what is shown; `validate_input` fits into the class."""
     processor, program, addition = blocks("python")

@@ -13,6 +13,7 @@ PAGE = (Path(__file__).parents[2] / "docs/how-to/progress.md").read_text(encodin
 READ, DRAINED, BY_HAND = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "said"),
     [

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from longshore import ResourceLimits
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/resources.md").read_text(encoding="utf-8")
@@ -26,6 +27,7 @@ def test_the_limits_it_shows_are_settings() -> None:
     assert (made.max_cpu_percent, made.warning_memory_percent) == (80, 65)
 
 
+@pytest.mark.slow
 def test_its_program_runs_as_it_is_printed() -> None:
     """It prints a result, an answer and a count."""
     program = [sys.executable, "-c", code("python")]

@@ -8,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
 from longshore import ResultLimits
 
 PAGE = (Path(__file__).parents[2] / "docs/how-to/submit-by-name.md").read_text(encoding="utf-8")
@@ -19,6 +20,7 @@ def code(language: str) -> str:
     return str(block)
 
 
+@pytest.mark.slow
 def test_the_example_prints_what_the_page_says(tmp_path: Path) -> None:
     """Copied into a file and started, it prints the lines that stand below it, and no warning."""
     (tmp_path / "example.py").write_text(code("python"), encoding="utf-8")

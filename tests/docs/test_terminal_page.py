@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PAGE = Path(__file__).parents[2] / "docs/how-to/terminal.md"
 
 
+@pytest.mark.slow
 def test_the_example_runs_as_it_is_printed(tmp_path: Path) -> None:
     """Copied into a file and started, the example prints what it says, and the run is told on standard error."""
     (example,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)

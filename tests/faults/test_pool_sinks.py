@@ -218,6 +218,7 @@ async def test_a_slow_sink() -> None:
     assert any("SlowSink" in note for note in summary.notes)
 
 
+@pytest.mark.slow
 async def test_what_a_sink_missed_is_counted_exactly() -> None:
     """fault:E1: a sink that was held up gets the end of every task all the same; what it missed is counted, exactly."""
     blocking, healthy = BlockingSink("on_events"), RecordingSink()

@@ -55,6 +55,7 @@ def test_without_a_function_there_is_a_recommendation_for_each_kind_of_work(insi
     assert {cell["executor"] for work in works for cell in work["measured"]} == {"asyncio", "threads"}
 
 
+@pytest.mark.slow
 def test_what_fails_is_told_and_nothing_is_recommended(inside: Inside) -> None:
     """Where every task fails, the first error stands on stderr, and the exit code says so."""
     inside.inputs(["a.txt"])
@@ -81,6 +82,7 @@ def test_a_function_that_ends_its_process_is_told_of(inside: Inside, body: str, 
     assert "recommended: processes" in out
 
 
+@pytest.mark.slow
 def test_one_that_can_run_nowhere_else_has_no_recommendation(inside: Inside) -> None:
     """A coroutine function runs in a process of ours only: nothing is recommended for one that ends it."""
     inside.inputs(["a.txt"])

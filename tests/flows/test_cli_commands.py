@@ -27,6 +27,7 @@ def _python(code: str, *arguments: str, cwd: Path) -> "subprocess.CompletedProce
     return subprocess.run(command, cwd=cwd, capture_output=True, timeout=30, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments", [("--version",), ("--help",), ("plugins", "list"), ("doctor",), ("run", "--help")]
 )

@@ -13,6 +13,7 @@ Command = Any  # the fixture's class: test modules cannot import a conftest
 Lines = Callable[[bytes | str], dict[str, dict[str, Any]]]  # Any: JSON
 
 
+@pytest.mark.slow
 def test_data_goes_to_stdout_and_all_else_to_stderr(longshore: Command, lines: Lines) -> None:
     """Without -o, stdout is one JSON line an input and nothing else, whatever the user's module prints."""
     longshore.inputs(["a.txt", "b.txt"])
@@ -295,6 +296,7 @@ def test_what_cannot_be_meant_is_told_in_a_line(
     assert ("Traceback" in errors) == ("broken:f" in arguments)
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_disaster(longshore: Command) -> None:
     """When nobody reads stdout any more, the run stops without a traceback."""
     longshore.inputs([f"{number:03}" for number in range(200)])
@@ -304,6 +306,7 @@ def test_a_reader_that_leaves_is_no_disaster(longshore: Command) -> None:
     assert b"Traceback" not in process.stderr.read()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_a_full_disk_is_told_in_a_line(longshore: Command) -> None:
     """Where the output cannot be written the run ends with 4 and says so (fault:E2)."""

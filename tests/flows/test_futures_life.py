@@ -126,6 +126,7 @@ def test_what_can_begin_is_not_cancelled_by_a_shutdown_right_behind_it() -> None
     assert {future.exception() for future in ended} == {None}
 
 
+@pytest.mark.slow
 @each
 def test_letting_go_of_an_executor_ends_it_after_its_work(place: str) -> None:
     """Its futures get their results; no thread of it stays."""

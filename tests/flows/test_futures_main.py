@@ -58,6 +58,7 @@ GLOBALS = """
 """
 
 
+@pytest.mark.slow
 def test_functions_see_what_the_initializer_set(tmp_path: Path) -> None:
     """Names bound anew or for the first time, objects changed in place; in every function, and by one call of it.
 
@@ -89,6 +90,7 @@ def test_functions_see_what_the_initializer_set(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_the_script_binds_anew_reaches_workers(tmp_path: Path) -> None:
     """What the script rebinds comes with the next function; what a worker has bound by itself stays as it is there."""
     said = run(
@@ -112,6 +114,7 @@ def test_what_the_script_binds_anew_reaches_workers(tmp_path: Path) -> None:
     assert said == ["(1, 'w')", "(10, 'w')"]
 
 
+@pytest.mark.slow
 def test_functions_of_a_pool_share_with_their_initializer(tmp_path: Path) -> None:
     """The same holds for the option `initializer`, which is called once in a worker, whatever functions there are."""
     said = run(
@@ -155,6 +158,7 @@ def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     assert said == ["begun", "{'w'}"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start_method", ["zygote", pytest.param("interpreter", marks=pytest.mark.slow)])
 def test_a_process_has_the_arguments_of_the_program(tmp_path: Path, start_method: str) -> None:
     """In a worker `sys.argv` is what the program was called with, whatever is in it."""
@@ -177,6 +181,7 @@ def test_a_process_has_the_arguments_of_the_program(tmp_path: Path, start_method
     assert said == ["True 5"]
 
 
+@pytest.mark.slow
 def test_a_program_whose_folder_is_gone_can_use_processes(tmp_path: Path) -> None:
     """Where its current folder was deleted it reads no project's settings, and all else works."""
     said = run(

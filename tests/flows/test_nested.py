@@ -134,6 +134,7 @@ async def test_no_more_run_at_once_than_there_are_workers() -> None:
     assert most <= 3
 
 
+@pytest.mark.slow
 async def test_what_can_never_go_on_is_told_to_the_task_that_waits() -> None:
     """A task of which one may run at once, and that waits for another of its kind, gets an error that says so."""
 

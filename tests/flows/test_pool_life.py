@@ -326,6 +326,7 @@ async def test_life_start_fails(wrong: dict[str, Any], kind: type[Exception], ho
         await pool.submit(answer)
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:C03")
 async def test_life_start_fails_with_its_journal(holdings: Any) -> None:
     """A journal that cannot be opened is a JournalError, and its thread ends; a later start may succeed."""

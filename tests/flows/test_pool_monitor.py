@@ -82,6 +82,7 @@ def gate() -> Iterator[threading.Event]:
     made.set()
 
 
+@pytest.mark.slow
 @pytest.mark.throttling
 @pytest.mark.requirement("req:G17", "req:G18", "req:G08")
 async def test_above_the_limit_nothing_new_starts_and_below_it_work_resumes(gate: threading.Event) -> None:
@@ -211,6 +212,7 @@ def push(done: threading.Event) -> None:
                 far.recv(50_000, socket.MSG_WAITALL)
 
 
+@pytest.mark.slow
 @pytest.mark.throttling
 @pytest.mark.requirement("req:A16", "req:G07")
 async def test_a_gpu_limit_holds_the_tasks_that_want_a_gpu() -> None:
@@ -236,6 +238,7 @@ async def test_a_gpu_limit_holds_the_tasks_that_want_a_gpu() -> None:
     assert pool.summary.notes == ["gpu is unavailable: nothing measures it, so its limit did nothing"]
 
 
+@pytest.mark.slow
 @pytest.mark.throttling
 @pytest.mark.requirement("req:A16")
 async def test_gpu_memory_over_its_limit_holds_the_tasks_that_want_a_gpu() -> None:

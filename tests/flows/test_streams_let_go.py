@@ -130,6 +130,7 @@ async def test_a_consumer_that_runs_out_of_time_cancels_the_rest(how: str, event
         await at_rest(pool, work, eventually)
 
 
+@pytest.mark.slow
 @KINDS
 async def test_a_stream_that_is_held_goes_on_after_its_consumer_was_cancelled(how: str, eventually: Eventually) -> None:
     """Who still holds a stream may go on with it: cancelled while it waits, its consumer has taken nothing away."""
@@ -148,6 +149,7 @@ async def test_a_stream_that_is_held_goes_on_after_its_consumer_was_cancelled(ho
         await at_rest(pool, work, eventually)
 
 
+@pytest.mark.slow
 @KINDS
 async def test_a_stream_may_be_let_go_of_in_any_thread(how: str, eventually: Eventually) -> None:
     """Wherever the last reference goes, the stream is closed on its pool's loop."""
@@ -209,6 +211,7 @@ print("quiet")
 """
 
 
+@pytest.mark.slow
 def test_letting_go_after_the_loop_has_closed_is_harmless() -> None:
     """Nor does a stream complain whose pool was never stopped, and whose loop is closed; in a process of its own."""
     command = [sys.executable, "-W", "ignore::ResourceWarning", "-c", FORSAKEN]

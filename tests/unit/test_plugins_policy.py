@@ -167,6 +167,7 @@ FACTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(
     FACTS,
     st.dictionaries(st.one_of(NAMES, st.just("sinks:a")), OWNERS),

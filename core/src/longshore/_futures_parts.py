@@ -75,4 +75,4 @@ def _config(name: str, workers: int, base: WorkerConfig) -> WorkerConfig:
     }
     if name in _COUNTS:
         changes[_COUNTS[name]] = workers
-    return base.model_validate({**base.model_dump(), **changes})
+    return base.model_validate({**base.model_dump(exclude_unset=True), **changes})  # a default stays nobody's wish

@@ -276,6 +276,7 @@ def refused(paths: list[Path]) -> dict[str, str]:
     return reasons
 
 
+@pytest.mark.slow
 def test_every_small_file_ends_as_is_written_down() -> None:
     """Each small file either gives text, or fails with the reason that is written down for it by name."""
     small = [path for path in files() if path.stat().st_size < SMALL_BYTES]
@@ -289,6 +290,7 @@ def test_every_file_ends_as_is_written_down() -> None:
     assert refused(files()) == FAILURES
 
 
+@pytest.mark.slow
 def test_a_small_sample_of_each_format_is_read() -> None:
     """Of the six smallest files of each format all but one are read: 95 % of the words another library finds."""
     for form, paths in readable().items():

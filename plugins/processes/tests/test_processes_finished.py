@@ -105,6 +105,7 @@ def audit(tmp_path: Path) -> Audit:
     return Audit(tmp_path / "audit")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENDS)
 @pytest.mark.parametrize("room", ["bay", "socket"])
 def test_finished_items_outlive_their_worker(

@@ -90,6 +90,7 @@ def controller(tmp_path: Path, token: str, *arguments: str) -> Iterator[subproce
             process.kill()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "modes"),
     [

@@ -59,6 +59,7 @@ def prepare_in_the_midst(x: float) -> float:
     return x
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("initializer", "timeout_s"),
     [

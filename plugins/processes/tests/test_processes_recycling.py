@@ -101,6 +101,7 @@ def test_the_next_one_is_not_told_of(open_yard: Any, eventually: Any) -> None:
         assert eventually(lambda: [row.status for row in yard.executor.workers()] == ["idle", "idle"])
 
 
+@pytest.mark.slow
 def test_one_that_grows_is_replaced(open_yard: Any) -> None:
     """fault:M8 A worker that has more memory of its own than it may after a task is replaced, and no task is lost."""
     with open_yard(1, ProcessesSettings(max_worker_memory_mb=100.0)) as yard:

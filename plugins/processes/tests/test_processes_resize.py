@@ -34,6 +34,7 @@ def test_at_random_under_load(open_yard: Any, settings: ProcessesSettings | None
         assert not [notice for notice in yard.host.notices if notice.type == "worker_error"]
 
 
+@pytest.mark.slow
 def test_down_to_one_in_the_midst(open_yard: Any, eventually: Any) -> None:
     """What runs ends where it runs; afterwards there is one worker, and it does all the rest."""
     with open_yard(4) as yard:

@@ -30,6 +30,12 @@ def sleep_if(x: float) -> float:
     return x
 
 
+def begin_and_sleep(path: str) -> None:
+    if path:
+        Path(path).touch()
+        time.sleep(100)
+
+
 def stop_self(x: int) -> int:
     if x == 1:
         os.kill(os.getpid(), signal.SIGSTOP)
@@ -167,7 +173,7 @@ FREEZER = Path("/sys/fs/cgroup/freezer")
 
 @pytest.mark.slow
 @pytest.mark.skipif(not os.access(FREEZER, os.W_OK), reason="takes a freezer of version 1 that we may use")
-def test_a_frozen_one_is_written_off(soon_written_off: None, lone_yard: Any, eventually: Any) -> None:
+def test_a_frozen_one_is_written_off(soon_written_off: None, lone_yard: Any, eventually: Any, tmp_path: Path) -> None:
     """fault:K13 A worker frozen in the kernel can't be killed: its task times out, and the pool goes on without it."""
     lone_yard.run(same, [0])
     [pid] = lone_yard.executor.pids()
@@ -175,8 +181,8 @@ def test_a_frozen_one_is_written_off(soon_written_off: None, lone_yard: Any, eve
     group.mkdir()
     try:
         (group / "cgroup.procs").write_text(str(pid))
-        ids = lone_yard.submit(sleep_if, [100.0, 0.0], timeout_s=0.5)
-        assert eventually(lambda: lone_yard.executor.workers()[0].current_task == ids[0])
+        ids = lone_yard.submit(begin_and_sleep, [str(tmp_path / "began"), ""], timeout_s=0.5)
+        assert eventually((tmp_path / "began").exists)
         (group / "freezer.state").write_text("FROZEN")
         outcomes = lone_yard.wait(ids)
         assert [outcome.state is TaskState.TIMED_OUT for outcome in outcomes] == [True, False]

@@ -323,6 +323,7 @@ def test_processor_time_is_measured(lone_yard: Any) -> None:
     assert outcome.cpu_s < 0.04
 
 
+@pytest.mark.slow
 def test_many_kinds(lone_yard: Any) -> None:
     """Functions beyond the number that is remembered still run, and the first ones run again."""
     made = [lambda x, n=n: x + n for n in range(600)]
@@ -353,6 +354,7 @@ CACHED = """
 """
 
 
+@pytest.mark.slow
 def test_cached_functions_of_a_script(tmp_path: Path) -> None:
     """A script's own function under `lru_cache` or `cache` runs in workers, with a cache of the worker's own."""
     script = tmp_path / "cached.py"

@@ -44,6 +44,7 @@ def supervisors() -> int:
     return sum(thread.name == "longshore-processes" for thread in threading.enumerate())
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_timed_out(yard: Any, eventually: Any) -> None:
     """fault:S1 The task whose argument hangs is timed out, all others give their results, and the pool goes on."""
     yard.run(work, [Box(1), Box(2)])

@@ -243,6 +243,7 @@ print("data")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "ascii"])
 def test_piped_output_is_plain(encoding: str) -> None:
     """Into a pipe standard error has no byte below 0x20 but newlines and none in 0x7f-0x9f outside UTF-8 sequences, and

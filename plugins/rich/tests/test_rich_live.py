@@ -347,6 +347,7 @@ def on_a_pty() -> tuple[str, str]:
     return out.decode(), got.decode()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pty")
 def test_on_a_real_terminal_it_draws_and_tidies_up(on_a_pty: tuple[str, str]) -> None:
     """On a pty frames are redrawn in place, prints and log records stand above them, the cursor is back at the end,

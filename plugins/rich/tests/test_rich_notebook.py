@@ -72,6 +72,7 @@ def notebook(monkeypatch: pytest.MonkeyPatch) -> Notebook:
     return fake
 
 
+@pytest.mark.slow
 def test_a_notebook_shows_one_output_that_is_replaced(
     notebook: Notebook, snapshot_with: Maker, run_of: RunMaker, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -307,6 +307,7 @@ def run_on(tmp_path: Path, emulator: Callable[[int, int], Emulator]) -> Iterator
         terminal.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sizes", [[(80, 24), (40, 10)], pytest.param([(40, 10), (120, 30), (20, 14)], marks=pytest.mark.slow)]
 )

@@ -81,6 +81,7 @@ async def test_each_way_a_result_can_be_asked_for(open_pool: Opener, gate: Any) 
         assert await pool.get_task_result(held, timeout=0) == "held"
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:D11")
 async def test_reading_a_failure_often_keeps_no_reader_alive(open_pool: Opener) -> None:
     """However often a failure is read, and by whom, it has its own traceback and the newest reader's, and no more."""
