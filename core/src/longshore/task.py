@@ -14,6 +14,7 @@ from typing import Any, Self
 from msgspec import Struct
 from msgspec.structs import replace
 
+from longshore._failure_identity import failure_identity
 from longshore._policies import CircuitBreaker as CircuitBreaker
 from longshore._policies import RetryPolicy as RetryPolicy
 from longshore._policies import is_amount
@@ -234,6 +235,15 @@ class ErrorRecord(Struct, frozen=True, kw_only=True):
     peak_memory_mb: float | None = None
     output_tail: str = ""
     """What the task wrote last to its standard output and error, where its executor can tell; at most 4 KiB."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short id that failures have in common which are the same but for their input, in every run.
+
+        It goes by the type and the reason; without a reason by the message, less numbers, ids, paths and quoted values,
+        and by the innermost function of the user's own code.
+        """
+        return failure_identity(self.type, self.message, self.reason, self.traceback)
 
 
 _ENDS = (StopIteration, StopAsyncIteration)

@@ -21,7 +21,7 @@ from longshore.cli.tally import Tally
 from longshore.errors import LongshoreError, PayloadError
 from longshore.pipeline import PipelineResult
 from longshore.pool import WorkerPool
-from longshore.task import TaskState
+from longshore.task import ErrorRecord, TaskState
 from longshore.worker import type_name
 
 _AT_ONCE_S = 3.0
@@ -94,16 +94,16 @@ class _Work:
 
     def _record(self, result: PipelineResult) -> None:
         """Write the line of a document that has ended."""
-        state, error, text, tail = result.state, None, "null", ""
+        state, error, text, record = result.state, None, "null", None
         if result.failure is not None:
-            error = out.error_facts(result.failure.error, state)
-            tail = result.failure.error.output_tail if result.failure.error is not None else ""
+            record = result.failure.error
+            error = out.error_facts(record, state)
         elif state is TaskState.COMPLETED:
             try:
                 text = result_json(result.value)
             except PayloadError as refusal:
                 state, error = TaskState.FAILED, out.payload_facts(refusal)
-        self._write(result.index, state, text, error, tail)
+        self._write(result.index, state, text, error, record)
         self._heed_limit()
 
     def _refuse_unusable(self) -> None:
@@ -120,12 +120,18 @@ class _Work:
             self._stop()
 
     def _write(
-        self, index: int, state: TaskState, text: str, error: tuple[str, str] | None, output_tail: str = ""
+        self,
+        index: int,
+        state: TaskState,
+        text: str,
+        error: tuple[str, str] | None,
+        record: ErrorRecord | None = None,
     ) -> None:
         if self._left.pop(index, index) is not None:
             return  # the thread that leaves was here before
         name = self._job.paths[index]
-        self._tally.add(name, state, error, output_tail)
+        said = (record.output_tail, record.fingerprint) if record is not None else ()
+        self._tally.add(name, state, error, *said)
         self._lines.write(out.line(name, state, text, error))
 
     def _leave_out(self, error: tuple[str, str]) -> None:
