@@ -74,6 +74,7 @@ async def test_settings_turn_it_on_for_all_that_say_nothing() -> None:
         waits.cancel()
 
 
+@pytest.mark.requirement("req:F06")
 async def test_a_processor_asks_for_its_own(processing: Any, eventually: Any) -> None:
     """By its metadata, for whoever submits documents to it."""
 

@@ -61,6 +61,7 @@ class Rig:
         return self.handle(Tick())
 
 
+@pytest.mark.requirement("req:F06")
 def test_five_failures_a_minute_of_rest_three_trials() -> None:
     """The defaults: after 5 failures in a row nothing starts for 60 s, then 3 are tried, then all go on."""
     rig, spec = Rig(), spec_of(breaker=CircuitBreaker())
