@@ -18,10 +18,11 @@ Until = Callable[[Callable[[], bool], str], None]
 COUNT = 40
 
 
-def _begin(longshore: Command, until: Until, executor: str) -> Any:  # Any: a Popen
+def _begin(longshore: Command, until: Until, executor: str, *more: str) -> Any:  # Any: a Popen
     longshore.inputs([f"{number:03}" for number in range(COUNT)])
     process = longshore.start(
-        *("run", "job:held", "in", "-o", "out.jsonl", "--executor", executor, "--workers", "2", "--progress", "none")
+        *("run", "job:held", "in", "-o", "out.jsonl", "--executor", executor, "--workers", "2", "--progress", "none"),
+        *more,
     )
     until(lambda: process.poll() is not None or len(list(longshore.folder.glob("started-*"))) >= 2, "two running tasks")
     assert process.poll() is None, process.stderr.read().decode()
@@ -105,3 +106,42 @@ def test_the_second_signal_stops_at_once(longshore: Command, lines: Lines, until
     told = lines((longshore.folder / "out.jsonl").read_bytes())
     assert len(told) == COUNT
     assert {entry["status"] for entry in told.values()} == {"cancelled"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["threads", "processes"])
+@pytest.mark.parametrize(
+    ("name", "grace", "code"),
+    [(signal.SIGINT, ("--grace", "0.2"), 130), (signal.SIGTERM, ("--grace", "0.2"), 143), (signal.SIGTERM, (), 143)],
+)
+def test_what_does_not_end_within_its_grace_is_ended(
+    longshore: Command,
+    lines: Lines,
+    until: Until,
+    executor: str,
+    name: signal.Signals,
+    grace: tuple[str, ...],
+    code: int,
+) -> None:
+    """One signal is enough: drained for so long, then cancelled; SIGTERM has a limit of its own. No line is lost."""
+    process = _begin(longshore, until, executor, *grace)
+    _send(process, name)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == code, errors.decode()
+    assert b"Traceback" not in errors
+    text = errors.decode()
+    assert f"may end within {grace[1] if grace else 5} s, nothing new is begun; " in text
+    assert f" of {COUNT} inputs are left" in text
+    assert "stopping at once: what still runs is ended" in text
+    assert f"stopped with {COUNT} inputs left" in text
+    told = lines((longshore.folder / "out.jsonl").read_bytes())
+    assert len(told) == COUNT
+    assert {entry["status"] for entry in told.values()} == {"cancelled"}
+
+
+def test_a_grace_that_cannot_be_meant_is_refused(longshore: Command) -> None:
+    """It is seconds."""
+    longshore.inputs(["a"])
+    ran = longshore("run", "job:held", "in", "--grace", "-1")
+    assert ran.returncode == 2
+    assert b"--grace -1: it is seconds" in ran.stderr

@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from longshore.sync import map as map
     from longshore.sync import outcomes as outcomes
     from longshore.sync import starmap as starmap
+    from longshore.task import CircuitBreaker as CircuitBreaker
     from longshore.task import ErrorRecord as ErrorRecord
     from longshore.task import Outcome as Outcome
     from longshore.task import Priority as Priority
@@ -132,7 +133,8 @@ _HOMES = {
     "longshore.settings": "ResultLimits Settings load_settings",
     "longshore.shared": "Shared",
     "longshore.sync": "SyncStream map outcomes starmap",
-    "longshore.task": "ErrorRecord Outcome Priority ProcessorPriority Resources RetryPolicy Task TaskOptions TaskState",
+    "longshore.task": "CircuitBreaker ErrorRecord Outcome Priority ProcessorPriority Resources RetryPolicy Task "
+    "TaskOptions TaskState",
     "longshore.worker": "CurrentTask current_task",
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}

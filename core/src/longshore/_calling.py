@@ -65,6 +65,10 @@ class NamedCall:
         """Return the hash that goes with being equal."""
         return hash(self._identity())
 
+    def __longshore_identity__(self) -> tuple[str, object]:
+        """Be told apart by the function and the name."""
+        return self.name, self.function
+
     def _identity(self) -> tuple[str, object]:
         function = self.function
         return self.name, function if isinstance(function, BY_IDENTITY) else id(function)
@@ -112,6 +116,10 @@ class JsonCall:
         """Call `function`, and go by its `name`."""
         self.function = function
         self.__qualname__ = name
+
+    def __longshore_identity__(self) -> object:
+        """Be told apart by the function."""
+        return self.function
 
     def __call__(self, *args: Any) -> Any:  # Any: the user's own
         """Call the function."""

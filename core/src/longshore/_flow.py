@@ -18,6 +18,7 @@ from longshore._engine.flow import Bounds, Ended, Flows, Graph, Node
 from longshore._engine.messages import Pause, Unpause
 from longshore._flow_documents import Document, Expiring, FlowEvents, as_context
 from longshore._intake import Intake
+from longshore._runtime.asking import not_begun
 from longshore._runtime.handles import Handle
 from longshore._runtime.source import Call, Plain, Pumped, Source
 from longshore._runtime.specs import merged
@@ -143,11 +144,23 @@ class Traffic:
             self.wake()
 
     def stop(self) -> None:
-        """Take no more documents, and cancel those of which nothing has started; the others go on to their end."""
+        """Take no more documents, and cancel those of which nothing has begun; the others go on to their end."""
         self._cut()
+        waiting = self._not_begun()
         for document in list(self.documents.values()):
-            if not document.started:
+            if not document.started or document.flow.number in waiting:
                 self._close(document, TaskState.CANCELLED, "cancelled: the pipeline was stopped")
+
+    def _not_begun(self) -> set[int]:
+        """Return the documents that are with executors which have begun nothing of them, as workers get ready first."""
+        tasks = {
+            passage.handle.task_id: number
+            for (number, _), passage in self.passages.items()
+            if not passage.document.outcomes
+        }
+        driver = self._ways.intake.driver
+        waiting = not_begun(driver.engine, driver.executors, tasks)
+        return set(tasks.values()) - {number for task_id, number in tasks.items() if task_id not in waiting}
 
     def cancel(self, message: str = "cancelled: the run of its pipeline was") -> None:
         """Take no more documents, and cancel all there are."""

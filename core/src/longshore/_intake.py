@@ -20,7 +20,7 @@ from longshore._runtime.specs import is_coroutine_function, make_spec, merged, n
 from longshore.errors import PluginError, ResourceUnavailable
 from longshore.plugins import HookCaller
 from longshore.records import RunSnapshot
-from longshore.task import Attempt, Outcome, Task, TaskOptions, TaskSpec
+from longshore.task import Attempt, CircuitBreaker, Outcome, Task, TaskOptions, TaskSpec
 
 _log = logging.getLogger("longshore.pool")
 _COMPARED_BY_IDENTITY = (*BY_IDENTITY, NamedCall)
@@ -42,6 +42,7 @@ class Intake:
         default_executor: str | None,
         default_timeout_s: float,
         default_soft_timeout_s: float | None,
+        default_breaker: CircuitBreaker | None,
         memory_limit_mb: float,
         memory_limit_asked: bool,
     ) -> None:
@@ -60,6 +61,7 @@ class Intake:
         self._default_executor = default_executor
         self._default_timeout_s = default_timeout_s
         self._default_soft_timeout_s = default_soft_timeout_s
+        self._default_breaker = default_breaker
         self._memory_limit_mb = memory_limit_mb
         self._memory_limit_asked = memory_limit_asked
         self._advised: set[str] = set()
@@ -117,6 +119,7 @@ class Intake:
             capabilities,
             default_timeout_s=self._default_timeout_s,
             default_soft_timeout_s=self._default_soft_timeout_s,
+            default_breaker=self._default_breaker,
             memory_limit_mb=self._memory_limit_mb,
         )
         never = self.driver.engine.never_fits(spec.resources)

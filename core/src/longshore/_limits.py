@@ -18,6 +18,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from longshore.task import CircuitBreaker
+
 
 def _no_flag(value: object) -> object:
     if isinstance(value, bool):
@@ -161,6 +163,23 @@ class ResourceLimits(BaseModel):
         return self.get_limit(resource) * _WARN_AT if warning is None else warning
 
 
+class BreakerSettings(BaseModel):
+    """When tasks of a name, or of a processor, are held back for failing; frozen, unknown keys are refused.
+
+    The table turns it on, even if it is empty. See `longshore.CircuitBreaker`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    failures: int = Field(default=5, ge=1, description="Failed attempts in a row after which none is started")
+    open_s: Finite = Field(default=60.0, gt=0, description="Seconds for which none is")
+    trials: int = Field(default=3, ge=1, description="How many are tried then, and must end well")
+
+    def rule(self) -> CircuitBreaker:
+        """Return it as tasks have it."""
+        return CircuitBreaker(self.failures, self.open_s, self.trials)
+
+
 PRESETS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {  # Any: values of the two models
     "default": {
         "workers": {"async_workers": 4, "thread_workers": 2},
@@ -191,4 +210,4 @@ def under_preset(data: Mapping[str, Any]) -> dict[str, Any]:  # Any: unchecked i
     return whole
 
 
-__all__ = ["PRESETS", "ResourceLimits", "ResourceType", "WorkerConfig", "under_preset"]
+__all__ = ["PRESETS", "BreakerSettings", "ResourceLimits", "ResourceType", "WorkerConfig", "under_preset"]

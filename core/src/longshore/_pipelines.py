@@ -203,7 +203,7 @@ class PipelineStream(_Steered):
         self._traffic.cancel()
 
     def stop(self) -> None:
-        """Take no more documents, and cancel those of which nothing has started; the others go on to their end."""
+        """Take no more documents, and cancel those of which nothing has begun; the others go on to their end."""
         self._traffic.stop()
 
     async def __aenter__(self) -> Self:

@@ -50,6 +50,10 @@ class ProcessorCall:
         """Travel by the factory."""
         return type(self), (self.factory, self.name, self.version)
 
+    def __longshore_identity__(self) -> tuple[str, object]:
+        """Be told apart by the name and what makes the processor, with its settings."""
+        return self.name, self.factory
+
     def fitting(self, coroutines: bool) -> ProcessorCall:
         """Return the call for an executor that runs coroutines, or for one that does not."""
         return self

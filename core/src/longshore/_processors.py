@@ -187,6 +187,7 @@ def _options(metadata: ProcessorMetadata) -> dict[str, Any]:  # Any: the keyword
         "retry": RetryPolicy(attempts=metadata.retry_count + 1),
         "concurrent_limit": metadata.concurrent_limit,
         "priority": metadata.priority,
+        "breaker": metadata.breaker,
     }
     if metadata.memory_mb or metadata.requires_gpu:
         said["resources"] = Resources(memory_mb=metadata.memory_mb, gpu=float(metadata.requires_gpu))

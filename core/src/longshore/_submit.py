@@ -52,9 +52,9 @@ class Submitter:
         """Return a submitter with some options changed.
 
         The options are those of `longshore.TaskOptions`: executor, priority, timeout, soft_timeout, deadline, retry,
-        max_per_second, concurrent_limit, resources, key, name, initializer, group, rank, isolation, context, parent.
-        TypeError names one that does not exist, ValueError a value that can't be meant; what an executor cannot honour
-        is refused with ValueError when something is submitted.
+        max_per_second, breaker, concurrent_limit, resources, key, name, initializer, group, rank, isolation, context,
+        parent. TypeError names one that does not exist, ValueError a value that can't be meant; what an executor cannot
+        honour is refused with ValueError when something is submitted.
         """
         return Submitter(merged(self._options, changes), self._intake, self._expect, {**self._given, **changes})
 

@@ -215,6 +215,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             default_executor=self.settings.executor,
             default_timeout_s=self.config.default_timeout,
             default_soft_timeout_s=self.config.default_soft_timeout,
+            default_breaker=self.settings.breaker.rule() if self.settings.breaker is not None else None,
             memory_limit_mb=self.config.task_memory_limit_mb,
             memory_limit_asked="task_memory_limit_mb" in self.config.model_fields_set,
         )

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from longshore.task import Priority
+from longshore.task import CircuitBreaker, Priority
 
 
 class ProcessorContext(Struct, frozen=True, kw_only=True):
@@ -71,3 +71,5 @@ class ProcessorMetadata(Struct, frozen=True, kw_only=True):
     max_file_size_mb: float | None = None
     """Larger files, and files that are not there, are refused unrun; MB is 10**6 bytes."""
     priority: Priority = Priority.NORMAL
+    breaker: CircuitBreaker | None = None
+    """When no document is begun since it fails time after time; None: as settings say, by default never."""

@@ -97,7 +97,7 @@ class RunningTask(Struct, frozen=True, kw_only=True):
 
 
 class FailureGroup(Struct, frozen=True, kw_only=True):
-    """Failures alike in type and reason."""
+    """Failures that are the same but for their input: see `ErrorRecord.fingerprint`."""
 
     type: str
     message: str
@@ -106,6 +106,8 @@ class FailureGroup(Struct, frozen=True, kw_only=True):
     count: int
     labels: Sequence[str] = ()
     """What the first few worked on."""
+    fingerprint: str = ""
+    """The id that they have in common, in every run; empty for those that are too many kinds to tell apart."""
 
 
 class SinkHealth(Struct, frozen=True, kw_only=True):

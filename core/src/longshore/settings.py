@@ -27,7 +27,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from longshore._faults import entry_of, message_of
-from longshore._limits import PRESETS, ResourceLimits, ResourceType, WorkerConfig, under_preset
+from longshore._limits import PRESETS, BreakerSettings, ResourceLimits, ResourceType, WorkerConfig, under_preset
 from longshore._plugins.advice import nearest, unknown_plugin
 from longshore._sources import LISTED, Key, Layer, Merged, Origin, merge, read_layers
 from longshore.errors import SettingsError
@@ -121,6 +121,7 @@ class Settings(BaseModel):
     plugins: PluginPolicy = Field(default_factory=PluginPolicy, description="Which plugins may be loaded")
     workers: WorkerConfig = Field(default_factory=WorkerConfig, description="Worker counts, queues and times")
     limits: ResourceLimits = Field(default_factory=ResourceLimits, description="What of the machine may be used")
+    breaker: BreakerSettings | None = Field(default=None, description="When what fails is held back; none: never")
     results: ResultLimits = Field(default_factory=ResultLimits, description="How long results of submit_task are kept")
     pipelines: dict[str, Options] = Field(default={}, description="Pipelines by name")
     executors: dict[str, Options] = Field(default={}, description="Options of executors by name")

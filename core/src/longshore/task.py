@@ -5,7 +5,6 @@ All are frozen msgspec structs: 50 ns to make where a frozen dataclass takes 650
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar
 from enum import IntEnum, StrEnum
@@ -15,25 +14,15 @@ from typing import Any, Self
 from msgspec import Struct
 from msgspec.structs import replace
 
+from longshore._failure_identity import failure_identity
+from longshore._policies import CircuitBreaker as CircuitBreaker
+from longshore._policies import RetryPolicy as RetryPolicy
+from longshore._policies import is_amount
 from longshore.errors import TaskCancelled, TaskFailed, TaskTimeout
-
-
-def _is_amount(value: object) -> bool:
-    return isinstance(value, int | float) and 0 <= value < math.inf
-
-
-def _is_count(value: object) -> bool:
-    return _is_amount(value) and value >= 1 and value == int(value)  # type: ignore[operator, call-overload]  # a number
 
 
 def _are_alternatives(given: object) -> bool:
     return isinstance(given, tuple) and all(isinstance(one, Resources) and not one.alternatives for one in given)
-
-
-def _are_exceptions(kinds: object) -> bool:
-    return isinstance(kinds, tuple) and all(
-        isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds
-    )
 
 
 class Priority(IntEnum):
@@ -84,7 +73,7 @@ class Resources(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse what can't be meant."""
         for name, amount in self.amounts().items():
-            if not _is_amount(amount):
+            if not is_amount(amount):
                 raise ValueError(f"Resources: {name} is a finite amount of at least 0, not {amount!r}")
         if self.gpu > 1 and self.gpu != int(self.gpu):
             raise ValueError(f"Resources: gpu is a part of one device or a whole number of them, not {self.gpu!r}")
@@ -124,47 +113,6 @@ class Resources(Struct, frozen=True, kw_only=True):
         return {name: amount for name, amount in named.items() if amount}
 
 
-class RetryPolicy(Struct, frozen=True):
-    """How often and when a failed attempt is tried again.
-
-    `attempts` counts the first. The wait before attempt n+1 is `backoff * 2**(n-1)` seconds, at most `max_backoff`,
-    shortened or lengthened by up to the fraction `jitter`. Only exceptions that are instances of `retry_on` are tried
-    again (a timeout counts as TaskTimeout, a dead worker as WorkerDied); a cancelled task never is. One that took too
-    much memory would do so again: it is only tried again where `retry_on` names MemoryLimitExceeded, or TaskFailed or
-    LongshoreError, which it is, and then more is set aside for it, which it may take. One that was ended to free memory
-    for others is tried again in any case, and that attempt does not count. One under which `poison_after` workers have
-    died ends as PoisonTask, whatever attempts are left; workers that were ended for a limit of time or memory do not
-    count.
-    """
-
-    attempts: int = 1
-    backoff: float = 0.5
-    max_backoff: float = 60.0
-    jitter: float = 0.1
-    retry_on: tuple[type[BaseException], ...] = (Exception,)
-    poison_after: int = 3
-
-    def __post_init__(self) -> None:
-        """Refuse what can't be meant."""
-        if not _is_count(self.attempts):
-            raise ValueError(
-                f"RetryPolicy.attempts counts the first attempt and must be at least 1, not {self.attempts}"
-            )
-        if not _is_count(self.poison_after):
-            raise ValueError(f"RetryPolicy.poison_after is a number of at least 1, not {self.poison_after!r}")
-        if not (_is_amount(self.backoff) and _is_amount(self.max_backoff)):
-            raise ValueError("RetryPolicy.backoff and .max_backoff are seconds, finite and not negative")
-        if not 0 <= self.jitter <= 1:
-            raise ValueError(f"RetryPolicy.jitter is a fraction between 0 and 1, not {self.jitter}")
-        if not _are_exceptions(self.retry_on):
-            raise ValueError(f"RetryPolicy.retry_on is a tuple of exception classes, not {self.retry_on!r}")
-
-    def wait_s(self, attempt: int, uniform: float) -> float:
-        """Return the seconds to wait after failed attempt number `attempt`; `uniform` is drawn from [0, 1)."""
-        base = min(self.max_backoff, self.backoff * 2.0 ** min(attempt - 1, 60))
-        return float(base * (1.0 + self.jitter * (2.0 * uniform - 1.0)))
-
-
 class TaskOptions(Struct, frozen=True, kw_only=True):
     """How tasks are to be run; what is None is decided by the processor's metadata, settings or defaults."""
 
@@ -178,6 +126,8 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     """Seconds all attempts together may take, waiting included."""
     retry: RetryPolicy | None = None
     max_per_second: float | None = None
+    breaker: CircuitBreaker | None = None
+    """When tasks of this name, or of this processor, are held back for failing; None means what settings say: never."""
     concurrent_limit: int | None = None
     """How many tasks of this name, or of this processor, may run at once."""
     resources: Resources | None = None
@@ -211,6 +161,7 @@ class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
     retry: RetryPolicy = RetryPolicy()
     resources: Resources | None = None
     max_per_second: float | None = None
+    breaker: CircuitBreaker | None = None
     concurrent_limit: int | None = None
     processor: str | None = None
     initializer: Callable[[], object] | None = None
@@ -284,6 +235,15 @@ class ErrorRecord(Struct, frozen=True, kw_only=True):
     peak_memory_mb: float | None = None
     output_tail: str = ""
     """What the task wrote last to its standard output and error, where its executor can tell; at most 4 KiB."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A short id that failures have in common which are the same but for their input, in every run.
+
+        It goes by the type and the reason; without a reason by the message, less numbers, ids, paths and quoted values,
+        and by the innermost function of the user's own code.
+        """
+        return failure_identity(self.type, self.message, self.reason, self.traceback)
 
 
 _ENDS = (StopIteration, StopAsyncIteration)

@@ -11,12 +11,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import Context, ContextVar
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import IO, Any
+from typing import IO, Any, Literal, overload
 
 from longshore._columns import AttemptColumns as AttemptColumns
 from longshore._columns import OutcomeColumns as OutcomeColumns
@@ -30,10 +28,11 @@ from longshore._outcomes import ended as ended
 from longshore._outcomes import failed as failed
 from longshore._outcomes import timed_out as timed_out
 from longshore._outcomes import unready as unready
+from longshore._output_file import output_file
 from longshore._packing import pack_error as pack_error
 from longshore._packing import portable as portable
 from longshore._packing import type_name as type_name
-from longshore.errors import TaskCancelled
+from longshore.errors import TaskCancelled, TaskTimeout
 from longshore.events import ProgressUpdate
 from longshore.records import WorkerStats, WorkerStatus
 from longshore.task import Attempt
@@ -132,6 +131,11 @@ class Seat:
         wait_s = view._send_held(early=False) if view is not None else None
         if wait_s is not None:
             self.hold(wait_s)
+
+    @property
+    def muted(self) -> bool:
+        """Whether the attempt was given up on, and what it still does comes after its end."""
+        return self.send is _drop
 
     def mute(self) -> None:
         """Send nothing from now on: what the attempt was is reported, and what it still says comes after its end."""
@@ -295,25 +299,47 @@ class CurrentTask:
         if self._held is not None:
             self._seat.hold()
 
-    @contextmanager
-    def output(self, path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-        """Open a file that appears at `path` whole, or not at all: temporary file, fsync, rename, folder fsync."""
-        target = Path(path)
-        with NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            try:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    Path(file.name).unlink()
-                raise
-        Path(file.name).replace(target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+    @overload
+    def output(self, path: str | os.PathLike[str]) -> AbstractContextManager[IO[bytes]]: ...
+
+    @overload
+    def output(self, path: str | os.PathLike[str], mode: Literal["wb"]) -> AbstractContextManager[IO[bytes]]: ...
+
+    @overload
+    def output(
+        self,
+        path: str | os.PathLike[str],
+        mode: Literal["w"],
+        *,
+        encoding: str | None = None,
+        newline: str | None = None,
+    ) -> AbstractContextManager[IO[str]]: ...
+
+    def output(
+        self,
+        path: str | os.PathLike[str],
+        mode: Literal["w", "wb"] = "wb",
+        *,
+        encoding: str | None = None,
+        newline: str | None = None,
+    ) -> AbstractContextManager[IO[Any]]:
+        """Open a file that appears at `path` whole, or not at all; a file that was there stays until then.
+
+        At the end of the block it is on the disk (fsync), then it takes the place of `path` in one step. If the block
+        raises, or the task is cancelled, times out or is killed, nothing comes to `path`: an attempt that is over gets
+        TaskCancelled or TaskTimeout from the end of its block. Text is UTF-8 unless `encoding` says otherwise. Raises
+        OSError as `open` does, and ValueError for another mode.
+        """
+        return output_file(path, mode, encoding, newline, self._check_counts)
+
+    def _check_counts(self) -> None:
+        """Raise unless this attempt still counts: one that was given up on must not write over what came after it."""
+        self.check_cancelled()
+        left_s = self.time_remaining()
+        if left_s is not None and left_s <= 0:
+            raise TaskTimeout(f"task {self.task_id} ({self.name}) passed its time limit", task_id=self.task_id)
+        if self._seat.muted or self._seat.attempt is not self._attempt:
+            raise TaskCancelled(f"this attempt at task {self.task_id} ({self.name}) is over", task_id=self.task_id)
 
     def _send(self, update: ProgressUpdate, now: float) -> None:
         self._sent_at, self._held = now, None

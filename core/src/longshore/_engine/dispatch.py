@@ -12,6 +12,7 @@ from heapq import heapify, heappop, heapreplace
 from msgspec.structs import replace
 
 from longshore._engine.aside import Aside, Share
+from longshore._engine.breaker import Breakers
 from longshore._engine.devices import Devices
 from longshore._engine.lanes import AGING_S, Gates, Group, Lane, LaneKey, lane_key
 from longshore._engine.learning import Kind
@@ -42,6 +43,7 @@ class Dispatch:
         "_pressure",
         "_scarce",
         "aside",
+        "breakers",
         "cap",
         "held",
         "holding",
@@ -63,6 +65,7 @@ class Dispatch:
         self._places: dict[str, Place] = {}
         self._lanes: dict[LaneKey, Lane] = {}
         self._gates = Gates()
+        self.breakers = Breakers()
         self._groups: dict[tuple[str, str], Group] = {}  # by executor and name, while they have lanes
         self.holding: set[str] = set()
         """The groups of which nothing starts."""
@@ -179,7 +182,7 @@ class Dispatch:
         group = None
         if key[2] is not None:
             group = self._groups.setdefault((key[0], key[2]), Group(key[2]))
-        lane = Lane(key, self._gates.get(key[4]), group)
+        lane = Lane(key, self._gates.get(key[4]), group, self.breakers.get(key[6]))
         if key[5] in self.aside.kinds:
             lane.set_aside(*self.aside.kinds[key[5]])
         self._place(key[0]).lanes.append(lane)
@@ -208,6 +211,9 @@ class Dispatch:
         place, lane = self._place(attempt.spec.executor), self._lanes[self.aside.key(attempt)]
         if not place.slots:
             return f"executor {place.name} has no workers yet"
+        tripped = lane.breaker.obstacle(now) if lane.breaker is not None else None
+        if tripped is not None:
+            return tripped
         opens = lane.gate.opens_at(now)
         if opens is None:
             return f"at most {lane.gate.limit} of {lane.gate.name} run at once, and so many do"
@@ -250,6 +256,7 @@ class Dispatch:
                 if not lane.group.lanes:
                     del self._groups[lane.key[0], lane.group.name]
             self._gates.tidy(self._lanes.values())
+            self.breakers.tidy([other.breaker for other in self._lanes.values()])
 
     def start(self, now: float) -> Iterator[tuple[str, Sequence[Attempt]]]:
         """Choose what starts; yield it by executor, which may be named more than once."""
@@ -346,8 +353,7 @@ class Dispatch:
             else:
                 heappop(ranked)
             if lane.exact:
-                lane.running += 1
-                lane.gate.started(now)
+                lane.started(attempts[-1].task_id, now)
                 self._exact[attempts[-1].task_id] = lane
                 gpus = self.ledger.lend(attempts[-1].task_id, choice)
                 if gpus:
@@ -361,14 +367,11 @@ class Dispatch:
         if lane.group is not None and lane.group.name in self.holding:
             self.held = "paused: the run of a pipeline"
             return None
-        gate = lane.gate
-        opens = gate.opens_at(now)
-        if opens is None:
-            self.held = f"at most {gate.limit} of {gate.name} at once"
-            return None
-        if opens > now:
-            self.held = f"at most {gate.rate:g} of {gate.name} a second"
-            self.opens_at = opens if self.opens_at is None else min(self.opens_at, opens)
+        shut = lane.shut(now)
+        if shut is not None:
+            self.held, opens = shut
+            if opens is not None:
+                self.opens_at = opens if self.opens_at is None else min(self.opens_at, opens)
             return None
         if lane.most is not None and lane.running >= lane.most:
             self.held = f"at most {lane.most} of a kind at once until more is known of the memory it takes"

@@ -219,6 +219,8 @@ class Engine(Questions):
             self._running.end(outcome.task_id)
             check_reported(outcome.state, outcome.task_id)
             judged = self._judge(attempt, outcome, now)
+            if attempt.spec.breaker is not None:
+                out += map(Tell, self._dispatch.breakers.ended(attempt, judged, now))
             self._dispatch.release(outcome.task_id)
             if not self._retry(attempt, judged, now, out):
                 settled.append(judged)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
 from longshore._columns import AttemptColumns, in_columns
+from longshore._engine.breaker import Breaker, BreakerKey, breaker_key
 from longshore._engine.learning import Kind
 from longshore.task import Attempt, Priority, TaskSpec
 
@@ -24,7 +25,7 @@ _RATE_SLACK_S = 0.01  # a late wake-up may be made good by starting what should 
 
 GateKey = tuple[float | None, str | None, int | None, str | None]
 Amounts = tuple[tuple[str, float], ...]
-LaneKey = tuple[str, tuple[Amounts, ...], str | None, int, GateKey, Kind | None]
+LaneKey = tuple[str, tuple[Amounts, ...], str | None, int, GateKey, Kind | None, BreakerKey | None]
 Rank = tuple[int, float, int, int]
 """Effective priority, queued at (the oldest of a group), the rank within a group less than zero, priority."""
 
@@ -43,7 +44,8 @@ def lane_key(spec: TaskSpec, kind: Kind | None = None, memory_mb: float | None =
     wanted = wanted if any(wanted) else ()
     if memory_mb is not None:
         wanted = with_memory(wanted, memory_mb)
-    return spec.executor, wanted, spec.group, spec.rank if spec.group is not None else 0, gate_key(spec), kind
+    rank = spec.rank if spec.group is not None else 0
+    return spec.executor, wanted, spec.group, rank, gate_key(spec), kind, breaker_key(spec)
 
 
 def with_memory(choices: tuple[Amounts, ...], memory_mb: float) -> tuple[Amounts, ...]:
@@ -78,6 +80,13 @@ class Gate:
         if self.limit is not None and self.running >= self.limit:
             return None
         return self.next_start if self.rate is not None else now
+
+    def shut(self, now: float) -> tuple[str, float | None] | None:
+        """Return why no task may start, and until when (None: until one has ended); None if one may."""
+        opens = self.opens_at(now)
+        if opens is None:
+            return f"at most {self.limit} of {self.name} at once", None
+        return (f"at most {self.rate:g} of {self.name} a second", opens) if opens > now else None
 
     def started(self, now: float) -> None:
         """Count one start against rate and limit."""
@@ -133,12 +142,13 @@ class Group:
 class Lane:
     """Tasks bound by the same executor, reservation, gate and group. Whatever is in its queues is queued."""
 
-    __slots__ = ("choices", "exact", "gate", "group", "guessed", "key", "most", "queues", "rank", "running")
+    __slots__ = ("breaker", "choices", "exact", "gate", "group", "guessed", "key", "most", "queues", "rank", "running")
 
-    def __init__(self, key: LaneKey, gate: Gate, group: Group | None = None) -> None:
+    def __init__(self, key: LaneKey, gate: Gate, group: Group | None = None, breaker: Breaker | None = None) -> None:
         """Make an empty lane."""
         self.key = key
         self.gate = gate
+        self.breaker = breaker
         self.group = group
         self.rank = -key[3]
         self.choices: tuple[Mapping[str, float], ...] = tuple(dict(amounts) for amounts in key[1])
@@ -147,7 +157,7 @@ class Lane:
         """Whether the memory in that is what we think, not what somebody asked for."""
         self.most: int | None = None
         """How many of its tasks may run at once, while little is known of what they take."""
-        self.exact = bool(self.choices or gate.rate or gate.limit or group is not None)
+        self.exact = self._is_exact()
         """Whether its tasks are counted one by one, and so never handed out ahead of a free worker."""
         self.running = 0
         """How many of an exact lane's tasks run; a plain lane does not count them."""
@@ -165,8 +175,23 @@ class Lane:
         wanted = with_memory(key[1], memory_mb) if memory_mb else key[1]
         self.choices = tuple(dict(amounts) for amounts in wanted)
         self.most = most
-        gate = self.gate
-        self.exact = bool(wanted or gate.rate or gate.limit or self.group is not None)
+        self.exact = self._is_exact()
+
+    def _is_exact(self) -> bool:
+        bounds = (self.gate.rate, self.gate.limit)
+        return bool(self.choices or any(bounds) or self.group is not None or self.breaker is not None)
+
+    def shut(self, now: float) -> tuple[str, float | None] | None:
+        """Return why no task of it may start, and until when (None: until one has ended); None if one may."""
+        tripped = self.breaker.shut(now) if self.breaker is not None else None
+        return tripped or self.gate.shut(now)
+
+    def started(self, task_id: str, now: float) -> None:
+        """Count one start."""
+        self.running += 1
+        self.gate.started(now)
+        if self.breaker is not None:
+            self.breaker.started(task_id)
 
     def best(self, now: float) -> Rank | None:
         """Return the place in the order of the attempt to go next; None when nothing waits."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from longshore._engine.engine import Engine
 from longshore._engine.messages import RunsFor
@@ -28,6 +28,20 @@ def running_for(name: str, executor: Executor, task_ids: Sequence[str]) -> RunsF
         row = at_work.get(task_id)
         runs[task_id] = (row.worker_id, row.running_s) if row is not None else (None, 0.0 if rows else None)
     return RunsFor(runs)
+
+
+def not_begun(engine: Engine, executors: Mapping[str, Executor], task_ids: Iterable[str]) -> set[str]:
+    """Return which of these tasks are with executors that have begun no attempt at them.
+
+    They wait there for a worker, or for one that is getting ready and may never be.
+    """
+    given: dict[str, list[str]] = {}
+    for task_id in task_ids:
+        attempt = engine.find(task_id) if engine.is_running(task_id) else None
+        if attempt is not None and attempt.number == 1:
+            given.setdefault(attempt.spec.executor, []).append(task_id)
+    answers = [running_for(name, executors[name], ids) for name, ids in given.items()]
+    return {task_id for answer in answers for task_id, (_, running_s) in answer.runs.items() if running_s == 0.0}
 
 
 def cancel_running(engine: Engine, executors: Mapping[str, Executor], message: str) -> None:

@@ -15,7 +15,7 @@ from longshore._processing import ProcessorCall
 from longshore.errors import PayloadError
 from longshore.hookspecs import Capabilities
 from longshore.shared import Shared, opened_partial
-from longshore.task import Priority, Resources, RetryPolicy, TaskOptions, TaskSpec
+from longshore.task import CircuitBreaker, Priority, Resources, RetryPolicy, TaskOptions, TaskSpec
 from longshore.worker import running_task
 
 
@@ -66,6 +66,7 @@ def check_options(options: TaskOptions) -> None:
 _KINDS: Mapping[str, type] = {
     "executor": str,
     "retry": RetryPolicy,
+    "breaker": CircuitBreaker,
     "resources": Resources,
     "key": str,
     "name": str,
@@ -88,6 +89,7 @@ def make_spec(
     *,
     default_timeout_s: float,
     default_soft_timeout_s: float | None = None,
+    default_breaker: CircuitBreaker | None = None,
     memory_limit_mb: float | None = None,
 ) -> TaskSpec:
     """Return the spec of `function` on an executor; ValueError names an option that it cannot honour.
@@ -108,6 +110,7 @@ def make_spec(
         timeout_s=timeout_s,
         soft_timeout_s=_soft_timeout_s(name, options.soft_timeout, default_soft_timeout_s, timeout_s),
         deadline_s=options.deadline,
+        breaker=options.breaker or default_breaker,
         retry=options.retry or RetryPolicy(),
         processor=function.name if isinstance(function, ProcessorCall | NamedCall) else None,
         initializer=initializer,

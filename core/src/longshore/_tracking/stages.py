@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from longshore._tracking.rate import RateRing
 from longshore.records import FailureGroup, StageSnapshot
-from longshore.task import Outcome, TaskSpec, TaskState
+from longshore.task import ErrorRecord, Outcome, TaskSpec, TaskState
 
 STAGES_LIMIT = 1000
 GROUPS_LIMIT = 100
@@ -113,32 +113,35 @@ class StageBook:
 
 
 class _Group:
-    __slots__ = ("count", "labels", "message")
+    __slots__ = ("count", "kind", "labels", "message", "reason")
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, kind: str, message: str, reason: str | None) -> None:
+        self.kind = kind
         self.message = message
+        self.reason = reason
         self.count = 0
         self.labels: list[str] = []
 
 
 class FailureBook:
-    """Failures grouped by type and reason; kinds past the limit share one group, so none goes uncounted."""
+    """Failures grouped by their fingerprint; kinds past the limit share one group, so none goes uncounted."""
 
     __slots__ = ("_groups",)
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._groups: dict[tuple[str, str | None], _Group] = {}
+        self._groups: dict[str, _Group] = {}
 
     def add(self, outcome: Outcome) -> None:
         """Count one failed task."""
-        error = outcome.error
-        key = (error.type, error.reason) if error else (outcome.state.value, None)
-        group = self._groups.get(key)
+        error = outcome.error or ErrorRecord(type=outcome.state.value, message="")
+        fingerprint = error.fingerprint
+        group = self._groups.get(fingerprint)
         if group is None:
+            made = _Group(error.type, error.message, error.reason)
             if len(self._groups) >= GROUPS_LIMIT:
-                key = (OTHER, None)
-            group = self._groups.setdefault(key, _Group(error.message if error else ""))
+                fingerprint, made = "", _Group(OTHER, error.message, None)
+            group = self._groups.setdefault(fingerprint, made)
         group.count += 1
         if len(group.labels) < LABELS_PER_GROUP:
             group.labels.append(outcome.key or outcome.task_id)
@@ -146,8 +149,15 @@ class FailureBook:
     def snapshot(self) -> list[FailureGroup]:
         """Return the groups, the most frequent first."""
         groups = [
-            FailureGroup(type=kind, message=group.message, reason=reason, count=group.count, labels=tuple(group.labels))
-            for (kind, reason), group in list(self._groups.items())
+            FailureGroup(
+                type=group.kind,
+                message=group.message,
+                reason=group.reason,
+                count=group.count,
+                labels=tuple(group.labels),
+                fingerprint=fingerprint,
+            )
+            for fingerprint, group in list(self._groups.items())
         ]
         return sorted(groups, key=lambda group: -group.count)
 

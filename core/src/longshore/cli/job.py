@@ -58,6 +58,10 @@ class Job:
     limit: Limit | None = None
     unusable: Mapping[str, str] = field(default_factory=dict)
     """Names from stdin that are no files, and why; the last of `paths`."""
+    grace_s: float | None = None
+    """How long what runs may go on after the first signal; None: as the signal says."""
+    resume: str | None = None
+    """The command that goes on with this run where it was stopped; None where nothing keeps what it needs."""
 
     @property
     def usable(self) -> Sequence[str]:
@@ -95,7 +99,8 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:
         changed["workers"] = _more(loaded.settings.workers, options.workers, executors)
     settings = loaded.settings.model_copy(update=changed)
     _refuse_what_cannot_start(settings, steps)
-    return Job(target, paths, replace(pipeline, steps=steps), settings, options.progress, limit)
+    prepared = replace(pipeline, steps=steps)
+    return Job(target, paths, prepared, settings, options.progress, limit, grace_s=options.grace)
 
 
 def _json_call(step: Step) -> Function:
@@ -137,6 +142,8 @@ def _own(options: RunOptions) -> dict[str, Any]:  # Any: the pool's options
         raise UsageError(f"--workers {options.workers}: at least one is needed")
     if options.timeout is not None and not options.timeout > 0:
         raise UsageError(f"--timeout {options.timeout:g}: it is seconds, and more than 0")
+    if options.grace is not None and not 0 <= options.grace < math.inf:
+        raise UsageError(f"--grace {options.grace:g}: it is seconds, and not less than 0")
     soft_s = options.soft_timeout
     if soft_s is not None and not 0 < soft_s < (options.timeout or math.inf):
         raise UsageError(f"--soft-timeout {soft_s:g}: it is seconds, more than 0 and less than --timeout")

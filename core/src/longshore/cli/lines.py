@@ -88,12 +88,22 @@ class Lines:
                 sys.stderr.write(data.decode("utf-8", "surrogateescape"))
                 sys.stderr.flush()
                 return
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            self._write_all(data)
         except BrokenPipeError:
             raise
         except OSError as error:
             raise LongshoreError(f"the output cannot be written: {error.strerror}") from error
+
+    def _write_all(self, data: bytes) -> None:
+        """Write all of it; what of it came to a file that then could take no more is taken back."""
+        left = data
+        try:
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+        except OSError:
+            if len(left) < len(data) and stat.S_ISREG(os.fstat(self._descriptor).st_mode):
+                os.ftruncate(self._descriptor, os.lseek(self._descriptor, 0, os.SEEK_CUR) - (len(data) - len(left)))
+            raise
 
 
 def _terminal_of_stderr(descriptor: int) -> bool:

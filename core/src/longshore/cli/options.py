@@ -57,6 +57,13 @@ class RunOptions:
         str | None,
         Parameter(help="Stop once so many inputs have failed: `--max-failures 10`, or `5%` of all inputs."),
     ] = None
+    grace: Annotated[
+        float | None,
+        Parameter(
+            help="Seconds that what runs may go on after Ctrl-C or SIGTERM, before it is ended: `--grace 20`. Left "
+            "out: 5 after SIGTERM, as long as it takes after Ctrl-C, which can be pressed again."
+        ),
+    ] = None
     set_: Set = ()
     sink: Annotated[
         tuple[str, ...],

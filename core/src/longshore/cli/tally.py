@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
+from longshore._failure_identity import failure_identity
 from longshore.cli.console import line as one_line
 from longshore.cli.console import safe
 from longshore.task import TaskState
@@ -16,14 +18,48 @@ _TAIL_LINES = 30
 """Lines shown of what one input of a group wrote last."""
 
 
+@dataclass(slots=True)
+class _Group:
+    """Failures that are the same but for their input."""
+
+    kind: str
+    reason: str
+    alike: bool = True
+    """Whether all of them have that reason, word for word."""
+    count: int = 0
+    names: list[str] = field(default_factory=list)
+    tail: tuple[str, str] | None = None
+    """The first that wrote something, and what it wrote last."""
+
+    def add(self, name: str, reason: str, output_tail: str) -> None:
+        """Count one."""
+        self.count += 1
+        self.alike = self.alike and reason == self.reason
+        if len(self.names) < _NAMES:
+            self.names.append(name)
+        if output_tail and self.tail is None:
+            self.tail = name, output_tail
+
+    def lines(self) -> Iterator[str]:
+        """Yield what is said of it to people."""
+        such = "" if self.alike else " (one of them)"
+        yield one_line(f"{self.count} x {self.kind}: {self.reason}{such}")
+        yield from (f"    {one_line(name)}" for name in sorted(self.names))
+        if self.count > len(self.names):
+            yield f"    ... and {self.count - len(self.names)} more, see the output"
+        if self.tail is not None:
+            name, tail = self.tail
+            yield f"    {one_line(name)} wrote last:"
+            yield from (f"        {one_line(text)}" for text in tail.splitlines()[-_TAIL_LINES:])
+
+
 class Tally:
-    """Counts of ends, and the failures grouped by type and reason with the names of their inputs."""
+    """Counts of ends, and the failures grouped by their fingerprint with the names of their inputs."""
 
     def __init__(self) -> None:
         """Start with nothing."""
         self.counts: Counter[TaskState] = Counter()
-        self._groups: dict[tuple[str, str], tuple[int, list[str]]] = {}
-        self._tails: dict[tuple[str, str], tuple[str, str]] = {}
+        self._groups: dict[str, _Group] = {}
 
     @property
     def failed(self) -> int:
@@ -35,37 +71,43 @@ class Tally:
         """How many inputs have come to an end."""
         return self.counts.total()
 
-    def add(self, name: str, state: TaskState, error: tuple[str, str] | None, output_tail: str = "") -> None:
-        """Count one input; of a group's first that wrote something, the last lines of that are told."""
+    def add(
+        self,
+        name: str,
+        state: TaskState,
+        error: tuple[str, str] | None,
+        output_tail: str = "",
+        fingerprint: str | None = None,
+    ) -> None:
+        """Count one input, with type and reason of its error; of a group's first that wrote something, that is told.
+
+        Failures of one `fingerprint` are one group; without one it goes by type and reason.
+        """
         self.counts[state] += 1
         if error is not None and state is not TaskState.CANCELLED:
-            count, names = self._groups.get(error, (0, []))
-            if len(names) < _NAMES:
-                names.append(name)
-            self._groups[error] = (count + 1, names)
-            if output_tail:
-                self._tails.setdefault(error, (name, output_tail))
+            kind, reason = error
+            group = self._groups.setdefault(fingerprint or failure_identity(kind, reason), _Group(kind, reason))
+            group.add(name, reason, output_tail)
 
     def lines(self, elapsed_s: float, stages: int = 1) -> Iterator[str]:
         """Yield the summary for people; where an input has several stages, it says so: sinks count those."""
         ends = ", ".join(f"{count} {state.value.replace('_', ' ')}" for state, count in self._sorted())
         inputs = f"{self.ended} input{'' if self.ended == 1 else 's'}"
         yield f"{inputs}{f', {stages} stages each,' if stages > 1 else ''} in {elapsed_s:.1f} s: {ends}"
-        for (kind, reason), (count, names) in sorted(self._groups.items(), key=lambda group: -group[1][0]):
-            yield one_line(f"{count} x {kind}: {reason}")
-            yield from (f"    {one_line(name)}" for name in sorted(names))
-            if count > len(names):
-                yield f"    ... and {count - len(names)} more, see the output"
-            if (kind, reason) in self._tails:
-                name, tail = self._tails[kind, reason]
-                yield f"    {one_line(name)} wrote last:"
-                yield from (f"        {one_line(text)}" for text in tail.splitlines()[-_TAIL_LINES:])
+        for group in sorted(self._groups.values(), key=lambda group: -group.count):
+            yield from group.lines()
 
     def json(self, elapsed_s: float) -> str:
         """Return the summary for machines, on one line."""
         groups = [
-            {"type": kind, "reason": reason, "count": count, "inputs": [safe(name) for name in sorted(names)]}
-            for (kind, reason), (count, names) in self._groups.items()
+            {
+                "fingerprint": fingerprint,
+                "type": group.kind,
+                "reason": group.reason,
+                "count": group.count,
+                "inputs": [safe(name) for name in sorted(group.names)],
+            }
+            for fingerprint, group in self._groups.items()
         ]
         counts = {state.value: count for state, count in self._sorted()}
         told = {

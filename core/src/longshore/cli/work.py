@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -21,13 +21,22 @@ from longshore.cli.tally import Tally
 from longshore.errors import LongshoreError, PayloadError
 from longshore.pipeline import PipelineResult
 from longshore.pool import WorkerPool
-from longshore.task import TaskState
+from longshore.task import ErrorRecord, TaskState
 from longshore.worker import type_name
 
 _AT_ONCE_S = 3.0
 """How long stopping at once may take before the process simply leaves; workers end when it is gone."""
+_TERM_GRACE_S = 5.0
+"""How long what runs may go on after SIGTERM: with the above it is less than the 10 s after which Docker kills."""
 _CANCELLED = ("longshore.errors.TaskCancelled", "cancelled")
 _CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+
+
+def _timer(delay_s: float, call: Callable[[], None]) -> threading.Timer:
+    timer = threading.Timer(delay_s, call)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 async def work(job: Job, lines: Lines) -> ExitCode:
@@ -45,6 +54,7 @@ class _Work:
         self._limited = False
         self._stream: PipelineStream | None = None
         self._leaving: threading.Timer | None = None
+        self._patience: threading.Timer | None = None
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None, "made outside of a coroutine"
@@ -68,8 +78,9 @@ class _Work:
                     raise
         self._leave_out(_CANCELLED)
         self._sum_up(time.monotonic() - began, notes)
-        if self._leaving is not None:
-            self._leaving.cancel()
+        for timer in (self._patience, self._leaving):
+            if timer is not None:
+                timer.cancel()
         if failure is not None:
             raise failure
         return self._code()
@@ -94,16 +105,16 @@ class _Work:
 
     def _record(self, result: PipelineResult) -> None:
         """Write the line of a document that has ended."""
-        state, error, text, tail = result.state, None, "null", ""
+        state, error, text, record = result.state, None, "null", None
         if result.failure is not None:
-            error = out.error_facts(result.failure.error, state)
-            tail = result.failure.error.output_tail if result.failure.error is not None else ""
+            record = result.failure.error
+            error = out.error_facts(record, state)
         elif state is TaskState.COMPLETED:
             try:
                 text = result_json(result.value)
             except PayloadError as refusal:
                 state, error = TaskState.FAILED, out.payload_facts(refusal)
-        self._write(result.index, state, text, error, tail)
+        self._write(result.index, state, text, error, record)
         self._heed_limit()
 
     def _refuse_unusable(self) -> None:
@@ -120,12 +131,18 @@ class _Work:
             self._stop()
 
     def _write(
-        self, index: int, state: TaskState, text: str, error: tuple[str, str] | None, output_tail: str = ""
+        self,
+        index: int,
+        state: TaskState,
+        text: str,
+        error: tuple[str, str] | None,
+        record: ErrorRecord | None = None,
     ) -> None:
         if self._left.pop(index, index) is not None:
             return  # the thread that leaves was here before
         name = self._job.paths[index]
-        self._tally.add(name, state, error, output_tail)
+        said = (record.output_tail, record.fingerprint) if record is not None else ()
+        self._tally.add(name, state, error, *said)
         self._lines.write(out.line(name, state, text, error))
 
     def _leave_out(self, error: tuple[str, str]) -> None:
@@ -155,24 +172,45 @@ class _Work:
         """Drain at the first signal, stop at the second, leave at the third."""
         if self._signal is None:
             self._signal = signal.Signals(number)
+            grace_s = self._grace_s()
+            if grace_s is not None:  # on a thread: the loop may be blocked by a task
+                self._patience = _timer(grace_s, self._at_once)
             self._loop.call_soon_threadsafe(self._drain)
         elif self._leaving is None:
-            self._leaving = threading.Timer(_AT_ONCE_S, self._leave)
-            self._leaving.daemon = True
-            self._leaving.start()
-            self._loop.call_soon_threadsafe(self._task.cancel)
+            self._at_once()
         else:
             self._exit()
 
+    def _grace_s(self) -> float | None:
+        """Return how long what runs may go on after the first signal; None for as long as it takes."""
+        if self._job.grace_s is not None:
+            return self._job.grace_s
+        return _TERM_GRACE_S if self._signal is signal.SIGTERM else None
+
     def _drain(self) -> None:
         name = self._signal.name if self._signal is not None else ""
-        say(f"longshore: {name}: what is running may end, nothing new is begun; once more stops at once")
+        grace_s = self._grace_s()
+        within = "" if grace_s is None else f" within {grace_s:g} s"
         self._stop()
+        told = f"longshore: {name}: what is running may end{within}, nothing new is begun"
+        say(f"{told}; {len(self._left)} of {len(self._job.paths)} inputs are left; once more stops at once")
+
+    def _at_once(self) -> None:
+        """Cancel what runs, and see to it that the process leaves soon, whatever that takes."""
+        if self._leaving is None:
+            self._leaving = _timer(_AT_ONCE_S, self._leave)
+            with suppress(RuntimeError):  # the loop is closed: all is over
+                self._loop.call_soon_threadsafe(self._cut)
+
+    def _cut(self) -> None:
+        say("longshore: stopping at once: what still runs is ended")
+        self._task.cancel()
 
     def _leave(self) -> None:
         """Leave without the loop, which did not come to it in time."""
         with suppress(Exception):
             self._leave_out(_CANCELLED)
+            say(f"longshore: stopped with {self._tally.counts[TaskState.CANCELLED]} inputs left")
         self._exit()
 
     def _exit(self) -> None:
@@ -195,6 +233,8 @@ class _Work:
         cancelled = self._tally.counts[TaskState.CANCELLED]
         if cancelled and (self._signal or self._limited):
             say(f"longshore: stopped with {cancelled} inputs left")
+            if self._job.resume is not None:
+                say(f"longshore: to go on: {self._job.resume}")
 
     def _code(self) -> ExitCode:
         if self._signal is not None:

@@ -42,7 +42,7 @@ class Story:
         self._period_s = period_s
         self._told_s = 0.0
         self._tenths = 0
-        self._groups: set[tuple[str, str | None]] = set()
+        self._groups: set[tuple[str, str | None, str]] = set()
         self._overdue: set[tuple[str, int]] = set()
         self._held = ""
         self._throttle_told_s = float("-inf")
@@ -65,7 +65,7 @@ class Story:
     def _failures(self, snapshot: RunSnapshot) -> list[Entry]:
         entries: list[Entry] = []
         for group in snapshot.failures:
-            kind = (group.type, group.reason)
+            kind = (group.type, group.reason, group.fingerprint)
             if kind not in self._groups and len(self._groups) < _GROUPS_TOLD:
                 self._groups.add(kind)
                 entries.append(Entry("failure", f"failed: {failure_text(group)}", _plain(group), "red"))
