@@ -20,12 +20,7 @@ def test_data_goes_to_stdout_and_all_else_to_stderr(longshore: Command, lines: L
     ran = longshore("run", "job:size", "in")
     assert ran.returncode == 0, ran.stderr.decode()
     assert lines(ran.stdout) == {
-        name: {
-            "input": f"in/{name}",
-            "status": "completed",
-            "result": {"size": 4, "name": name},
-            "error": None,
-        }
+        name: {"input": f"in/{name}", "status": "completed", "result": {"size": 4, "name": name}, "error": None}
         for name in ("a.txt", "b.txt")
     }
     assert b"printed while the module is imported" in ran.stderr
