@@ -137,6 +137,11 @@ class Dispatch:
         by_pressure = self.parked or self._busy() >= self.cap
         return (by_pressure and self._pressure.says) or self.held
 
+    @property
+    def spare(self) -> int:
+        """How many more tasks may run at once than do, over all executors."""
+        return max(0, self.cap - self._busy())
+
     def _workers(self) -> int:
         return sum(place.slots for place in self._places.values())
 
@@ -217,7 +222,7 @@ class Dispatch:
         if lacks is not None:
             return f"{lacks} (so much its kind was seen to take)" if lane.guessed else lacks
         if place.busy() + place.waiting >= place.slots:
-            return f"{place.slots} of {place.slots} workers of {place.name} are busy"
+            return place.taken()
         if sum(other.busy() for other in self._places.values()) >= self.cap:
             return self._pressure.says or f"{self.cap} tasks run, as many as max_concurrent_tasks allows"
         return None

@@ -258,6 +258,10 @@ class Lane:
                 queue.extend(stay)
         return gone
 
+    def count(self) -> int:
+        """Return how many are queued here."""
+        return sum(len(item) if type(item) is AttemptColumns else 1 for queue in self.queues for item in queue)
+
     def waits(self) -> bool:
         """Tell whether anything is queued here."""
         return any(self.queues)

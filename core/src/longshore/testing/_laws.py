@@ -22,6 +22,7 @@ from longshore._engine.messages import (
     Drain,
     ExecutorUp,
     Grant,
+    Keep,
     Lend,
     Limit,
     Measured,
@@ -29,6 +30,7 @@ from longshore._engine.messages import (
     Refuse,
     Reported,
     RunsFor,
+    Scale,
     Settle,
     Shed,
     Start,
@@ -124,7 +126,7 @@ class EngineLaws(OrderLaws):
                     self._holding.clear()
             case Dismiss():
                 self._dismissed.update({outcome.task_id: outcome for outcome in stimulus.outcomes})
-            case Submit() | Cancel() | RunsFor() | Waits() | Tick():
+            case Submit() | Cancel() | RunsFor() | Waits() | Keep() | Tick():
                 pass
             case _:
                 assert_never(stimulus)
@@ -159,7 +161,7 @@ class EngineLaws(OrderLaws):
                 self._cancel(command)
             case Limit():
                 self.model.limits[command.executor] = command.workers
-            case AskRunning() | Lend() | Tangled():
+            case AskRunning() | Lend() | Scale() | Tangled():
                 pass
             case _:
                 assert_never(command)
