@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 
-from msgspec.structs import replace
-
 from longshore._engine.aside import Aside, Share
 from longshore._engine.devices import Devices
 from longshore._engine.lanes import AGING_S, Gates, Group, Lane, LaneKey, lane_key
@@ -354,9 +352,7 @@ class Dispatch:
                 lane.running += 1
                 lane.gate.started(now)
                 self._exact[attempts[-1].task_id] = lane
-                gpus = self.ledger.lend(attempts[-1].task_id, choice)
-                if gpus:
-                    attempts[-1] = replace(attempts[-1], gpus=gpus)
+                attempts[-1] = lane.lent(attempts[-1], self.ledger.lend(attempts[-1].task_id, choice))
 
     def _opens(self, lane: Lane, now: float, kept: set[str], *, waited_s: float) -> Mapping[str, float] | None:
         """Return what a lane's next task reserves if the lane's own bounds let it start, None if they do not.

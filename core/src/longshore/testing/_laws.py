@@ -186,6 +186,8 @@ class EngineLaws(OrderLaws):
         if name in self._shed_names and batch.outcome.state is TaskState.CANCELLED:
             self._law(batch.delay_s == 0, "who was ended for others' sake waits for nothing but room", name)
             known.forgiven += 1
+        elif batch.delay_s == 0 and known.for_others(batch.outcome):
+            known.forgiven += 1
         else:
             counted = known.number - known.forgiven
             self._law(counted < known.spec.retry.attempts, "no attempt more than the policy allows", name)
@@ -235,7 +237,7 @@ class EngineLaws(OrderLaws):
         if not known.plain:
             self._check_bounds(known)
         self._move(known, TaskState.PROCESSING)
-        known.number = attempt.number
+        known.number, known.held_to_mb = attempt.number, attempt.memory_limit_mb
         self.model.held[executor][name] = attempt
         self._started.append(known)
 
