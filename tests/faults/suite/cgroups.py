@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,6 +29,22 @@ class Group:
     def write(self, name: str, value: object) -> None:
         """Set something."""
         (self._path / name).write_text(str(value), encoding="ascii")
+
+    def full(self) -> Callable[[], int]:
+        """Have the kernel count how often this one is full and it kills for that; not what is full inside of it."""
+        counter, control = os.eventfd(0, os.EFD_NONBLOCK), os.open(self._path / "memory.oom_control", os.O_RDONLY)
+        self.write("cgroup.event_control", f"{counter} {control}")
+        os.close(control)
+
+        def count() -> int:
+            try:
+                return os.eventfd_read(counter)
+            except BlockingIOError:
+                return 0
+            finally:
+                os.close(counter)
+
+        return count
 
     def take_in(self, pid: int) -> None:
         """Have this process in it, and all that it will start."""

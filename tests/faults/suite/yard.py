@@ -132,16 +132,21 @@ def _events(path: Path) -> list[dict[str, Any]]:
 
 @asynccontextmanager
 async def open_yard(
-    trial: Trial, method: str = "auto", workers: int = 2, processes: dict[str, Any] | None = None, **config: Any
+    trial: Trial,
+    method: str = "auto",
+    workers: int = 2,
+    processes: dict[str, Any] | None = None,
+    probes: Sequence[str] = (),
+    **config: Any,
 ) -> AsyncIterator[Yard]:
     """Open a pool whose processes are started by `method`, and judge it when it has stopped.
 
-    `processes` are more settings of that executor, `config` those of the workers.
+    `processes` are more settings of that executor, `config` those of the workers; nothing is measured without `probes`.
     """
     trial.pools += 1
     path = trial.folder / f"pool-{trial.pools}"
     settings = Settings(
-        probes=(),
+        probes=tuple(probes),
         sinks={"jsonl": {"path": str(path.with_suffix(".jsonl"))}},
         executors={"processes": {"start_method": method, **(processes or {})}},
         workers=WorkerConfig(process_workers=workers, **config),
