@@ -25,6 +25,8 @@ from suite.yard import Yard, open_yard
 
 BOX_MB = 2147
 WORKERS = 4
+_MEMORY_ONLY = {"max_cpu_percent": 100.0, "warning_cpu_percent": 100.0}
+"""The CPU of the machine, which others use as well, is not what these are about."""
 _SMALL_MB, _LARGE_MB = 50, 1500
 
 
@@ -35,7 +37,9 @@ async def _boxed(trial: Trial, box_mb: int = BOX_MB) -> AsyncIterator[tuple[Grou
         box.write("memory.limit_in_bytes", box_mb * MB)
         count = box.full()
         box.take_in(os.getpid())
-        async with open_yard(trial, "zygote", WORKERS, probes=("psutil",), task_memory_limit_mb=box_mb) as yard:
+        async with open_yard(
+            trial, "zygote", WORKERS, probes=("psutil",), limits=_MEMORY_ONLY, task_memory_limit_mb=box_mb
+        ) as yard:
             yield box, yard
         trial.tell("box_full", count())
         trial.expect(trial.figures["box_full"] == 0, "the box was full, and the kernel killed for that")
@@ -105,9 +109,10 @@ async def m3_outside_pressure(trial: Trial) -> None:
         during = sum(began < line.at < freed for line in lines) / (freed - began)
         before = sum(began - 2.0 < line.at < began for line in lines) / 2.0
         trial.tell("starts_per_s", f"{before:.1f} before, {during:.1f} during")
-        crossed = sum(event.data["state"] == "crossed" for event in moves)
-        trial.tell("pauses_per_min", round(crossed / (time.monotonic() - began) * 60.0, 1))
-        trial.expect(crossed <= 2 + held_s / 5.0, f"a level was crossed {crossed} times")
+        for level in ("soft", "hard"):
+            crossed = sum(event.data["state"] == "crossed" and event.data["level"] == level for event in moves)
+            trial.tell(f"{level}_pauses_per_min", round(crossed / (time.monotonic() - began) * 60.0, 1))
+            trial.expect(crossed <= 2 + held_s / 10.0, f"the {level} level was crossed {crossed} times")
 
 
 async def _until(yard: Yard, stop: asyncio.Event) -> None:
@@ -120,13 +125,14 @@ async def _until(yard: Yard, stop: asyncio.Event) -> None:
 
 async def _all_at_once(trial: Trial, yard: Yard, since: float) -> None:
     """Wait until as many run at once as there are workers."""
-    while time.monotonic() - since < 60.0:
+    while time.monotonic() - since < 25.0:
         if yard.pool.get_stats().active_workers == WORKERS:
             break
         await asyncio.sleep(0.02)
     trial.worst("resumed_after_s", time.monotonic() - since)
     trial.expect_within("resumed_after_s", 30.0)
-    trial.expect(time.monotonic() - since < 60.0, "not all workers are used again")
+    said = yard.pool.snapshot().throttled
+    trial.expect(time.monotonic() - since < 25.0, f"not all workers are used again: {said}, {yard.pool.get_stats()}")
 
 
 @scenario(
@@ -193,15 +199,14 @@ async def m5_tmpfs(trial: Trial) -> None:
             seen = used().resource_utilization["memory"] - before
             trial.tell("seen_percent", round(seen, 1))
             trial.expect(45.0 < seen < 55.0, f"half of the box is taken, and {seen:.0f} % are seen")
-            held = await yard.pool.options(
-                executor="processes", resources=longshore.Resources(memory_mb=900), name="big"
-            ).submit(yard.booked(nap), 0.0)
-            other = await yard.pool.options(executor="processes", name="small").submit(yard.booked(nap), 1.0)
+            other = await yard.pool.options(executor="processes", name="small").submit(yard.booked(nap), 2.0)
+            big = yard.pool.options(executor="processes", name="big", resources=longshore.Resources(memory_mb=900))
+            held = await big.submit(yard.booked(nap), 0.0)
             await asyncio.sleep(0.2)
             said = yard.pool.explain(held.task_id)
             trial.tell("explained", said[-120:])
+            trial.expect("memory" in said and "900" in said, f"of what waits for memory it says: {said}")
             await other
-            await asyncio.sleep(0)
         await held
         for handle in (held, other):
             yard.outcomes[handle.task_id] = await handle.outcome()

@@ -90,8 +90,9 @@ def _remove(path: Path) -> None:
         with suppress(OSError):
             (path.parent / "cgroup.procs").write_text(pid, encoding="ascii")
     wait_for(lambda: not (path / "cgroup.procs").read_text(encoding="ascii"), SETTLE_S)
-    with suppress(OSError):
-        path.rmdir()
+    for inner in [*(one for one in path.iterdir() if one.is_dir()), path]:  # workers' own, of a pool that was killed
+        with suppress(OSError):
+            inner.rmdir()
 
 
 def _home(controller: str) -> Path:
