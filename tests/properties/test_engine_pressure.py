@@ -395,24 +395,3 @@ def test_a_step_down_is_given_time_to_show() -> None:
     yard.end(2)
     yard.measure(memory=memory(70.0))
     assert yard.engine.concurrency == 5
-
-
-@pytest.mark.throttling
-def test_beside_a_steady_load_of_others_it_settles_at_what_is_left() -> None:
-    """Others alone are above the warning level, and stay: as many run as fit below the limit, and not one for ever."""
-    yard = Yard()
-    yard.submit(100)
-    for _ in range(60):
-        yard.measure(memory=memory(67.0 + 1.0 * len(yard.running), own=1.0 * len(yard.running)))
-        yard.end()
-    assert yard.engine.concurrency in (3, 4), "4 % are left to the gap below the limit, and each takes one"
-
-
-@pytest.mark.throttling
-def test_a_pressure_has_to_be_calm_for_a_while() -> None:
-    """Once on for stalls, the brake goes off after two seconds below 3 %, not as soon as below the level."""
-    yard = Yard()
-    stalls = [(12.0, True), (5.0, True), (4.0, True), (2.0, True), (3.5, True), (2.0, True), (2.0, True), (2.0, False)]
-    for percent, on in stalls:
-        yard.measure(**{"pressure.memory.some": Load(percent, float("inf"), 10.0, None, "%", None, 0.0)})
-        assert yard.engine.parks is on, percent

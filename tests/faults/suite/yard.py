@@ -142,7 +142,8 @@ async def open_yard(
 ) -> AsyncIterator[Yard]:
     """Open a pool whose processes are started by `method`, and judge it when it has stopped.
 
-    `processes` are more settings of that executor, `config` those of the workers. With `probes` it measures, against `limits`.
+    `processes` are more settings of that executor, `config` those of the workers.
+    With `probes` it measures, against `limits`.
     """
     trial.pools += 1
     path = trial.folder / f"pool-{trial.pools}"
