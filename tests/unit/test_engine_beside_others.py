@@ -5,9 +5,12 @@ from __future__ import annotations
 from math import inf
 
 import pytest
-from longshore._engine.messages import Measured
+from longshore._engine.config import EngineConfig
+from longshore._engine.engine import Engine
+from longshore._engine.messages import ExecutorUp, Measured, Submit
 from longshore._engine.pressure import Pressure
 from longshore.records import Load
+from longshore.task import Attempt, TaskSpec
 
 pytestmark = pytest.mark.throttling
 
@@ -31,3 +34,29 @@ def test_a_pressure_has_to_be_calm_for_a_while() -> None:
         measured = Measured({"pressure.memory.some": load})
         pressure.take(measured, float(second), busy=1, workers=8, ended=second)
         assert pressure.presses is on, percent
+
+
+def test_the_time_that_tasks_wait_is_counted_by_what_is_short() -> None:
+    """Only while something waits, and from one reading to the next, under the name of what was short at the first."""
+    engine = Engine(EngineConfig(max_concurrent_tasks=2))
+    engine.handle([ExecutorUp("quay", 2, runs_ahead=False)], 0.0)
+
+    def measure(now: float, memory: float, cpu: float) -> None:
+        loads = {
+            "memory": Load(memory, 75.0, 65.0, None, "%", 750.0, 10.0),
+            "cpu": Load(cpu, 80.0, 70.0, None, "%", 3.2, 0.04),
+        }
+        engine.handle([Measured(loads)], now)
+
+    measure(1.0, 80.0, 10.0)
+    measure(2.0, 80.0, 10.0)
+    assert engine.throttled_s() == {}
+    spec = TaskSpec(function=print, name="work", executor="quay")
+    engine.handle([Submit(spec, [Attempt(f"t{number}", spec, queued_at=2.0) for number in range(9)])], 2.0)
+    measure(3.0, 80.0, 10.0)
+    measure(5.0, 20.0, 90.0)
+    assert engine.throttled_s() == {"memory": 3.0}
+    measure(6.0, 20.0, 90.0)
+    measure(7.0, 20.0, 90.0)
+    measure(8.0, 20.0, 90.0)
+    assert engine.throttled_s()["cpu"] >= 1.0

@@ -142,8 +142,10 @@ class Control:
         """Return the pool's statistics; cheap. Those of the last run once it has stopped."""
         if not self._started:
             return PoolStats()
-        scaling = self._driver.engine.scaled()
-        return self._telling.stats(self.get_worker_stats(), len(self._executors.left_behind()), scaling)
+        engine = self._driver.engine
+        return self._telling.stats(
+            self.get_worker_stats(), len(self._executors.left_behind()), engine.scaled(), engine.throttled_s()
+        )
 
     def get_worker_stats(self) -> list[WorkerStats]:
         """Return what each worker of each executor in use is doing; after `stop`, all as stopped. From any thread."""

@@ -122,7 +122,13 @@ class Telling:
         workers = [f"{count} x a worker: {trouble}" for trouble, count in self._troubles.most_common(_TROUBLES)]
         return sinks + handlers + workers
 
-    def stats(self, workers: Sequence[WorkerStats], left_behind: int, scaling: Mapping[str, WorkerScale]) -> PoolStats:
+    def stats(
+        self,
+        workers: Sequence[WorkerStats],
+        left_behind: int,
+        scaling: Mapping[str, WorkerScale],
+        throttled_s: Mapping[str, float],
+    ) -> PoolStats:
         """Return the run's statistics, with what its workers do, and in how many something goes on for no task."""
         counts = self.fold.counts()
         there = [worker for worker in workers if worker.status is not WorkerStatus.STOPPED]
@@ -145,6 +151,7 @@ class Telling:
             left_behind=left_behind,
             uptime_s=self.uptime_s,
             scaling=scaling,
+            throttled_s=throttled_s,
         )
 
     async def conclude(self, summary: RunSummary, within_s: float) -> None:

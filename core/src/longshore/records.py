@@ -252,6 +252,8 @@ class PoolStats(Struct, frozen=True, kw_only=True):
     left_behind: int = 0
     """What goes on in workers though its task has ended: see `WorkerPool.left_behind`."""
     uptime_s: float = 0.0
+    throttled_s: Mapping[str, float] = {}
+    """For how many seconds tasks waited while the machine was short, by what it was short of; to the last reading."""
     scaling: Mapping[str, WorkerScale] = {}
     """Executors that grow and shrink, by name."""
 

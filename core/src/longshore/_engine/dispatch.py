@@ -126,6 +126,11 @@ class Dispatch:
         """What is over its limit, in the units of the limits; None where nothing is, or nobody can say."""
         return self._pressure.shortage()
 
+    @property
+    def braking(self) -> str | None:
+        """What is short, by name; None where nothing is."""
+        return self._pressure.braking
+
     def brakes(self, resource: str) -> bool:
         """Tell whether less starts, as this is above its warning level."""
         return self._pressure.brakes(resource)

@@ -6,6 +6,7 @@ Called by the driver (`longshore._runtime`), by the tests and by simulation, all
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
@@ -81,6 +82,8 @@ class Engine(Questions):
         self._paused = False
         self._ended = dict.fromkeys(ENDS, 0)
         self._retried = self._late = 0
+        self._measured_at = 0.0
+        self._throttled_s: defaultdict[str, float] = defaultdict(float)
 
     def handle(self, stimuli: Iterable[Stimulus], now: float) -> list[Command]:
         """Take what has happened by `now` (monotonic seconds, never falling); return what to do, in order."""
@@ -146,7 +149,10 @@ class Engine(Questions):
         self._scaling.up(stimulus, self._dispatch, now)
 
     def _measured(self, stimulus: Measured, now: float, out: list[Command]) -> None:
-        ended = sum(self._ended.values()) + self._retried
+        short, ended = self._dispatch.braking, sum(self._ended.values()) + self._retried
+        if short is not None and any(self._dispatch.queued):
+            self._throttled_s[short] += now - self._measured_at
+        self._measured_at = now
         out += map(Tell, self._dispatch.measure(stimulus, now, ended))
         if self._memory.used:
             busy = self._cancelling | self._nested.waiting if self._nested.used else self._cancelling

@@ -166,6 +166,14 @@ class Pressure:
         """Whether something is over its limit, which holds everything."""
         return self._closed is not None or any(watch.hard.on for watch in self._all())
 
+    @property
+    def braking(self) -> str | None:
+        """Return what is short, by name: of several what is worst to lack; None where nothing is."""
+        if self._closed is not None:
+            return "monitor"
+        braking = self._hard() or [watch for watch in self._all() if watch.soft.on]
+        return braking[0].name if braking else None
+
     def brakes(self, name: str) -> bool:
         """Tell whether a resource is above its warning level, or was until just now."""
         return name in self._watches and self._watches[name].soft.on

@@ -5,6 +5,7 @@ Asked by the driver on its thread, unless a question says that it may come from 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
@@ -43,6 +44,7 @@ class Questions:
     _paused: bool
     _retried: int
     _late: int
+    _throttled_s: defaultdict[str, float]
 
     def room(self, priority: Priority) -> int:
         """Return how many more tasks of this priority the queue takes; a retry keeps its place while it waits."""
@@ -144,6 +146,10 @@ class Questions:
     def idle(self) -> bool:
         """Whether no accepted task is left."""
         return not self._running and not self._waiting and not any(self._dispatch.queued)
+
+    def throttled_s(self) -> dict[str, float]:
+        """Return for how long tasks waited while the machine was short of something, by resource; from any thread."""
+        return dict(self._throttled_s)
 
     def scaled(self) -> Mapping[str, WorkerScale]:
         """Return how many workers each executor has that is scaled by its load; from any thread."""
