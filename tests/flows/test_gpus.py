@@ -111,6 +111,12 @@ def own_gpus() -> tuple[int, ...]:
     return current_task().gpus
 
 
+def held() -> tuple[str | None, tuple[int, ...]]:
+    """Return what CUDA sees, and hold it long enough for another to need something else."""
+    time.sleep(0.3)
+    return os.environ.get(NAMES[0]), current_task().gpus
+
+
 @pytest.mark.allocation
 async def test_what_no_device_ever_has_is_refused() -> None:
     """Memory that no single device has is unavailable at once, though all have as much together."""
@@ -133,6 +139,15 @@ async def test_process_workers_see_their_devices_only() -> None:
         assert len(set(indices)) == 2
         names, indices, _ = await (await pool.options(executor="processes").submit(seen))
         assert (names, indices) == ([os.environ.get(name) for name in NAMES], ())
+
+
+@pytest.mark.allocation
+async def test_who_took_what_does_without_a_device_sees_none() -> None:
+    """A task that would have a GPU or else cores, and got cores, is not to find a GPU that others have."""
+    async with asyncio.timeout(DEADLINE_S), pool_with(0.0, process_workers=2) as pool:
+        either = pool.options(executor="processes", resources=Resources(gpu=1) | Resources(cpu=0.1))
+        told = [await handle for handle in [await either.submit(held) for _ in range(2)]]
+        assert sorted(told) == [("", ()), ("0", (0,))]
 
 
 @pytest.mark.allocation

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from longshore._limits import ResourceLimits as ResourceLimits
     from longshore._limits import ResourceType as ResourceType
     from longshore._limits import WorkerConfig as WorkerConfig
+    from longshore._limits import WorkerScaling as WorkerScaling
     from longshore._loads import HostSize as HostSize
     from longshore._loads import required_share as required_share
     from longshore._pipelines import PipelineRun as PipelineRun
@@ -111,7 +112,7 @@ _RECORDS = (
 _HOMES = {
     "longshore._cpus": "usable_cpus",
     "longshore._delivery": "EventBus",
-    "longshore._limits": "ResourceLimits ResourceType WorkerConfig",
+    "longshore._limits": "ResourceLimits ResourceType WorkerConfig WorkerScaling",
     "longshore._loads": "HostSize required_share",
     "longshore._pipelines": "PipelineRun PipelineStream StageProgress",
     "longshore._runtime.handles": "Handle",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from longshore._engine.messages import Cancel, Pause, Unpause
+from longshore._engine.messages import Cancel, Keep, Pause, Unpause
 from longshore._parts import Parts
 from longshore._pipelines import PipelineRun
 from longshore._processors import Processors
@@ -93,6 +93,7 @@ class Control:
     def resize(self, executor: str, workers: int) -> None:
         """Change how many workers an executor has; running tasks go on. From any thread.
 
+        One that grew and shrank with its load keeps this number from then on.
         Raises ValueError and PluginError for what can't be; an executor that can't follow goes on as it was.
         """
         if workers < 1:
@@ -100,7 +101,12 @@ class Control:
         self._parts.workers(executor)
         if executor != "inline":
             self._parts.plugins.load("executors", executor)
-        self._inject(lambda _: self._executors.resize(executor, workers))
+
+        def resize(driver: Driver) -> None:
+            driver.stimulate(Keep(executor))
+            self._executors.resize(executor, workers)
+
+        self._inject(resize)
 
     def _inject(self, act: Callable[[Driver], None]) -> None:
         """Have the driver do something on its thread."""
@@ -136,7 +142,10 @@ class Control:
         """Return the pool's statistics; cheap. Those of the last run once it has stopped."""
         if not self._started:
             return PoolStats()
-        return self._telling.stats(self.get_worker_stats(), len(self._executors.left_behind()))
+        engine = self._driver.engine
+        return self._telling.stats(
+            self.get_worker_stats(), len(self._executors.left_behind()), engine.scaled(), engine.throttled_s()
+        )
 
     def get_worker_stats(self) -> list[WorkerStats]:
         """Return what each worker of each executor in use is doing; after `stop`, all as stopped. From any thread."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 from longshore._delivery import EventBus
 from longshore._runtime.driver import Driver
@@ -24,6 +25,7 @@ def look(driver: Driver, executors: Executors, monitor: ResourceMonitor, telling
         "loop": _loop(driver.loop),
         "executors": [
             *(f"executor {name} has no workers" for name in executors.up() if not driver.engine.slots().get(name)),
+            *driver.engine.scaled_late(time.monotonic()),
             *(f"executor {name}: {complaint}" for name, complaint in executors.complaints()),
         ],
         "queue": _queue(driver),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import StrEnum
 from math import inf
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -47,6 +47,25 @@ class ResourceType(StrEnum):
     GPU = "gpu"
 
 
+class WorkerScaling(BaseModel):
+    """Between how many workers an executor grows and shrinks with its load; frozen, unknown keys are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_workers: Whole = Field(default=1, ge=1, description="Workers it has at least")
+    max_workers: Whole = Field(ge=1, description="Workers it has at most")
+    idle_s: Finite = Field(default=30.0, gt=0, description="Seconds a worker may go unused before there are fewer")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_workers > self.max_workers:
+            least, most = self.min_workers, self.max_workers
+            raise PydanticCustomError(
+                "order", "min_workers ({least}) is above max_workers ({most})", {"least": least, "most": most}
+            )
+        return self
+
+
 class WorkerConfig(BaseModel):
     """How many workers there are, and how long queues and tasks may get; frozen, unknown keys are refused."""
 
@@ -79,7 +98,19 @@ class WorkerConfig(BaseModel):
         default=10.0, gt=0, allow_inf_nan=False, description="Seconds between two heartbeats"
     )
     max_concurrent_tasks: Whole = Field(default=50, ge=1, description="Tasks that run at once, over all executors")
+    scaling: dict[str, WorkerScaling] = Field(
+        default={}, description="Executors whose number of workers follows their load, by name"
+    )
     task_memory_limit_mb: Whole = Field(default=1024, ge=64, description="MB a task may let its worker process grow by")
+
+    @field_validator("scaling")
+    @classmethod
+    def _can_scale(cls, scaling: dict[str, WorkerScaling], info: ValidationInfo) -> dict[str, WorkerScaling]:
+        if "inline" in scaling:
+            raise PydanticCustomError("inline", "inline has one worker, the pool's own thread")
+        if "threads" in scaling and info.data.get("thread_workers") == 0:
+            raise PydanticCustomError("no_threads", "threads can't grow where thread_workers is 0")
+        return scaling
 
 
 class ResourceLimits(BaseModel):
@@ -210,4 +241,12 @@ def under_preset(data: Mapping[str, Any]) -> dict[str, Any]:  # Any: unchecked i
     return whole
 
 
-__all__ = ["PRESETS", "BreakerSettings", "ResourceLimits", "ResourceType", "WorkerConfig", "under_preset"]
+__all__ = [
+    "PRESETS",
+    "BreakerSettings",
+    "ResourceLimits",
+    "ResourceType",
+    "WorkerConfig",
+    "WorkerScaling",
+    "under_preset",
+]

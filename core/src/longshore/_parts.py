@@ -7,7 +7,7 @@ import math
 import random
 from collections.abc import Sequence
 
-from longshore._engine.config import EngineConfig
+from longshore._engine.config import EngineConfig, ScaleBounds
 from longshore._engine.engine import Engine
 from longshore._limits import ResourceLimits
 from longshore._loads import HostSize
@@ -50,6 +50,7 @@ class Parts:
             priority_queue_size=self.config.priority_queue_size,
             max_concurrent_tasks=self.config.max_concurrent_tasks,
             capacity=capacity,
+            scaling={name: ScaleBounds(**one.model_dump()) for name, one in self.config.scaling.items()},
         )
         return Engine(config, random.random)
 
@@ -104,7 +105,8 @@ class Parts:
         """Return how many workers settings want of an executor; 0 leaves it to the executor."""
         if name == "threads" and not self.config.thread_workers:
             raise ValueError("thread_workers is 0, so plain functions have nowhere to run: name another executor")
-        return self._counts().get(name, 0)
+        count, bounds = self._counts().get(name, 0), self.config.scaling.get(name)
+        return count if bounds is None else max(bounds.min_workers, min(count, bounds.max_workers))
 
     def _counts(self) -> dict[str, int]:
         config = self.config

@@ -20,7 +20,17 @@ from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened
 from longshore.hookspecs import Sink
 from longshore.progress import ProgressTracker
-from longshore.records import PoolStats, RunInfo, RunSnapshot, RunSummary, SinkHealth, Usage, WorkerStats, WorkerStatus
+from longshore.records import (
+    PoolStats,
+    RunInfo,
+    RunSnapshot,
+    RunSummary,
+    SinkHealth,
+    Usage,
+    WorkerScale,
+    WorkerStats,
+    WorkerStatus,
+)
 
 _TROUBLES = 5  # kinds of trouble with workers that are named
 _TROUBLE = ("worker_error", "worker_blocked")
@@ -112,7 +122,13 @@ class Telling:
         workers = [f"{count} x a worker: {trouble}" for trouble, count in self._troubles.most_common(_TROUBLES)]
         return sinks + handlers + workers
 
-    def stats(self, workers: Sequence[WorkerStats], left_behind: int) -> PoolStats:
+    def stats(
+        self,
+        workers: Sequence[WorkerStats],
+        left_behind: int,
+        scaling: Mapping[str, WorkerScale],
+        throttled_s: Mapping[str, float],
+    ) -> PoolStats:
         """Return the run's statistics, with what its workers do, and in how many something goes on for no task."""
         counts = self.fold.counts()
         there = [worker for worker in workers if worker.status is not WorkerStatus.STOPPED]
@@ -134,6 +150,8 @@ class Telling:
             timed_out_tasks=counts.timed_out,
             left_behind=left_behind,
             uptime_s=self.uptime_s,
+            scaling=scaling,
+            throttled_s=throttled_s,
         )
 
     async def conclude(self, summary: RunSummary, within_s: float) -> None:

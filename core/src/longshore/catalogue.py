@@ -97,6 +97,15 @@ class ResourceWarning(_Payload, frozen=True):
     level: str
 
 
+class WorkersScaled(_Payload, frozen=True):
+    """An executor got more workers, or fewer, as its load asked for; `before` is how many it had."""
+
+    executor: str
+    workers: int
+    before: int
+    reason: str
+
+
 class PipelineProgress(_Payload, frozen=True):
     """A document came a step further in its pipeline."""
 
@@ -161,6 +170,7 @@ CATALOGUE: Mapping[str, type[Struct]] = {
         for kind in (events.TaskRetried, events.TaskCompleted, events.TaskFailed, events.TaskCancelled)
     },
     "resource_warning": ResourceWarning,
+    "workers_scaled": WorkersScaled,
     "pipeline_progress": PipelineProgress,
     "stage_completed": StageCompleted,
     "health_check": HealthCheck,

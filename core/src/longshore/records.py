@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
 from longshore._readings import Bound as Bound
 from longshore._readings import Device as Device
@@ -218,6 +218,20 @@ class PoolInfo(Struct, frozen=True, kw_only=True):
     settings: Mapping[str, Any] = {}  # Any: JSON-safe values
 
 
+class WorkerScale(Struct, frozen=True, kw_only=True):
+    """How many workers an executor has that grows and shrinks with its load; see `WorkerConfig.scaling`."""
+
+    workers: int
+    min_workers: int
+    max_workers: int
+    grown: int = 0
+    """How many workers it was given since the pool began."""
+    shrunk: int = 0
+    """How many were taken from it."""
+    last: str | None = None
+    """Why it last changed; None if it never did."""
+
+
 class PoolStats(Struct, frozen=True, kw_only=True):
     """Statistics for the entire pool: the specification's nine fields, and ours."""
 
@@ -240,10 +254,14 @@ class PoolStats(Struct, frozen=True, kw_only=True):
     left_behind: int = 0
     """What goes on in workers though its task has ended: see `WorkerPool.left_behind`."""
     uptime_s: float = 0.0
+    throttled_s: Mapping[str, float] = {}
+    """For how many seconds tasks waited while the machine was short, by what it was short of; to the last reading."""
+    scaling: Mapping[str, WorkerScale] = {}
+    """Executors that grow and shrink, by name."""
 
     def to_dict(self) -> dict[str, Any]:  # Any: JSON-safe values
         """Return the fields as a plain dict."""
-        return {name: getattr(self, name) for name in self.__struct_fields__}
+        return {**{name: getattr(self, name) for name in self.__struct_fields__}, "scaling": to_builtins(self.scaling)}
 
 
 class TaskRecord(Struct, frozen=True, kw_only=True, eq=False):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -29,6 +29,22 @@ class Group:
     def write(self, name: str, value: object) -> None:
         """Set something."""
         (self._path / name).write_text(str(value), encoding="ascii")
+
+    def full(self) -> Callable[[], int]:
+        """Have the kernel count how often this one is full and it kills for that; not what is full inside of it."""
+        counter, control = os.eventfd(0, os.EFD_NONBLOCK), os.open(self._path / "memory.oom_control", os.O_RDONLY)
+        self.write("cgroup.event_control", f"{counter} {control}")
+        os.close(control)
+
+        def count() -> int:
+            try:
+                return os.eventfd_read(counter)
+            except BlockingIOError:
+                return 0
+            finally:
+                os.close(counter)
+
+        return count
 
     def take_in(self, pid: int) -> None:
         """Have this process in it, and all that it will start."""
@@ -74,8 +90,9 @@ def _remove(path: Path) -> None:
         with suppress(OSError):
             (path.parent / "cgroup.procs").write_text(pid, encoding="ascii")
     wait_for(lambda: not (path / "cgroup.procs").read_text(encoding="ascii"), SETTLE_S)
-    with suppress(OSError):
-        path.rmdir()
+    for inner in [*(one for one in path.iterdir() if one.is_dir()), path]:  # workers' own, of a pool that was killed
+        with suppress(OSError):
+            inner.rmdir()
 
 
 def _home(controller: str) -> Path:

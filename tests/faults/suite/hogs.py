@@ -110,3 +110,39 @@ def leak(taken_mb: int) -> float:
 def block(size: int) -> bytes:
     """Return so many bytes."""
     return bytes(size)
+
+
+def fill(item: tuple[int, int, float]) -> int:
+    """Take so many MB in ten steps over the first half of the time, hold them for the other; give the number back."""
+    number, taken_mb, held_s = item
+    began, kept = time.monotonic(), []
+    for step in range(1, 11):
+        kept.append(b"x" * (taken_mb * MB // 10))
+        time.sleep(max(0.0, began + held_s / 2 * step / 10 - time.monotonic()))
+    time.sleep(max(0.0, began + held_s - time.monotonic()))
+    return number
+
+
+def read(item: tuple[str, int]) -> int:
+    """Read a file so often; return how many bytes that were."""
+    path, times = item
+    total = 0
+    for _ in range(times):
+        with open(path, "rb", buffering=0) as file:
+            while part := file.read(1 << 20):
+                total += len(part)
+    return total
+
+
+def burn(seconds: float) -> float:
+    """Use a core for so long."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        pass
+    return seconds
+
+
+def hog_command(taken_mb: int) -> list[str]:
+    """Return the command of a program that takes so much, says so by a line, and gives it back when its input ends."""
+    code = f"import sys; kept = b'x' * {taken_mb * MB}; print('held', flush=True); sys.stdin.read()"
+    return [sys.executable, "-c", code]

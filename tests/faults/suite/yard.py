@@ -14,7 +14,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from longshore import Outcome, RetryPolicy, Settings, WorkerConfig, WorkerPool
+from longshore import Outcome, ResourceLimits, RetryPolicy, Settings, WorkerConfig, WorkerPool
 from suite import audit, leaks
 from suite.trial import Trial
 
@@ -132,16 +132,24 @@ def _events(path: Path) -> list[dict[str, Any]]:
 
 @asynccontextmanager
 async def open_yard(
-    trial: Trial, method: str = "auto", workers: int = 2, processes: dict[str, Any] | None = None, **config: Any
+    trial: Trial,
+    method: str = "auto",
+    workers: int = 2,
+    processes: dict[str, Any] | None = None,
+    probes: Sequence[str] = (),
+    limits: dict[str, float] | None = None,
+    **config: Any,
 ) -> AsyncIterator[Yard]:
     """Open a pool whose processes are started by `method`, and judge it when it has stopped.
 
     `processes` are more settings of that executor, `config` those of the workers.
+    With `probes` it measures, against `limits`.
     """
     trial.pools += 1
     path = trial.folder / f"pool-{trial.pools}"
     settings = Settings(
-        probes=(),
+        probes=tuple(probes),
+        limits=ResourceLimits(**(limits or {})),
         sinks={"jsonl": {"path": str(path.with_suffix(".jsonl"))}},
         executors={"processes": {"start_method": method, **(processes or {})}},
         workers=WorkerConfig(process_workers=workers, **config),

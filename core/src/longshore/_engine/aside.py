@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from longshore._columns import in_columns
 from longshore._engine.lanes import RAISED, LaneKey, lane_key
-from longshore._engine.learning import KINDS_MOST, Kind, cold_start_mb, starts_at_once
+from longshore._engine.learning import KINDS_MOST, Kind
 from longshore.task import Attempt, Task, TaskSpec
 
 
@@ -21,6 +21,8 @@ class Share(NamedTuple):
     memory_mb: float
     """0: nothing, and then nobody counts them."""
     most: int | None = None
+    held_to: bool = False
+    """Whether a task that takes more is ended, and runs again with more set aside."""
 
 
 NOTHING = Share(0.0)
@@ -55,9 +57,10 @@ class Aside:
         """Whether something is set aside for kinds of which nothing is known: while memory is short."""
         return self._cold is not None
 
-    def beware(self, limit_mb: float | None, workers: int = 1) -> None:
-        """Set a worker's share of `limit_mb` aside for each task of which nothing is known; None: nothing any more."""
-        self._cold = None if limit_mb is None else Share(cold_start_mb(limit_mb, workers), starts_at_once(0))
+    def beware(self, share: Share | None) -> bool:
+        """Set so much aside for each task of which nothing is known, None: nothing; tell whether that is new."""
+        new, self._cold = share != self._cold, share
+        return new
 
     def ramped(self) -> list[Kind]:
         """Return the kinds of which only so many run at once, as little is known of them."""

@@ -10,6 +10,14 @@ from msgspec import Struct
 from longshore.records import TaskCounts
 
 
+class ScaleBounds(Struct, frozen=True):
+    """Between how many workers an executor may have, and after how long without use there are fewer."""
+
+    min_workers: int
+    max_workers: int
+    idle_s: float = 30.0
+
+
 class EngineConfig(Struct, frozen=True, kw_only=True):
     """The bounds the engine keeps."""
 
@@ -18,6 +26,8 @@ class EngineConfig(Struct, frozen=True, kw_only=True):
     """The bound of CRITICAL tasks, which have a queue of their own."""
     max_concurrent_tasks: int = 50
     capacity: Mapping[str, float] = {}
+    scaling: Mapping[str, ScaleBounds] = {}
+    """Executors that grow and shrink, by name."""
     learnt: Mapping[str, Any] = {}  # Any: JSON-safe values
     """What runs before this one learnt of their tasks, as `Engine.learnt` told it."""
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from heapq import heapify, heappop, heapreplace
 
-from msgspec.structs import replace
-
 from longshore._engine.aside import Aside, Share
 from longshore._engine.breaker import Breakers
 from longshore._engine.devices import Devices
@@ -131,6 +129,11 @@ class Dispatch:
         """What is over its limit, in the units of the limits; None where nothing is, or nobody can say."""
         return self._pressure.shortage()
 
+    @property
+    def braking(self) -> str | None:
+        """What is short, by name; None where nothing is."""
+        return self._pressure.braking
+
     def brakes(self, resource: str) -> bool:
         """Tell whether less starts, as this is above its warning level."""
         return self._pressure.brakes(resource)
@@ -139,6 +142,11 @@ class Dispatch:
         """Return why something that waits is not started, though a worker is free or would be; from any thread."""
         by_pressure = self.parked or self._busy() >= self.cap
         return (by_pressure and self._pressure.says) or self.held
+
+    @property
+    def spare(self) -> int:
+        """How many more tasks may run at once than do, over all executors."""
+        return max(0, self.cap - self._busy())
 
     def _workers(self) -> int:
         return sum(place.slots for place in self._places.values())
@@ -211,19 +219,14 @@ class Dispatch:
         place, lane = self._place(attempt.spec.executor), self._lanes[self.aside.key(attempt)]
         if not place.slots:
             return f"executor {place.name} has no workers yet"
-        tripped = lane.breaker.obstacle(now) if lane.breaker is not None else None
-        if tripped is not None:
-            return tripped
-        opens = lane.gate.opens_at(now)
-        if opens is None:
-            return f"at most {lane.gate.limit} of {lane.gate.name} run at once, and so many do"
-        if opens > now:
-            return f"at most {lane.gate.rate:g} of {lane.gate.name} start in a second, the next in {opens - now:.3g} s"
+        own = lane.obstacle(now)
+        if own is not None:
+            return own
         lacks = objection(self.ledger.lacks, lane.choices)
         if lacks is not None:
             return f"{lacks} (so much its kind was seen to take)" if lane.guessed else lacks
         if place.busy() + place.waiting >= place.slots:
-            return f"{place.slots} of {place.slots} workers of {place.name} are busy"
+            return place.taken()
         if sum(other.busy() for other in self._places.values()) >= self.cap:
             return self._pressure.says or f"{self.cap} tasks run, as many as max_concurrent_tasks allows"
         return None
@@ -355,9 +358,7 @@ class Dispatch:
             if lane.exact:
                 lane.started(attempts[-1].task_id, now)
                 self._exact[attempts[-1].task_id] = lane
-                gpus = self.ledger.lend(attempts[-1].task_id, choice)
-                if gpus:
-                    attempts[-1] = replace(attempts[-1], gpus=gpus)
+                attempts[-1] = lane.lent(attempts[-1], self.ledger.lend(attempts[-1].task_id, choice))
 
     def _opens(self, lane: Lane, now: float, kept: set[str], *, waited_s: float) -> Mapping[str, float] | None:
         """Return what a lane's next task reserves if the lane's own bounds let it start, None if they do not.

@@ -6,6 +6,7 @@ Called by the driver (`longshore._runtime`), by the tests and by simulation, all
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import assert_never
 
@@ -23,6 +24,7 @@ from longshore._engine.messages import (
     Drain,
     ExecutorUp,
     Grant,
+    Keep,
     Measured,
     Pause,
     Refuse,
@@ -43,6 +45,7 @@ from longshore._engine.poison import Deaths
 from longshore._engine.questions import Questions
 from longshore._engine.retry import expired, may_retry, stopped
 from longshore._engine.running import Running
+from longshore._engine.scaling import Scaling
 from longshore._engine.schedule import Schedule
 from longshore._engine.states import COMPLETED, ENDS, FAILED, check_reported
 from longshore.events import TaskRetrying, TasksStarted, TasksSubmitted
@@ -73,11 +76,14 @@ class Engine(Questions):
         self._deaths = Deaths()
         self._nested = Nested(self._dispatch.places)
         self._memory = Memory(self._dispatch, Learning.from_dict(self.config.learnt))
+        self._scaling = Scaling(self.config.scaling)
         self._cancelling: set[str] = set()
         self._closed = False
         self._paused = False
         self._ended = dict.fromkeys(ENDS, 0)
         self._retried = self._late = 0
+        self._measured_at = 0.0
+        self._throttled_s: defaultdict[str, float] = defaultdict(float)
 
     def handle(self, stimuli: Iterable[Stimulus], now: float) -> list[Command]:
         """Take what has happened by `now` (monotonic seconds, never falling); return what to do, in order."""
@@ -93,8 +99,9 @@ class Engine(Questions):
                 case Cancel():
                     self._cancel(stimulus.task_ids, stimulus.message, now, out)
                 case ExecutorUp():
-                    self._dispatch.up(stimulus.executor, stimulus.slots, stimulus.runs_ahead, stimulus.limits)
-                    self._memory.up(stimulus)
+                    self._up(stimulus, now)
+                case Keep():
+                    self._scaling.keep(stimulus.executor, self._dispatch)
                 case RunsFor():
                     out += map(Tell, self._overdue.answered(stimulus, now))
                 case Waits():
@@ -128,14 +135,24 @@ class Engine(Questions):
             out += self._nested.lend()
         if not self._paused:
             self._start(now, out)
+        if self._scaling.used:
+            out += self._scaling.see(self._dispatch, now, paused=self._paused or self._closed)
         if self._overdue.used:
             out += self._overdue.ask(now)
         if self._nested.used:
             more_comes = self._paused or bool(self._waiting)
             out += self._nested.tangled(self._dispatch, now, more_comes=more_comes)
 
+    def _up(self, stimulus: ExecutorUp, now: float) -> None:
+        self._dispatch.up(stimulus.executor, stimulus.slots, stimulus.runs_ahead, stimulus.limits)
+        self._memory.up(stimulus)
+        self._scaling.up(stimulus, self._dispatch, now)
+
     def _measured(self, stimulus: Measured, now: float, out: list[Command]) -> None:
-        ended = sum(self._ended.values()) + self._retried
+        short, ended = self._dispatch.braking, sum(self._ended.values()) + self._retried
+        if short is not None and any(self._dispatch.queued):
+            self._throttled_s[short] += now - self._measured_at
+        self._measured_at = now
         out += map(Tell, self._dispatch.measure(stimulus, now, ended))
         if self._memory.used:
             busy = self._cancelling | self._nested.waiting if self._nested.used else self._cancelling

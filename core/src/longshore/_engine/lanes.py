@@ -12,6 +12,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 
+from msgspec.structs import replace
+
 from longshore._columns import AttemptColumns, in_columns
 from longshore._engine.breaker import Breaker, BreakerKey, breaker_key
 from longshore._engine.learning import Kind
@@ -142,7 +144,20 @@ class Group:
 class Lane:
     """Tasks bound by the same executor, reservation, gate and group. Whatever is in its queues is queued."""
 
-    __slots__ = ("breaker", "choices", "exact", "gate", "group", "guessed", "key", "most", "queues", "rank", "running")
+    __slots__ = (
+        "breaker",
+        "choices",
+        "exact",
+        "gate",
+        "group",
+        "guessed",
+        "held_to_mb",
+        "key",
+        "most",
+        "queues",
+        "rank",
+        "running",
+    )
 
     def __init__(self, key: LaneKey, gate: Gate, group: Group | None = None, breaker: Breaker | None = None) -> None:
         """Make an empty lane."""
@@ -155,6 +170,8 @@ class Lane:
         """What a task of it reserves: one of these, the first that can be had."""
         self.guessed = key[5] is not None
         """Whether the memory in that is what we think, not what somebody asked for."""
+        self.held_to_mb: float | None = None
+        """What each of its tasks may take at most, where that is no more than what is set aside for it."""
         self.most: int | None = None
         """How many of its tasks may run at once, while little is known of what they take."""
         self.exact = self._is_exact()
@@ -169,9 +186,9 @@ class Lane:
         """Whether it may be dropped: nothing of it waits or runs, and it is one of many that come and go."""
         return (self.exact or self.guessed) and not self.running and not self.waits()
 
-    def set_aside(self, memory_mb: float, most: int | None) -> None:
-        """Have its tasks reserve so much memory beside what they ask for; 0 is nothing."""
-        key = self.key
+    def set_aside(self, memory_mb: float, most: int | None, held_to: bool) -> None:
+        """Have its tasks reserve so much memory beside what they ask for, and be held to it; 0 is nothing."""
+        key, self.held_to_mb = self.key, memory_mb if held_to and memory_mb else None
         wanted = with_memory(key[1], memory_mb) if memory_mb else key[1]
         self.choices = tuple(dict(amounts) for amounts in wanted)
         self.most = most
@@ -180,6 +197,18 @@ class Lane:
     def _is_exact(self) -> bool:
         bounds = (self.gate.rate, self.gate.limit)
         return bool(self.choices or any(bounds) or self.group is not None or self.breaker is not None)
+
+    def obstacle(self, now: float) -> str | None:
+        """Return in plain words what of its own keeps its next task from starting; None if nothing does."""
+        tripped = self.breaker.obstacle(now) if self.breaker is not None else None
+        if tripped is not None:
+            return tripped
+        opens, gate = self.gate.opens_at(now), self.gate
+        if opens is None:
+            return f"at most {gate.limit} of {gate.name} run at once, and so many do"
+        if opens > now:
+            return f"at most {gate.rate:g} of {gate.name} start in a second, the next in {opens - now:.3g} s"
+        return None
 
     def shut(self, now: float) -> tuple[str, float | None] | None:
         """Return why no task of it may start, and until when (None: until one has ended); None if one may."""
@@ -203,6 +232,14 @@ class Lane:
                 if found is None or rank < found:
                     found = rank
         return found
+
+    def lent(self, attempt: Attempt, gpus: tuple[int, ...]) -> Attempt:
+        """Return an attempt of it with what it was lent, and may take."""
+        if self.held_to_mb is not None:
+            own_mb = attempt.spec.memory_limit_mb
+            if own_mb is None or self.held_to_mb < own_mb:
+                return replace(attempt, gpus=gpus, memory_limit_mb=self.held_to_mb)
+        return replace(attempt, gpus=gpus) if gpus or attempt.gpus else attempt
 
     def put(self, priority: int, attempts: Sequence[Attempt]) -> None:
         """Let attempts wait behind those of their priority."""
@@ -282,6 +319,10 @@ class Lane:
                 queue.clear()
                 queue.extend(stay)
         return gone
+
+    def count(self) -> int:
+        """Return how many are queued here."""
+        return sum(len(item) if type(item) is AttemptColumns else 1 for queue in self.queues for item in queue)
 
     def waits(self) -> bool:
         """Tell whether anything is queued here."""

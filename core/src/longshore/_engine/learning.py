@@ -18,6 +18,8 @@ from longshore.task import TaskSpec
 FACTOR = 1.15
 """What is set aside is so much more than what was seen: peaks are seen in steps, and the next input is another."""
 QUANTILE = 0.95
+FIRST_QUANTILE = 0.8
+"""At least so many are to have enough at first, where the others are ended and run again."""
 RECENT = 50
 """Of so many tasks that ended last, the largest counts whatever the quantile says."""
 DECAY = 0.98
@@ -133,6 +135,23 @@ class Taken:
     def most_mb(self) -> float:
         """The largest of the last tasks."""
         return max(self._recent, default=0.0)
+
+    @property
+    def first_mb(self) -> float | None:
+        """What to set aside at first, where who takes more is ended and runs again with the most: it costs least.
+
+        Of the last peaks, the one for which the memory of a first try, and that of a second for those above it, come to
+        least on average; no more than one of five is to be above. For a kind with two humps that is the lower one,
+        while few of its tasks are in the upper.
+        """
+        peaks = sorted(self._recent)
+        if not peaks:
+            return self.memory_mb
+        count, most = len(peaks), peaks[-1]
+        best = min(
+            range(int(FIRST_QUANTILE * (count - 1)), count), key=lambda at: peaks[at] + (count - 1 - at) / count * most
+        )
+        return peaks[best] * FACTOR
 
     def saw(self, peak_mb: float, cores: float | None = None) -> None:
         """Count a task that took `peak_mb` at most, and used so many cores."""

@@ -186,14 +186,15 @@ class Ledger:
         for name, amount in amounts.items():
             needed = self.taken(name) + amount
             if self._over(name, needed):
-                return Shortage(name, needed, self._lendable(name))
+                return Shortage(name, needed, self.lendable(name))
         return None
 
-    def _lendable(self, name: str) -> float:
+    def lendable(self, name: str) -> float:
+        """Return how much may be lent and in use together, less the reserve; of what has a bound."""
         return self.capacity[name] - (self._keeps if name == MEMORY else 0.0)
 
     def _over(self, name: str, needed: float) -> bool:
-        return name in self.capacity and needed > self._lendable(name) + _ROUNDING
+        return name in self.capacity and needed > self.lendable(name) + _ROUNDING
 
     def never(self, amounts: Amounts) -> str | None:
         """Return why `amounts` can never be lent, None when they can."""

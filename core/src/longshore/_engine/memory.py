@@ -15,7 +15,17 @@ from msgspec.structs import replace
 from longshore._columns import ids_of, weighed
 from longshore._engine.aside import NOTHING, Aside, Share
 from longshore._engine.dispatch import Dispatch
-from longshore._engine.learning import RETRY_FACTOR, SURE_AFTER, Kind, Learning, Taken, raised_mb, starts_at_once
+from longshore._engine.learning import (
+    FACTOR,
+    RETRY_FACTOR,
+    SURE_AFTER,
+    Kind,
+    Learning,
+    Taken,
+    cold_start_mb,
+    raised_mb,
+    starts_at_once,
+)
 from longshore._engine.ledger import MEMORY
 from longshore._engine.messages import ExecutorUp, InUse, Measured, Shed
 from longshore._engine.retry import expired, kind_of
@@ -34,6 +44,13 @@ WARM_S = 3.0
 """A task that has run for so long shows what its kind takes, though it has not ended."""
 LEAST_MB = 64.0
 """What is set aside at least for a kind of which none has ended: it may be waiting for its input."""
+TIGHT_MB = 512.0
+"""Where a worker's share of the memory is less than this, who takes more than is set aside for him is ended at once: a
+task of a size that nobody expected would else use up all there is before that could be measured."""
+STARVED = "out_of_memory"
+"""What executors give for the reason of such an end."""
+STARVED_MOST = 2
+"""So often a task whose worker the kernel ended for memory, at no limit of the task's own, is run again for free."""
 AT_CAP_MOST = 2
 """So often a task may take more than all there is before it is told that it needs another machine."""
 
@@ -41,7 +58,7 @@ AT_CAP_MOST = 2
 class Mark:
     """A task that was ended for the memory it took, or so that it came free."""
 
-    __slots__ = ("at_cap", "forgiven", "hopeless", "limit_mb", "raised_mb", "shed")
+    __slots__ = ("at_cap", "forgiven", "hopeless", "limit_mb", "raised_mb", "shed", "starved")
 
     def __init__(self) -> None:
         """Be one that nothing has become of yet."""
@@ -51,7 +68,7 @@ class Mark:
         """Whether its running attempt was asked to end for that."""
         self.hopeless = False
         """Whether it needs more than there is."""
-        self.at_cap = 0
+        self.at_cap = self.starved = 0
         self.raised_mb = 0.0
         self.limit_mb: float | None = None
         """What its next attempt may take, if not what its spec says."""
@@ -60,13 +77,14 @@ class Mark:
 class Memory:
     """What follows from the memory that tasks are known to take."""
 
-    __slots__ = ("_dispatch", "_shedding", "_warm", "learning", "marks", "used")
+    __slots__ = ("_dispatch", "_shedding", "_tight", "_warm", "learning", "marks", "used")
 
     def __init__(self, dispatch: Dispatch, learning: Learning) -> None:
         """Start with what was learnt before."""
         self._dispatch = dispatch
         self._shedding = Shedding()
         self._warm = Counter[Kind]()  # how many of each kind run, and have for a while
+        self._tight: Share | None = None
         self.learning = learning
         dispatch.aside.known = lambda kind: learning.get(kind) is not None
         self.marks: dict[str, Mark] = {}
@@ -86,6 +104,7 @@ class Memory:
         if stimulus.weighs:
             self.used = True
             self._aside.weighing.add(stimulus.executor)
+            self._beware(0.0)
 
     def again(self, task_id: str) -> tuple[bool | None, int]:
         """Return whether a task whose attempt ended is to be tried again whatever its policy says (None: as that says).
@@ -138,7 +157,7 @@ class Memory:
 
     def _follow(self, attempt: Attempt, kind: Kind, taken: Taken) -> None:
         """Set aside what was learnt, if it is enough to count, and is another than before."""
-        estimate_mb, before = taken.memory_mb, self._aside.kinds.get(kind)
+        estimate_mb, before, tight = taken.memory_mb, self._aside.kinds.get(kind), self._tight
         if estimate_mb is None or not self._aside.takes_part(attempt.spec) or self._limit_mb == inf:
             return
         workers = max(1, self._dispatch.places[attempt.spec.executor].slots)
@@ -149,21 +168,22 @@ class Memory:
             return
         known = taken.count + taken.ended + self._warm[kind]
         share = Share(estimate_mb, None if known >= SURE_AFTER else starts_at_once(known))
+        if tight is not None:
+            share = Share(max(tight.memory_mb, taken.first_mb or 0.0), None, held_to=True)
         same = before is not None and abs(share.memory_mb - before.memory_mb) <= CHANGE * before.memory_mb
-        if before is None or not same or share.most != before.most:
+        if before is None or not same or share[1:] != before[1:]:
             self._dispatch.set_aside(kind, share)
 
     # ---- what is measured
 
     def measured(self, measured: Measured, running: Running, busy: set[str], now: float) -> list[Shed]:
         """Take a reading; return whom to end for it: nobody that is `busy` being ended, or waiting for others."""
-        short = self._dispatch.brakes(MEMORY)
-        if short is not self._aside.cold:
-            self._beware(short)
+        memory = measured.loads.get(MEMORY)
+        tasks_mb = sum(use.memory_mb for use in measured.tasks.values())
+        self._beware(memory.usage * memory.per_unit - tasks_mb if memory is not None else 0.0)
         ramped = self._aside.ramped()
         if ramped:
             self._warm_up(ramped, measured.tasks, running)
-        memory = measured.loads.get(MEMORY)
         found = self._shedding.see(memory, now, len(running), lambda: self._candidates(measured.tasks, running, busy))
         if found is None:
             return []
@@ -177,16 +197,36 @@ class Memory:
         )
         return [Shed(found.attempt.spec.executor, (task_id,), message)]
 
-    def _beware(self, short: bool) -> None:
-        """Be careful with kinds of which nothing is known while memory is short, and no more afterwards."""
+    def _beware(self, base_mb: float) -> None:
+        """Be careful with kinds of which nothing is known while memory is short or tight, and no more afterwards.
+
+        `base_mb` is what is used beside the tasks.
+        """
         workers = sum(self._dispatch.places[name].slots for name in self._aside.weighing)
-        if short and self._limit_mb < inf:
-            self._aside.beware(self._limit_mb, workers)
+        self._tight = self._tightness(base_mb, workers)
+        share = self._tight
+        if share is None and self._dispatch.brakes(MEMORY) and self._limit_mb < inf:
+            share = Share(cold_start_mb(self._limit_mb, workers), starts_at_once(0))
+        careful = self._aside.cold
+        if not self._aside.beware(share):
+            return
+        if share is not None and not careful:
             self._dispatch.sort_out()
-        elif not short:
-            self._aside.beware(None)
-            for kind in [kind for kind in self._aside.kinds if self.learning.get(kind) is None]:
-                self._dispatch.set_aside(kind, NOTHING)
+        for kind in [kind for kind in self._aside.kinds if self.learning.get(kind) is None]:
+            self._dispatch.set_aside(kind, share or NOTHING)
+
+    def _tightness(self, base_mb: float, workers: int) -> Share | None:
+        """Return what is set aside for each task at least, where there is little for each worker; None where not.
+
+        It follows what is used beside the tasks in steps, or all that waits would be sorted anew with each reading.
+        """
+        if not workers or self._limit_mb >= TIGHT_MB * workers:
+            return None
+        there_mb = self._dispatch.ledger.lendable(MEMORY)
+        share_mb, before = max(LEAST_MB, (there_mb - max(0.0, base_mb)) / workers), self._tight
+        if before is not None and abs(before.memory_mb - share_mb) <= CHANGE * before.memory_mb:
+            return before
+        return Share(share_mb, None, held_to=True)
 
     def _warm_up(self, ramped: list[Kind], tasks: Mapping[str, InUse], running: Running) -> None:
         """Let more of a kind run at once, where some have for a while, and so show what they take."""
@@ -233,6 +273,8 @@ class Memory:
                 return expired(attempt, now)
         if outcome.state is not TaskState.FAILED or attempt.spec.executor not in self._aside.weighing:
             return outcome
+        if outcome.error is not None and outcome.error.reason == STARVED:
+            return self._starved(attempt, outcome)
         if not issubclass(kind_of(outcome), MemoryLimitExceeded):
             return outcome
         mark = self.marks.setdefault(attempt.task_id, Mark())
@@ -242,11 +284,37 @@ class Memory:
         if mark.raised_mb >= self._limit_mb:
             mark.at_cap += 1
             mark.hopeless = mark.at_cap >= AT_CAP_MOST
+        own_mb = attempt.spec.memory_limit_mb
+        limit_mb = attempt.memory_limit_mb or own_mb
         self._raise(attempt, mark, reserved_mb, seen_mb)
-        limit_mb = attempt.memory_limit_mb or attempt.spec.memory_limit_mb
-        if limit_mb is not None:
+        if attempt.memory_limit_mb is not None and (own_mb is None or attempt.memory_limit_mb < own_mb):
+            mark.shed = not mark.hopeless  # it was held to what we thought, and nobody said that it may take no more
+            self._expect(attempt, mark)
+            mark.limit_mb = mark.raised_mb if own_mb is None else min(own_mb, mark.raised_mb)
+        elif limit_mb is not None:
             mark.limit_mb = max(limit_mb, mark.raised_mb)
         return _hopeless(attempt, outcome, self._limit_mb) if mark.hopeless else outcome
+
+    def _expect(self, attempt: Attempt, mark: Mark) -> None:
+        """Set the most that its kind was seen to take aside for a task, or all there is where it is the first so large.
+
+        Every try in between would be ended as well, and cost as much.
+        """
+        known = self.learning.get(self._kind(attempt))
+        most_mb = known.most_mb * FACTOR if known is not None else 0.0
+        enough = most_mb >= mark.raised_mb
+        mark.raised_mb = min(most_mb, self._limit_mb) if enough else self._limit_mb
+        self._aside.raised[attempt.task_id] = mark.raised_mb
+
+    def _starved(self, attempt: Attempt, outcome: Outcome) -> Outcome:
+        """Have a task run again whose worker the kernel ended, as all memory was used up: as if we had ended it."""
+        mark = self.marks.setdefault(attempt.task_id, Mark())
+        mark.starved += 1
+        if mark.starved <= STARVED_MOST:
+            mark.shed = True
+            reserved_mb = self._dispatch.ledger.lent_to(attempt.task_id).get(MEMORY, 0.0)
+            self._raise(attempt, mark, reserved_mb, outcome.peak_memory_mb or reserved_mb)
+        return outcome
 
     def _raise(self, attempt: Attempt, mark: Mark, reserved_mb: float, seen_mb: float) -> None:
         """Have a task reserve more when it is tried again, and its kind at once."""

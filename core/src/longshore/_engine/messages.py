@@ -74,6 +74,12 @@ class Waits(Struct, frozen=True):
     begins: bool
 
 
+class Keep(Struct, frozen=True):
+    """Somebody set the workers of an executor by hand: it is not scaled any more."""
+
+    executor: str
+
+
 class Grant(Struct, frozen=True):
     """What may be lent out in all, by resource; a resource that is not named has no bound."""
 
@@ -132,6 +138,7 @@ Stimulus = (
     | ExecutorUp
     | RunsFor
     | Waits
+    | Keep
     | Grant
     | Measured
     | Pause
@@ -184,6 +191,13 @@ class Limit(Struct, frozen=True):
     workers: int | None
 
 
+class Scale(Struct, frozen=True):
+    """Have the executor have so many workers of its own."""
+
+    executor: str
+    workers: int
+
+
 class Tangled(Struct, frozen=True):
     """Everything that runs waits for tasks that can't start: one of these waits has to be refused, the newest first."""
 
@@ -213,4 +227,4 @@ class Refuse(Struct, frozen=True):
     message: str
 
 
-Command = Start | CancelAttempts | Shed | AskRunning | Lend | Limit | Tangled | Tell | Settle | Refuse
+Command = Start | CancelAttempts | Shed | AskRunning | Lend | Limit | Scale | Tangled | Tell | Settle | Refuse

@@ -24,6 +24,7 @@ class Place:
 
     __slots__ = (
         "ahead",
+        "grows_to",
         "held",
         "lanes",
         "lent",
@@ -51,6 +52,8 @@ class Place:
         """How many of its running tasks wait for other tasks of the pool, and so use no worker."""
         self.lent = 0
         """How many workers it was given for that, beyond its own."""
+        self.grows_to: int | None = None
+        """How many workers it may come to have, where that follows its load."""
         self.ahead = 1
         self.mean_s: float | None = None
         self.lanes: list[Lane] = []
@@ -75,6 +78,12 @@ class Place:
         """Return how many of its workers may be running something."""
         most = self.slots if self.limit is None else min(self.slots, self.limit)
         return max(0, min(self.held, most) - self.waiting)
+
+    def taken(self) -> str:
+        """Return in words that all its workers are busy, and whether there may be more."""
+        grows = self.grows_to is not None and self.slots < self.grows_to
+        more = f"; there are more when that lasts, up to {self.grows_to}" if grows else ""
+        return f"{self.slots} of {self.slots} workers of {self.name} are busy{more}"
 
     def wants(self) -> int:
         """Return how many would be, if it was told of no limit."""

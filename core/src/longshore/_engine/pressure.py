@@ -19,6 +19,10 @@ from longshore.records import Load
 
 DWELL_S = 1.0
 """How long use has to stay below a level, less the gap, before its brake goes off."""
+STALLS = "pressure."
+"""What the names of pressures begin with: for what part of the time work waited."""
+STALL_CALM, STALL_DWELL_S = 3.0, 2.0
+"""The same for pressures, in percent: they fall slowly, and a short calm says little."""
 GAP = 0.05
 """The gap below a level, as a part of it."""
 STEP_S = 1.0
@@ -31,18 +35,20 @@ _STEPS = 8  # from nothing to everything
 
 
 class _Brake:
-    """On above a level; off when use was below it, less the gap, for DWELL_S."""
+    """On above a level; off when use was below it, less the gap, for DWELL_S; a pressure is to be calm for longer."""
 
-    __slots__ = ("_calm_since", "name", "on")
+    __slots__ = ("_calm_since", "_stalls", "name", "on")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, stalls: bool = False) -> None:
         self.name = name
         self.on = False
+        self._stalls = stalls
         self._calm_since: float | None = None
 
     def see(self, value: float, level: float, now: float) -> bool:
         """Take a value; tell whether that moved the brake."""
-        if value > level * (1.0 - GAP):
+        calm, dwell_s = (STALL_CALM, STALL_DWELL_S) if self._stalls and self.on else (level * (1.0 - GAP), DWELL_S)
+        if value > min(calm, level):
             self._calm_since = None
             moved = value > level and not self.on
             self.on = self.on or moved
@@ -51,7 +57,7 @@ class _Brake:
             return False
         if self._calm_since is None:
             self._calm_since = now
-        self.on = now - self._calm_since < DWELL_S
+        self.on = now - self._calm_since < dwell_s
         return not self.on
 
 
@@ -64,8 +70,9 @@ class _Watch:
         self.name = name
         self.cpu = name == "cpu"
         self.load = Load(0.0)
-        self.soft = _Brake("soft")
-        self.hard = _Brake("hard")
+        stalls = name.startswith(STALLS)
+        self.soft = _Brake("soft", stalls=stalls)
+        self.hard = _Brake("hard", stalls=stalls)
 
     @property
     def value(self) -> float:
@@ -76,6 +83,16 @@ class _Watch:
     def by_others(self) -> bool:
         """Whether what others use is over the limit, or in the gap below it, whatever is done here."""
         return self.load.foreign > self.load.limit * (1.0 - GAP)
+
+    def bears(self, busy: int) -> int:
+        """Return how many of `busy` tasks are borne beside what others use, by what ours use now; 0 if nobody can say.
+
+        Where others alone use more than the warning level, less of ours never brings use below it.
+        """
+        load = self.load
+        if not load.own or load.foreign <= load.warning:
+            return 0
+        return max(0, int(busy * (load.limit * (1.0 - GAP) - load.foreign) / load.own))
 
     def see(self, load: Load, now: float) -> Iterator[Happened]:
         """Take a load, and tell which brakes moved."""
@@ -148,6 +165,14 @@ class Pressure:
     def hard(self) -> bool:
         """Whether something is over its limit, which holds everything."""
         return self._closed is not None or any(watch.hard.on for watch in self._all())
+
+    @property
+    def braking(self) -> str | None:
+        """Return what is short, by name: of several what is worst to lack; None where nothing is."""
+        if self._closed is not None:
+            return "monitor"
+        braking = self._hard() or [watch for watch in self._all() if watch.soft.on]
+        return braking[0].name if braking else None
 
     def brakes(self, name: str) -> bool:
         """Tell whether a resource is above its warning level, or was until just now."""
@@ -233,7 +258,9 @@ class Pressure:
         if over and busy <= before:  # else the last step has yet to show
             hard = any(event.data["level"] == "hard" and event.data["state"] == "crossed" for event in moved)
             fits = before * min(watch.load.warning / watch.value for watch in over)
-            self._allowed = max(1, min(before // 2, int(fits)) if hard else before - max(1, before // 4))
+            lower = min(before // 2, int(fits)) if hard else before - max(1, before // 4)
+            borne = min(watch.bears(busy) for watch in over)
+            self._allowed = max(1, lower, min(before, borne))
             if not self._falling:  # the first step down tells where it became too much, not those after it
                 self._falling, self._ceiling_until = True, now + CEILING_S
                 self._ceiling = self._allowed + (before - self._allowed) // 2

@@ -5,7 +5,9 @@ Asked by the driver on its thread, unless a question says that it may come from 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from math import inf
 from typing import Any
 
 from longshore._engine.config import EngineConfig, EngineSnapshot
@@ -16,9 +18,11 @@ from longshore._engine.memory import Memory
 from longshore._engine.nested import Nested
 from longshore._engine.overdue import Overdue
 from longshore._engine.running import Running
+from longshore._engine.scaling import Scaling
 from longshore._engine.schedule import Schedule
 from longshore._engine.states import CANCELLED, COMPLETED, FAILED, PENDING, PROCESSING, QUEUED, TIMED_OUT
 from longshore._engine.why import queued, retrying, running
+from longshore.records import WorkerScale
 from longshore.task import Attempt, Priority, Resources, Task, TaskState
 
 
@@ -35,10 +39,12 @@ class Questions:
     _overdue: Overdue
     _nested: Nested
     _memory: Memory
+    _scaling: Scaling
     _ended: dict[TaskState, int]
     _paused: bool
     _retried: int
     _late: int
+    _throttled_s: defaultdict[str, float]
 
     def room(self, priority: Priority) -> int:
         """Return how many more tasks of this priority the queue takes; a retry keeps its place while it waits."""
@@ -141,6 +147,18 @@ class Questions:
         """Whether no accepted task is left."""
         return not self._running and not self._waiting and not any(self._dispatch.queued)
 
+    def throttled_s(self) -> dict[str, float]:
+        """Return for how long tasks waited while the machine was short of something, by resource; from any thread."""
+        return dict(self._throttled_s)
+
+    def scaled(self) -> Mapping[str, WorkerScale]:
+        """Return how many workers each executor has that is scaled by its load; from any thread."""
+        return self._scaling.told()
+
+    def scaled_late(self, now: float) -> list[str]:
+        """Return in words which of them lack workers that were asked for long ago; from any thread."""
+        return self._scaling.late(self._dispatch, now)
+
     def held_because(self) -> str | None:
         """Return in plain words why waiting tasks are not started; None when none waits or workers are busy."""
         if not any(self._dispatch.queued):
@@ -155,6 +173,8 @@ class Questions:
         dues = [self._due.first, self._expiring.first, opens, self._dispatch.measured_until]
         if self._overdue.used or self._nested.used:
             dues += [self._overdue.first, self._nested.due]
+        if self._scaling.used and self._scaling.due < inf:
+            dues.append(self._scaling.due)
         times = [time for time in dues if time is not None]
         return min(times) if times else None
 

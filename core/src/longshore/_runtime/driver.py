@@ -26,6 +26,7 @@ from longshore._engine.messages import (
     Limit,
     Refuse,
     Reported,
+    Scale,
     Settle,
     Start,
     Stimulus,
@@ -92,7 +93,7 @@ class Driver:
         self._scheduled = self._stepping = False
         self._alarm = Alarm(self.loop, self.wake, clock)
         self.waits = OpenWaits(self.stimulate, engine.is_running)
-        self.adapt: Callable[[Lend | Limit], None] = lambda command: None
+        self.adapt: Callable[[Lend | Limit | Scale], None] = lambda command: None
         """How an executor is given workers beyond its own, or told to use fewer of them."""
         self._turnstiles = (Turnstile(self.wake, self.waits), Turnstile(self.wake, self.waits))  # ordinary, urgent
         self.line = Line(engine.refuses, self.wake)
@@ -362,7 +363,7 @@ class Driver:
                 self._refuse(command)
             case AskRunning():
                 self.stimulate(running_for(command.executor, self.executors[command.executor], command.task_ids))
-            case Lend() | Limit():
+            case Lend() | Limit() | Scale():
                 self.adapt(command)
             case Tangled():
                 if self._committer is None or not any(self._committer.waiting):  # else an end is about to be told

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from longshore._engine.messages import Lend, Limit
+from longshore._engine.messages import Lend, Limit, Scale
 from longshore._runtime.driver import Driver
 from longshore._runtime.host import Host
 from longshore._runtime.inline import InlineExecutor
@@ -57,10 +57,13 @@ class Executors:
         self.get(name)
         self._starting[name].add_done_callback(lambda _: self._resize(name, workers))
 
-    def _adapt(self, command: Lend | Limit) -> None:
-        """Have an executor use workers beyond its own, or not all it has."""
+    def _adapt(self, command: Lend | Limit | Scale) -> None:
+        """Have an executor use workers beyond its own, or not all it has, or have more or fewer."""
         if isinstance(command, Lend):
             self._lend(command.executor, command.extra)
+            return
+        if isinstance(command, Scale):
+            self._resize(command.executor, command.workers)
             return
         try:
             getattr(self._driver.executors[command.executor], "limit")(LimitRequest(command.workers))  # noqa: B009

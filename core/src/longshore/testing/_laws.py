@@ -22,6 +22,7 @@ from longshore._engine.messages import (
     Drain,
     ExecutorUp,
     Grant,
+    Keep,
     Lend,
     Limit,
     Measured,
@@ -29,6 +30,7 @@ from longshore._engine.messages import (
     Refuse,
     Reported,
     RunsFor,
+    Scale,
     Settle,
     Shed,
     Start,
@@ -124,7 +126,7 @@ class EngineLaws(OrderLaws):
                     self._holding.clear()
             case Dismiss():
                 self._dismissed.update({outcome.task_id: outcome for outcome in stimulus.outcomes})
-            case Submit() | Cancel() | RunsFor() | Waits() | Tick():
+            case Submit() | Cancel() | RunsFor() | Waits() | Keep() | Tick():
                 pass
             case _:
                 assert_never(stimulus)
@@ -159,7 +161,7 @@ class EngineLaws(OrderLaws):
                 self._cancel(command)
             case Limit():
                 self.model.limits[command.executor] = command.workers
-            case AskRunning() | Lend() | Tangled():
+            case AskRunning() | Lend() | Scale() | Tangled():
                 pass
             case _:
                 assert_never(command)
@@ -183,6 +185,8 @@ class EngineLaws(OrderLaws):
         self._law(self._reported.pop(name, None) is batch.outcome, "only a reported attempt is tried again", name)
         if name in self._shed_names and batch.outcome.state is TaskState.CANCELLED:
             self._law(batch.delay_s == 0, "who was ended for others' sake waits for nothing but room", name)
+            known.forgiven += 1
+        elif batch.delay_s == 0 and known.for_others(batch.outcome):
             known.forgiven += 1
         else:
             counted = known.number - known.forgiven
@@ -233,7 +237,7 @@ class EngineLaws(OrderLaws):
         if not known.plain:
             self._check_bounds(known)
         self._move(known, TaskState.PROCESSING)
-        known.number = attempt.number
+        known.number, known.held_to_mb = attempt.number, attempt.memory_limit_mb
         self.model.held[executor][name] = attempt
         self._started.append(known)
 

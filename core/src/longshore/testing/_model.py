@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from longshore._engine.config import EngineConfig
+from longshore._engine.retry import kind_of
 from longshore._engine.states import ENDS
-from longshore.task import Attempt, Priority, Task, TaskState
+from longshore.errors import MemoryLimitExceeded
+from longshore.task import Attempt, Outcome, Priority, Task, TaskState
 
 AGING_S = 2.0
 ROUNDING = 1e-6
@@ -24,6 +26,7 @@ class Known:
         "expires_at",
         "forgiven",
         "gate",
+        "held_to_mb",
         "number",
         "order",
         "queued_at",
@@ -40,6 +43,7 @@ class Known:
         self.state = TaskState.QUEUED
         self.number = 0
         self.forgiven = 0
+        self.held_to_mb: float | None = None
         self.queued_at = task.queued_at if isinstance(task, Attempt) else now  # its wait began with its caller
         self.order = order
         self.due: float | None = None
@@ -50,6 +54,15 @@ class Known:
             self.gate = (spec.name, rate, limit, spec.group)
         elif limit is not None:
             self.gate = (spec.processor or spec.name, None, limit, None)
+
+    def for_others(self, outcome: Outcome) -> bool:
+        """Tell whether its attempt ended for what the engine thought it would take, or for what others took."""
+        if outcome.error is None:
+            return False
+        own_mb = self.spec.memory_limit_mb
+        guessed = self.held_to_mb is not None and (own_mb is None or self.held_to_mb < own_mb)
+        beyond = guessed and issubclass(kind_of(outcome), MemoryLimitExceeded)
+        return beyond or outcome.error.reason == "out_of_memory"
 
     @property
     def choices(self) -> list[Mapping[str, float]]:

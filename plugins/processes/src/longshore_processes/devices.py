@@ -14,9 +14,9 @@ ORDER = "CUDA_DEVICE_ORDER"
 
 
 @contextmanager
-def visible(gpus: Sequence[int]) -> Iterator[None]:
-    """Have CUDA see these devices only, in the worker that runs this; with none, change nothing."""
-    if not gpus:
+def visible(gpus: Sequence[int] | None) -> Iterator[None]:
+    """Have CUDA see these devices only, or none, in the worker that runs this; None leaves it what it sees."""
+    if gpus is None:
         yield
         return
     wanted = {VISIBLE: ",".join(map(str, gpus)), ORDER: "PCI_BUS_ID"}  # the order that their numbers are in

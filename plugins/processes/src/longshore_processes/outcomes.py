@@ -132,12 +132,12 @@ def _pack_each(
 def _fields(kind: Kind, attempts: Sequence[Attempt], form: str, items: Sequence[object]) -> tuple[object, ...]:
     """Return the fields of `seat.Batch`."""
     numbers, expires_at = None, None
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[int, ...] | None = () if kind.on_gpu else None
     if in_columns(attempts):
         ids = attempts.ids
     else:
         ids = [attempt.task_id for attempt in attempts]
-        expires_at, gpus = attempts[0].expires_at, attempts[0].gpus
+        expires_at, gpus = attempts[0].expires_at, attempts[0].gpus if kind.on_gpu else None
         if any(attempt.number != 1 for attempt in attempts):
             numbers = [attempt.number for attempt in attempts]
     limits = kind.timeout_s, kind.soft_timeout_s

@@ -42,8 +42,8 @@ class Batch(NamedTuple):
     expires_at: float | None
     """Only batches of one item have one."""
     items: Sequence[Any]  # Any: the user's arguments
-    gpus: tuple[int, ...]
-    """Only batches of one item have some."""
+    gpus: tuple[int, ...] | None
+    """Only batches of one item have some; none where it took what it does without one, None where it never asked."""
 
 
 class Link:
@@ -142,7 +142,7 @@ class ProcessSeat(Seat):
         )
         task_id = batch.task_ids.split(ID_SEPARATOR)[index]
         number = batch.numbers[index] if batch.numbers is not None else 1
-        expires_at, gpus = batch.expires_at, batch.gpus
+        expires_at, gpus = batch.expires_at, batch.gpus or ()
         return Attempt(task_id, spec, number=number, queued_at=self.started, expires_at=expires_at, gpus=gpus)
 
     def _send(self, update: ProgressUpdate) -> None:
