@@ -22,6 +22,7 @@ class _Run:
         self.tasks: dict[str, TaskEntry] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.states: dict[str, Any] = {}
+        self.open: dict[str, set[int]] = {}  # attempts without a recorded end
 
     def entry(self, task_id: str, kind: TaskKind, **facts: Any) -> None:  # Any: the fields of TaskEntry
         known = self.tasks.get(task_id) or TaskEntry(task_id=task_id, kind=kind)
@@ -57,7 +58,9 @@ class MemoryJournal:
             raise JournalError(f"there is no run {run.run_id}", run_id=run.run_id)
         found = self._open = self._runs.setdefault(run.run_id, _Run(run))
         found.record = replace(found.record, generation=found.record.generation + 1, state="running", ended=None)
-        return Recalled(tasks=list(found.tasks.values()), states=dict(found.states))
+        tasks = [replace(entry, lost=len(found.open.get(entry.task_id, ()))) for entry in found.tasks.values()]
+        redone = {entry.retry_of for entry in tasks}
+        return Recalled(tasks=[one for one in tasks if one.task_id not in redone], states=dict(found.states))
 
     @hookimpl
     def commit(self, batch: CommitBatch) -> None:
@@ -84,13 +87,14 @@ class MemoryJournal:
     def _attempts(self, run: _Run, batch: CommitBatch) -> None:
         for start in batch.started:
             known = run.tasks[start.task_id]
-            run.entry(start.task_id, known.kind, attempts=start.number, lost=known.lost + 1)
+            run.open.setdefault(start.task_id, set()).add(start.number)
+            run.entry(start.task_id, known.kind, attempts=max(known.attempts, start.number))
         for tried in batch.tried:
             known = run.tasks[tried.task_id]
-            lost = known.lost - 1 if known.attempts == tried.number else known.lost
+            run.open.get(tried.task_id, set()).discard(tried.number)
             died = tried.error_type.endswith(".WorkerDied")
             deaths = (*known.deaths, tried.reason or "unknown") if died else known.deaths
-            run.entry(tried.task_id, known.kind, attempts=tried.number, lost=max(0, lost), deaths=deaths)
+            run.entry(tried.task_id, known.kind, attempts=max(known.attempts, tried.number), deaths=deaths)
 
     def _settle(self, run: _Run, kind: TaskKind, outcome: Outcome, identity: str | None) -> None:
         if outcome.task_id in run.outcomes:
@@ -104,8 +108,8 @@ class MemoryJournal:
             "state": outcome.state,
             "kept": True,
             "attempts": outcome.attempts,
-            "lost": 0,
         }
+        run.open.pop(outcome.task_id, None)
         run.entry(outcome.task_id, kind, **facts)
 
     @hookimpl

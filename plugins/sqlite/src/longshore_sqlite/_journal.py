@@ -173,8 +173,8 @@ class SqliteJournal:
         timeout_s = self._settings.busy_timeout_s
         self._connection = connection = sqlite3.connect(self._path, timeout=timeout_s, isolation_level=None)
         connection.execute("PRAGMA trusted_schema = OFF")
-        version = 0 if fresh or not self._path.stat().st_size else check(connection, self._path)
-        if version and run.resume:
+        version = check(connection, self._path) if run.resume or not fresh else 0
+        if run.resume:
             _check_whole(connection, self._path)
         self._set_up(connection, networked=networked)
         migrate(connection, version)

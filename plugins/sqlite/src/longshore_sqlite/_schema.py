@@ -41,7 +41,7 @@ def check(connection: sqlite3.Connection, path: Path) -> int:
         raise JournalError(f"{path} is no journal of a run", reason="damaged", path=str(path))
     if version > VERSION:
         raise JournalError(
-            f"the journal {path} has the form {version}, which longshore-sqlite does not know (up to {VERSION}): upgrade it",
+            f"the journal {path} has the form {version}, newer than {VERSION}: upgrade longshore-sqlite",
             reason="newer",
             path=str(path),
         )
