@@ -41,7 +41,9 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
 
 
 def opening(run_id: str = "run", *, resume: bool = False, at: float = 1000.0) -> RunOpening:
-    return RunOpening(run_id=run_id, at=at, resume=resume, name="test", host="here", pid=7, command=["longshore", "run"])
+    return RunOpening(
+        run_id=run_id, at=at, resume=resume, name="test", host="here", pid=7, command=["longshore", "run"]
+    )
 
 
 def ended(task_id: str, value: Any = None, **facts: Any) -> Outcome:
@@ -70,7 +72,9 @@ def again(make: Make) -> dict[str, TaskEntry]:
 
 def test_outcomes_come_back_as_they_were(make: Make) -> None:
     """Every field of an outcome but the exception itself is given back, in the next process too."""
-    error = ErrorRecord(type="ValueError", message="bad\nünïcode", reason="x", attempt=2, exit_code=3, output_tail="end")
+    error = ErrorRecord(
+        type="ValueError", message="bad\nünïcode", reason="x", attempt=2, exit_code=3, output_tail="end"
+    )
     outcomes = [
         ended("a", {"n": [1, 2.5, None, True, "é"]}, key="k", index=3, attempts=2, queued_s=0.5, ran_s=1.5, cpu_s=0.25),
         ended("b", 7, index=1, ran_s=0.125, worker="w1"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,23 +45,26 @@ def test_a_full_disk_is_named_and_nothing_is_acknowledged_falsely(
     path = str(small_disk / "runs")
     journal = journal_of(path=path)
     journal.open(opening())
-    kept = 0
+    kept: list[str] = []
+
+    def fill() -> None:
+        while len(kept) < 5000:
+            name = f"t{len(kept)}"
+            journal.commit(batch({name: "x" * size + name}))
+            kept.append(name)
+
     with pytest.raises(JournalError, match="full") as raised:
-        while kept < 5000:
-            journal.commit(batch({f"t{kept}": "x" * size + str(kept)}))
-            kept += 1
+        fill()
     assert raised.value.facts["reason"] == "full"
     with pytest.raises(JournalError):
         journal.commit(batch({"later": 1}))
-    try:
+    with suppress(JournalError):  # it may have to write, and can't
         journal.close()
-    except JournalError as error:
-        assert error.facts["reason"] in ("full", "io")
     ballast.unlink()
     journal = journal_of(path=path)
     recalled = journal.open(opening(resume=True))
-    assert {entry.task_id for entry in recalled.tasks} == {f"t{number}" for number in range(kept)}
-    assert len(journal.load(JournalQuery())) == kept
+    assert {entry.task_id for entry in recalled.tasks} == set(kept)
+    assert len(journal.load(JournalQuery())) == len(kept)
     journal.commit(batch({"later": 1}))
     journal.close()
 
@@ -192,18 +196,19 @@ def test_a_killed_writer_leaves_whole_commits(root: Path, journal_of: Make, open
     files = {path: path.read_bytes() for path in (root / "run" / "journal.db", log)}
     journal.close()
     (root / "run" / "journal.db-shm").unlink(missing_ok=True)
-    dice, counts = random.Random(3), set()
+    dice, counts, refused = random.Random(3), set(), [0]
     for size in sorted({0, len(files[log]), *(dice.randrange(len(files[log])) for _ in range(30))}):
         for path, content in files.items():
             path.write_bytes(content[:size] if path == log else content)
         (root / "run" / "journal.db-shm").unlink(missing_ok=True)
         try:
             count = readable(journal_of, opening)
-        except JournalError as error:
-            assert size < 20_000, error  # the tables themselves are not there yet
+        except JournalError:
+            refused.append(size)
             continue
         assert count % 2 == 0
         counts.add(count)
+    assert max(refused) < 20_000  # there the tables themselves are not in it yet
     assert 24 in counts
     assert len(counts) > 3
 

@@ -301,7 +301,10 @@ def _begin(connection: sqlite3.Connection, run: RunOpening, path: Path) -> int:
 
 
 def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    [page_size] = connection.execute("PRAGMA page_size").fetchone()
     found = [line for (line,) in connection.execute("PRAGMA integrity_check(3)")]
+    if path.stat().st_size % page_size:
+        found = ["it does not end with a whole page"]  # SQLite reads what is missing of it as zeros
     if found != ["ok"]:
         raise JournalError(
             f"the journal {path} is damaged ({'; '.join(found)[:300]}): restore it, or begin a new run",
