@@ -22,6 +22,9 @@ from longshore.hookspecs import Journal
 from longshore.records import Accepted, CommitBatch, JournalQuery, Recalled, RunOpening, Settled, Started, Tried
 from longshore.task import Outcome, Priority, TaskSpec
 
+_BUSY = 64
+"""After a commit of more outcomes than that, the next one waits a moment for what comes meanwhile."""
+_WINDOW_S = 0.003
 _END_S = 1.0  # the thread has nothing left to do but to end
 
 
@@ -77,7 +80,7 @@ class Committer:
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[Recalled] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._broken = False
+        self._broken = self._busy = False
         self._thread = threading.Thread(target=self._write, name="longshore-journal", daemon=True)
 
     async def start(self) -> Recalled:
@@ -136,6 +139,8 @@ class Committer:
         """Wait for something, then take all there is."""
         items: list[_Item] = []
         item = self._queue.get()
+        if self._busy:
+            time.sleep(_WINDOW_S)  # few large commits cost the loop less than many small ones
         while item is not None:
             items.append(item)
             if self._queue.empty():
@@ -144,6 +149,7 @@ class Committer:
         return items, True
 
     def _commit(self, items: list[_Item]) -> None:
+        self._busy = sum([len(item.outcomes) for item in items if _is_group(item)]) > _BUSY
         try:
             batch = _batch(self._run.run_id, items)
             if batch is not None:

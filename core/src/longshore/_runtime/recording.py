@@ -19,7 +19,7 @@ from longshore.events import EventBatch, TaskRetrying, TasksStarted, TasksSubmit
 from longshore.records import Accepted, Settled, Started, TaskKind, Tried
 from longshore.task import Attempt, Outcome, TaskSpec
 
-AGE_S = 0.05
+AGE_S = 0.25
 """A task that has not ended by then is recorded as accepted, and an attempt as begun."""
 
 

@@ -20,7 +20,7 @@ from longshore.task import Outcome, TaskState
 Store = Callable[[Any], tuple[Packed, str | None]]
 """Packs a value; the second is its name where it is kept apart. Any: the user's result."""
 
-_CHUNKS: Final = (256, 32, 4, 1)
+_CHUNKS: Final = (1024, 128, 16, 1)
 _encode = msgspec.json.Encoder().encode
 _COMPLETED = TaskState.COMPLETED
 _JSON = "json"
@@ -59,6 +59,8 @@ _TRIED = (
 )
 Row = tuple[Any, ...]  # Any: what SQLite stores
 
+Packs = dict[TaskKind, tuple[list[Row], list[Row]]]
+
 
 class Rows:
     """Writes batches within a transaction that somebody else begins and ends."""
@@ -70,17 +72,23 @@ class Rows:
         self._store = store
         self._kinds: dict[TaskKind, int] = {}
 
-    def pack(self, batch: CommitBatch) -> list[tuple[Settled, list[Row], list[Row]]]:
-        """Return the rows of the outcomes: values packed, large ones stored, which takes no transaction."""
-        return [(group, *self._settled_rows(group)) for group in batch.settled]
+    def pack(self, batch: CommitBatch) -> Packs:
+        """Return the rows of the outcomes by kind: values packed, large ones stored, which takes no transaction.
 
-    def write(self, batch: CommitBatch, packed: Sequence[tuple[Settled, list[Row], list[Row]]]) -> None:
+        Of tasks that completed as most do, and of the others, in full.
+        """
+        packed: Packs = {}
+        for group in batch.settled:
+            self._pack(group, *packed.setdefault(group.kind, ([], [])))
+        return packed
+
+    def write(self, batch: CommitBatch, packed: Packs) -> None:
         """Write it all, in the order of the fields."""
         self._accept(batch.accepted)
         self._start(batch.started)
         self._tried(batch.tried)
-        for group, plain, full in packed:
-            head = (self._kind(group.kind), batch.at)
+        for kind, (plain, full) in packed.items():
+            head = (self._kind(kind), batch.at)
             self._many(_PLAIN, (*head, _COMPLETED.value, _JSON, 1), plain)
             self._many(_FULL, head, full)
         execute = self._connection.execute
@@ -93,10 +101,7 @@ class Rows:
         """Remember nothing of a transaction that did not come to its end."""
         self._kinds.clear()
 
-    def _settled_rows(self, group: Settled) -> tuple[list[Row], list[Row]]:
-        """Return rows of tasks that completed as most do, and those of the others, in full."""
-        plain: list[Row] = []
-        full: list[Row] = []
+    def _pack(self, group: Settled, plain: list[Row], full: list[Row]) -> None:
         add = plain.append
         for outcome, identity in zip(group.outcomes, group.identities, strict=True):
             value = outcome.value
@@ -122,7 +127,6 @@ class Rows:
                 )
             else:
                 full.append(self._full_row(outcome, identity))
-        return plain, full
 
     def _full_row(self, outcome: Outcome, identity: str | None) -> Row:
         packed, spool = self._store(outcome.value) if outcome.state is _COMPLETED else (None, None)
