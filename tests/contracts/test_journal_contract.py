@@ -159,6 +159,7 @@ def test_a_run_that_is_not_there_can_not_go_on(make: Make) -> None:
     assert journal.archive().runs() == []
 
 
+@pytest.mark.requirement("req:H19")
 def test_runs_are_listed(make: Make) -> None:
     """The archive has the newest first, each with its state, how often it was begun, and its tasks by their state."""
     for number, run_id in enumerate(("one", "two")):
