@@ -136,22 +136,13 @@ class Run:
         return {task_id: outcome.error.type for task_id, outcome in self.ended.items() if outcome.error is not None}
 
 
-@given(specs=st.lists(SPECS, min_size=1, max_size=6), acts=ACTS, how=st.sampled_from(["fail", "die"]))
-@settings(deadline=None)
-def test_a_run_goes_on_where_it_stood(specs: list[TaskSpec], acts: list[tuple[str, int]], how: str) -> None:
-    """Cut off anywhere: ends are known, attempts go on rising, and as many tries and deaths are left as there were."""
-    first = Run(MemoryJournal())
-    for number, spec in enumerate(specs):
-        first.tell(Submit(spec, [Attempt(f"t{number}", spec, (), None, number, f"key {number}")]))
-    for what, which in acts:
-        first.act(what, which)
-
+def gone_on(first: Run, specs: list[TaskSpec], begun: dict[str, int]) -> tuple[Run, set[str]]:
+    """Go on with all that is recorded of a run, and return that with the tasks that had not ended."""
     journal = MemoryJournal()
     journal._runs = first.journal._runs
     second = Run(journal, resume=True)
     recall = Recall(second.recalled)
-    counts = {}
-    begun = {attempt.task_id: attempt.number for attempt in first.running.values()}
+    live = set()
     for number, spec in enumerate(specs):
         entry = recall.take(KIND, f"key {number}")
         assert entry is not None
@@ -169,8 +160,22 @@ def test_a_run_goes_on_where_it_stood(specs: list[TaskSpec], acts: list[tuple[st
         past = Past(entry.attempts + 1, entry.lost, entry.deaths)
         attempt = Attempt(task_id, spec, (), None, number, f"key {number}", past.number)
         second.tell(Remembered({task_id: past}), Submit(spec, [attempt]))
-        counts[task_id] = past.number
-    live = set(counts)
+        live.add(task_id)
+    return second, live
+
+
+@given(specs=st.lists(SPECS, min_size=1, max_size=6), acts=ACTS, how=st.sampled_from(["fail", "die"]))
+@settings(deadline=None)
+def test_a_run_goes_on_where_it_stood(specs: list[TaskSpec], acts: list[tuple[str, int]], how: str) -> None:
+    """Cut off anywhere: ends are known, attempts go on rising, and as many tries and deaths are left as there were."""
+    first = Run(MemoryJournal())
+    for number, spec in enumerate(specs):
+        first.tell(Submit(spec, [Attempt(f"t{number}", spec, (), None, number, f"key {number}")]))
+    for what, which in acts:
+        first.act(what, which)
+
+    begun = {attempt.task_id: attempt.number for attempt in first.running.values()}
+    second, live = gone_on(first, specs, begun)
     assert second.engine._deaths.seen == {
         name: seen for name, seen in first.engine._deaths.seen.items() if name in live and seen
     }

@@ -104,6 +104,13 @@ class Journaling:
         return [*self._recalled.notes, *self.recalling.notes()]
 
 
+def to_resume(run_id: str | None, journal: object) -> str | None:
+    """Return the run to go on with; ValueError where there is one and no journal to find it in."""
+    if run_id is not None and not journal:
+        raise ValueError(f"there is no journal to find the run {run_id!r} in: name one, such as journal='sqlite'")
+    return run_id
+
+
 def opening(run: RunInfo, settings: Settings, *, resume: bool) -> RunOpening:
     """Return what is recorded of this process as it begins a run, or goes on with one."""
     return RunOpening(

@@ -17,7 +17,7 @@ from weakref import WeakSet
 from longshore._control import Control
 from longshore._delivery import EventBus
 from longshore._intake import Intake
-from longshore._journaling import Journaling, opening
+from longshore._journaling import Journaling, opening, to_resume
 from longshore._parts import Parts
 from longshore._pipelines import Pipelines
 from longshore._runtime.driver import Driver
@@ -51,6 +51,9 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
     `processes`, whose processes come with their first work; other executors come with the first work that names them.
     Left by an exception, it cancels what is left instead of waiting. May be started again after `stop`; counts then
     begin anew, and subscriptions to `events` go on. Methods belong to the loop's thread unless they say otherwise.
+
+    `resume` is the id of a recorded run that the first start goes on with: what the journal has the outcome of is not
+    run again, nor is what failed unless `resume_failed`, and its Outcome says `restored`. ValueError without a journal.
     """
 
     summary: RunSummary | None = None
@@ -58,6 +61,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
     _loop: asyncio.AbstractEventLoop | None = None
     _starting: asyncio.Future[None] | None = None
     _ending: asyncio.Task[RunSummary] | None = None
+    _running = _started = False
 
     def __init__(
         self,
@@ -78,9 +82,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         """Take settings (None: read from their sources, as `longshore.load_settings` does) and what differs from them.
 
         `config` replaces the table `workers` (ValueError if it can't); `sinks` come beside those that settings enable,
-        by name or as objects that keep the contract; `journal` likewise, False for none. `resume` is the id of a
-        recorded run to go on with: what it has the result of is not run again, nor is what failed, unless
-        `resume_failed`; an Outcome says `restored` then. `event_bus` is an EventBus, or
+        by name or as objects that keep the contract; `journal` likewise, False for none. `event_bus` is an EventBus, or
         anything with `emit` or `publish`; `resource_monitor` a ResourceMonitor, or anything with `current_usage` or
         `check_availability` (None: one of the settings' limits and probes; one that does not run is started and stopped
         with the pool); `progress_tracker` a ProgressTracker, or anything like it. The others are passed on to sinks.
@@ -92,20 +94,15 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         ours = issubclass(type(event_bus), EventBus)  # a mock of one only says that it is
         self.events = event_bus if ours and isinstance(event_bus, EventBus) else EventBus()
         """The bus to subscribe to; subscriptions outlive `stop`, and hear the next run as well."""
-        self._monitor_given = resource_monitor
-        self._foreign = None if ours else event_bus
-        self.progress_tracker = progress_tracker
+        self._foreign, self._monitor_given = None if ours else event_bus, resource_monitor
         self._journal_wanted = self.settings.journal if journal is None else journal
-        self._resume, self._resume_failed = resume, resume_failed
-        if resume is not None and not self._journal_wanted:
-            raise ValueError(f"there is no journal to find the run {resume!r} in: name one, such as journal='sqlite'")
+        self._resume, self._resume_failed = to_resume(resume, self._journal_wanted), resume_failed
         self._sinks_wanted: tuple[str | Sink, ...] = (*self.settings.sinks, *sinks)
         self._run_facts: dict[str, Any] = {"name": name, "view": view, "interactive": interactive}  # Any: RunInfo's
-        self._parts = Parts(self.settings, self.config)
+        self.progress_tracker, self._parts = progress_tracker, Parts(self.settings, self.config)
         self._processors = self._parts.processors
         self._shares: WeakSet[Shared[Any]] = WeakSet()  # Any: each has its own type
         self._runs, self._listeners = set(), {}
-        self._running = self._started = False
 
     # ---- life
 

@@ -213,10 +213,7 @@ def test_a_killed_writer_leaves_whole_commits(root: Path, journal_of: Make, open
     assert len(counts) > 3
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_leaves_the_journal_alone(root: Path, journal_of: Make, opening: Make, batch: Make) -> None:
-    """A child may neither write nor close what it inherited; the parent goes on, and its lock ends with the parent."""
-    program = f"""
+FORKS = """
 import os, sys
 from longshore.errors import JournalError
 from longshore.records import CommitBatch, RunOpening, Settled, TaskKind
@@ -227,7 +224,7 @@ def batch(name):
     outcome = Outcome(name, None, 0, "work", TaskState.COMPLETED, 1)
     return CommitBatch(run_id="run", settled=[Settled(TaskKind(name="work"), [outcome], [name])])
 
-journal = SqliteJournal(SqliteJournal.Settings(path={str(root)!r}))
+journal = SqliteJournal(SqliteJournal.Settings(path=sys.argv[1]))
 journal.open(RunOpening(run_id="run", at=1.0))
 journal.commit(batch("before"))
 ready, tell = os.pipe()
@@ -253,7 +250,14 @@ if not lasting:
 print(lasting, flush=True)
 os._exit(0)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_leaves_the_journal_alone(root: Path, journal_of: Make, opening: Make, batch: Make) -> None:
+    """A child may neither write nor close what it inherited; the parent goes on, and its lock ends with the parent."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS, str(root)], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     word, child = done.stdout.split()
     try:

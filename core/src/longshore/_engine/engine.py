@@ -94,8 +94,7 @@ class Engine(Questions):
                 case Dismiss():
                     self._dismiss(stimulus, out)
                 case Remembered():
-                    self._past.update(stimulus.tasks)
-                    self._deaths.recall({name: past.deaths for name, past in stimulus.tasks.items() if past.deaths})
+                    self._remember(stimulus)
                 case Cancel():
                     self._cancel(stimulus.task_ids, stimulus.message, now, out)
                 case ExecutorUp():
@@ -123,6 +122,10 @@ class Engine(Questions):
                     assert_never(stimulus)
         self._follow(now, out)
         return out
+
+    def _remember(self, stimulus: Remembered) -> None:
+        self._past.update(stimulus.tasks)
+        self._deaths.recall({name: past.deaths for name, past in stimulus.tasks.items() if past.deaths})
 
     def _follow(self, now: float, out: list[Command]) -> None:
         """Do what follows from the time and from what was told: what is due ends or begins, and what may start does."""

@@ -104,8 +104,7 @@ class Feed:
         self.spec = spec
         self._driver, self._ids, self._key = driver, ids, key
         self._admit, self._examine = admit, examine
-        self._clock, self._expect, self._opened_calls = clock, expect, opened
-        self._recalling = recalling
+        self._clock, self._expect, self._opened_calls, self._recalling = clock, expect, opened, recalling
         self._in_columns = columns and key is None and admit is None and examine is None
         self._over: Callable[[int], None] | None = None
         self._source: Source = Plain(calls) if isinstance(calls, Iterable) else Pumped(calls, self._arrived)
