@@ -147,12 +147,13 @@ async def test_arguments_of_another_type_are_others() -> None:
     assert [outcome.restored for outcome in again] == [False, False, False, True]
 
 
-async def test_what_nobody_answers_for_runs_again() -> None:
-    """A function without a version and a task without a key: nothing says that it is the same work, so it runs."""
+async def test_what_nothing_identifies_runs_again() -> None:
+    """An argument that nothing says the content of, and no key: nothing says that it is the same work, so it runs."""
     journal = MemoryJournal()
-    _, run_id, _ = await run(journal, lambda number: number, [1], options={"version": None})
-    again, _, notes = await run(journal, lambda number: -number, [1], resume=run_id, options={"version": None})
-    assert [(outcome.value, outcome.restored) for outcome in again] == [(-1, False)]
+    things = [object()]
+    _, run_id, _ = await run(journal, lambda thing: 1, things, options={"version": None})
+    again, _, notes = await run(journal, lambda thing: 2, things, resume=run_id, options={"version": None})
+    assert [(outcome.value, outcome.restored) for outcome in again] == [(2, False)]
     assert any("nothing says whether they are the same work" in note for note in notes)
 
 
