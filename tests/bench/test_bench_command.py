@@ -67,7 +67,7 @@ def test_a_page_is_made_anew_of_what_was_kept(tmp_path: Path) -> None:
     [
         (("--rows", "1,99"), "no such row: 99; there are 1, 1b, 2"),
         (("--python", "/no/such/python"), "/no/such/python is no interpreter that runs"),
-        (("--profile", "14"), "no such row to profile: 14"),
+        (("--profile", "99"), "no such row to profile: 99"),
         (("--no-measuring", "--write", str(RUN.with_name("work.py"))), "there is no <!-- measured: begin -->"),
     ],
 )
