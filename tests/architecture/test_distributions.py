@@ -12,7 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-DEFAULT = {"asyncio", "threads", "processes", "psutil", "rich", "jsonl", "documents"}
+DEFAULT = {"asyncio", "threads", "processes", "psutil", "rich", "jsonl", "sqlite", "documents"}
 
 
 def project(folder: Path) -> dict[str, Any]:  # Any: TOML values

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
 from typing import Any
 
@@ -47,15 +48,23 @@ class CountingSink:
         """Nothing to let go of."""
 
 
-def make_pool(sinks: Sequence[CountingSink] = (), *, processes: int = WORKERS) -> WorkerPool:
-    """Return a pool of the stated width, every other limit as it comes, no settings read from files."""
+def make_pool(
+    sinks: Sequence[CountingSink] = (), *, processes: int = WORKERS, journal: str | None = None
+) -> WorkerPool:
+    """Return a pool of the stated width, every other limit as it comes, no settings read from files.
+
+    `journal` is the folder of its journal, if it is to have one.
+    """
     config = WorkerConfig(
         async_workers=CONCURRENCY,
         thread_workers=WORKERS,
         process_workers=processes,
         max_concurrent_tasks=2 * CONCURRENCY,
     )
-    return WorkerPool(config, settings=Settings(), sinks=list(sinks))
+    if journal is None:
+        return WorkerPool(config, settings=Settings(), sinks=list(sinks))
+    settings = Settings(journal="sqlite", journals={"sqlite": {"path": journal}})
+    return WorkerPool(config, settings=settings, sinks=list(sinks))
 
 
 def with_all_on(pool: WorkerPool, executor: str, **more: Any) -> Submitter:
@@ -66,7 +75,7 @@ def with_all_on(pool: WorkerPool, executor: str, **more: Any) -> Submitter:
 
 async def values(pool: WorkerPool, function: Callable[[int], Any], n: int, executor: str, isolation: str) -> list[int]:
     """Run the tasks 0 to n-1 and return their values. (Any: a coroutine function or a plain one.)"""
-    fast = with_all_on(pool, executor, isolation=isolation)
+    fast = with_all_on(pool, executor, isolation=isolation, version="1")
     results: list[int] = []
     async for outcome in fast.outcomes(function, range(n)):
         results.append(outcome.value)
@@ -137,6 +146,12 @@ def seconds_beside_a_slow_subscriber(n: int, function: Callable[[int], Any], exe
     return asyncio.run(_seconds(n, function, executor, "task", [], slow=True))
 
 
+def seconds_with_a_journal(n: int, function: Callable[[int], Any], executor: str) -> float:
+    """Return the seconds for n tasks whose outcomes are in the journal `sqlite` before anybody is told of them."""
+    with TemporaryDirectory(prefix="longshore-bench-") as folder:
+        return asyncio.run(_seconds(n, function, executor, "task", [], journal=folder))
+
+
 async def _seconds(
     n: int,
     function: Callable[[int], Any],
@@ -145,8 +160,9 @@ async def _seconds(
     sinks: list[CountingSink],
     *,
     slow: bool = False,
+    journal: str | None = None,
 ) -> float:
-    async with make_pool(sinks) as pool:
+    async with make_pool(sinks, journal=journal) as pool:
         if slow:
             pool.events.subscribe(lambda _: sleep(1.0))
         await values(pool, function, warm_up_size(n), executor, isolation)

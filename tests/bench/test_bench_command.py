@@ -29,17 +29,16 @@ def rows_of(file: Path) -> dict[str, Any]:  # Any: JSON
     return rows
 
 
-def test_a_row_that_cannot_be_measured_yet_says_so_on_the_page(tmp_path: Path) -> None:
-    """It has its line with the reason; the page is written between its markers only, and the file keeps the row."""
+def test_a_measured_row_is_written_on_the_page(tmp_path: Path) -> None:
+    """It has its line with the verdict; the page is written between its markers only, and the file keeps the row."""
     page = tmp_path / "page.md"
     page.write_text(MARKED, encoding="utf-8")
-    done = bench("--rows", "14", "--write", str(page))
+    done = bench("--rows", "14", "--write", str(page), "--small", "--rounds", "1")
     assert done.returncode == 0, done.stderr
     text = page.read_text(encoding="utf-8")
     assert text.startswith("Words before.\n<!-- measured: begin -->\n### Python")
     assert text.endswith("<!-- measured: end -->\nWords after.\n")
-    assert "| 14 | no-ops with a journal |" in text
-    assert "not yet: there is no journal yet" in text
+    assert "500 async no-ops with a journal | ours_async_journal | the same without one |" in text
     assert list(rows_of(tmp_path / "page.json")) == ["14"]
 
 
@@ -68,7 +67,7 @@ def test_a_page_is_made_anew_of_what_was_kept(tmp_path: Path) -> None:
     [
         (("--rows", "1,99"), "no such row: 99; there are 1, 1b, 2"),
         (("--python", "/no/such/python"), "/no/such/python is no interpreter that runs"),
-        (("--profile", "14"), "no such row to profile: 14"),
+        (("--profile", "99"), "no such row to profile: 99"),
         (("--no-measuring", "--write", str(RUN.with_name("work.py"))), "there is no <!-- measured: begin -->"),
     ],
 )

@@ -70,6 +70,9 @@ class GoodJournal:
     @hookimpl
     def close(self) -> None: ...
 
+    @hookimpl
+    def archive(self) -> Any: ...
+
 
 class GoodProcessor:
     metadata = ProcessorMetadata(name="p", version="1")

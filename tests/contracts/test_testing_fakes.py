@@ -29,8 +29,11 @@ from longshore.records import (
     Reading,
     ReadRequest,
     RunInfo,
+    RunOpening,
     RunSnapshot,
     RunSummary,
+    Settled,
+    TaskKind,
     Usage,
 )
 from longshore.task import Attempt, Outcome, TaskSpec, TaskState
@@ -39,6 +42,7 @@ from longshore.testing import FakeClock, ManualExecutor, MemoryJournal, Recordin
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 READING = Reading(NOON, {"cpu": Usage(1.0, 2.0)})
 SNAPSHOT = RunSnapshot(run_id="run", name="test", started=NOON, elapsed_s=0.0)
+OPENING = RunOpening(run_id="run", at=NOON.timestamp())
 RUN = RunInfo(run_id="run", started=NOON, snapshot=lambda: SNAPSHOT)
 SUMMARY = RunSummary(snapshot=SNAPSHOT, state="completed")
 
@@ -52,6 +56,10 @@ SPEC = TaskSpec(function=work, name="work", executor="manual", timeout_s=5.0)
 
 def outcome(task_id: str, value: object = None) -> Outcome:
     return Outcome(task_id, None, 0, "work", TaskState.COMPLETED, value)
+
+
+def batch(outcomes: list[Outcome]) -> CommitBatch:
+    return CommitBatch(run_id="run", settled=[Settled(TaskKind(name="work"), outcomes, [None] * len(outcomes))])
 
 
 # ---- the contracts
@@ -114,9 +122,9 @@ def test_a_fake_clock_stands_still_until_it_is_moved() -> None:
 def test_the_journal_records_one_outcome_a_task() -> None:
     """The first outcome of a task stands; a later one is not recorded, and counted."""
     journal = MemoryJournal()
-    journal.open(RUN)
-    journal.commit(CommitBatch(run_id="run", outcomes=[outcome("a", 1), outcome("b", 2)]))
-    journal.commit(CommitBatch(run_id="run", outcomes=[outcome("a", 3), outcome("c", 4)]))
+    journal.open(OPENING)
+    journal.commit(batch([outcome("a", 1), outcome("b", 2)]))
+    journal.commit(batch([outcome("a", 3), outcome("c", 4)]))
     assert [(one.task_id, one.value) for one in journal.outcomes] == [("a", 1), ("b", 2), ("c", 4)]
     assert journal.refused == 1
     assert [one.value for one in journal.load(JournalQuery(task_ids=["c", "x"]))] == [4]
@@ -128,10 +136,10 @@ def test_the_journal_records_one_outcome_a_task() -> None:
 def test_the_journal_fails_when_it_is_told_to_and_records_nothing_of_that_batch() -> None:
     """After `fail_after` commits each one raises JournalError, and what was recorded stays."""
     journal = MemoryJournal(fail_after=1)
-    journal.commit(CommitBatch(run_id="run", outcomes=[outcome("a")]))
+    journal.commit(batch([outcome("a")]))
     for _ in range(2):
         with pytest.raises(JournalError, match="told to fail after 1"):
-            journal.commit(CommitBatch(run_id="run", outcomes=[outcome("b")]))
+            journal.commit(batch([outcome("b")]))
     assert [one.task_id for one in journal.outcomes] == ["a"]
 
 

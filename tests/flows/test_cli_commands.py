@@ -135,7 +135,7 @@ def test_settings_are_validated_with_those_of_plugins(inside: Command) -> None:
 WRONG = """executor = "treads"
 sinks = ["rihc", "jsonl"]
 probes = ["nvm"]
-journal = "sqlite"
+journal = "sqlit"
 hooks = ["audit"]
 [plugins]
 disable = ["jsonl"]
@@ -164,7 +164,7 @@ def test_names_of_plugins_are_validated(inside: Command) -> None:
         (2, "sinks.rihc: there is no sink named 'rihc' installed: did you mean 'rich'?"),
         (2, "sinks.jsonl: sink jsonl cannot be used, it is disabled"),
         (3, "probes.nvm: there is no probe named 'nvm' installed: did you mean 'nvml'"),
-        (4, "journal: there is no journal named 'sqlite' installed: pip install longshore-sqlite"),
+        (4, "journal: there is no journal named 'sqlit' installed: did you mean 'sqlite'?"),
         (5, "hooks.audit: there is no hook named 'audit' installed"),
         (
             11,

@@ -188,7 +188,7 @@ def test_a_dry_run_runs_nothing(inside: Command) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ('journal = "sqlite"', "pip install longshore-sqlite"),
+        ('journal = "sqlit"', "did you mean 'sqlite'"),
         ('probes = ["nvm"]', "did you mean 'nvml'"),
         ('hooks = ["audit"]', "no hook named 'audit'"),
         ('[sinks.jsonl]\npth = "x"', "did you mean path"),

@@ -22,8 +22,8 @@ from longshore import (
     WorkerPool,
 )
 from longshore.events import TERMINAL_TYPES, AnyEvent
-from longshore.hookspecs import hookimpl
-from longshore.records import CommitBatch, JournalQuery, RunInfo
+from longshore.hookspecs import Archive, hookimpl
+from longshore.records import CommitBatch, JournalQuery, Recalled, RunOpening
 from longshore.testing import MemoryJournal, RecordingSink
 
 pytestmark = pytest.mark.anyio
@@ -50,14 +50,17 @@ class GatedJournal:
         self.closed = 0
 
     @hookimpl
-    def open(self, run: RunInfo) -> None:
+    def open(self, run: RunOpening) -> Recalled:
         """Begin."""
         self.threads.add(threading.get_ident())
+        return Recalled()
 
     @hookimpl
     def commit(self, batch: CommitBatch) -> None:
         """Wait for the test's word, then record or raise."""
         self.threads.add(threading.get_ident())
+        if not batch.settled:
+            return  # notes of what runs, and of the run's end: nobody waits for those
         with self._changed:
             self.held = batch
             self._changed.notify_all()
@@ -74,6 +77,11 @@ class GatedJournal:
     def load(self, query: JournalQuery) -> Sequence[Outcome]:
         """Return nothing: no test asks."""
         return ()
+
+    @hookimpl
+    def archive(self) -> Archive:
+        """No test asks."""
+        raise NotImplementedError
 
     @hookimpl
     def close(self) -> None:
@@ -96,7 +104,7 @@ class GatedJournal:
 
 
 HOOK = """
-from longshore.hookspecs import hookimpl
+from longshore.hookspecs import Archive, hookimpl
 
 TOLD = []
 

@@ -14,8 +14,8 @@ from longshore import Outcome, PoolNotRunning, Settings, TaskFailed, TaskState, 
 from longshore._runtime.turnstile import Turnstile
 from longshore._runtime.waiting import OpenWaits
 from longshore.errors import PluginError
-from longshore.hookspecs import hookimpl
-from longshore.records import CommitBatch, JournalQuery, PoolStats, RunInfo
+from longshore.hookspecs import Archive, hookimpl
+from longshore.records import CommitBatch, JournalQuery, PoolStats, Recalled, RunOpening
 from longshore.testing import MemoryJournal
 
 pytestmark = pytest.mark.anyio
@@ -87,8 +87,9 @@ class GatedJournal:
             self.go.wait(DEADLINE_S)
 
     @hookimpl
-    def open(self, run: RunInfo) -> None:
+    def open(self, run: RunOpening) -> Recalled:
         self._wait("open")
+        return Recalled()
 
     @hookimpl
     def commit(self, batch: CommitBatch) -> None:
@@ -97,6 +98,11 @@ class GatedJournal:
     @hookimpl
     def load(self, query: JournalQuery) -> Sequence[Outcome]:
         return ()
+
+    @hookimpl
+    def archive(self) -> Archive:
+        """No test asks."""
+        raise NotImplementedError
 
     @hookimpl
     def close(self) -> None:

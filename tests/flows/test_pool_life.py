@@ -28,6 +28,7 @@ from longshore import (
     current_task,
 )
 from longshore.events import AnyEvent
+from longshore.records import Recalled, RunOpening
 from longshore.testing import MemoryJournal, RecordingSink
 
 pytestmark = [pytest.mark.anyio, pytest.mark.lifecycle]
@@ -298,7 +299,7 @@ async def test_life_left_by_an_exception(tmp_path: Path) -> None:
 class ClosedJournal(MemoryJournal):
     """A journal that cannot be opened."""
 
-    def open(self, run: object) -> None:
+    def open(self, run: RunOpening) -> Recalled:
         raise OSError("the disk is gone")
 
 

@@ -16,9 +16,9 @@ import pytest
 from longshore import Outcome, PoolNotRunning, Priority, Settings, TaskFailed, TaskState, WorkerConfig, WorkerPool
 from longshore._processing import ProcessorCall
 from longshore.errors import JournalError
-from longshore.hookspecs import hookimpl
+from longshore.hookspecs import Archive, hookimpl
 from longshore.processor import ProcessorContext, ProcessorResult
-from longshore.records import CommitBatch, JournalQuery, RunInfo
+from longshore.records import CommitBatch, JournalQuery, Recalled, RunOpening
 from longshore.testing import MemoryJournal, RecordingSink
 
 pytestmark = pytest.mark.anyio
@@ -90,8 +90,9 @@ class GatedJournal:
             self.go.wait(DEADLINE_S)
 
     @hookimpl
-    def open(self, run: RunInfo) -> None:
+    def open(self, run: RunOpening) -> Recalled:
         self._wait("open")
+        return Recalled()
 
     @hookimpl
     def commit(self, batch: CommitBatch) -> None:
@@ -100,6 +101,11 @@ class GatedJournal:
     @hookimpl
     def load(self, query: JournalQuery) -> Sequence[Outcome]:
         return ()
+
+    @hookimpl
+    def archive(self) -> Archive:
+        """No test asks."""
+        raise NotImplementedError
 
     @hookimpl
     def close(self) -> None:

@@ -22,7 +22,9 @@ from longshore._engine.messages import (
     Grant,
     InUse,
     Measured,
+    Past,
     Pause,
+    Remembered,
     Reported,
     Stimulus,
     Submit,
@@ -202,6 +204,14 @@ class EngineMachine(RuleBasedStateMachine):
         attempts = [Attempt(f"t{self.count + n}", spec, queued_at=self.now) for n in range(count)]
         self.count += count
         self.tell(Submit(spec, attempts), keep)
+
+    @rule(spec=specs, number=st.integers(2, 5), lost=st.integers(0, 1), keep=KEEP)
+    def go_on(self, spec: TaskSpec, number: int, lost: int, keep: bool) -> None:
+        """A task of a run that goes on: some attempts of it were made before."""
+        attempt = Attempt(f"t{self.count}", spec, number=number, queued_at=self.now)
+        self.count += 1
+        self.tell(Remembered({attempt.task_id: Past(number, min(lost, number - 1))}), keep=True)
+        self.tell(Submit(spec, [attempt]), keep)
 
     @rule(spec=specs, count=st.integers(1, 3), keep=KEEP)
     def dismiss(self, spec: TaskSpec, count: int, keep: bool) -> None:

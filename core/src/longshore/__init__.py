@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from longshore.errors import JournalError as JournalError
     from longshore.errors import LongshoreError as LongshoreError
     from longshore.errors import MemoryLimitExceeded as MemoryLimitExceeded
+    from longshore.errors import OutcomeUnknown as OutcomeUnknown
     from longshore.errors import PayloadError as PayloadError
     from longshore.errors import PluginError as PluginError
     from longshore.errors import PoisonTask as PoisonTask
@@ -102,9 +103,9 @@ if TYPE_CHECKING:
     from longshore.worker import current_task as current_task
 
 _ERRORS = (
-    "DocumentError JournalError LongshoreError MemoryLimitExceeded PayloadError PluginError PoisonTask PoolNotRunning "
-    "QueueFull ResourceError ResourceUnavailable ResultNotReady SettingsError TaskCancelled TaskFailed TaskNotFound "
-    "TaskTimeout WorkerDied WorkerNotReady WrongPlace"
+    "DocumentError JournalError LongshoreError MemoryLimitExceeded OutcomeUnknown PayloadError PluginError PoisonTask "
+    "PoolNotRunning QueueFull ResourceError ResourceUnavailable ResultNotReady SettingsError TaskCancelled TaskFailed "
+    "TaskNotFound TaskTimeout WorkerDied WorkerNotReady WrongPlace"
 )
 _RECORDS = (
     "Health LeftBehind PoolStats ResourceSnapshot RunSnapshot RunSummary TaskRecord WorkerStats WorkerStatus WorkerType"

@@ -20,7 +20,7 @@ from longshore.shared import opened_partial
 from longshore.task import TaskSpec
 
 _UNSET: Any = object()  # Any: stands in for a value of any type
-_BAGGAGE = "longshore: baggage"  # no name that a parameter could have
+BAGGAGE = "longshore: baggage"  # no name that a parameter could have
 _TRACING = "opentelemetry.trace"  # the module that whoever makes spans has imported
 
 Place = tuple[str, str]
@@ -68,7 +68,7 @@ class CarriedCall:
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:  # Any: the user's arguments and result
         """Call the function in a copy of the worker's context, with what was carried."""
-        baggage = self.baggage if self.baggage is not None else kwargs.pop(_BAGGAGE)
+        baggage = self.baggage if self.baggage is not None else kwargs.pop(BAGGAGE)
         return copy_context().run(_call, baggage, self.function, args, kwargs)
 
 
@@ -151,7 +151,7 @@ def one_call(
         context = copy_context()
         return kwargs, context if len(context) else None  # where nothing is set, tasks are to pay nothing
     if isinstance(spec.function, CarriedCall) and spec.function.baggage is None:
-        return {**(kwargs or {}), _BAGGAGE: spec.function.packed()}, None
+        return {**(kwargs or {}), BAGGAGE: spec.function.packed()}, None
     return kwargs, None
 
 

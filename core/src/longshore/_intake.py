@@ -10,12 +10,14 @@ from typing import Any
 
 from longshore._calling import BY_IDENTITY, NamedCall
 from longshore._carrying import is_tracing, plain
+from longshore._engine.messages import Remembered
 from longshore._inputs import examine
 from longshore._processing import ProcessorCall
 from longshore._processors import Processors
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.handles import Handle, HandleTable
+from longshore._runtime.recalling import Recalling
 from longshore._runtime.specs import is_coroutine_function, make_spec, merged, name_of, task_ids
 from longshore.errors import PluginError, ResourceUnavailable
 from longshore.plugins import HookCaller
@@ -45,12 +47,14 @@ class Intake:
         default_breaker: CircuitBreaker | None,
         memory_limit_mb: float,
         memory_limit_asked: bool,
+        recalling: Recalling | None = None,
     ) -> None:
         """Take what the pool is made of; `token` begins the ids of its tasks.
 
         With `memory_limit_asked` the limit is no default: where an executor takes it for advice, that is logged.
         """
         self.driver = driver
+        self.recalling = recalling
         self.processors = processors
         self.loop = asyncio.get_running_loop()
         self.token = token
@@ -160,18 +164,26 @@ class Intake:
         handle: Handle[Any] | None = None,  # Any: the user's result
         *,
         hurry: bool = False,
+        key: str | None = None,
     ) -> Handle[Any]:
         """Queue a task for which there is room, under its `handle` if it has one; PluginError if a hook refuses it.
 
-        `hurry` is as in `Driver.submit`.
+        `hurry` is as in `Driver.submit`. Where there is a journal, `key` says which work it is, else its arguments do;
+        what is recorded of that is its outcome then.
         """
         if self._hooks.admit_wanted or self._hooks.settled_wanted:
             reason = self._admit(task)
             if reason is not None:
                 raise PluginError(f"a hook refused {task.spec.name}: {reason}", reason="vetoed", why=reason)
+        end = None
+        if self.recalling is not None:
+            task, end, past = self.recalling.one(task, key, fixed=handle is not None)
+            if past is not None:
+                self.driver.stimulate(Remembered({task.task_id: past}))
         handle = handle or Handle(task.task_id, self.driver)
         self._handles.add(handle)
-        end = examine(task) if task.spec.processor is not None else None
+        if end is None and task.spec.processor is not None:
+            end = examine(task)
         if end is None:
             self.driver.submit(task.spec, (task,), hurry=hurry)
         else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from longshore._engine.config import EngineConfig, ScaleBounds
 from longshore._engine.engine import Engine
@@ -14,7 +15,7 @@ from longshore._loads import HostSize
 from longshore._measuring import Measuring, monitor_of
 from longshore._processors import Processors
 from longshore.errors import PluginError
-from longshore.hookspecs import Executor, Probe, Sink
+from longshore.hookspecs import Executor, Journal, Probe, Sink
 from longshore.monitor import ResourceMonitor
 from longshore.plugins import HookCaller, PluginHost
 from longshore.settings import Settings, WorkerConfig
@@ -32,8 +33,11 @@ class Parts:
         self.plugins = PluginHost(settings.plugins)
         self.processors = Processors(settings, self.plugins)
 
-    def engine(self, limits: ResourceLimits) -> Engine:
-        """Make the engine, with what may be lent of this host; what is measured later counts instead."""
+    def engine(self, limits: ResourceLimits, learnt: Mapping[str, Any] | None = None) -> Engine:  # Any: JSON-safe
+        """Make the engine, with what may be lent of this host; what is measured later counts instead.
+
+        `learnt` is what runs before this one learnt of their tasks.
+        """
         host = HostSize.here()
         most = {
             "cpu": host.cores * limits.max_cpu_percent / 100.0,
@@ -51,6 +55,7 @@ class Parts:
             max_concurrent_tasks=self.config.max_concurrent_tasks,
             capacity=capacity,
             scaling={name: ScaleBounds(**one.model_dump()) for name, one in self.config.scaling.items()},
+            learnt=learnt or {},
         )
         return Engine(config, random.random)
 
@@ -65,6 +70,16 @@ class Parts:
                 name = type(wanted).__name__
                 sinks[name if name not in sinks else f"{name}-{len(sinks)}"] = wanted
         return sinks
+
+    def journal(self, wanted: Journal | str | bool | None) -> Journal | None:
+        """Return the journal: made where it is named (True: sqlite), None where none is wanted."""
+        if wanted is None or wanted is False:
+            return None
+        if not isinstance(wanted, str | bool):
+            return wanted
+        name = "sqlite" if wanted is True else str(wanted)
+        journal: Journal = self.plugins.create("journals", name, self.settings.table("journals", name))
+        return journal
 
     def measuring(self, given: object | None) -> Measuring:
         """Return what measures for a run: the monitor that was given, or one of settings' limits and probes."""

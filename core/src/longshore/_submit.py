@@ -53,8 +53,8 @@ class Submitter:
 
         The options are those of `longshore.TaskOptions`: executor, priority, timeout, soft_timeout, deadline, retry,
         max_per_second, breaker, concurrent_limit, resources, key, name, initializer, group, rank, isolation, context,
-        parent. TypeError names one that does not exist, ValueError a value that can't be meant; what an executor cannot
-        honour is refused with ValueError when something is submitted.
+        parent, version, on_crash. TypeError names one that does not exist, ValueError a value that can't be meant; what
+        an executor cannot honour is refused with ValueError when something is submitted.
         """
         return Submitter(merged(self._options, changes), self._intake, self._expect, {**self._given, **changes})
 
@@ -181,6 +181,7 @@ class Submitter:
             examine=examine if spec.processor is not None else None,
             opened=opened_calls if intake.stays(spec) else None,
             columns=intake.in_columns(spec),
+            recalling=intake.recalling,
             expect=lambda: self._expect(total),
         )
         return Stream(feed, give)
@@ -203,7 +204,8 @@ class Submitter:
         named, context = one_call(spec, kwargs or None)
         now, key = time.monotonic(), self._options.key
         attempt = Attempt(next(intake.ids), spec, args, named, 0, key, 1, now, None, context)
-        return intake.accept(attempt, hurry=hurry)
+        # A document's id is its key, and not all there is to say of it: its file may have changed.
+        return intake.accept(attempt, hurry=hurry, key=key if spec.processor is None else None)
 
 
 def _has_handles(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:  # Any: the user's own

@@ -12,6 +12,7 @@ LongshoreError
 │   ├── WorkerDied          the worker running the task ended under it
 │   ├── WorkerNotReady      workers end one after the other while they get ready for the task
 │   ├── MemoryLimitExceeded the task used more memory than it may
+│   ├── OutcomeUnknown      it began and nobody knows how it ended, and it may not run twice
 │   └── PoisonTask          the task ended its worker too often to be tried again
 ├── ResourceUnavailable     what the task asks for can never fit
 ├── PayloadError            arguments, a result or an exception that cannot be carried
@@ -85,6 +86,10 @@ class WorkerNotReady(TaskFailed):
 
 class MemoryLimitExceeded(TaskFailed):
     """The task used more memory than its limit."""
+
+
+class OutcomeUnknown(TaskFailed):
+    """The task began, nobody knows whether it did its work, and it may not run twice (`on_crash="unknown"`)."""
 
 
 class PoisonTask(TaskFailed):

@@ -10,7 +10,7 @@ left out). A constructor keeps its settings and does nothing else: checking a pl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import pluggy
@@ -25,9 +25,13 @@ from longshore.records import (
     PoolInfo,
     Reading,
     ReadRequest,
+    Recalled,
     RunInfo,
+    RunOpening,
+    RunRecord,
     RunSnapshot,
     RunSummary,
+    TaskEntry,
     WorkerStats,
 )
 from longshore.task import Attempt, Outcome, Task
@@ -240,23 +244,58 @@ class Sink(Protocol):
 
 @runtime_checkable
 class Journal(Protocol):
-    """What survives; every method is called on the journal's own writer thread, one at a time."""
+    """What survives. `open`, `commit`, `load` and `close` are called on the journal's own writer thread, one at a time.
+
+    Control data (all but the values of outcomes) is never pickled; `longshore.keeping` stores values.
+    """
 
     @hookspec
-    def open(self, run: RunInfo) -> None:
-        """A run begins."""
+    def open(self, run: RunOpening) -> Recalled:
+        """Begin a run, or go on with one, and return what is recorded of it; nobody else may hold it meanwhile.
+
+        JournalError names who holds it, or what of it is damaged; nothing is left open then.
+        """
 
     @hookspec
     def commit(self, batch: CommitBatch) -> None:
-        """Make the outcomes last, all or none; only after it returns is anyone told. Raising fails the pool."""
+        """Make the batch last, all or none; only after it returns is anyone told. Raising fails the pool for good."""
 
     @hookspec
     def load(self, query: JournalQuery) -> Sequence[Outcome]:
-        """Return recorded outcomes, at most one a task."""
+        """Return recorded outcomes of the open run, values included, at most one a task.
+
+        JournalError for one that is damaged. Those whose value was not kept are left out.
+        """
 
     @hookspec
     def close(self) -> None:
-        """Nothing comes after."""
+        """Let go of the run; nothing comes after."""
+
+    @hookspec
+    def archive(self) -> Archive:
+        """Return a reader of all that is recorded; needs no `open`, and disturbs no run."""
+
+
+class Archive(Protocol):
+    """What is recorded, for reading, while runs go on or not; may be used from any one thread."""
+
+    def runs(self) -> Sequence[RunRecord]:
+        """Return all runs, the newest first. A damaged one has the state "damaged"."""
+
+    def run(self, run_id: str) -> RunRecord:
+        """Return one run; JournalError if it is not there."""
+
+    def tasks(self, query: JournalQuery) -> Iterator[TaskEntry]:
+        """Yield recorded tasks, in the order they were recorded; `run_id` is needed."""
+
+    def outcomes(self, query: JournalQuery) -> Iterator[Outcome]:
+        """Yield recorded outcomes; the value of one that was not kept is None. `run_id` is needed."""
+
+    def remove(self, run_id: str) -> None:
+        """Delete a run with all that belongs to it; JournalError if a controller holds it."""
+
+    def close(self) -> None:
+        """Let go of what is open."""
 
 
 @runtime_checkable
@@ -334,6 +373,7 @@ __all__ = [
     "API_FLOOR",
     "KINDS",
     "PROJECT",
+    "Archive",
     "CancelRequest",
     "Capabilities",
     "Diagnosed",

@@ -17,9 +17,9 @@ from weakref import WeakSet
 from longshore._control import Control
 from longshore._delivery import EventBus
 from longshore._intake import Intake
+from longshore._journaling import Journaling, opening, to_resume
 from longshore._parts import Parts
 from longshore._pipelines import Pipelines
-from longshore._runtime.commit import Committer
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.loops import check_on
@@ -51,6 +51,9 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
     `processes`, whose processes come with their first work; other executors come with the first work that names them.
     Left by an exception, it cancels what is left instead of waiting. May be started again after `stop`; counts then
     begin anew, and subscriptions to `events` go on. Methods belong to the loop's thread unless they say otherwise.
+
+    `resume` is the id of a recorded run that the first start goes on with: what the journal has the outcome of is not
+    run again, nor is what failed unless `resume_failed`, and its Outcome says `restored`. ValueError without a journal.
     """
 
     summary: RunSummary | None = None
@@ -58,6 +61,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
     _loop: asyncio.AbstractEventLoop | None = None
     _starting: asyncio.Future[None] | None = None
     _ending: asyncio.Task[RunSummary] | None = None
+    _running = _started = False
 
     def __init__(
         self,
@@ -68,6 +72,8 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         *,
         settings: Settings | None = None,
         journal: Journal | str | bool | None = None,
+        resume: str | None = None,
+        resume_failed: bool = False,
         sinks: Sequence[str | Sink] = (),
         name: str = "longshore",
         view: str = "auto",
@@ -88,17 +94,15 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         ours = issubclass(type(event_bus), EventBus)  # a mock of one only says that it is
         self.events = event_bus if ours and isinstance(event_bus, EventBus) else EventBus()
         """The bus to subscribe to; subscriptions outlive `stop`, and hear the next run as well."""
-        self._monitor_given = resource_monitor
-        self._foreign = None if ours else event_bus
-        self.progress_tracker = progress_tracker
+        self._foreign, self._monitor_given = None if ours else event_bus, resource_monitor
         self._journal_wanted = self.settings.journal if journal is None else journal
+        self._resume, self._resume_failed = to_resume(resume, self._journal_wanted), resume_failed
         self._sinks_wanted: tuple[str | Sink, ...] = (*self.settings.sinks, *sinks)
         self._run_facts: dict[str, Any] = {"name": name, "view": view, "interactive": interactive}  # Any: RunInfo's
-        self._parts = Parts(self.settings, self.config)
+        self.progress_tracker, self._parts = progress_tracker, Parts(self.settings, self.config)
         self._processors = self._parts.processors
         self._shares: WeakSet[Shared[Any]] = WeakSet()  # Any: each has its own type
         self._runs, self._listeners = set(), {}
-        self._running = self._started = False
 
     # ---- life
 
@@ -146,9 +150,8 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         sinks, hooks = self._parts.sinks(self._sinks_wanted), self._parts.hooks()
         self._measuring = self._parts.measuring(self._monitor_given)
         telling = Telling(self.events, self._foreign, self.progress_tracker)
-        run = RunInfo(
-            run_id=f"{started:%Y%m%dT%H%M%S}-{token}", started=started, snapshot=self.snapshot, **self._run_facts
-        )
+        run_id = self._resume or f"{started:%Y%m%dT%H%M%S}-{token}"
+        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **self._run_facts)
         await self._open_journal(run)
         self._telling, self._hooks, self._ending = telling, hooks, None
         self._put_together(token)
@@ -159,7 +162,9 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         except BaseException:  # such as no more threads to be had
             await self._undo_start()
             raise
-        self._running = self._started = True
+        self._running, self._started, self._resume = True, True, None
+        if self._journaling is not None:
+            self._journaling.begin(self._driver.engine)
         self._stop_by = math.inf
         self._roster.start()
         config, settings = self.config.model_dump(mode="json"), self.settings.model_dump(mode="json")
@@ -182,8 +187,8 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             self._measuring.stop(),
             self._telling.abandon(_FORSAKEN_S),
         ]
-        if self._committer is not None:
-            closing.append(self._committer.stop(_FORSAKEN_S))
+        if self._journaling is not None:
+            closing.append(self._journaling.close(_FORSAKEN_S))
         for error in await asyncio.gather(*closing, return_exceptions=True):
             if isinstance(error, BaseException):
                 _log.warning("the loop was closed under the pool, and something of it did not close: %r", error)
@@ -194,14 +199,16 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._driver.close()
         await self._measuring.stop()
         await self._telling.abandon(_CLOSE_S)
-        if self._committer is not None:
-            await self._committer.stop(_CLOSE_S)
+        if self._journaling is not None:
+            await self._journaling.close(_CLOSE_S)
 
     def _put_together(self, token: str) -> None:
         """Make what decides and acts in the run that begins."""
         monitor = self._measuring.monitor
-        engine = self._parts.engine(monitor.limits)
-        self._driver = Driver(engine, publish=self._publish, notice=self._notice, committer=self._committer)
+        journaling = self._journaling
+        engine = self._parts.engine(monitor.limits, journaling.learnt if journaling is not None else None)
+        recorder = journaling.recorder if journaling is not None else None
+        self._driver = Driver(engine, publish=self._publish, notice=self._notice, recorder=recorder)
         self._executors = Executors(self._driver, self._parts.executor, self._parts.workers)
         interval_s = self.config.worker_heartbeat_interval
         self._roster = Roster(self._executors.workers, self._publish, interval_s)
@@ -218,6 +225,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             default_breaker=self.settings.breaker.rule() if self.settings.breaker is not None else None,
             memory_limit_mb=self.config.task_memory_limit_mb,
             memory_limit_asked="task_memory_limit_mb" in self.config.model_fields_set,
+            recalling=journaling.recalling if journaling is not None else None,
         )
         self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because
@@ -275,8 +283,11 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         error = await self._stop_executors()
         for shared in list(self._shares):
             shared.unload()
-        if self._committer is not None and not await self._committer.stop(_CLOSE_S):
-            error = "the journal did not close in time"
+        if self._journaling is not None:
+            known = error or self._driver.failure
+            state = "failed" if known else "completed" if drained else "stopped"
+            if not await self._journaling.close(_CLOSE_S, state):
+                error = "the journal did not close in time"
         if self._driver.failure is not None:
             error = str(self._driver.failure)
         state = "failed" if error is not None else "completed" if drained else "stopped"
@@ -308,22 +319,20 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         return None
 
     async def _open_journal(self, run: RunInfo) -> None:
-        self._committer: Committer | None = None
-        wanted = self._journal_wanted
-        if wanted is None or wanted is False:
+        self._journaling: Journaling | None = None
+        journal = self._parts.journal(self._journal_wanted)
+        if journal is None:
             return
-        if isinstance(wanted, str | bool):
-            name = "sqlite" if wanted is True else str(wanted)
-            wanted = self._parts.plugins.create("journals", name, self.settings.table("journals", name))
-        committer = Committer(
-            wanted,
-            run,
+        journaling = Journaling(
+            journal,
+            opening(run, self.settings, resume=self._resume is not None),
             told=lambda spec, outcomes: self._driver.tell(spec, outcomes),
             after=lambda: self._driver.wake(),
             failed=lambda error: self._driver.fail(error),
+            again=self._resume_failed,
         )
-        await committer.start()
-        self._committer = committer
+        await journaling.open()
+        self._journaling = journaling
 
     # ---- what tasks share
 
@@ -367,6 +376,8 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
     def _sum_up(self, state: str, error: str | None) -> RunSummary:
         late = self._driver.engine.snapshot().late
         notes = [*self._telling.notes(), *self._hooks.notes, *self._measuring.notes()]
+        if self._journaling is not None:
+            notes += self._journaling.notes()
         if late:
             notes.append(f"{late} late results of attempts that no longer counted were discarded")
         return RunSummary(snapshot=self.snapshot(), state=state, error=error, notes=notes)

@@ -8,6 +8,17 @@ from typing import Any, Protocol
 
 from msgspec import Struct, to_builtins
 
+from longshore._journal_records import Accepted as Accepted
+from longshore._journal_records import CommitBatch as CommitBatch
+from longshore._journal_records import JournalQuery as JournalQuery
+from longshore._journal_records import Recalled as Recalled
+from longshore._journal_records import RunOpening as RunOpening
+from longshore._journal_records import RunRecord as RunRecord
+from longshore._journal_records import Settled as Settled
+from longshore._journal_records import Started as Started
+from longshore._journal_records import TaskEntry as TaskEntry
+from longshore._journal_records import TaskKind as TaskKind
+from longshore._journal_records import Tried as Tried
 from longshore._readings import Bound as Bound
 from longshore._readings import Device as Device
 from longshore._readings import Load as Load
@@ -19,7 +30,7 @@ from longshore._workers import LeftBehind as LeftBehind
 from longshore._workers import WorkerStats as WorkerStats
 from longshore._workers import WorkerStatus as WorkerStatus
 from longshore._workers import WorkerType as WorkerType
-from longshore.task import ErrorRecord, Outcome, Priority, Resources, TaskState
+from longshore.task import ErrorRecord, Priority, Resources, TaskState
 
 
 class ResourceSnapshot(Struct, frozen=True, kw_only=True):
@@ -193,20 +204,6 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     """Whether a person's command line is behind it, so that a view may be drawn."""
     view: str = "auto"
     """How the command line asked for progress to be shown: auto, live, lines, json or none."""
-
-
-class CommitBatch(Struct, frozen=True, kw_only=True):
-    """Outcomes that are to be made to last before anyone is told of them."""
-
-    run_id: str
-    outcomes: Sequence[Outcome]
-
-
-class JournalQuery(Struct, frozen=True, kw_only=True):
-    """Which recorded outcomes are wanted; None means all."""
-
-    run_id: str | None = None
-    task_ids: Sequence[str] | None = None
 
 
 class PoolInfo(Struct, frozen=True, kw_only=True):

@@ -145,6 +145,10 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     """Context variables whose values go to worker processes; in this process a task sees all of its submitter's."""
     parent: str | None = None
     """The task that starts this one; None: the one that submits it, if one of this process does."""
+    version: str | None = None
+    """The user's tag of what the function does; with another one it is other work, whatever a journal has of it."""
+    on_crash: str = "retry"
+    """"unknown": where the worker or the controller dies under an attempt, the task is not run again."""
 
 
 class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
@@ -173,6 +177,8 @@ class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
     retry_of: str | None = None
     """The task that the one task of this spec tries again."""
     parent: str | None = None
+    version: str | None = None
+    on_crash: str = "retry"
     carries: bool = False
     """Whether its tasks run in a copy of the context of whoever submitted them."""
     context: Context | None = None
@@ -274,6 +280,8 @@ class Outcome(Struct, frozen=True, eq=False):
     worker: str | None = None
     exception: BaseException | None = None
     """The task's own exception where it could travel, else None."""
+    restored: bool = False
+    """Whether it was recorded before the run went on, and nothing was run for it now."""
 
     @property
     def ok(self) -> bool:

@@ -15,7 +15,12 @@ POOLS = (
         small_n=20_000,
         counted=False,
     ),
-    Row("14", "no-ops with a journal", not_yet="there is no journal yet"),
+    Row(
+        "14",
+        "async no-ops with a journal",
+        ("ours_async_journal",),
+        (Peer("ours_async", "the same without one", 0.33, 0.67),),
+    ),
     Row(
         "15",
         "async no-ops beside a slow subscriber",

@@ -26,8 +26,10 @@ from longshore._engine.messages import (
     Grant,
     Keep,
     Measured,
+    Past,
     Pause,
     Refuse,
+    Remembered,
     Reported,
     RunsFor,
     Settle,
@@ -43,7 +45,7 @@ from longshore._engine.nested import Nested
 from longshore._engine.overdue import Overdue
 from longshore._engine.poison import Deaths
 from longshore._engine.questions import Questions
-from longshore._engine.retry import expired, may_retry, stopped
+from longshore._engine.retry import expired, may_retry, stopped, unknown
 from longshore._engine.running import Running
 from longshore._engine.scaling import Scaling
 from longshore._engine.schedule import Schedule
@@ -78,6 +80,7 @@ class Engine(Questions):
         self._memory = Memory(self._dispatch, Learning.from_dict(self.config.learnt))
         self._scaling = Scaling(self.config.scaling)
         self._cancelling: set[str] = set()
+        self._past: dict[str, Past] = {}
         self._closed = False
         self._paused = False
         self._ended = dict.fromkeys(ENDS, 0)
@@ -96,6 +99,8 @@ class Engine(Questions):
                     self._submit(stimulus, now, out)
                 case Dismiss():
                     self._dismiss(stimulus, out)
+                case Remembered():
+                    self._remember(stimulus)
                 case Cancel():
                     self._cancel(stimulus.task_ids, stimulus.message, now, out)
                 case ExecutorUp():
@@ -124,6 +129,10 @@ class Engine(Questions):
                     assert_never(stimulus)
         self._follow(now, out)
         return out
+
+    def _remember(self, stimulus: Remembered) -> None:
+        self._past.update(stimulus.tasks)
+        self._deaths.recall({name: past.deaths for name, past in stimulus.tasks.items() if past.deaths})
 
     def _follow(self, now: float, out: list[Command]) -> None:
         """Do what follows from the time and from what was told: what is due ends or begins, and what may start does."""
@@ -184,7 +193,7 @@ class Engine(Questions):
             self._overdue.used = self._overdue.used or spec.soft_timeout_s is not None
             if spec.deadline_s is not None:
                 expires_at = now + spec.deadline_s
-                attempts = [Attempt.of(attempt, 1, now, expires_at) for attempt in attempts]
+                attempts = [Attempt.of(attempt, attempt.number, now, expires_at) for attempt in attempts]
                 for attempt in attempts:
                     self._expiring.add(expires_at, attempt.task_id)
             self._dispatch.queue(spec, attempts)
@@ -249,13 +258,17 @@ class Engine(Questions):
         if outcome.state is COMPLETED:
             return outcome
         judged = outcome if outcome.state is not FAILED else self._deaths.judge(attempt, outcome)
-        return self._memory.judge(attempt, judged, now)
+        judged = self._memory.judge(attempt, judged, now)
+        return judged if attempt.spec.on_crash == "retry" else unknown(attempt, judged)
 
     def _settle(self, spec: TaskSpec | None, outcomes: Sequence[Outcome], out: list[Command]) -> None:
         if spec is None or not outcomes:
             return
         if self._cancelling:
             self._cancelling.difference_update(ids_of(outcomes))
+        if self._past:
+            for task_id in ids_of(outcomes):
+                self._past.pop(task_id, None)
         if self._deaths.seen:
             self._deaths.forget(outcomes)
         if self._memory.marks:
@@ -272,6 +285,8 @@ class Engine(Questions):
         if outcome.state is COMPLETED or attempt.task_id in self._cancelling:
             return False
         again, forgiven = self._memory.again(attempt.task_id)
+        past = self._past.get(attempt.task_id)
+        forgiven += past.lost if past is not None else 0
         if again is False or not (again or may_retry(spec.retry, outcome, forgiven)):
             return False
         delay_s = 0.0 if again else spec.retry.wait_s(attempt.number - forgiven, self._uniform())

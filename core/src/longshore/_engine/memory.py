@@ -257,9 +257,10 @@ class Memory:
         ]
 
     def _is_ending(self, attempt: Attempt) -> bool:
-        """Tell whether it would be of no use to end an attempt: it was asked to already, or keeps its memory."""
-        mark = self.marks.get(attempt.task_id)
-        return (mark is not None and mark.shed) or attempt.spec.executor not in self._aside.weighing
+        """Tell whether an attempt is not to be ended: it was asked to, keeps its memory, or may not run twice."""
+        mark, spec = self.marks.get(attempt.task_id), attempt.spec
+        shed = mark is not None and mark.shed
+        return shed or spec.executor not in self._aside.weighing or spec.on_crash == "unknown"
 
     # ---- who took too much
 

@@ -32,6 +32,23 @@ class Dismiss(Struct, frozen=True):
     outcomes: Sequence[Outcome]
 
 
+class Past(Struct, frozen=True):
+    """What happened to a task before the run that it belongs to went on."""
+
+    number: int
+    """Of its next attempt."""
+    lost: int = 0
+    """How many attempts began and have no known end: they don't count against its retries."""
+    deaths: Sequence[str] = ()
+    """How workers died under it."""
+
+
+class Remembered(Struct, frozen=True):
+    """What there was of tasks that are about to be submitted, by id; their first attempts have the number of that."""
+
+    tasks: Mapping[str, Past]
+
+
 class Reported(Struct, frozen=True):
     """An executor says how attempts ended."""
 
@@ -133,6 +150,7 @@ class Tick(Struct, frozen=True):
 Stimulus = (
     Submit
     | Dismiss
+    | Remembered
     | Reported
     | Cancel
     | ExecutorUp

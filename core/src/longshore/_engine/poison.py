@@ -6,7 +6,7 @@ is reported as what it was. The engine asks for each failed attempt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -32,6 +32,10 @@ class Deaths:
         seen = self.seen.setdefault(attempt.task_id, [])
         seen.append((outcome.error.reason if outcome.error is not None else None) or "unknown")
         return outcome if len(seen) < attempt.spec.retry.poison_after else _poisoned(attempt, outcome, seen)
+
+    def recall(self, deaths: Mapping[str, Sequence[str]]) -> None:
+        """Take note of what was seen of tasks before their run went on."""
+        self.seen.update({task_id: list(seen) for task_id, seen in deaths.items()})
 
     def forget(self, outcomes: Iterable[Outcome]) -> None:
         """Remember nothing of tasks that have ended."""

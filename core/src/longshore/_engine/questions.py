@@ -15,6 +15,7 @@ from longshore._engine.dispatch import Dispatch
 from longshore._engine.lanes import LaneKey
 from longshore._engine.ledger import Shortage, objection
 from longshore._engine.memory import Memory
+from longshore._engine.messages import Past
 from longshore._engine.nested import Nested
 from longshore._engine.overdue import Overdue
 from longshore._engine.running import Running
@@ -37,6 +38,7 @@ class Questions:
     _due: Schedule
     _expiring: Schedule
     _overdue: Overdue
+    _past: dict[str, Past]
     _nested: Nested
     _memory: Memory
     _scaling: Scaling
@@ -134,6 +136,11 @@ class Questions:
         """Return what was learnt of the tasks so far, in JSON-safe values, to begin the next run with."""
         return self._memory.learning.to_dict()
 
+    @property
+    def learnt_changes(self) -> int:
+        """Rises with all that is learnt."""
+        return self._memory.learning.changes
+
     def lane_of(self, task: Task) -> LaneKey:
         """Return what decides which lane a task waits in."""
         return self._dispatch.aside.key(task)
@@ -182,7 +189,7 @@ class Questions:
         """Return where all accepted tasks are."""
         ended, queued = self._ended, sum(self._dispatch.queued)
         running, retrying = len(self._running), len(self._waiting)
-        again = sum(attempt.number > 1 for attempt in self._dispatch.waiting()) if self._retried else 0
+        again = sum(map(self._tries_again, self._dispatch.waiting())) if self._retried else 0
         return EngineSnapshot(
             submitted=sum(ended.values()) + queued + running + retrying,
             queued=queued - again,
@@ -195,6 +202,11 @@ class Questions:
             retried=self._retried,
             late=self._late,
         )
+
+    def _tries_again(self, attempt: Attempt) -> bool:
+        """Tell whether a queued attempt follows another one of this pool."""
+        past = self._past.get(attempt.task_id)
+        return attempt.number > (1 if past is None else past.number)
 
 
 def _choices(resources: Resources | None) -> list[Mapping[str, float]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 
+from msgspec.structs import replace
+
 from longshore import errors
 from longshore.task import Attempt, ErrorRecord, Outcome, RetryPolicy, TaskState
 
@@ -13,7 +15,7 @@ def may_retry(policy: RetryPolicy, outcome: Outcome, forgiven: int = 0) -> bool:
     if outcome.attempts - forgiven >= policy.attempts or outcome.state is TaskState.CANCELLED:
         return False
     kind, retry_on = kind_of(outcome), policy.retry_on
-    if issubclass(kind, errors.PoisonTask):
+    if issubclass(kind, errors.PoisonTask | errors.OutcomeUnknown):
         return False
     if issubclass(kind, errors.MemoryLimitExceeded):  # it would take as much again: `Exception` does not mean it
         retry_on = tuple(named for named in retry_on if issubclass(named, errors.LongshoreError))
@@ -30,6 +32,21 @@ def kind_of(outcome: Outcome) -> type[BaseException]:
     known = {"longshore.errors": errors, "builtins": builtins, "": builtins}.get(module)
     kind = getattr(known, name, None)
     return kind if isinstance(kind, type) and issubclass(kind, BaseException) else Exception
+
+
+def unknown(attempt: Attempt, outcome: Outcome) -> Outcome:
+    """Return the outcome of a task that is not to run twice: nobody knows how far it got where its worker died."""
+    if not issubclass(kind_of(outcome), errors.WorkerDied | errors.PoisonTask):
+        return outcome
+    message = (
+        f"task {attempt.task_id} ({attempt.spec.name}) may have done its work or not: its worker died under it, and "
+        'with on_crash="unknown" it is not run again'
+    )
+    last = outcome.error or ErrorRecord(type="", message="", attempt=attempt.number)
+    record = replace(last, type="longshore.errors.OutcomeUnknown", message=message, reason="unknown")
+    exception = errors.OutcomeUnknown(message, reason="unknown", exit_code=last.exit_code, signal=last.signal)
+    exception.__cause__ = outcome.exception
+    return replace(outcome, error=record, exception=exception)
 
 
 def expired(attempt: Attempt, now: float) -> Outcome:

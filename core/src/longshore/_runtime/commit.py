@@ -8,21 +8,53 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
+from typing import Any, TypeGuard
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from longshore.errors import JournalError
 from longshore.hookspecs import Journal
-from longshore.records import CommitBatch, RunInfo
+from longshore.records import Accepted, CommitBatch, JournalQuery, Recalled, RunOpening, Settled, Started, Tried
 from longshore.task import Outcome, Priority, TaskSpec
 
-_Group = tuple[TaskSpec, Sequence[Outcome]]
+_BUSY = 64
+"""After a commit of more outcomes than that, the next one waits a moment for what comes meanwhile."""
+_WINDOW_S = 0.003
 _END_S = 1.0  # the thread has nothing left to do but to end
 
 
+class Group(Struct, frozen=True, eq=False):
+    """Outcomes of one spec that are to be told once they are committed."""
+
+    spec: TaskSpec
+    outcomes: Sequence[Outcome]
+    settled: Settled | None
+    """What is to be committed; None where they are in the journal already."""
+    sources: Sequence[str] = ()
+    """The recorded tasks that such outcomes are to be read of."""
+
+
+class Notes(Struct, frozen=True, kw_only=True, eq=False):
+    """What else is to be committed; `then` is called on the loop once it is."""
+
+    accepted: Sequence[Accepted] = ()
+    started: Sequence[Started] = ()
+    tried: Sequence[Tried] = ()
+    states: Mapping[str, Any] = {}  # Any: JSON-safe values
+    ended: str | None = None
+    then: Callable[[], None] | None = None
+
+
+_Item = Group | Notes
+
+
 class Committer:
-    """Commits outcomes in order; `told` is called on the loop with each group that is committed.
+    """Commits in order; `told` is called on the loop with each group of outcomes that is committed.
 
     When the journal raises, nothing of that batch or after it is told, and `failed` is called once with a JournalError.
     """
@@ -30,7 +62,7 @@ class Committer:
     def __init__(
         self,
         journal: Journal,
-        run: RunInfo,
+        run: RunOpening,
         *,
         told: Callable[[TaskSpec, Sequence[Outcome]], None],
         after: Callable[[], None],
@@ -44,26 +76,30 @@ class Committer:
         self._told = told
         self._after = after
         self._failed = failed
-        self._queue: SimpleQueue[_Group | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
         self._loop = asyncio.get_running_loop()
-        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._opened: asyncio.Future[Recalled] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
-        self._broken = False
+        self._broken = self._busy = False
         self._thread = threading.Thread(target=self._write, name="longshore-journal", daemon=True)
 
-    async def start(self) -> None:
-        """Open the journal on its thread; raises JournalError when that fails."""
+    async def start(self) -> Recalled:
+        """Open the journal on its thread, and return what it has of the run; raises JournalError when that fails."""
         self._thread.start()
         try:
-            await self._opened
+            return await self._opened
         except BaseException:
             self._queue.put(None)  # given up on while it opens: then it is closed as soon as it is open
             raise
 
-    def commit(self, spec: TaskSpec, outcomes: Sequence[Outcome]) -> None:
+    def commit(self, group: Group) -> None:
         """Queue outcomes for the next commit."""
-        self.waiting[spec.priority is Priority.CRITICAL] += len(outcomes)
-        self._queue.put((spec, outcomes))
+        self.waiting[group.spec.priority is Priority.CRITICAL] += len(group.outcomes)
+        self._queue.put(group)
+
+    def note(self, notes: Notes) -> None:
+        """Queue something for the next commit."""
+        self._queue.put(notes)
 
     async def stop(self, deadline_s: float) -> bool:
         """Commit what is queued, close the journal; False when that took longer than `deadline_s`."""
@@ -77,69 +113,116 @@ class Committer:
 
     def _write(self) -> None:
         try:
-            self._journal.open(self._run)
+            recalled = self._journal.open(self._run)
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and the caller waits
             broken = _journal_error("open", error)
             self._post(lambda: self._has_opened(broken))
         else:
-            self._post(lambda: self._has_opened(None))
-            self._write_groups()
+            self._post(lambda: self._has_opened(recalled))
+            self._write_items()
         self._post(lambda: self._closed.set_result(None))
 
-    def _write_groups(self) -> None:
+    def _write_items(self) -> None:
         """Commit what comes, until told to end; then close the journal."""
         last = False
         while not last:
-            groups, last = self._next()
-            if groups and not self._broken:
-                self._commit(groups)
+            items, last = self._next()
+            if items and not self._broken:
+                self._commit(items)
         try:
             self._journal.close()
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything
             broken = _journal_error("close", error)
             self._post(lambda: self._failed(broken))
 
-    def _next(self) -> tuple[list[_Group], bool]:
-        """Wait for a group, then take all there are."""
-        groups: list[_Group] = []
+    def _next(self) -> tuple[list[_Item], bool]:
+        """Wait for something, then take all there is."""
+        items: list[_Item] = []
         item = self._queue.get()
+        if self._busy:
+            time.sleep(_WINDOW_S)  # few large commits cost the loop less than many small ones
         while item is not None:
-            groups.append(item)
+            items.append(item)
             if self._queue.empty():
-                return groups, False
+                return items, False
             item = self._queue.get()
-        return groups, True
+        return items, True
 
-    def _commit(self, groups: list[_Group]) -> None:
-        outcomes = [outcome for _, group in groups for outcome in group]
+    def _commit(self, items: list[_Item]) -> None:
+        self._busy = sum([len(item.outcomes) for item in items if _is_group(item)]) > _BUSY
         try:
-            self._journal.commit(CommitBatch(run_id=self._run.run_id, outcomes=outcomes))
+            batch = _batch(self._run.run_id, items)
+            if batch is not None:
+                self._journal.commit(batch)
+            groups = [item if item.settled is not None else self._restored(item) for item in items if _is_group(item)]
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and none of these may be told
             self._broken = True
             broken = _journal_error("commit", error)
             self._post(lambda: self._failed(broken))
         else:
-            self._post(lambda: self._release(groups))
+            then = [item.then for item in items if isinstance(item, Notes) and item.then is not None]
+            if groups or then:
+                self._post(lambda: self._release(groups, then))
 
-    def _has_opened(self, broken: JournalError | None) -> None:
+    def _restored(self, group: Group) -> Group:
+        """Return a group with what the journal has of its outcomes; JournalError if it has one no more."""
+        found = {one.task_id: one for one in self._journal.load(JournalQuery(task_ids=group.sources))}
+        missing = [source for source in group.sources if source not in found]
+        if missing:
+            raise JournalError(f"the recorded outcome of task {missing[0]} is not in the journal any more")
+        outcomes = [
+            replace(found[source], task_id=here.task_id, key=here.key, index=here.index, name=here.name, restored=True)
+            for source, here in zip(group.sources, group.outcomes, strict=True)
+        ]
+        return Group(group.spec, outcomes, None, group.sources)
+
+    def _has_opened(self, result: Recalled | JournalError) -> None:
         if not self._opened.done():
-            if broken is None:
-                self._opened.set_result(None)
+            if isinstance(result, JournalError):
+                self._opened.set_exception(result)
             else:
-                self._opened.set_exception(broken)
+                self._opened.set_result(result)
 
     def _post(self, act: Callable[[], None]) -> None:
         with suppress(RuntimeError):  # the loop was closed under the pool: nobody waits any more
             self._loop.call_soon_threadsafe(act)
 
-    def _release(self, groups: list[_Group]) -> None:
-        for spec, outcomes in groups:
-            self.waiting[spec.priority is Priority.CRITICAL] -= len(outcomes)
-            self._told(spec, outcomes)
+    def _release(self, groups: list[Group], then: list[Callable[[], None]]) -> None:
+        for act in then:
+            act()
+        for group in groups:
+            self.waiting[group.spec.priority is Priority.CRITICAL] -= len(group.outcomes)
+            self._told(group.spec, group.outcomes)
         self._after()
 
 
+def _is_group(item: _Item) -> TypeGuard[Group]:
+    return isinstance(item, Group)
+
+
+def _batch(run_id: str, items: Sequence[_Item]) -> CommitBatch | None:
+    """Return what is to be committed of them; None for nothing."""
+    notes = [item for item in items if isinstance(item, Notes)]
+    settled = [item.settled for item in items if isinstance(item, Group) and item.settled is not None]
+    if not notes and not settled:
+        return None
+    states: dict[str, Any] = {}  # Any: JSON-safe values
+    for note in notes:
+        states.update(note.states)
+    return CommitBatch(
+        run_id=run_id,
+        at=time.time(),
+        accepted=[one for note in notes for one in note.accepted],
+        started=[one for note in notes for one in note.started],
+        tried=[one for note in notes for one in note.tried],
+        settled=settled,
+        states=states,
+        ended=next((note.ended for note in notes if note.ended is not None), None),
+    )
+
+
 def _journal_error(act: str, error: BaseException) -> JournalError:
-    broken = JournalError(f"the journal could not {act}: {type(error).__name__}: {error}")
+    facts = error.facts if isinstance(error, JournalError) else {}
+    broken = JournalError(f"the journal could not {act}: {type(error).__name__}: {error}", **facts)
     broken.__cause__ = error
     return broken

@@ -37,15 +37,16 @@ from longshore._engine.messages import (
 )
 from longshore._runtime.alarm import Alarm
 from longshore._runtime.asking import cancel_running, running_for
-from longshore._runtime.commit import Committer
 from longshore._runtime.idling import Idling
 from longshore._runtime.line import Line
 from longshore._runtime.loops import check_on, in_no_task
-from longshore._runtime.owners import Feeder, Owner
+from longshore._runtime.owners import Feeder, Owner, error_of
+from longshore._runtime.recording import Recorder
 from longshore._runtime.submissions import Submissions
 from longshore._runtime.turnstile import Turnstile
 from longshore._runtime.waiting import OpenWaits
-from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable
+from longshore._runtime.withholding import Withheld
+from longshore.errors import LongshoreError, PoolNotRunning
 from longshore.events import EventBatch, ProgressUpdate, TasksProgressed, TasksSettled
 from longshore.hookspecs import CancelRequest, Executor, WorkerNotice
 from longshore.task import Attempt, Outcome, Priority, TaskSpec
@@ -67,7 +68,7 @@ class Driver:
         *,
         publish: Callable[[EventBatch], None],
         notice: Callable[[WorkerNotice], None],
-        committer: Committer | None = None,
+        recorder: Recorder | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take an engine; `publish` gets each batch of events in order."""
@@ -76,7 +77,8 @@ class Driver:
         self.failure: BaseException | None = None
         self._publish = publish
         self.notice = notice
-        self._committer = committer
+        self.recorder = recorder
+        self._held = Withheld(recorder, self.executors, self.reported) if recorder is not None else None
         self._clock = clock
         self.loop = asyncio.get_running_loop()
         self._context = copy_context()  # steps run in it, not in that of a task that happened to ask for one
@@ -124,7 +126,7 @@ class Driver:
     def room(self, priority: Priority) -> int:
         """Return how many more tasks may be submitted now; outcomes that wait for their commit count as queued."""
         urgent = priority is Priority.CRITICAL
-        uncommitted = self._committer.waiting[urgent] if self._committer is not None else 0
+        uncommitted = self.recorder.waiting[urgent] if self.recorder is not None else 0
         taken = self._submits.pending[urgent] + self._turnstiles[urgent].granted + uncommitted
         return max(0, self.engine.room(priority) - taken)
 
@@ -183,7 +185,7 @@ class Driver:
         """Whether every accepted task has ended and been told, and no stream is about to give more."""
         if self._submits or self._stimuli or self._inbox or not self.engine.idle:
             return False
-        uncommitted = self._committer is not None and any(self._committer.waiting)
+        uncommitted = self.recorder is not None and any(self.recorder.waiting)
         return not uncommitted and not any(feeder.hungry for feeder in self._feeders)
 
     @property
@@ -254,10 +256,8 @@ class Driver:
 
     def _give_up_on_owners(self, refusal: LongshoreError) -> None:
         owners, self._owners = self._owners, {}
-        for owner in owners.values():
+        for owner in filter(None, (*owners.values(), self.others)):
             owner.refuse((), refusal)
-        if self.others is not None:
-            self.others.refuse((), refusal)
 
     # ---- from any thread
 
@@ -348,17 +348,20 @@ class Driver:
     def _carry_out(self, command: Command) -> None:
         match command:
             case Settle():
-                if self._committer is None:
-                    self.tell(command.spec, command.outcomes)
-                else:
-                    self._committer.commit(command.spec, command.outcomes)
+                (self.tell if self.recorder is None else self.recorder.settled)(command.spec, command.outcomes)
             case Start():
                 attempts = command.attempts if self.claim is None else self.claim(command.executor, command.attempts)
-                self.executors[command.executor].submit(attempts)
+                if self._held is not None:
+                    attempts = self._held.admit(command, attempts)
+                if attempts:
+                    self.executors[command.executor].submit(attempts)
             case Tell():
+                if self.recorder is not None:
+                    self.recorder.note(command.batch)
                 self._publish(command.batch)
             case CancelAttempts():
-                self.executors[command.executor].cancel(CancelRequest(command.task_ids, command.message))
+                ids = command.task_ids if self._held is None else self._held.cancel(command)
+                self.executors[command.executor].cancel(CancelRequest(ids, command.message))
             case Refuse():
                 self._refuse(command)
             case AskRunning():
@@ -366,7 +369,7 @@ class Driver:
             case Lend() | Limit() | Scale():
                 self.adapt(command)
             case Tangled():
-                if self._committer is None or not any(self._committer.waiting):  # else an end is about to be told
+                if self.recorder is None or not any(self.recorder.waiting):  # else an end is about to be told
                     self.waits.refuse(command)
 
     def tell(self, spec: TaskSpec, outcomes: Sequence[Outcome]) -> None:
@@ -377,12 +380,9 @@ class Driver:
         self._publish(TasksSettled(spec, outcomes))
 
     def _refuse(self, refusal: Refuse) -> None:
-        kinds = {"full": QueueFull, "never": ResourceUnavailable, "closed": PoolNotRunning}
-        for task in refusal.tasks[:1]:
-            owner = self._owners.get(task.spec, self.others)
-            if owner is not None:
-                error = kinds[refusal.cause](f"task {task.spec.name} was refused: {refusal.message}")
-                owner.refuse(refusal.tasks, error)
+        owner = self._owners.get(refusal.tasks[0].spec, self.others) if refusal.tasks else None
+        if owner is not None:
+            owner.refuse(refusal.tasks, error_of(refusal))
 
     def progress(self, updates: Sequence[ProgressUpdate]) -> None:
         """Tell what running tasks say of themselves; what comes after their end is dropped."""

@@ -14,8 +14,9 @@ from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequenc
 from itertools import islice, repeat
 
 from longshore._columns import COLUMNS_LEAST, AttemptColumns, first_attempts
-from longshore._engine.messages import Cancel
+from longshore._engine.messages import Cancel, Remembered
 from longshore._runtime.driver import Driver
+from longshore._runtime.recalling import Found, Recalling, pasts
 from longshore._runtime.sizes import size_of
 from longshore._runtime.source import Call, Plain, Pumped, Source
 from longshore.errors import LongshoreError
@@ -90,6 +91,7 @@ class Feed:
         expect: Callable[[], Callable[[int], None]] | None = None,
         opened: Callable[[Sequence[Call]], list[Call]] | None = None,
         columns: bool = False,
+        recalling: Recalling | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take calls of `spec.function`.
@@ -102,7 +104,7 @@ class Feed:
         self.spec = spec
         self._driver, self._ids, self._key = driver, ids, key
         self._admit, self._examine = admit, examine
-        self._clock, self._expect, self._opened_calls = clock, expect, opened
+        self._clock, self._expect, self._opened_calls, self._recalling = clock, expect, opened, recalling
         self._in_columns = columns and key is None and admit is None and examine is None
         self._over: Callable[[int], None] | None = None
         self._source: Source = Plain(calls) if isinstance(calls, Iterable) else Pumped(calls, self._arrived)
@@ -134,18 +136,34 @@ class Feed:
             self._rouse()
         if Shared.used and self._opened_calls is not None:
             calls = self._opened_calls(calls)
-        keys = self._keys(calls) if self._key is not None else repeat(None)
-        if isinstance(keys, list):
+        keys = self._keys(calls) if self._key is not None else None
+        if keys is not None:
             calls = calls[: len(keys)]
         index, spec, now, ids = self._index, self.spec, self._clock(), list(islice(self._ids, len(calls)))
         self._index += len(calls)
         self._out += len(calls)
-        if self._in_columns and len(calls) >= COLUMNS_LEAST:
+        recalling = self._recalling
+        works = recalling.many(spec, ids, calls, keys) if recalling is not None else []
+        goes_on = recalling is not None and recalling.goes_on
+        if self._in_columns and len(calls) >= COLUMNS_LEAST and not goes_on:
             return AttemptColumns(spec, ids, calls, index, now)
-        tasks = first_attempts(spec, ids, calls, index, now, keys)
+        tasks = first_attempts(spec, ids, calls, index, now, repeat(None) if keys is None else keys)
+        if recalling is not None and goes_on:
+            tasks = self._recalled([recalling.ask(task, work) for task, work in zip(tasks, works, strict=True)])
         if self._admit is not None:
             tasks = self._admitted(tasks, self._admit)
         return tasks if self._examine is None else self._examined(tasks, self._examine)
+
+    def _recalled(self, found: Sequence[Found]) -> list[Attempt]:
+        """Return the tasks that are to be run; those whose outcome is recorded are accepted and end at once."""
+        past = pasts(found)
+        if past:
+            self._driver.stimulate(Remembered(past))
+        for restored in (True, False):
+            ended = [(one.attempt, one.outcome) for one in found if one.outcome and one.outcome.restored is restored]
+            if ended:
+                self._driver.dismiss([task for task, _ in ended], [outcome for _, outcome in ended])
+        return [one.attempt for one in found if one.outcome is None]
 
     def _keys(self, calls: Sequence[Call]) -> list[str | None]:
         """Return the keys of the calls, up to the first that the user's function raises for; that ends the source."""
@@ -164,6 +182,8 @@ class Feed:
         reasons = [(task, admit(task)) for task in tasks]
         refused = [_vetoed(task, reason) for task, reason in reasons if reason is not None]
         if refused:
+            if self._recalling is not None:
+                self._recalling.forget([outcome.task_id for outcome in refused])
             self.settle(refused)
         return [task for task, reason in reasons if reason is None]
 

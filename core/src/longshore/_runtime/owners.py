@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from longshore.errors import LongshoreError
+from longshore._engine.messages import Refuse
+from longshore.errors import LongshoreError, PoolNotRunning, QueueFull, ResourceUnavailable
 from longshore.task import Attempt, Outcome, Task, TaskSpec
 
 
@@ -35,3 +36,12 @@ class Feeder(Protocol):
 
     def cut(self, error: LongshoreError) -> None:
         """Have nothing more to give: the pool takes no more. What was pulled goes on to its end."""
+
+
+def error_of(refusal: Refuse) -> LongshoreError:
+    """Return what whoever submitted refused tasks is told."""
+    message = f"task {refusal.tasks[0].spec.name} was refused: {refusal.message}"
+    return _KINDS[refusal.cause](message)
+
+
+_KINDS = {"full": QueueFull, "never": ResourceUnavailable, "closed": PoolNotRunning}

@@ -59,6 +59,8 @@ def check_options(options: TaskOptions) -> None:
         raise ValueError(f"priority must be one of {', '.join(f'Priority.{p.name}' for p in Priority)}")
     if options.initializer is not None and not callable(options.initializer):
         raise ValueError(f"initializer must be callable, not {options.initializer!r}")
+    if options.on_crash not in ("retry", "unknown"):
+        raise ValueError(f'on_crash is "retry" or "unknown", not {options.on_crash!r}')
     if options.isolation not in ("task", "shared"):
         raise ValueError(f'isolation is "task" or "shared", not {options.isolation!r}')
 
@@ -72,12 +74,24 @@ _KINDS: Mapping[str, type] = {
     "name": str,
     "concurrent_limit": int,
     "parent": str,
+    "version": str,
     "group": str,
     "rank": int,
 }
 
 
-_KEPT = ("priority", "resources", "max_per_second", "concurrent_limit", "isolation", "parent", "group", "rank")
+_KEPT = (
+    "priority",
+    "resources",
+    "max_per_second",
+    "concurrent_limit",
+    "isolation",
+    "parent",
+    "group",
+    "rank",
+    "version",
+    "on_crash",
+)
 """Options that a spec has under the same name."""
 
 

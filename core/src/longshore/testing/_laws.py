@@ -26,8 +26,10 @@ from longshore._engine.messages import (
     Lend,
     Limit,
     Measured,
+    Past,
     Pause,
     Refuse,
+    Remembered,
     Reported,
     RunsFor,
     Scale,
@@ -70,6 +72,7 @@ class EngineLaws(OrderLaws):
         self._shed_names: set[str] = set()
         self._shed_at = 0.0
         self._dismissed: dict[str, Outcome] = {}
+        self._past: dict[str, Past] = {}
         self._holding: set[str | None] = set()
         self._late = self._order = 0
         self._paused = self._closed = self._excused = False
@@ -126,6 +129,8 @@ class EngineLaws(OrderLaws):
                     self._holding.clear()
             case Dismiss():
                 self._dismissed.update({outcome.task_id: outcome for outcome in stimulus.outcomes})
+            case Remembered():
+                self._past.update(stimulus.tasks)
             case Submit() | Cancel() | RunsFor() | Waits() | Keep() | Tick():
                 pass
             case _:
@@ -175,7 +180,7 @@ class EngineLaws(OrderLaws):
                 fresh = task.task_id not in self.model.known and task.task_id not in self.refused
                 self._law(fresh, "a task is accepted or refused, once", task.task_id)
                 self._order += 1
-                self.model.accept(task, self.now, self._order)
+                self.model.accept(task, self.now, self._order, self._past.get(task.task_id))
         elif isinstance(batch, TaskRetrying):
             self._retry(batch)
 

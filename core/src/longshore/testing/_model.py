@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from longshore._engine.config import EngineConfig
+from longshore._engine.messages import Past
 from longshore._engine.retry import kind_of
 from longshore._engine.states import ENDS
 from longshore.errors import MemoryLimitExceeded
@@ -114,9 +115,11 @@ class EngineModel:
         """Return the tasks that have not ended."""
         return list(self._live.values())
 
-    def accept(self, task: Task, now: float, order: int) -> None:
-        """Know one more task."""
-        self.known[task.task_id] = self._live[task.task_id] = Known(task, now, order)
+    def accept(self, task: Task, now: float, order: int, past: Past | None = None) -> None:
+        """Know one more task, of which there is a past if its run goes on."""
+        self.known[task.task_id] = self._live[task.task_id] = known = Known(task, now, order)
+        if past is not None:
+            known.number, known.forgiven = past.number - 1, past.lost
 
     def move(self, known: Known, to: TaskState) -> None:
         """Have a task in another state."""

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import replace
 
 from longshore.errors import JournalError
 from longshore.hookspecs import hookimpl
-from longshore.records import CommitBatch, JournalQuery, RunInfo
+from longshore.records import CommitBatch, JournalQuery, Recalled, RunOpening, RunRecord, TaskEntry, TaskKind
 from longshore.task import Outcome
 
 
+class _Run:
+    """What is recorded of one run."""
+
+    def __init__(self, opening: RunOpening) -> None:
+        self.record = RunRecord(run_id=opening.run_id, started=opening.at, name=opening.name, generation=0)
+        self.tasks: dict[str, TaskEntry] = {}
+        self.outcomes: dict[str, Outcome] = {}
+        self.states: dict[str, Any] = {}
+        self.open: dict[str, set[int]] = {}  # attempts without a recorded end
+
+    def entry(self, task_id: str, kind: TaskKind, **facts: Any) -> None:  # Any: the fields of TaskEntry
+        known = self.tasks.get(task_id) or TaskEntry(task_id=task_id, kind=kind)
+        self.tasks[task_id] = replace(known, **facts)
+
+
 class MemoryJournal:
-    """Keeps outcomes for as long as it lives, at most one a task: a later one is not recorded, and counted.
+    """Keeps what it is given for as long as it lives: at most one outcome a task, a later one is counted and dropped.
 
     With `fail_after=n` the first `n` commits succeed, and every later one raises `JournalError` and records nothing of
     its batch. What is read may be read from any thread.
@@ -22,23 +41,30 @@ class MemoryJournal:
     def __init__(self, *, fail_after: int | None = None) -> None:
         """Start empty."""
         self._fail_after = fail_after
-        self._runs: dict[str, dict[str, Outcome]] = {}
+        self._runs: dict[str, _Run] = {}
+        self._open: _Run | None = None
         self.batches: list[CommitBatch] = []
         """What was committed, in order."""
         self.refused = 0
         """How many outcomes came for tasks that had one."""
-        self.opened: list[RunInfo] = []
+        self.opened: list[RunOpening] = []
         self.closed = 0
 
     @hookimpl
-    def open(self, run: RunInfo) -> None:
+    def open(self, run: RunOpening) -> Recalled:
         """Begin a run, or go on with one that was recorded before."""
         self.opened.append(run)
-        self._runs.setdefault(run.run_id, {})
+        if run.resume and run.run_id not in self._runs:
+            raise JournalError(f"there is no run {run.run_id}", run_id=run.run_id)
+        found = self._open = self._runs.setdefault(run.run_id, _Run(run))
+        found.record = replace(found.record, generation=found.record.generation + 1, state="running", ended=None)
+        tasks = [replace(entry, lost=len(found.open.get(entry.task_id, ()))) for entry in found.tasks.values()]
+        redone = {entry.retry_of for entry in tasks}
+        return Recalled(tasks=[one for one in tasks if one.task_id not in redone], states=dict(found.states))
 
     @hookimpl
     def commit(self, batch: CommitBatch) -> None:
-        """Record the outcomes, all or none."""
+        """Record the batch, all or none."""
         if self._fail_after is not None and len(self.batches) >= self._fail_after:
             raise JournalError(
                 f"the journal was told to fail after {self._fail_after} commits; "
@@ -46,31 +72,116 @@ class MemoryJournal:
                 run_id=batch.run_id,
             )
         self.batches.append(batch)
-        recorded = self._runs.setdefault(batch.run_id, {})
-        for outcome in batch.outcomes:
-            if outcome.task_id in recorded:
-                self.refused += 1
-            else:
-                recorded[outcome.task_id] = outcome
+        run = self._runs.setdefault(batch.run_id, _Run(RunOpening(run_id=batch.run_id, at=batch.at)))
+        for task in batch.accepted:
+            facts = {name: getattr(task, name) for name in ("identity", "key", "index", "retry_of")}
+            run.entry(task.task_id, task.kind, **facts)
+        self._attempts(run, batch)
+        for group in batch.settled:
+            for outcome, identity in zip(group.outcomes, group.identities, strict=True):
+                self._settle(run, group.kind, outcome, identity)
+        run.states.update(batch.states)
+        if batch.ended is not None:
+            run.record = replace(run.record, state=batch.ended, ended=batch.at)
+
+    def _attempts(self, run: _Run, batch: CommitBatch) -> None:
+        for start in batch.started:
+            known = run.tasks[start.task_id]
+            run.open.setdefault(start.task_id, set()).add(start.number)
+            run.entry(start.task_id, known.kind, attempts=max(known.attempts, start.number))
+        for tried in batch.tried:
+            known = run.tasks[tried.task_id]
+            run.open.get(tried.task_id, set()).discard(tried.number)
+            died = tried.error_type.endswith(".WorkerDied")
+            deaths = (*known.deaths, tried.reason or "unknown") if died else known.deaths
+            run.entry(tried.task_id, known.kind, attempts=max(known.attempts, tried.number), deaths=deaths)
+
+    def _settle(self, run: _Run, kind: TaskKind, outcome: Outcome, identity: str | None) -> None:
+        if outcome.task_id in run.outcomes:
+            self.refused += 1
+            return
+        run.outcomes[outcome.task_id] = outcome
+        facts: Mapping[str, Any] = {  # Any: the fields of TaskEntry
+            "identity": identity,
+            "key": outcome.key,
+            "index": outcome.index,
+            "state": outcome.state,
+            "kept": True,
+            "attempts": outcome.attempts,
+        }
+        run.open.pop(outcome.task_id, None)
+        run.entry(outcome.task_id, kind, **facts)
 
     @hookimpl
     def load(self, query: JournalQuery) -> Sequence[Outcome]:
         """Return recorded outcomes in the order they were committed, at most one a task and run."""
-        runs = self._runs if query.run_id is None else {query.run_id: self._runs.get(query.run_id, {})}
-        wanted = None if query.task_ids is None else frozenset(query.task_ids)
-        return [
-            outcome
-            for recorded in list(runs.values())
-            for outcome in list(recorded.values())
-            if wanted is None or outcome.task_id in wanted
-        ]
+        return list(self.archive().outcomes(query))
 
     @hookimpl
     def close(self) -> None:
         """End; what is recorded stays readable."""
         self.closed += 1
 
+    @hookimpl
+    def archive(self) -> MemoryArchive:
+        """Return a reader of what is recorded."""
+        return MemoryArchive(self._runs)
+
     @property
     def outcomes(self) -> Sequence[Outcome]:
         """All that is recorded."""
         return self.load(JournalQuery())
+
+
+class MemoryArchive:
+    """Reads what a MemoryJournal has recorded."""
+
+    def __init__(self, runs: dict[str, _Run]) -> None:
+        """Read from `runs`."""
+        self._runs = runs
+
+    def runs(self) -> Sequence[RunRecord]:
+        """Return all runs, the newest first."""
+        return sorted(map(self.run, list(self._runs)), key=lambda run: -run.started)
+
+    def run(self, run_id: str) -> RunRecord:
+        """Return one run; JournalError if it is not there."""
+        found = self._find(run_id)
+        counts = Counter(entry.state or "unfinished" for entry in found.tasks.values())
+        return replace(found.record, counts=dict(counts))
+
+    def tasks(self, query: JournalQuery) -> Iterator[TaskEntry]:
+        """Yield recorded tasks."""
+        for run in self._wanted(query):
+            for entry in list(run.tasks.values()):
+                if _asked_for(entry.task_id, query) and (query.states is None or entry.state in query.states):
+                    yield entry
+
+    def outcomes(self, query: JournalQuery) -> Iterator[Outcome]:
+        """Yield recorded outcomes."""
+        for run in self._wanted(query):
+            for outcome in list(run.outcomes.values()):
+                if _asked_for(outcome.task_id, query) and (query.states is None or outcome.state in query.states):
+                    yield outcome
+
+    def remove(self, run_id: str) -> None:
+        """Forget a run."""
+        self._find(run_id)
+        del self._runs[run_id]
+
+    def close(self) -> None:
+        """Do nothing: there is nothing open."""
+
+    def _find(self, run_id: str) -> _Run:
+        if run_id not in self._runs:
+            raise JournalError(f"there is no run {run_id}", run_id=run_id)
+        return self._runs[run_id]
+
+    def _wanted(self, query: JournalQuery) -> list[_Run]:
+        if query.run_id is None:
+            return list(self._runs.values())
+        return [self._runs[query.run_id]] if query.run_id in self._runs else []
+
+
+def _asked_for(task_id: str, query: JournalQuery) -> bool:
+    return query.task_ids is None or task_id in query.task_ids

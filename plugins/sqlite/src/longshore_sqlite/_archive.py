@@ -1,0 +1,133 @@
+"""All runs that are kept, for reading: each database is opened to read only, and let go of again."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+
+import msgspec
+from longshore.errors import JournalError
+from longshore.records import JournalQuery, RunRecord, TaskEntry
+from longshore.task import Outcome
+
+from longshore_sqlite import _place
+from longshore_sqlite._faults import described
+from longshore_sqlite._lock import RunLock, is_held
+from longshore_sqlite._reading import entries, outcomes
+from longshore_sqlite._schema import check
+from longshore_sqlite._spool import Spool
+
+_COUNTS = "SELECT coalesce(state, 'unfinished'), count(*) FROM tasks WHERE redone = 0 GROUP BY 1"
+_RUN = "SELECT run_id, name, started, state, ended, generation, host, pid, command, versions, settings FROM run"
+_WAIT_S = 5.0
+
+
+class SqliteArchive:
+    """Reads what journals have written; writes nothing, and holds nobody up."""
+
+    def __init__(self, root: Path, *, pickles: bool = False) -> None:
+        """Read the runs in the folder `root`; with `pickles`, results that are pickles as well."""
+        self._root = root
+        self._pickles = pickles
+
+    def runs(self) -> Sequence[RunRecord]:
+        """Return all runs, the newest first; one that can't be read has the state "damaged"."""
+        found = [self._record(path.parent.name) for path in self._root.glob(f"*/{_place.DATABASE}")]
+        return sorted(found, key=lambda run: (run.started, run.run_id), reverse=True)
+
+    def run(self, run_id: str) -> RunRecord:
+        """Return one run; JournalError if it is not there, or damaged."""
+        with closing(self._connect(run_id)) as connection:
+            return self._read(connection, run_id)
+
+    def tasks(self, query: JournalQuery) -> Iterator[TaskEntry]:
+        """Yield recorded tasks of one run, in the order in which they were recorded."""
+        with closing(self._connect(_named(query))) as connection:
+            yield from entries(connection, query)
+
+    def outcomes(self, query: JournalQuery) -> Iterator[Outcome]:
+        """Yield recorded outcomes of one run; the value of one that was not kept is None."""
+        run_id = _named(query)
+        folder = _place.folder_of(self._root, run_id)
+        with closing(self._connect(run_id)) as connection:
+            key = None
+            if self._pickles:
+                with suppress(OSError):
+                    key = (folder / _place.KEY).read_bytes()
+            yield from outcomes(connection, query, Spool(folder / _place.SPOOL), key, kept_only=False)
+
+    def remove(self, run_id: str) -> None:
+        """Delete a run; JournalError if it is not there, or if a process holds it."""
+        folder = _place.folder_of(self._root, run_id)
+        if not (folder / _place.DATABASE).exists():
+            raise _unknown(run_id, self._root)
+        _place.check_private(folder)
+        lock = RunLock.take(folder / _place.LOCK, shared=_place.file_system(folder) in _place.NETWORKED)
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            raise described(error, folder, "be removed") from error
+        finally:
+            lock.drop()
+
+    def close(self) -> None:
+        """Do nothing: whatever was opened is closed with the reading of it."""
+
+    def _record(self, run_id: str) -> RunRecord:
+        try:
+            return self.run(run_id)
+        except JournalError:
+            return RunRecord(run_id=run_id, started=0.0, state="damaged")
+
+    def _connect(self, run_id: str) -> sqlite3.Connection:
+        path = _place.folder_of(self._root, run_id) / _place.DATABASE
+        if not path.is_file():
+            raise _unknown(run_id, self._root)
+        _place.check_private(path.parent)
+        try:
+            connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=_WAIT_S, isolation_level=None)
+        except sqlite3.Error as error:
+            raise described(error, path, "be opened") from error
+        try:
+            connection.execute("PRAGMA query_only = ON")
+            check(connection, path)
+        except sqlite3.Error as error:
+            connection.close()
+            raise described(error, path, "be read") from error
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _read(self, connection: sqlite3.Connection, run_id: str) -> RunRecord:
+        folder = _place.folder_of(self._root, run_id)
+        try:
+            row = connection.execute(_RUN).fetchone()
+            counts = dict(connection.execute(_COUNTS))
+        except sqlite3.Error as error:
+            raise described(error, folder / _place.DATABASE, "be read") from error
+        if row is None:
+            raise _unknown(run_id, self._root)
+        *facts, command, versions, settings = row
+        names = ("run_id", "name", "started", "state", "ended", "generation", "host", "pid")
+        return RunRecord(
+            **dict(zip(names, facts, strict=True)),
+            held=is_held(folder / _place.LOCK),
+            command=msgspec.json.decode(command),
+            versions=msgspec.json.decode(versions),
+            settings=msgspec.json.decode(settings),
+            counts=counts,
+        )
+
+
+def _named(query: JournalQuery) -> str:
+    if query.run_id is None:
+        raise JournalError("tasks are read of one run at a time: name it")
+    return query.run_id
+
+
+def _unknown(run_id: str, root: Path) -> JournalError:
+    return JournalError(f"there is no run {run_id} in {root}", reason="unknown", run_id=run_id)

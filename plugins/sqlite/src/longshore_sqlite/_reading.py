@@ -1,0 +1,114 @@
+"""From rows back to records; used by the journal for its own run, and by the archive for all."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+from longshore.errors import JournalError
+from longshore.keeping import NOT_KEPT, Packed, unpack
+from longshore.records import JournalQuery, TaskEntry, TaskKind
+from longshore.task import ErrorRecord, Outcome, TaskState
+
+from longshore_sqlite._spool import Spool
+
+_IN_MOST = 500
+_OUTCOMES = (
+    "SELECT task_id, key, idx, kind, state, form, value, spool, error, attempts, queued_s, ran_s, cpu_s, "
+    "peak_memory_mb, worker FROM tasks WHERE state IS NOT NULL"
+)
+_ENTRIES = "SELECT task_id, kind, identity, key, idx, state, form, attempts, retry_of FROM tasks WHERE redone = 0"
+
+
+def outcomes(
+    connection: sqlite3.Connection, query: JournalQuery, spool: Spool, key: bytes | None, *, kept_only: bool
+) -> Iterator[Outcome]:
+    """Yield recorded outcomes; the value of one that was not kept is None, or it is left out with `kept_only`."""
+    kinds = kinds_of(connection)
+    for row in _rows(connection, _OUTCOMES, query):
+        if kept_only and row[5] == NOT_KEPT:
+            continue
+        yield _outcome(row, kinds, spool, key)
+
+
+def _outcome(row: Sequence[Any], kinds: dict[int, TaskKind], spool: Spool, key: bytes | None) -> Outcome:
+    # Any: what SQLite stores
+    task_id, name, index, kind, state, form, value, apart, error, attempts, *rest = row
+    packed = None
+    if form is not None and form != NOT_KEPT:
+        packed = Packed(form, spool.read(apart) if apart is not None else bytes(value))
+    try:
+        result = unpack(packed, key) if packed is not None else None
+    except JournalError as wrong:
+        raise JournalError(f"task {task_id}: {wrong}", **{**wrong.facts, "task_id": task_id}) from wrong
+    record = msgspec.json.decode(error, type=ErrorRecord) if error is not None else None
+    queued_s, ran_s, cpu_s, peak_memory_mb, worker = rest
+    return Outcome(
+        task_id,
+        name,
+        index,
+        kinds[kind].name,
+        TaskState(state),
+        result,
+        record,
+        attempts,
+        queued_s,
+        ran_s,
+        cpu_s,
+        peak_memory_mb,
+        worker,
+        restored=True,
+    )
+
+
+def entries(connection: sqlite3.Connection, query: JournalQuery) -> Iterator[TaskEntry]:
+    """Yield recorded tasks that no other task does again, in the order in which they were recorded."""
+    kinds = kinds_of(connection)
+    lost = dict(connection.execute("SELECT task_id, count(*) FROM attempts WHERE state IS NULL GROUP BY task_id"))
+    deaths: dict[str, list[str]] = {}
+    died = "SELECT task_id, reason FROM attempts WHERE error_type LIKE '%.WorkerDied' ORDER BY task_id, number"
+    for task_id, reason in connection.execute(died):
+        deaths.setdefault(task_id, []).append(reason or "unknown")
+    for task_id, kind, identity, key, index, state, form, attempts, retry_of in _rows(connection, _ENTRIES, query):
+        yield TaskEntry(
+            task_id=task_id,
+            kind=kinds[kind],
+            identity=identity,
+            key=key,
+            index=index,
+            state=TaskState(state) if state is not None else None,
+            kept=state is not None and form != NOT_KEPT,
+            attempts=attempts,
+            lost=lost.get(task_id, 0) if state is None else 0,
+            deaths=tuple(deaths.get(task_id, ())),
+            retry_of=retry_of,
+        )
+
+
+def states(connection: sqlite3.Connection) -> dict[str, Any]:  # Any: JSON-safe values
+    """Return the states that are kept, by name."""
+    return {name: msgspec.json.decode(value) for name, value in connection.execute("SELECT name, value FROM states")}
+
+
+def kinds_of(connection: sqlite3.Connection) -> dict[int, TaskKind]:
+    """Return the kinds of tasks, by number."""
+    rows = connection.execute("SELECT id, kind FROM kinds")
+    return {number: msgspec.json.decode(text, type=TaskKind) for number, text in rows}
+
+
+def _rows(connection: sqlite3.Connection, statement: str, query: JournalQuery) -> Iterator[Sequence[Any]]:
+    """Yield rows that a query asks for. Any: what SQLite stores."""
+    values: list[Any] = []
+    if query.states is not None:
+        statement += f" AND state IN ({', '.join('?' * len(query.states))})"
+        values += [state.value for state in query.states]
+    if query.task_ids is None:
+        yield from connection.execute(f"{statement} ORDER BY seq", values)
+        return
+    ids = list(dict.fromkeys(query.task_ids))
+    for at in range(0, len(ids), _IN_MOST):
+        part = ids[at : at + _IN_MOST]
+        places = ", ".join("?" * len(part))
+        yield from connection.execute(f"{statement} AND task_id IN ({places}) ORDER BY seq", [*values, *part])
