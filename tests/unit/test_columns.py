@@ -21,7 +21,7 @@ from longshore.events import TasksSettled
 from longshore.records import RunInfo
 from longshore.task import Attempt, ErrorRecord, Outcome, PlainOutcome, Priority, RetryPolicy, TaskSpec, TaskState
 from longshore.worker import completed
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 STARTED = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -218,7 +218,7 @@ def test_attempts_in_columns_can_be_tried_again() -> None:
     engine, columns = Engine(), columns_of(spec, 3)
     engine.handle([ExecutorUp("quay", 3, True), Submit(spec, columns)], 1.0)
     failure = Outcome("t1", None, 1, "work", TaskState.FAILED, error=ErrorRecord(type="E", message="no"))
-    failure = Outcome(*(getattr(failure, name) for name in failure.__struct_fields__[:-1]), exception=ValueError("no"))
+    failure = replace(failure, exception=ValueError("no"))
     again = engine.handle([Reported("quay", [failure])], 2.0) + engine.handle([], 2.0)
     (attempt,) = [attempt for command in again if isinstance(command, Start) for attempt in command.attempts]
     assert (attempt.task_id, attempt.number, attempt.args) == ("t1", 2, (1,))

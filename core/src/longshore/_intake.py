@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from longshore._calling import BY_IDENTITY, NamedCall
 from longshore._carrying import is_tracing, plain
@@ -29,6 +29,18 @@ _COMPARED_BY_IDENTITY = (*BY_IDENTITY, NamedCall)
 _SPECS_MOST = 256  # specs of single submissions that are kept for their next use
 
 
+class Defaults(NamedTuple):
+    """What holds for tasks that say nothing else."""
+
+    executor: str | None
+    timeout_s: float
+    soft_timeout_s: float | None
+    breaker: CircuitBreaker | None
+    memory_limit_mb: float
+    memory_limit_asked: bool
+    """Whether that limit is no default: where an executor takes it for advice, that is logged."""
+
+
 class Intake:
     """Routes, checks and accepts what is submitted to one started pool; for its loop's thread."""
 
@@ -41,18 +53,10 @@ class Intake:
         processors: Processors,
         *,
         token: str,
-        default_executor: str | None,
-        default_timeout_s: float,
-        default_soft_timeout_s: float | None,
-        default_breaker: CircuitBreaker | None,
-        memory_limit_mb: float,
-        memory_limit_asked: bool,
+        defaults: Defaults,
         recalling: Recalling | None = None,
     ) -> None:
-        """Take what the pool is made of; `token` begins the ids of its tasks.
-
-        With `memory_limit_asked` the limit is no default: where an executor takes it for advice, that is logged.
-        """
+        """Take what the pool is made of; `token` begins the ids of its tasks."""
         self.driver = driver
         self.recalling = recalling
         self.processors = processors
@@ -62,12 +66,7 @@ class Intake:
         self._executors = executors
         self._hooks = hooks
         self._snapshot = snapshot
-        self._default_executor = default_executor
-        self._default_timeout_s = default_timeout_s
-        self._default_soft_timeout_s = default_soft_timeout_s
-        self._default_breaker = default_breaker
-        self._memory_limit_mb = memory_limit_mb
-        self._memory_limit_asked = memory_limit_asked
+        self._defaults = defaults
         self._advised: set[str] = set()
         self._specs: dict[tuple[object, TaskOptions], TaskSpec] = {}  # each keeps its function, whose id may be the key
         self._last: tuple[object, object, TaskSpec | None] = (None, None, None)  # a function, options, and their spec
@@ -114,17 +113,17 @@ class Intake:
         if limit is not None and limit >= self.driver.engine.config.max_concurrent_tasks:
             options = merged(options, {"concurrent_limit": None})  # it never binds, and what is counted costs more
         capabilities = self._executors.get(name).capabilities
-        if self._memory_limit_asked and not capabilities.limits_memory:
+        if self._defaults.memory_limit_asked and not capabilities.limits_memory:
             self._advise(name)
         spec = make_spec(
             function,
             options,
             name,
             capabilities,
-            default_timeout_s=self._default_timeout_s,
-            default_soft_timeout_s=self._default_soft_timeout_s,
-            default_breaker=self._default_breaker,
-            memory_limit_mb=self._memory_limit_mb,
+            default_timeout_s=self._defaults.timeout_s,
+            default_soft_timeout_s=self._defaults.soft_timeout_s,
+            default_breaker=self._defaults.breaker,
+            memory_limit_mb=self._defaults.memory_limit_mb,
         )
         never = self.driver.engine.never_fits(spec.resources)
         if never is not None:
@@ -143,7 +142,7 @@ class Intake:
                 "executor %s takes workers.task_memory_limit_mb (%g) for advice: nobody can tell or take back what a "
                 "task uses there; tasks that are to be held to it belong on executor 'processes', on Linux",
                 executor,
-                self._memory_limit_mb,
+                self._defaults.memory_limit_mb,
             )
 
     def prepare(self, executor: str) -> None:
@@ -225,7 +224,7 @@ class Intake:
                 return chosen
         if declared is not None:
             return declared
-        named = self._default_executor
+        named = self._defaults.executor
         if named is not None and (suits == "threads" or "coroutine" in self._executors.get(named).capabilities.runs):
             return named
         return suits

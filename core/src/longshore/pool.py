@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from longshore._control import Control
 from longshore._delivery import EventBus
-from longshore._intake import Intake
+from longshore._intake import Defaults, Intake
 from longshore._journaling import Journaling, opening, to_resume
 from longshore._parts import Parts
 from longshore._pipelines import Pipelines
@@ -219,18 +219,24 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             self.snapshot,
             self._processors,
             token=token,
-            default_executor=self.settings.executor,
-            default_timeout_s=self.config.default_timeout,
-            default_soft_timeout_s=self.config.default_soft_timeout,
-            default_breaker=self.settings.breaker.rule() if self.settings.breaker is not None else None,
-            memory_limit_mb=self.config.task_memory_limit_mb,
-            memory_limit_asked="task_memory_limit_mb" in self.config.model_fields_set,
+            defaults=self._defaults(),
             recalling=journaling.recalling if journaling is not None else None,
         )
         self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because
         self._telling.usage = lambda: monitor.usage
         self._telling.utilization = lambda: monitor.current_usage
+
+    def _defaults(self) -> Defaults:
+        config, breaker = self.config, self.settings.breaker
+        return Defaults(
+            executor=self.settings.executor,
+            timeout_s=config.default_timeout,
+            soft_timeout_s=config.default_soft_timeout,
+            breaker=breaker.rule() if breaker is not None else None,
+            memory_limit_mb=config.task_memory_limit_mb,
+            memory_limit_asked="task_memory_limit_mb" in config.model_fields_set,
+        )
 
     async def stop(self, timeout: float | None = None) -> RunSummary | None:
         """Take no more work, let what was accepted end within `timeout` seconds (None: no bound), cancel the rest.

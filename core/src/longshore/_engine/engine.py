@@ -117,18 +117,21 @@ class Engine(Questions):
                     self._measured(stimulus, now, out)
                 case Pause() | Unpause():
                     self._pause(stimulus)
-                case Drain():
-                    self._closed = True
-                    self._dispatch.holding.clear()
-                case Abort():
-                    self._closed = True
-                    self._cancel([attempt.task_id for attempt in self.live()], stimulus.message, now, out)
+                case Drain() | Abort():
+                    self._close(stimulus, now, out)
                 case Tick():
                     pass
                 case _:
                     assert_never(stimulus)
         self._follow(now, out)
         return out
+
+    def _close(self, stimulus: Drain | Abort, now: float, out: list[Command]) -> None:
+        self._closed = True
+        if isinstance(stimulus, Drain):
+            self._dispatch.holding.clear()
+        else:
+            self._cancel([attempt.task_id for attempt in self.live()], stimulus.message, now, out)
 
     def _remember(self, stimulus: Remembered) -> None:
         self._past.update(stimulus.tasks)
