@@ -1,4 +1,4 @@
-"""The figures the specification names, rows M01 to M10, on this machine: as it asks, and as we want them.
+"""The figures the specification names, rows M01 to M12, on this machine: as it asks, and as we want them.
 
     uv run python tests/bench/figures.py [--only M01,M07] [--rounds 5] [--json FILE] [--write docs/benchmarks.md]
 
@@ -20,6 +20,7 @@ from datetime import date
 from pathlib import Path
 from statistics import median
 
+import documents
 from longshore import (
     Priority,
     ProcessorContext,
@@ -77,6 +78,12 @@ FIGURES = (
     Figure("M09", "8 workers against 1, tasks that sleep 10 ms", "x", 1, 7),
     Figure("M09", "processes on all cores against one, tasks of 20 ms CPU", "x per core", 0.5, 0.8),
     Figure("M10", "tasks that do nothing, one loop", "/s", None, 10_000),
+    Figure("M11", "100 real documents at once: done after, mean", "s", 30, None, least=False),
+    Figure("M11", "the same, p95", "s", 60, None, least=False),
+    Figure("M11", "those documents", "/s", 1, None),
+    Figure("M11", "those of them that have a text, and failed", "%", 5, 0.1, least=False),
+    Figure("M12", "real documents under the preset `throughput`", "/s", 5, None),
+    Figure("M12", "their chunks", "/min", 1000, None),
 )
 
 
@@ -278,6 +285,8 @@ MEASURES: dict[str, Callable[[], Awaitable[list[float]]]] = {
     "M08": end_to_end,
     "M09": scaling,
     "M10": no_ops,
+    "M11": documents.at_once,
+    "M12": documents.throughput,
 }
 
 
