@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -22,6 +23,7 @@ from longshore._processors import Processors
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.keeping import KeptTask
+from longshore._runtime.repeats import Repeats
 from longshore._runtime.results import ResultStore
 from longshore._runtime.roster import Roster
 from longshore._runtime.specs import from_here, is_coroutine_function, merged
@@ -56,6 +58,7 @@ class Seam:
         self._kept: ResultStore[KeptTask] = ResultStore(
             keep_s=limits.keep_s, max_count=limits.max_count, max_bytes=limits.max_mb * 1e6
         )
+        self._repeats = Repeats(self._kept.__contains__)
 
     async def submit_task(
         self,
@@ -69,6 +72,7 @@ class Seam:
         retry: RetryPolicy | None = None,
         executor: str | None = None,
         key: str | None = None,
+        idempotency_key: str | None = None,
         resource_timeout: float | None = None,
     ) -> str:
         """Queue one call of a processor with `context`, and return the task's id, which no other task ever has.
@@ -76,7 +80,8 @@ class Seam:
         `processor_func` is a function, sync or async, anything else that can be called, or an object with a method
         `process`; None takes the installed processor of that name, with what its metadata says (a priority of NORMAL
         leaves that to it, too). `timeout` is for one attempt; None is `default_timeout`. `key` names the task in events
-        and views; None is the document's id where the context has one.
+        and views; None is the document's id where the context has one. Where a task was submitted under the same
+        `idempotency_key`, and goes on or its result is kept, its id is returned, and nothing is submitted.
 
         `resources` are Resources, or the specification's mapping in units of the limits: percent of the machine for
         cpu, memory and gpu, MB/s for disk_io and network_io. What does not fit now waits in the queue. With
@@ -87,16 +92,12 @@ class Seam:
         Waits `submit_timeout` seconds at most for room in the queue, then raises QueueFull. Raises as `submit` does:
         PoolNotRunning, WrongPlace, ValueError, PayloadError, PluginError, ResourceUnavailable for what can never fit.
         """
-        _check(processor_name, key, resource_timeout)
+        _check(processor_name, {"key": key, "idempotency_key": idempotency_key}, resource_timeout)
         said = {"timeout": timeout, "resources": _resources(resources), "retry": retry, "executor": executor}
-        changes: dict[str, Any] = {name: value for name, value in said.items() if value is not None}  # Any: options
-        if priority != Priority.NORMAL:
-            changes["priority"] = Priority(priority)
-        function, options = self._called(processor_name, processor_func, changes)
-        own = merged(from_here(self._shared), {**options, "name": processor_name})
-        spec = self._intake().shared_spec(function, own)
+        spec = self._spec(processor_name, processor_func, priority, said)
         key = context.document_id if key is None and isinstance(context, ProcessorContext) else key
-        return await self._enter(spec, (context,), key, resource_timeout)
+        enter = partial(self._enter, spec, (context,), key, resource_timeout)
+        return await (enter() if idempotency_key is None else self._repeats.once(idempotency_key, enter))
 
     async def get_task_result(self, task_id: str, timeout: float | None = None) -> Any:  # Any: the user's result
         """Wait for a task's end and return its result, or raise the task's own exception unchanged; by any number.
@@ -196,6 +197,17 @@ class Seam:
             return named_call(name, processor), own
         entry = self._processors.entry(name)
         return entry.call, entry.options_with(own)
+
+    def _spec(
+        self, name: str, processor: Any, priority: Priority, said: Mapping[str, Any]
+    ) -> TaskSpec:  # Any: the user's
+        """Return the spec of a call by name, with the options that the caller said."""
+        changes = {option: value for option, value in said.items() if value is not None}
+        if priority != Priority.NORMAL:
+            changes["priority"] = Priority(priority)
+        function, options = self._called(name, processor, changes)
+        own = merged(from_here(self._shared), {**options, "name": name})
+        return self._intake().shared_spec(function, own)
 
     async def _enter(
         self,
@@ -305,12 +317,13 @@ def named_call(name: str, processor: Any) -> NamedCall:  # Any: what users have 
     return NamedCoroutine(name, function) if is_coroutine_function(function) else NamedCall(name, function)
 
 
-def _check(processor_name: object, key: object, resource_timeout: float | None) -> None:
+def _check(processor_name: object, keys: Mapping[str, object], resource_timeout: float | None) -> None:
     """Raise TypeError or ValueError for what can't be meant."""
     if not isinstance(processor_name, str):
         raise TypeError(f"processor_name is a str, not {processor_name!r}")
-    if key is not None and not isinstance(key, str):
-        raise ValueError(f"key must be of the type str, not {key!r}")
+    for name, key in keys.items():
+        if key is not None and not isinstance(key, str):
+            raise ValueError(f"{name} must be of the type str, not {key!r}")
     if resource_timeout is not None and not resource_timeout >= 0:
         raise ValueError(f"resource_timeout is a number of seconds of at least 0, not {resource_timeout!r}")
 

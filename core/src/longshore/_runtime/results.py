@@ -90,6 +90,10 @@ class ResultStore(Generic[EntryT]):
             f"there is no task {task_id!r}: results are kept of what submit_task was given", task_id=str(task_id)
         )
 
+    def __contains__(self, task_id: object) -> bool:
+        """Tell whether an entry of this id is held; what has expired may be until somebody else asks."""
+        return task_id in self.live or task_id in self._unread or task_id in self._read
+
     def __iter__(self) -> Iterator[EntryT]:
         """Yield the entries, newest first: those that have not ended, those nobody has read, those that were read."""
         ended = (held.entry for group in (self._unread, self._read) for held in reversed(list(group.values())))
