@@ -67,6 +67,7 @@ class EngineLaws(OrderLaws):
         """The task that was asked to end last so that its memory comes free, while it has not."""
         self._shed_names: set[str] = set()
         self._shed_at = 0.0
+        self._seen_running: list[set[str]] = []
         self._dismissed: dict[str, Outcome] = {}
         self._holding: set[str | None] = set()
         self._late = self._order = 0
@@ -81,7 +82,8 @@ class EngineLaws(OrderLaws):
         self._law(now >= self.now, "time never falls", f"{self.now} > {now}")
         self.now = now
         self._capacity_before = self.model.capacity
-        room = {priority: self._room(priority) for priority in Priority}
+        room = self._room()
+        self._seen_running = []
         for stimulus in stimuli:
             self._told(stimulus)
         commands = self.engine.handle(stimuli, now)
@@ -114,6 +116,7 @@ class EngineLaws(OrderLaws):
             case Grant():
                 self.model.capacity = dict(stimulus.capacity)
             case Measured():
+                self._seen_running.append({attempt.task_id for attempt in self.model.running()})
                 lendable = {name: load.lendable for name, load in stimulus.loads.items() if load.lendable is not None}
                 self.model.capacity = {**self.model.capacity, **lendable}
             case Pause() | Unpause():
@@ -271,11 +274,14 @@ class EngineLaws(OrderLaws):
 
     def _shed(self, command: Shed) -> None:
         (name,) = command.task_ids
-        running = name in self.model.held[command.executor] and name not in self._cancelling
+        known = self.model.known.get(name)
+        here = known is not None and known.spec.executor == command.executor
+        running = here and any(name in seen for seen in self._seen_running)
+        once = name not in self._cancelling and name not in self._shed_names
         one = self.shedding is None or self.now >= self._shed_at + ANSWER_S
-        running = running and name not in self._shed_names
-        self._law(running and one, "one that runs is ended for its memory, and one at a time", name)
-        self._law(len(self.model.running()) > 1, "what runs alone is left alone", name)
+        self._law(running and once and one, "one that runs is ended for its memory, and one at a time", name)
+        with_others = any(name in seen and len(seen) > 1 for seen in self._seen_running)
+        self._law(with_others, "what runs alone is left alone", name)
         self.shedding, self._shed_at = name, self.now
         self._shed_names.add(name)
 
@@ -357,12 +363,15 @@ class EngineLaws(OrderLaws):
         most = 0 if self._closed or self._never(spec) else min(len(ids), room[spec.priority])
         self._law(taken == ids[:most], "the queue takes what it has room for, in order", f"{taken} of {ids}")
 
-    def _room(self, priority: Priority) -> int:
-        """Return how many more tasks the queue takes, by our own count; the engine says the same."""
-        urgent, config = priority is Priority.CRITICAL, self.model.config
-        bound = config.priority_queue_size if urgent else config.max_queue_size
-        room = max(0, bound - self.model.waiting(urgent))
-        self._law(room == self.engine.room(priority), "the queue's bound holds", priority.name)
+    def _room(self) -> Mapping[Priority, int]:
+        """Return how many more tasks the queues take, by our own count; the engine says the same."""
+        config, room = self.model.config, dict[Priority, int]()
+        ordinary, urgent = self.model.waiting()
+        for priority in Priority:
+            is_urgent = priority is Priority.CRITICAL
+            bound = config.priority_queue_size - urgent if is_urgent else config.max_queue_size - ordinary
+            room[priority] = max(0, bound)
+            self._law(room[priority] == self.engine.room(priority), "the queue's bound holds", priority.name)
         return room
 
     def _never(self, spec: TaskSpec) -> bool:

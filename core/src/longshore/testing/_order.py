@@ -33,11 +33,12 @@ class OrderLaws:
     def _check_order(self, known: Known) -> None:
         """First in first out among equals; what outranks it and could start goes first."""
         name, mine = known.task.task_id, self.model.rank(known, self.now)
+        lane = self.engine.lane_of(known.task)
         for other in self.model.live():
             if other is known or other.state is not TaskState.QUEUED or other.spec.executor != known.spec.executor:
                 continue
             own_lane = self.engine.lane_of(other.task)
-            alike = other.alike(known) and own_lane == self.engine.lane_of(known.task)
+            alike = other.alike(known) and own_lane == lane
             if alike and other.spec.priority is known.spec.priority:
                 self._law(known.order < other.order, "first in, first out", f"{name} before {other.task.task_id}")
             elif (other.plain and own_lane[5] is None) or (alike and not known.plain):
