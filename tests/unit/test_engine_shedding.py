@@ -154,3 +154,16 @@ def test_a_late_report_of_a_former_attempt_is_not_the_end_of_the_victim() -> Non
         assert watched.tell(short_of_memory(**use)) == []
     watched.tell(ended("a", 2, TaskState.CANCELLED))
     assert "a" not in watched.laws.outcomes
+
+
+def test_who_waited_for_an_executor_before_it_was_up_is_not_overtaken() -> None:
+    """Tasks that came before their executor said what it tells of memory go before those after, however short it is."""
+    watched, spec = Watched(), spec_of(executor="yard")
+    warned, fine = (Measured({"memory": Load(used, 75.0, 65.0, 1.0, "%", 10_000.0, 133.3)}) for used in (70.0, 10.0))
+    watched.tell(warned, Submit(spec, [Attempt("a", spec), Attempt("b", spec)]))
+    assert watched.tell(ExecutorUp("yard", 1, False, True, True)) == ["start a.1"]
+    watched.tell(Submit(spec, [Attempt("c", spec, queued_at=watched.now)]))
+    for reading in (fine, fine, fine, fine, warned):
+        assert watched.tell(reading) == []
+    done = Outcome("a", None, 0, "work", TaskState.COMPLETED, ran_s=1.0)
+    assert watched.tell(Reported("yard", [done])) == ["start b.1"]

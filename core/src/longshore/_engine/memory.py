@@ -85,7 +85,10 @@ class Memory:
         """Take note of an executor: whether it tells what memory its tasks take."""
         if stimulus.weighs:
             self.used = True
-            self._aside.weighing.add(stimulus.executor)
+            if stimulus.executor not in self._aside.weighing:
+                self._aside.weighing.add(stimulus.executor)
+                if self._aside.used:  # what waited for it already stays before what comes
+                    self._dispatch.sort_out()
 
     def again(self, task_id: str) -> tuple[bool | None, int]:
         """Return whether a task whose attempt ended is to be tried again whatever its policy says (None: as that says).

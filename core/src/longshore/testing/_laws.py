@@ -59,7 +59,8 @@ class EngineLaws(OrderLaws):
         self.model = EngineModel(engine.config)
         self.outcomes: dict[str, Outcome] = {}
         self.refused: set[str] = set()
-        self._capacity_before = self.model.capacity
+        self._capacities = [self.model.capacity]
+        """What there was of everything in the course of this batch."""
         self._reported: dict[str, Outcome] = {}
         self._started: list[Known] = []
         self._cancelling: set[str] = set()
@@ -81,7 +82,7 @@ class EngineLaws(OrderLaws):
         """Let the engine handle the stimuli, check what it does, and return it."""
         self._law(now >= self.now, "time never falls", f"{self.now} > {now}")
         self.now = now
-        self._capacity_before = self.model.capacity
+        self._capacities = [self.model.capacity]
         room = self._room()
         self._seen_running = []
         for stimulus in stimuli:
@@ -114,11 +115,11 @@ class EngineLaws(OrderLaws):
                 self.model.slots[stimulus.executor] = stimulus.slots
                 self._excused = self._excused or self.model.in_use() > self.engine.config.max_concurrent_tasks
             case Grant():
-                self.model.capacity = dict(stimulus.capacity)
+                self._grant(stimulus.capacity)
             case Measured():
                 self._seen_running.append({attempt.task_id for attempt in self.model.running()})
                 lendable = {name: load.lendable for name, load in stimulus.loads.items() if load.lendable is not None}
-                self.model.capacity = {**self.model.capacity, **lendable}
+                self._grant({**self.model.capacity, **lendable})
             case Pause() | Unpause():
                 self._pause(stimulus)
             case Drain() | Abort():
@@ -131,6 +132,10 @@ class EngineLaws(OrderLaws):
                 pass
             case _:
                 assert_never(stimulus)
+
+    def _grant(self, capacity: Mapping[str, float]) -> None:
+        self.model.capacity = dict(capacity)
+        self._capacities.append(self.model.capacity)
 
     def _report(self, outcome: Outcome) -> None:
         known = self.model.known.get(outcome.task_id)
@@ -375,13 +380,13 @@ class EngineLaws(OrderLaws):
         return room
 
     def _never(self, spec: TaskSpec) -> bool:
-        """Tell whether a task of this spec wants more than there is, or was when this batch began."""
+        """Tell whether a task of this spec wants more than there is, or was at any time in this batch."""
         choices = spec.resources.choices() if spec.resources is not None else ()
         return bool(choices) and all(
             any(
                 amount > capacity.get(name, amount)
                 for name, amount in choice.amounts().items()
-                for capacity in (self._capacity_before, self.model.capacity)
+                for capacity in self._capacities
             )
             for choice in choices
         )
