@@ -167,3 +167,17 @@ def test_who_waited_for_an_executor_before_it_was_up_is_not_overtaken() -> None:
         assert watched.tell(reading) == []
     done = Outcome("a", None, 0, "work", TaskState.COMPLETED, ran_s=1.0)
     assert watched.tell(Reported("yard", [done])) == ["start b.1"]
+
+
+def test_who_waits_for_memory_keeps_what_else_it_needs() -> None:
+    """A kind that is known to take much and has waited for two seconds is not passed by others that want its cores."""
+    watched = Watched()
+    heavy, light = (spec_of(name=name, resources=Resources(cpu=1)) for name in ("heavy", "light"))
+    watched.tell(Submit(heavy, [Attempt("h0", heavy)]))
+    seen = Outcome("h0", None, 0, "heavy", TaskState.COMPLETED, ran_s=1.0, peak_memory_mb=8000.0)
+    watched.tell(Reported("quay", [seen]))
+    heavies = Submit(heavy, [Attempt(name, heavy, queued_at=watched.now) for name in ("h1", "h2")])
+    assert watched.tell(heavies) == ["start h1.1"]
+    watched.now += 3.0
+    assert watched.tell(Submit(light, [Attempt("l", light, queued_at=watched.now)])) == []
+    assert watched.tell(ended("h1", 1, TaskState.COMPLETED)) == ["start h2.1", "start l.1"]

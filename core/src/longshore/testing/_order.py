@@ -92,10 +92,11 @@ class OrderLaws:
                 self._law(timed, "no lost wake-up: a worker is free", known.task.task_id)
 
     def _vies(self, other: Known, known: Known) -> bool:
-        wanted = {name for amounts in known.choices for name in amounts}
-        if self.engine.lane_of(other.task)[5] is not None and "memory" in wanted:
-            return True
-        return other.choices != known.choices and any(not wanted.isdisjoint(amounts) for amounts in other.choices)
+        """Tell whether what one wants may be kept for the other, which has waited longer for it and more."""
+        wanted, takes = ({name for amounts in one.choices for name in amounts} for one in (known, other))
+        if self.engine.lane_of(other.task)[5] is not None:
+            return not wanted.isdisjoint({"memory", *takes})
+        return other.choices != known.choices and not wanted.isdisjoint(takes)
 
     def _fits(self, known: Known) -> bool:
         return not known.choices or any(map(self.model.fits, known.choices))
