@@ -68,7 +68,7 @@ class EngineLaws(OrderLaws):
         """The task that was asked to end last so that its memory comes free, while it has not."""
         self._shed_names: set[str] = set()
         self._shed_at = 0.0
-        self._seen_running: list[set[str]] = []
+        self._seen_running, self._moved = list[set[str]](), set[str]()
         self._dismissed: dict[str, Outcome] = {}
         self._holding: set[str | None] = set()
         self._late = self._order = 0
@@ -84,7 +84,7 @@ class EngineLaws(OrderLaws):
         self.now = now
         self._capacities = [self.model.capacity]
         room = self._room()
-        self._seen_running = []
+        self._seen_running, self._moved = [], set()
         for stimulus in stimuli:
             self._told(stimulus)
         commands = self.engine.handle(stimuli, now)
@@ -181,6 +181,7 @@ class EngineLaws(OrderLaws):
                 fresh = task.task_id not in self.model.known and task.task_id not in self.refused
                 self._law(fresh, "a task is accepted or refused, once", task.task_id)
                 self._order += 1
+                self._moved.add(task.task_id)
                 self.model.accept(task, self.now, self._order)
         elif isinstance(batch, TaskRetrying):
             self._retry(batch)
@@ -324,7 +325,9 @@ class EngineLaws(OrderLaws):
         )
         for known in live:
             name, running = known.task.task_id, known.state is TaskState.PROCESSING
-            same = running if self.engine.is_running(name) else self.engine.state(name) is known.state
+            same = self.engine.is_running(name) is running
+            if name in self._moved and not running:  # it looks at all that wait; those that stay are counted
+                same = same and self.engine.state(name) is known.state
             self._law(same, "the states agree", name)
             passed = known.expires_at is not None and known.expires_at <= self.now
             self._law(running or not passed, "a deadline ends a waiting task", name)
@@ -393,4 +396,5 @@ class EngineLaws(OrderLaws):
 
     def _move(self, known: Known, to: TaskState) -> None:
         self._law(to in MOVES[known.state], "only legal moves", f"{known.task.task_id}: {known.state} to {to}")
+        self._moved.add(known.task.task_id)
         self.model.move(known, to)
