@@ -52,7 +52,8 @@ class Tests:
     on_demand: set[str] = field(default_factory=set)
 
     def pytest_collection_modifyitems(self, items: Sequence[pytest.Item]) -> None:
-        """Note the marks of what pytest has collected."""
+        """Note the marks of what pytest has collected; a test runs on demand if all of its cases do."""
+        every_run = set[str]()
         for item in items:
             test = item.nodeid.partition("[")[0]
             rows = [row for mark in item.iter_markers("requirement") for row in mark.args]
@@ -64,8 +65,9 @@ class Tests:
             for suite in (suite for names in SUITES.values() for suite in names):
                 if item.get_closest_marker(suite) is not None:
                     self.by_suite[suite].add(test)
-            if any(item.get_closest_marker(name) for name in ("slow", "bench", "faults")):
-                self.on_demand.add(test)
+            on_demand = any(item.get_closest_marker(name) for name in ("slow", "bench", "faults"))
+            (self.on_demand if on_demand else every_run).add(test)
+        self.on_demand -= every_run
 
 
 def collect() -> Tests:

@@ -31,6 +31,7 @@ from longshore.task import Attempt, Outcome, Priority, Resources, TaskSpec, Task
 from longshore.testing._laws import EngineLaws
 
 AGING_S = 2.0
+FEW_AND_MANY = pytest.mark.parametrize("examples", [8, pytest.param(100, marks=pytest.mark.slow)], ids=["few", "many"])
 
 
 def work() -> None:
@@ -98,29 +99,32 @@ class Quay:
                 self.tell(Tick())
 
 
-@settings(deadline=None, max_examples=25, derandomize=True)
-@given(
-    service_s=st.sampled_from([0.1, 0.25, 0.7]),
-    crowd=st.floats(0.3, 0.95),
-    ahead=st.integers(0, 8),
-    priority=st.sampled_from([Priority.NORMAL, Priority.LOW, Priority.BACKGROUND]),
-)
 @pytest.mark.requirement("req:D05")
-def test_aging_bounds_the_wait_under_a_steady_stream(
-    service_s: float, crowd: float, ahead: int, priority: Priority
-) -> None:
+@FEW_AND_MANY
+def test_aging_bounds_the_wait_under_a_steady_stream(examples: int) -> None:
     """A task starts within 2 s for each level below HIGH and the service of those ahead, whatever keeps coming."""
-    quay = Quay(service_s)
-    high = spec_of("high", Priority.HIGH)
-    quay.submit(high, *(f"first{n}" for n in range(ahead + 1)))
-    quay.submit(spec_of("patient", priority), "patient")
-    most_s = AGING_S * (priority - Priority.HIGH) + service_s * (ahead + 2)
-    arrival = 0
-    while quay.now <= most_s and "patient" not in quay.started:
-        arrival += 1
-        quay.run_until(arrival * service_s * crowd)
-        quay.submit(high, f"later{arrival}")
-    assert quay.started["patient"] <= most_s
+
+    @settings(deadline=None, max_examples=examples, derandomize=True)
+    @given(
+        service_s=st.sampled_from([0.1, 0.25, 0.7]),
+        crowd=st.floats(0.3, 0.95),
+        ahead=st.integers(0, 8),
+        priority=st.sampled_from([Priority.NORMAL, Priority.LOW, Priority.BACKGROUND]),
+    )
+    def law(service_s: float, crowd: float, ahead: int, priority: Priority) -> None:
+        quay = Quay(service_s)
+        high = spec_of("high", Priority.HIGH)
+        quay.submit(high, *(f"first{n}" for n in range(ahead + 1)))
+        quay.submit(spec_of("patient", priority), "patient")
+        most_s = AGING_S * (priority - Priority.HIGH) + service_s * (ahead + 2)
+        arrival = 0
+        while quay.now <= most_s and "patient" not in quay.started:
+            arrival += 1
+            quay.run_until(arrival * service_s * crowd)
+            quay.submit(high, f"later{arrival}")
+        assert quay.started["patient"] <= most_s
+
+    law()
 
 
 @pytest.mark.requirement("req:D03")
@@ -138,17 +142,22 @@ def test_critical_work_is_never_overtaken_by_age() -> None:
     assert quay.order[-2:] == ["high", "low"]
 
 
-@given(order=st.permutations([priority for priority in Priority for _ in range(3)]))
-@settings(deadline=None, max_examples=25, derandomize=True)
 @pytest.mark.requirement("req:D02", "req:D04")
-def test_all_five_priorities_order_and_equal_ones_keep_theirs(order: list[Priority]) -> None:
+@FEW_AND_MANY
+def test_all_five_priorities_order_and_equal_ones_keep_theirs(examples: int) -> None:
     """Of what waits, the urgent goes first, and equals go in the order they came."""
-    quay = Quay(0.01)
-    quay.submit(spec_of("busy"), "busy")
-    for n, priority in enumerate(order):
-        quay.submit(spec_of(priority.name, priority), f"{n}")
-    quay.run_until(1.0)
-    assert quay.order[1:] == [str(n) for n in sorted(range(len(order)), key=lambda n: (order[n], n))]
+
+    @settings(deadline=None, max_examples=examples, derandomize=True)
+    @given(order=st.permutations([priority for priority in Priority for _ in range(3)]))
+    def law(order: list[Priority]) -> None:
+        quay = Quay(0.01)
+        quay.submit(spec_of("busy"), "busy")
+        for n, priority in enumerate(order):
+            quay.submit(spec_of(priority.name, priority), f"{n}")
+        quay.run_until(1.0)
+        assert quay.order[1:] == [str(n) for n in sorted(range(len(order)), key=lambda n: (order[n], n))]
+
+    law()
 
 
 @pytest.mark.parametrize(
@@ -213,22 +222,27 @@ def test_max_concurrent_tasks_holds_while_short_tasks_are_handed_out_ahead(worke
     quay.laws.check_end()
 
 
-@settings(deadline=None, max_examples=25, derandomize=True)
-@given(rate=st.sampled_from([0.5, 3.0, 50.0, 1000.0]), count=st.integers(1, 30), reservations=st.integers(1, 3))
-def test_a_rate_is_kept_and_used_up(rate: float, count: int, reservations: int) -> None:
+@FEW_AND_MANY
+def test_a_rate_is_kept_and_used_up(examples: int) -> None:
     """No window sees more starts than the rate allows, whatever each reserves, and none is left unused.
 
     Over any window w: at most rate * (w + 0.01 s) + 1, which `EngineLaws` checks.
     """
-    quay = Quay(0.0001, workers=100)
-    quay.run_until(60.0)  # a rate that was not used is not saved up
-    for n in range(count):
-        resources = Resources(memory_mb=float(n % reservations))
-        quay.submit(spec_of("called", max_per_second=rate, resources=resources), f"t{n}")
-    quay.run_until(quay.now + count / rate + 1.0)
-    assert len(quay.order) == count
-    assert max(quay.started.values()) <= 60.0 + (count - 1) / rate + 0.001
-    quay.laws.check_end()
+
+    @settings(deadline=None, max_examples=examples, derandomize=True)
+    @given(rate=st.sampled_from([0.5, 3.0, 50.0, 1000.0]), count=st.integers(1, 30), reservations=st.integers(1, 3))
+    def law(rate: float, count: int, reservations: int) -> None:
+        quay = Quay(0.0001, workers=100)
+        quay.run_until(60.0)  # a rate that was not used is not saved up
+        for n in range(count):
+            resources = Resources(memory_mb=float(n % reservations))
+            quay.submit(spec_of("called", max_per_second=rate, resources=resources), f"t{n}")
+        quay.run_until(quay.now + count / rate + 1.0)
+        assert len(quay.order) == count
+        assert max(quay.started.values()) <= 60.0 + (count - 1) / rate + 0.001
+        quay.laws.check_end()
+
+    law()
 
 
 @pytest.mark.requirement("req:G14")

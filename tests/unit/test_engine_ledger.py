@@ -73,6 +73,28 @@ def test_what_is_lent_after_a_reading_is_all_to_come() -> None:
     assert ledger.taken("memory") == pytest.approx(1500.0)
 
 
+def test_no_more_is_lent_than_there_is_where_tasks_share_their_memory() -> None:
+    """Pages that two tasks share count in the use of both: what is lent stays within the limit all the same."""
+    ledger = Ledger({"memory": 10_000.0})
+    for name in "ab":
+        ledger.lend(name, {"memory": 4500.0})
+    ledger.measure({"memory": memory(4500.0, 4500.0)}, {"a": 4500.0, "b": 4500.0})
+    assert ledger.taken("memory") == 9000.0
+    assert ledger.lacks({"memory": 4500.0}) is not None
+    assert ledger.lacks({"memory": 1000.0}) is None
+
+
+def test_nothing_is_left_over_of_amounts_that_do_not_add_up() -> None:
+    """What was taken back is lent no more, whatever was rounded, also while something else still is."""
+    ledger = Ledger({"memory": 1000.0})
+    ledger.lend("other", {"cpu": 1.0})
+    ledger.lend("a", {"memory": 0.1})
+    ledger.lend("b", {"memory": 0.2})
+    for name in "ab":
+        ledger.take_back(name)
+    assert ledger.lent() == {"cpu": 1.0}
+
+
 # ---- the reserve
 
 

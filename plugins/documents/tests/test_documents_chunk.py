@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
@@ -13,7 +14,15 @@ from longshore_documents import ChunkProcessor
 from longshore_documents.split import split
 from pydantic import ValidationError
 
-TEXTS = st.text(st.sampled_from("ab .!?\n\t。x'\u0301é"), max_size=400) | st.text(max_size=200)
+SIGNS = "ab .!?\n\t。x'\u0301é"
+TEXTS = st.text(st.sampled_from(SIGNS), max_size=400) | st.text(max_size=200)
+LONG = st.builds(
+    lambda seed, signs, count: "".join(random.Random(seed).choices(signs, k=count)),
+    st.integers(0, 1 << 32),
+    st.sampled_from([SIGNS, "abcdefgh ", "ab .\n"]),
+    st.integers(100, 1000),
+)
+"""Texts of many chunks at the price of three numbers."""
 SIZES = st.integers(16, 80).flatmap(lambda size: st.tuples(st.just(size), st.integers(0, size // 3)))
 
 
@@ -23,7 +32,7 @@ def chunked(data: dict[str, Any], **sizes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@given(text=TEXTS, sizes=SIZES, marks=st.lists(st.integers(0, 400)))
+@given(text=TEXTS | LONG, sizes=SIZES, marks=st.lists(st.integers(0, 400)))
 @settings(max_examples=300, deadline=None)
 def test_chunks_cover_the_text_in_order(text: str, sizes: tuple[int, int], marks: list[int]) -> None:
     """Each chunk begins where the last one's new text ended, or up to the overlap before; none is empty or too long."""
@@ -38,11 +47,7 @@ def test_chunks_cover_the_text_in_order(text: str, sizes: tuple[int, int], marks
     assert [chunk.start for chunk in chunks] == sorted({chunk.start for chunk in chunks})
 
 
-@given(text=TEXTS, sizes=SIZES)
-@settings(max_examples=300, deadline=None)
-def test_the_overlap_is_as_long_as_words_allow(text: str, sizes: tuple[int, int]) -> None:
-    """A chunk begins at the first word that begins within the overlap; where none does, exactly the overlap before."""
-    size, overlap = sizes
+def overlaps_as_words_allow(text: str, size: int, overlap: int) -> None:
     for chunk in split(text, max_chars=size, overlap_chars=overlap):
         earliest = max(0, chunk.fresh - overlap)
         starts = [
@@ -51,6 +56,21 @@ def test_the_overlap_is_as_long_as_words_allow(text: str, sizes: tuple[int, int]
             if not text[place].isspace() and (place == 0 or text[place - 1].isspace())
         ]
         assert chunk.start == (starts[0] if starts else earliest)
+
+
+@given(text=LONG, sizes=SIZES)
+@settings(max_examples=40, deadline=None)
+def test_the_overlap_is_as_long_as_words_allow(text: str, sizes: tuple[int, int]) -> None:
+    """A chunk begins at the first word that begins within the overlap; where none does, exactly the overlap before."""
+    overlaps_as_words_allow(text, *sizes)
+
+
+@pytest.mark.slow
+@given(text=TEXTS | LONG, sizes=SIZES)
+@settings(max_examples=300, deadline=None)
+def test_the_overlap_is_as_long_as_words_allow_in_any_text(text: str, sizes: tuple[int, int]) -> None:
+    """The same, for signs of any language too."""
+    overlaps_as_words_allow(text, *sizes)
 
 
 def test_headings_are_cut_at_before_paragraphs_sentences_and_words() -> None:

@@ -139,16 +139,20 @@ class Ledger:
         return self.devices.lacks(amounts)
 
     def taken(self, name: str) -> float:
-        """Return how much of a resource is lent or in use, counted once: what is used, and what may still be taken."""
+        """Return how much of a resource is lent or in use, counted once: what is used, and what may still be taken.
+
+        Never less than what is lent, whatever was measured.
+        """
         lent = self._lent.get(name, 0.0)
         used = self._used.get(name)
         if used is None:
             return lent
-        to_come, rose = 0.0, used.all - used.rest
+        to_come, unseen, rose = 0.0, lent, used.all - used.rest
         if name == MEMORY:
             own = self._own
-            to_come, lent, rose = own.to_come, lent - own.lent, max(0.0, rose - own.seen)
-        return used.all + max(0.0, to_come) + max(0.0, lent - rose)
+            to_come, unseen, rose = own.to_come, lent - own.lent, max(0.0, rose - own.seen)
+        # pages that tasks share count in the use of each, so that together they seem to use more than there is used
+        return max(lent, used.all + max(0.0, to_come) + max(0.0, unseen - rose))
 
     def afford(
         self, choices: Sequence[Amounts], kept: Container[str], *, idle: Callable[[], bool] = lambda: False
@@ -218,7 +222,8 @@ class Ledger:
         """End the task's reservation, and return it; one that has none is ignored."""
         amounts = self._taken.pop(task_id, {})
         for name, amount in amounts.items():
-            self._lent[name] -= amount
+            left = self._lent[name] - amount
+            self._lent[name] = left if left > _ROUNDING * max(1.0, amount) else 0.0  # no dust of rounding
         if amounts:
             self._own.count(task_id, amounts, -1.0)
         if not self._taken:

@@ -103,7 +103,10 @@ class Memory:
         """Take note of an executor: whether it tells what memory its tasks take."""
         if stimulus.weighs:
             self.used = True
-            self._aside.weighing.add(stimulus.executor)
+            if stimulus.executor not in self._aside.weighing:
+                self._aside.weighing.add(stimulus.executor)
+                if self._aside.used:  # what waited for it already stays before what comes
+                    self._dispatch.sort_out()
             self._beware(0.0)
 
     def again(self, task_id: str) -> tuple[bool | None, int]:
@@ -135,9 +138,9 @@ class Memory:
 
     def ended(self, outcomes: Sequence[Outcome], running: Running) -> None:
         """Learn from attempts that are reported, before they are taken off."""
-        if self._shedding.asked is not None:
-            for task_id in ids_of(outcomes):
-                self._shedding.ended(task_id)
+        asked = self._shedding.asked
+        if asked is not None and asked in ids_of(outcomes) and _is_current(running.get(asked), outcomes):
+            self._shedding.ended(asked)
         for outcome in outcomes if self._aside.cold else weighed(outcomes):
             attempt = running.get(outcome.task_id)
             if attempt is not None and attempt.number == outcome.attempts and outcome.state is TaskState.COMPLETED:
@@ -326,6 +329,13 @@ class Memory:
         self._aside.raised[attempt.task_id] = mark.raised_mb
         kind = self._kind(attempt)
         self._follow(attempt, kind, self.learning.cut_off(kind, seen_mb))
+
+
+def _is_current(attempt: Attempt | None, outcomes: Sequence[Outcome]) -> bool:
+    """Tell whether one of these is the end of this attempt, and not of one before it that is reported late."""
+    if attempt is None:
+        return False
+    return any(one.task_id == attempt.task_id and one.attempts == attempt.number for one in outcomes)
 
 
 def _hopeless(attempt: Attempt, outcome: Outcome, limit_mb: float) -> Outcome:

@@ -63,7 +63,8 @@ class EngineLaws(OrderLaws):
         self.model = EngineModel(engine.config)
         self.outcomes: dict[str, Outcome] = {}
         self.refused: set[str] = set()
-        self._capacity_before = self.model.capacity
+        self._capacities = [self.model.capacity]
+        """What there was of everything in the course of this batch."""
         self._reported: dict[str, Outcome] = {}
         self._started: list[Known] = []
         self._cancelling: set[str] = set()
@@ -71,6 +72,7 @@ class EngineLaws(OrderLaws):
         """The task that was asked to end last so that its memory comes free, while it has not."""
         self._shed_names: set[str] = set()
         self._shed_at = 0.0
+        self._seen_running, self._moved = list[set[str]](), set[str]()
         self._dismissed: dict[str, Outcome] = {}
         self._past: dict[str, Past] = {}
         self._holding: set[str | None] = set()
@@ -85,8 +87,9 @@ class EngineLaws(OrderLaws):
         """Let the engine handle the stimuli, check what it does, and return it."""
         self._law(now >= self.now, "time never falls", f"{self.now} > {now}")
         self.now = now
-        self._capacity_before = self.model.capacity
-        room = {priority: self._room(priority) for priority in Priority}
+        self._capacities = [self.model.capacity]
+        room = self._room()
+        self._seen_running, self._moved = [], set()
         for stimulus in stimuli:
             self._told(stimulus)
         commands = self.engine.handle(stimuli, now)
@@ -117,10 +120,11 @@ class EngineLaws(OrderLaws):
                 self.model.slots[stimulus.executor] = stimulus.slots
                 self._excused = self._excused or self.model.in_use() > self.engine.config.max_concurrent_tasks
             case Grant():
-                self.model.capacity = dict(stimulus.capacity)
+                self._grant(stimulus.capacity)
             case Measured():
+                self._seen_running.append({attempt.task_id for attempt in self.model.running()})
                 lendable = {name: load.lendable for name, load in stimulus.loads.items() if load.lendable is not None}
-                self.model.capacity = {**self.model.capacity, **lendable}
+                self._grant({**self.model.capacity, **lendable})
             case Pause() | Unpause():
                 self._pause(stimulus)
             case Drain() | Abort():
@@ -135,6 +139,10 @@ class EngineLaws(OrderLaws):
                 pass
             case _:
                 assert_never(stimulus)
+
+    def _grant(self, capacity: Mapping[str, float]) -> None:
+        self.model.capacity = dict(capacity)
+        self._capacities.append(self.model.capacity)
 
     def _report(self, outcome: Outcome) -> None:
         known = self.model.known.get(outcome.task_id)
@@ -180,6 +188,7 @@ class EngineLaws(OrderLaws):
                 fresh = task.task_id not in self.model.known and task.task_id not in self.refused
                 self._law(fresh, "a task is accepted or refused, once", task.task_id)
                 self._order += 1
+                self._moved.add(task.task_id)
                 self.model.accept(task, self.now, self._order, self._past.get(task.task_id))
         elif isinstance(batch, TaskRetrying):
             self._retry(batch)
@@ -280,11 +289,14 @@ class EngineLaws(OrderLaws):
 
     def _shed(self, command: Shed) -> None:
         (name,) = command.task_ids
-        running = name in self.model.held[command.executor] and name not in self._cancelling
+        known = self.model.known.get(name)
+        here = known is not None and known.spec.executor == command.executor
+        running = here and any(name in seen for seen in self._seen_running)
+        once = name not in self._cancelling and name not in self._shed_names
         one = self.shedding is None or self.now >= self._shed_at + ANSWER_S
-        running = running and name not in self._shed_names
-        self._law(running and one, "one that runs is ended for its memory, and one at a time", name)
-        self._law(len(self.model.running()) > 1, "what runs alone is left alone", name)
+        self._law(running and once and one, "one that runs is ended for its memory, and one at a time", name)
+        with_others = any(name in seen and len(seen) > 1 for seen in self._seen_running)
+        self._law(with_others, "what runs alone is left alone", name)
         self.shedding, self._shed_at = name, self.now
         self._shed_names.add(name)
 
@@ -322,7 +334,9 @@ class EngineLaws(OrderLaws):
         )
         for known in live:
             name, running = known.task.task_id, known.state is TaskState.PROCESSING
-            same = running if self.engine.is_running(name) else self.engine.state(name) is known.state
+            same = self.engine.is_running(name) is running
+            if name in self._moved and not running:  # it looks at all that wait; those that stay are counted
+                same = same and self.engine.state(name) is known.state
             self._law(same, "the states agree", name)
             passed = known.expires_at is not None and known.expires_at <= self.now
             self._law(running or not passed, "a deadline ends a waiting task", name)
@@ -332,15 +346,6 @@ class EngineLaws(OrderLaws):
         self._check_pressed()
         if not self._paused:
             self._check_no_idling()
-
-    def _check_lowered(self) -> None:
-        """What was lent stays lent as it was; what was only guessed of its memory may have been too much."""
-        for attempt in self.model.running():
-            before, after = self.model.reserved[attempt.task_id], self.engine.lent_to(attempt.task_id)
-            if before != after:
-                same = without_memory(before) == without_memory(after) and before["memory"] > after["memory"]
-                self._law(same and self.engine.lane_of(attempt)[5] is not None, "what is lent stays", attempt.task_id)
-                self.model.reserved[attempt.task_id] = after
 
     def _check_counts(self) -> None:
         counts, snapshot = self._fold.counts(), self.engine.snapshot()
@@ -366,26 +371,30 @@ class EngineLaws(OrderLaws):
         most = 0 if self._closed or self._never(spec) else min(len(ids), room[spec.priority])
         self._law(taken == ids[:most], "the queue takes what it has room for, in order", f"{taken} of {ids}")
 
-    def _room(self, priority: Priority) -> int:
-        """Return how many more tasks the queue takes, by our own count; the engine says the same."""
-        urgent, config = priority is Priority.CRITICAL, self.model.config
-        bound = config.priority_queue_size if urgent else config.max_queue_size
-        room = max(0, bound - self.model.waiting(urgent))
-        self._law(room == self.engine.room(priority), "the queue's bound holds", priority.name)
+    def _room(self) -> Mapping[Priority, int]:
+        """Return how many more tasks the queues take, by our own count; the engine says the same."""
+        config, room = self.model.config, dict[Priority, int]()
+        ordinary, urgent = self.model.waiting()
+        for priority in Priority:
+            is_urgent = priority is Priority.CRITICAL
+            bound = config.priority_queue_size - urgent if is_urgent else config.max_queue_size - ordinary
+            room[priority] = max(0, bound)
+            self._law(room[priority] == self.engine.room(priority), "the queue's bound holds", priority.name)
         return room
 
     def _never(self, spec: TaskSpec) -> bool:
-        """Tell whether a task of this spec wants more than there is, or was when this batch began."""
+        """Tell whether a task of this spec wants more than there is, or was at any time in this batch."""
         choices = spec.resources.choices() if spec.resources is not None else ()
         return bool(choices) and all(
             any(
                 amount > capacity.get(name, amount)
                 for name, amount in choice.amounts().items()
-                for capacity in (self._capacity_before, self.model.capacity)
+                for capacity in self._capacities
             )
             for choice in choices
         )
 
     def _move(self, known: Known, to: TaskState) -> None:
         self._law(to in MOVES[known.state], "only legal moves", f"{known.task.task_id}: {known.state} to {to}")
+        self._moved.add(known.task.task_id)
         self.model.move(known, to)

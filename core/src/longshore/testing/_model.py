@@ -22,6 +22,7 @@ class Known:
     """What the model knows of one accepted task."""
 
     __slots__ = (
+        "choices",
         "due",
         "executor",
         "expires_at",
@@ -30,6 +31,7 @@ class Known:
         "held_to_mb",
         "number",
         "order",
+        "plain",
         "queued_at",
         "spec",
         "state",
@@ -55,6 +57,12 @@ class Known:
             self.gate = (spec.name, rate, limit, spec.group)
         elif limit is not None:
             self.gate = (spec.processor or spec.name, None, limit, None)
+        choices = spec.resources.choices() if spec.resources is not None else ()
+        amounts: list[Mapping[str, float]] = [choice.amounts() for choice in choices]
+        self.choices = amounts if any(amounts) else []
+        """What it reserves while it runs: one of these; none if it reserves nothing."""
+        self.plain = self.gate is None and not self.choices and spec.group is None
+        """Whether nothing but a free worker is needed for it to start."""
 
     def for_others(self, outcome: Outcome) -> bool:
         """Tell whether its attempt ended for what the engine thought it would take, or for what others took."""
@@ -64,18 +72,6 @@ class Known:
         guessed = self.held_to_mb is not None and (own_mb is None or self.held_to_mb < own_mb)
         beyond = guessed and issubclass(kind_of(outcome), MemoryLimitExceeded)
         return beyond or outcome.error.reason == "out_of_memory"
-
-    @property
-    def choices(self) -> list[Mapping[str, float]]:
-        """What it reserves while it runs: one of these; none if it reserves nothing."""
-        choices = self.spec.resources.choices() if self.spec.resources is not None else ()
-        amounts: list[Mapping[str, float]] = [choice.amounts() for choice in choices]
-        return amounts if any(amounts) else []
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing but a free worker is needed for it to start."""
-        return self.gate is None and not self.choices and self.spec.group is None
 
     def alike(self, other: Known) -> bool:
         """Tell whether the same things hold both back."""
@@ -130,18 +126,20 @@ class EngineModel:
     def rank(self, known: Known, now: float) -> tuple[int, float]:
         """Return its place in the order of starting: level after aging, then age; in a group, that of the oldest."""
         priority = int(known.spec.priority)
-        beside = [other for other in self._live.values() if other.state is TaskState.QUEUED and other.beside(known)]
-        since = min(other.queued_at for other in (known, *beside))
+        since = known.queued_at
+        if known.spec.group is not None:
+            beside = [other for other in self._live.values() if other.state is TaskState.QUEUED and other.beside(known)]
+            since = min(other.queued_at for other in (known, *beside))
         aged = priority if priority <= 1 else max(1, priority - int((now - since) / AGING_S))
         return aged, since
 
-    def waiting(self, urgent: bool) -> int:
-        """Return how many tasks wait, those for a retry as well, in the urgent queue or in the ordinary one."""
-        waits = (TaskState.QUEUED, TaskState.PENDING)
-        return sum(
-            known.state in waits and (known.spec.priority is Priority.CRITICAL) is urgent
-            for known in self._live.values()
-        )
+    def waiting(self) -> tuple[int, int]:
+        """Return how many tasks wait, those for a retry as well, in the ordinary queue and in the urgent one."""
+        counts = [0, 0]
+        for known in self._live.values():
+            if known.state is not TaskState.PROCESSING:
+                counts[known.spec.priority is Priority.CRITICAL] += 1
+        return counts[False], counts[True]
 
     def in_use(self) -> int:
         """Return how many workers run something, or are about to."""

@@ -33,11 +33,12 @@ class OrderLaws:
     def _check_order(self, known: Known) -> None:
         """First in first out among equals; what outranks it and could start goes first."""
         name, mine = known.task.task_id, self.model.rank(known, self.now)
+        lane = self.engine.lane_of(known.task)
         for other in self.model.live():
             if other is known or other.state is not TaskState.QUEUED or other.spec.executor != known.spec.executor:
                 continue
             own_lane = self.engine.lane_of(other.task)
-            alike = other.alike(known) and own_lane == self.engine.lane_of(known.task)
+            alike = other.alike(known) and own_lane == lane
             if alike and other.spec.priority is known.spec.priority:
                 self._law(known.order < other.order, "first in, first out", f"{name} before {other.task.task_id}")
             elif (other.plain and own_lane[5] is None) or (alike and not known.plain):
@@ -59,6 +60,15 @@ class OrderLaws:
                 most = spec.max_per_second * (self.now - earlier + RATE_SLACK_S) + 1.0 + ROUNDING
                 self._law(len(starts) - index <= most, "max_per_second holds over any window", name)
         self._law(self.model.fits(self.model.reserved[name]), "what is lent out never passes the capacity", name)
+
+    def _check_lowered(self) -> None:
+        """What was lent stays lent as it was; what was only guessed of its memory may have been too much."""
+        for attempt in self.model.running():
+            before, after = self.model.reserved[attempt.task_id], self.engine.lent_to(attempt.task_id)
+            if before != after:
+                same = without_memory(before) == without_memory(after) and before["memory"] > after["memory"]
+                self._law(same and self.engine.lane_of(attempt)[5] is not None, "what is lent stays", attempt.task_id)
+                self.model.reserved[attempt.task_id] = after
 
     def _check_pressed(self) -> None:
         """On a short machine nothing starts past the cap, and what is least urgent only when it waits alone."""
@@ -91,10 +101,11 @@ class OrderLaws:
                 self._law(timed, "no lost wake-up: a worker is free", known.task.task_id)
 
     def _vies(self, other: Known, known: Known) -> bool:
-        wanted = {name for amounts in known.choices for name in amounts}
-        if self.engine.lane_of(other.task)[5] is not None and "memory" in wanted:
-            return True
-        return other.choices != known.choices and any(not wanted.isdisjoint(amounts) for amounts in other.choices)
+        """Tell whether what one wants may be kept for the other, which has waited longer for it and more."""
+        wanted, takes = ({name for amounts in one.choices for name in amounts} for one in (known, other))
+        if self.engine.lane_of(other.task)[5] is not None:
+            return not wanted.isdisjoint({"memory", *takes})
+        return other.choices != known.choices and not wanted.isdisjoint(takes)
 
     def _fits(self, known: Known) -> bool:
         return not known.choices or any(map(self.model.fits, known.choices))
