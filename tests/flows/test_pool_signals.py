@@ -66,17 +66,18 @@ async def test_where_nothing_gets_on_for_want_of_memory_nothing_new_starts() -> 
 @pytest.mark.requirement("req:G18", "req:G04")
 async def test_a_group_whose_limit_is_lowered_while_the_pool_runs_holds_work_back(tmp_path: Path) -> None:
     """One reading later nothing new starts, and when the limit is raised again it does (fault:M6)."""
-    system = FakeSystem(tmp_path)
+    # So large that what this process itself takes, which is real, is little of it.
+    system = FakeSystem(tmp_path, total_mb=100_000, available_mb=90_000)
     system.member("0::/job")
     system.mount("/sys/fs/cgroup")
-    system.group(GROUP, {"memory.max": 4000 * MB, "memory.current": 1000 * MB, "memory.stat": "inactive_file 0\n"})
+    system.group(GROUP, {"memory.max": 40_000 * MB, "memory.current": 10_000 * MB, "memory.stat": "inactive_file 0\n"})
     async with pool_with(PsutilProbe(proc=str(system.proc))) as (pool, crossed):
-        needs = pool.options(resources=Resources(memory_mb=1500))
+        needs = pool.options(resources=Resources(memory_mb=15_000))
         assert await (await needs.submit(int, "1")) == 1
-        system.write(f"{GROUP}/memory.max", 1100 * MB)
+        system.write(f"{GROUP}/memory.max", 11_000 * MB)
         await eventually(lambda: crossed == ["memory"], "the brake")
         waiting = await pool.submit(int, "2")
         await eventually(lambda: "memory 90.9 %" in (pool.snapshot().throttled or ""), "a reason")
         assert pool.get_stats().queued_tasks == 1
-        system.write(f"{GROUP}/memory.max", 4000 * MB)
+        system.write(f"{GROUP}/memory.max", 40_000 * MB)
         assert await waiting == 2
