@@ -55,9 +55,8 @@ def resume(
 ) -> int:
     """Go on with a run that was stopped or killed: what has a recorded result is not run again.
 
-    Inputs, options, settings and pipeline are those that the run was begun with, but for what is given here. A file of
-    results is continued: each input has one line in the end. What has changed since is said; an input that has changed
-    runs again.
+    Inputs, options, settings and pipeline are those that the run was begun with, but for what is given here. In a file
+    of results each input has one line in the end. What has changed since is said; changed inputs run again.
 
     For example: `longshore resume last`, `longshore resume 20260131 --failed`
 
@@ -152,9 +151,7 @@ def _changed_inputs(recorded: RecordedRun) -> frozenset[str]:
     there = [each for each in recorded.inputs if each.reason is None]
     changed = [each.path for each in there if each.has_changed()]
     _tell("have changed since, and run again", changed)
-    _tell(
-        "are gone: those that have no result will fail", [each.path for each in there if not os.path.exists(each.path)]
-    )
+    _tell("are gone, and fail if they have no result", [each.path for each in there if not os.path.exists(each.path)])
     return frozenset(changed)
 
 
