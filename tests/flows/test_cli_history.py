@@ -150,7 +150,8 @@ def test_a_run_that_is_held_is_never_pruned(longshore: Command, until: Until) ->
 def test_failures_that_are_the_same_are_told_together(inside: Command) -> None:
     """By type, message without what varies, and place: with their number, an example and the first inputs."""
     (inside.folder / "job.py").write_text(
-        "import pathlib\ndef picky(path):\n    text = pathlib.Path(path).read_text()\n    if text == 'odd':\n        raise KeyError(path)\n"
+        "import pathlib\ndef picky(path):\n    text = pathlib.Path(path).read_text()\n"
+        "    if text == 'odd':\n        raise KeyError(path)\n"
         "    raise ValueError(f'{path} has {len(text)} signs')\n"
     )
     begin(inside, **{f"v{number}": "x" * number for number in range(7)}, odd="odd")
