@@ -16,10 +16,10 @@ Until = Callable[[Callable[[], bool], str], None]
 QUIET = ("--progress", "none", "--executor", "threads")
 
 
-def begin(inside: Command, count: int = 1, what: str = "job:picky", **contents: str) -> list[str]:
+def begin(inside: Command, count: int = 1, /, **contents: str) -> list[str]:
     """Run so often, and return the runs' ids, the newest first."""
     inside.inputs(contents or {"a": "1"})
-    ids = [re.search(r"recorded as run (\S+)", inside("run", what, "in", *QUIET)[2]) for _ in range(count)]
+    ids = [re.search(r"recorded as run (\S+)", inside("run", "job:picky", "in", *QUIET)[2]) for _ in range(count)]
     return [found[1] for found in ids if found is not None][::-1]
 
 

@@ -118,7 +118,7 @@ class Rows:
                 add(
                     (
                         outcome.task_id,
-                        identity,
+                        stored(identity),
                         outcome.index,
                         _encode(value),
                         outcome.queued_s,
