@@ -273,6 +273,48 @@ def test_a_drained_run_says_how_to_go_on_and_goes_on(
     assert len(list(longshore.folder.glob("started-*"))) < len(names)
 
 
+STAGES = """
+import pathlib, time
+def noted(stage, context):
+    with open("ran", "a") as file:
+        file.write(f"{stage} {context.document_id}\\n")
+def first(context):
+    noted("one", context)
+    return len(context.document_id)
+def second(context):
+    noted("two", context)
+    until = time.monotonic() + 60
+    while not pathlib.Path("go").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    return context.previous_results["one"] + 1
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.requirement("req:J07")
+def test_a_killed_pipeline_runs_its_unfinished_stages_only(longshore: Command, lines: Lines, until: Until) -> None:
+    """After kill -9 stages whose results are recorded are not run again; those that were under way are."""
+    longshore.inputs(["a", "b", "c", "d"])
+    (longshore.folder / "stages.py").write_text(STAGES)
+    (longshore.folder / "longshore.toml").write_text(
+        '[pipelines.two]\nstages = [{name = "one", processor = "stages:first"}, '
+        '{name = "two", processor = "stages:second", after = ["one"]}]\n'
+    )
+    ran = longshore.folder / "ran"
+    process = longshore.start("run", "two", "in", "-o", "out.jsonl", "--workers", "8", "--progress", "none")
+    until(lambda: ran.exists() and ran.read_text().count("two in/") == 4, "the second stages")
+    process.kill()
+    process.wait(30)
+    assert ran.read_text().count("one in/") == 4
+    ran.unlink()
+    (longshore.folder / "go").touch()
+    done = longshore("resume", "last")
+    assert done.returncode == 0, done.stderr
+    assert sorted(ran.read_text().split()) == sorted([*["two"] * 4, "in/a", "in/b", "in/c", "in/d"])
+    told = lines((longshore.folder / "out.jsonl").read_bytes())
+    assert [line["result"] for line in told.values()] == [5, 5, 5, 5]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.timeout(120)
