@@ -171,6 +171,17 @@ def test_settings_and_options_are_those_of_the_run(noting: Command) -> None:
     assert (shown["settings"]["workers"]["default_timeout"], shown["begun"]) == (30, 3)
 
 
+def test_each_note_is_told_once(noting: Command) -> None:
+    """By the terminal's sink, or without it by the command; for machines nothing but JSON is."""
+    noting.inputs({"a": "1"})
+    noting("run", "job:noted", "in", "--executor", "threads")
+    for progress in ("lines", "none"):
+        _, _, told = noting("resume", "last", "--progress", progress)
+        assert told.count("1 results were recorded before, and not run again") == 1, told
+    _, _, told = noting("resume", "last", "--progress", "json")
+    assert all(json.loads(text) for text in told.splitlines())
+
+
 def test_changed_code_is_said_and_results_are_kept(noting: Command) -> None:
     """Who mends a function for what failed does not want to do all the rest again."""
     noting.inputs({"a": "1", "b": "bad"})

@@ -68,7 +68,7 @@ def resume(
     _go_to(recorded.command.folder)
     options = _options(recorded.command, output, file, progress)
     settings = recorded_settings(recorded.command.table, set_)
-    _tell_settings(settings, options)
+    _tell_settings(recorded_settings(recorded.command.table), options)
     changed = _changed_inputs(recorded)
     with stdout_for_data() as data:
         job = _job(recorded, options, settings)

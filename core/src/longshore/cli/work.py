@@ -23,6 +23,7 @@ from longshore.cli.tally import Tally
 from longshore.errors import JournalError, LongshoreError, PayloadError
 from longshore.pipeline import PipelineResult
 from longshore.pool import WorkerPool
+from longshore.records import RunSummary
 from longshore.task import ErrorRecord, TaskState
 from longshore.worker import type_name
 
@@ -39,6 +40,13 @@ def _timer(delay_s: float, call: Callable[[], None]) -> threading.Timer:
     timer.daemon = True
     timer.start()
     return timer
+
+
+def _untold(summary: RunSummary | None) -> list[str]:
+    """Return the notes of a run, unless the terminal's sink has told them."""
+    if summary is None or any(sink.name == "rich" and sink.state == "ok" for sink in summary.snapshot.sinks):
+        return []
+    return list(summary.notes)
 
 
 async def work(job: Job, output: Output) -> ExitCode:
@@ -110,7 +118,8 @@ class _Work:
         self._before = self._tally.failed
         self._job = job.without(had)
         self._left = dict.fromkeys(range(len(self._job.paths)))
-        say(f"longshore: going on with run {resumes}: {len(had)} of {len(job.paths)} inputs have their line")
+        if job.progress != "json":
+            say(f"longshore: going on with run {resumes}: {len(had)} of {len(job.paths)} inputs have their line")
 
     async def _started(self) -> WorkerPool:
         """Return a pool that is started; without a journal that nobody asked for, where that can't be opened."""
@@ -139,7 +148,7 @@ class _Work:
             if self._lines is None:
                 self._open(stack)
             await self._feed(pool)
-        return list(pool.summary.notes) if pool.summary is not None else []
+        return _untold(pool.summary)
 
     def _tell_run(self) -> None:
         if self._run_id is not None and self._resumes is None and self._job.progress != "json":
