@@ -151,6 +151,41 @@ def test_states_are_kept_by_name(make: Make) -> None:
     assert recalled.states == {"learnt": {"version": 1, "kinds": [["work", 0, {"n": 1.5}]]}, "other": [1]}
 
 
+def test_states_begin_with_the_run(make: Make) -> None:
+    """What a run is opened with is there at once, is replaced as it goes on, and is read without opening the run."""
+    journal = make()
+    journal.open(msgspec.structs.replace(opening(), states={"a": [1], "b": {"c": None}}))
+    assert make().archive().states("run", ("a", "none such")) == {"a": [1]}
+    journal.close()
+    journal = make()
+    recalled = journal.open(msgspec.structs.replace(opening(resume=True), states={"a": [2]}))
+    journal.close()
+    assert recalled.states == {"a": [2], "b": {"c": None}}
+    assert make().archive().states("run", ("b", "a")) == recalled.states
+    with pytest.raises(JournalError):
+        make().archive().states("none-such", ("a",))
+
+
+def test_names_that_are_no_unicode_come_back(make: Make) -> None:
+    """A file's name may be any bytes: as a key, as what tells work apart, and in errors."""
+    name = "in/x\udcff"
+    kind = msgspec.structs.replace(KIND, name=name)
+    journal = make()
+    journal.open(opening())
+    wrong = ended("b", key=name, state=TaskState.FAILED, error=ErrorRecord(type="T", message=f"no {name}"), attempts=2)
+    tried = Tried(task_id="b", number=1, state=TaskState.FAILED, error_type="T", reason=name)
+    told = [Accepted(task_id="b", kind=KIND, identity=name, key=name)]
+    journal.commit(batch(ended("a", key=name), wrong, accepted=told, tried=[tried]))
+    journal.commit(CommitBatch(run_id="run", settled=[Settled(kind, [ended("c")], [name])]))
+    journal.close()
+    entries = {entry.task_id: entry for entry in make().archive().tasks(JournalQuery(run_id="run"))}
+    assert (entries["a"].key, entries["b"].key, entries["c"].identity) == (name, name, name)
+    outcomes = {one.task_id: one for one in make().archive().outcomes(JournalQuery(run_id="run"))}
+    assert outcomes["b"].key == name
+    assert outcomes["b"].error is not None
+    assert outcomes["b"].error.message.startswith("no in/x")
+
+
 def test_a_run_that_is_not_there_can_not_go_on(make: Make) -> None:
     """To go on with an unknown run is a JournalError that names it, and begins none."""
     journal = make()

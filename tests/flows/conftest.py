@@ -88,7 +88,8 @@ class Command:
         self.folder = folder
         self._running: list[subprocess.Popen[bytes]] = []
         kept = {name: value for name, value in os.environ.items() if not name.startswith("LONGSHORE_")}
-        self.environ = {**kept, "XDG_CONFIG_HOME": str(folder / "config"), "TERM": "xterm", "PYTHONWARNINGS": "error"}
+        self.environ = {**kept, "TERM": "xterm", "PYTHONWARNINGS": "error"}
+        self.environ |= {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
         for name in ("CI", "GITHUB_ACTIONS", "FORCE_COLOR"):
             self.environ.pop(name, None)
 
@@ -156,6 +157,7 @@ class Inside:
         self._patch = monkeypatch
         monkeypatch.chdir(command.folder)
         monkeypatch.setenv("XDG_CONFIG_HOME", str(command.folder / "config"))
+        monkeypatch.setenv("XDG_STATE_HOME", str(command.folder / "state"))
         monkeypatch.setenv("COLUMNS", "200")
         monkeypatch.setattr(sys, "path", list(sys.path))
         for name in [name for name in os.environ if name.startswith("LONGSHORE_")]:

@@ -33,7 +33,7 @@ def inputs_in(path: Path) -> list[str]:
     return [json.loads(text)["input"] for text in path.read_bytes().splitlines()]
 
 
-def go_on(path: Path, names: list[str], again: Callable[[TaskState], bool] | None = None) -> dict[str, TaskState]:
+def go_on(path: Path, names: list[str], again: Callable[[str, TaskState], bool] | None = None) -> dict[str, TaskState]:
     """Write the lines of those that have none; return those that had."""
     with resumed_file(str(path), *(() if again is None else (again,))) as resumed:
         lines = Lines(resumed.descriptor)
@@ -76,7 +76,7 @@ def test_inputs_that_were_left_are_begun_anew(tmp_path: Path) -> None:
     assert list(go_on(path, list(states))) == ["a", "c", "d"]
     assert sorted(inputs_in(path)) == list(states)
     path.write_bytes(before)
-    assert list(go_on(path, list(states), lambda state: state is not OK)) == ["a"]
+    assert list(go_on(path, list(states), lambda _name, state: state is not OK)) == ["a"]
     assert sorted(inputs_in(path)) == list(states)
     assert os.listdir(tmp_path) == ["out.jsonl"]
 

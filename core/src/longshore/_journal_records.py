@@ -30,6 +30,8 @@ class RunOpening(Struct, frozen=True, kw_only=True):
     versions: Mapping[str, str] = {}
     """Of Python, of ours, of the journal: by name."""
     settings: Mapping[str, Any] = {}  # Any: JSON-safe values
+    states: Mapping[str, Any] = {}  # Any: JSON-safe values
+    """Named states that are recorded in one step with the run's beginning, each in the place of what had its name."""
 
 
 class RunRecord(Struct, frozen=True, kw_only=True):
@@ -166,6 +168,8 @@ class TaskEntry(Struct, frozen=True, kw_only=True):
     deaths: Sequence[str] = ()
     """How workers died under it: the reasons, such as "signal 9"."""
     retry_of: str | None = None
+    stale: bool = False
+    """Whether what it worked on is another by now, so that it runs again; said by whoever knows, not by journals."""
 
 
 class Recalled(Struct, frozen=True, kw_only=True):

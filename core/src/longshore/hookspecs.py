@@ -285,6 +285,9 @@ class Archive(Protocol):
     def run(self, run_id: str) -> RunRecord:
         """Return one run; JournalError if it is not there."""
 
+    def states(self, run_id: str, names: Sequence[str]) -> Mapping[str, Any]:
+        """Return those of a run's named states that are there; JournalError if the run is not. Any: JSON-safe."""
+
     def tasks(self, query: JournalQuery) -> Iterator[TaskEntry]:
         """Yield recorded tasks, in the order they were recorded; `run_id` is needed."""
 

@@ -217,6 +217,19 @@ def load_settings(
     return LoadedSettings(known, merged, [*notes, *warnings])
 
 
+def recorded_settings(
+    table: Mapping[str, Any],  # Any: JSON-safe values
+    overrides: Sequence[str] = (),
+) -> LoadedSettings:
+    """Check settings as a run has recorded them, with `overrides` as `load_settings` has them; nothing else is read."""
+    layers = [Layer("recorded", table, label="the run's record"), *read_layers(None, {}, overrides, Path(os.devnull))]
+    merged = merge(layers, {kind: Settings.model_fields[kind].default for kind in LISTED})
+    try:
+        return LoadedSettings(Settings.model_validate(merged.table), merged)
+    except ValidationError as error:
+        raise _refusal(error, Settings, merged, ()) from error
+
+
 def _preset_layers(layers: Sequence[Layer]) -> list[Layer]:
     """Return the preset that the layers name in the end, as the weakest layer of all; none for one that is unknown."""
     name = next((layer.table["preset"] for layer in reversed(layers) if "preset" in layer.table), None)

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -207,3 +208,17 @@ def test_a_runs_id_is_a_plain_name(root: Path, journal_of: Make, opening: Make, 
     with pytest.raises(JournalError, match="no run's id"):
         journal_of().open(opening(run_id))
     assert not root.exists()
+
+
+def test_rows_that_can_not_be_read_are_a_damaged_run(root: Path, journal_of: Make, opening: Make, batch: Make) -> None:
+    """What stands in a sound database and is not what was written is named, and harms no list."""
+    journal = journal_of()
+    journal.open(opening())
+    journal.commit(batch({"a": 1}))
+    journal.close()
+    with closing(sqlite3.connect(root / "run" / "journal.db")) as connection, connection:
+        connection.execute("UPDATE run SET settings = '{', versions = 'x'")
+    archive = journal_of().archive()
+    assert [run.state for run in archive.runs()] == ["damaged"]
+    with pytest.raises(JournalError, match=r"journal\.db is damaged"):
+        archive.run("run")

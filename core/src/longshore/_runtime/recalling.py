@@ -75,6 +75,8 @@ class Recall:
             return "changed"
         if entry.state is None:
             return "unknown" if entry.kind.at_most_once and entry.attempts else "unfinished"
+        if entry.stale:
+            return "stale"
         if entry.state not in _RESTORED:
             return "cancelled"
         if self._failed and entry.state is not TaskState.COMPLETED:
@@ -100,6 +102,7 @@ _WORDS: Final = {
     "unfinished": "tasks had not ended, and ran again",
     "unknown": "tasks had begun and may not run twice: their outcome is unknown",
     "changed": "tasks ran again, since the code of their function has changed",
+    "stale": "tasks ran again, since their inputs have changed",
     "failed": "tasks that had failed ran again",
     "cancelled": "tasks that had been cancelled ran again",
     "not kept": "tasks ran again, since their results could not be stored",

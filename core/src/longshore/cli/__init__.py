@@ -18,9 +18,13 @@ from longshore.cli.bench import bench
 from longshore.cli.config import schema, show, validate
 from longshore.cli.console import DASH, ExitCode, UsageError, say
 from longshore.cli.doctor import doctor
+from longshore.cli.failures import failures
 from longshore.cli.plugins import check, info, list_
+from longshore.cli.resume import resume
 from longshore.cli.run import run
-from longshore.errors import LongshoreError, PluginError, SettingsError
+from longshore.cli.runs import list_ as list_runs
+from longshore.cli.runs import prune, show_
+from longshore.errors import JournalError, LongshoreError, PluginError, SettingsError
 
 _CONFIG = """See the settings, where each comes from, and what may be set.
 
@@ -40,6 +44,13 @@ def build_app() -> App:
         version=f"longshore {version('longshore-core')}",
     )
     app.command(run)
+    app.command(resume)
+    runs = App(name="runs", help="See what is recorded of earlier runs, and delete it.")
+    runs.command(list_runs, name="list")
+    runs.command(show_, name="show")
+    runs.command(prune)
+    app.command(runs)
+    app.command(failures)
     plugins = App(name="plugins", help="See which plugins there are, and whether they work.")
     plugins.command(list_, name="list")
     plugins.command(info)
@@ -86,11 +97,11 @@ def _told(error: Exception, arguments: Sequence[str]) -> ExitCode:
     if isinstance(error, SettingsError) and error.__cause__ is not None and "importing" in str(error):
         say("".join(traceback.format_exception(error.__cause__)))
     say(f"longshore: {error}")
-    unknown = isinstance(error, PluginError) and error.facts.get("reason") == "unknown"
-    return ExitCode.USAGE if unknown or isinstance(error, UsageError | SettingsError) else ExitCode.FAULT
+    named = isinstance(error, PluginError | JournalError) and error.facts.get("reason") in ("unknown", "held")
+    return ExitCode.USAGE if named or isinstance(error, UsageError | SettingsError) else ExitCode.FAULT
 
 
-_COMMANDS = ("run", "plugins", "config", "doctor", "bench")
+_COMMANDS = ("run", "resume", "runs", "failures", "plugins", "config", "doctor", "bench")
 
 
 def _forget_stdout() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from msgspec.structs import replace
+from msgspec.structs import replace as struct_replace
 
 from longshore._calling import JsonCall, JsonCoroutine
 from longshore._pipeline_tables import load_pipeline
@@ -18,6 +18,7 @@ from longshore._runtime.specs import make_spec, merged, name_of
 from longshore.cli.console import UsageError, say
 from longshore.cli.inputs import import_from_here
 from longshore.cli.options import Progress, RunOptions
+from longshore.cli.recorded import CommandJournal
 from longshore.pipeline import Function, PreparedPipeline, Step, load_function, prepare
 from longshore.plugins import PluginHost, PluginState
 from longshore.processor import ProcessorContext
@@ -47,6 +48,21 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Keeping:
+    """How a run is recorded."""
+
+    journal: CommandJournal
+    asked: bool
+    """Whether somebody asked for it: else a run goes without where the journal can't be opened."""
+    option: str = ""
+    """What the command that goes on with the run has to be told of the journal's place."""
+    resume: str | None = None
+    """The recorded run to go on with."""
+    failed: bool = False
+    """Whether what failed in it is to be run again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """All that a run needs."""
 
@@ -54,14 +70,17 @@ class Job:
     paths: Sequence[str]
     pipeline: PreparedPipeline
     settings: Settings
+    loaded: LoadedSettings
+    """The settings as they were before the command line changed them."""
+    host: PluginHost
     progress: Progress
     limit: Limit | None = None
     unusable: Mapping[str, str] = field(default_factory=dict)
     """Names from stdin that are no files, and why; the last of `paths`."""
     grace_s: float | None = None
     """How long what runs may go on after the first signal; None: as the signal says."""
-    resume: str | None = None
-    """The command that goes on with this run where it was stopped; None where nothing keeps what it needs."""
+    keeping: Keeping | None = None
+    """None where nothing is recorded."""
 
     @property
     def usable(self) -> Sequence[str]:
@@ -72,13 +91,21 @@ class Job:
         """Yield each usable input as a document."""
         return (ProcessorContext(document_id=path, file_path=path) for path in self.usable)
 
+    def without(self, names: Collection[str]) -> Job:
+        """Return the job without these inputs."""
+        unusable = {name: reason for name, reason in self.unusable.items() if name not in names}
+        return replace(self, paths=[path for path in self.paths if path not in names], unusable=unusable)
 
-def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:
-    """Return the job; UsageError, SettingsError or PluginError say what cannot be meant or is not there."""
+
+def make_job(target: str, paths: Sequence[str], options: RunOptions, loaded: LoadedSettings | None = None) -> Job:
+    """Return the job, of settings read from their sources unless they are given.
+
+    UsageError, SettingsError or PluginError say what cannot be meant or is not there.
+    """
     own = _own(options)
     limit = None if options.max_failures is None else Limit.parse(options.max_failures, len(paths))
     import_from_here()
-    loaded = load_settings(overrides=options.set_)
+    loaded = loaded or load_settings(overrides=options.set_)
     for warning in loaded.warnings:
         say(f"note: {warning}")
     host = PluginHost(loaded.settings.plugins)
@@ -89,7 +116,9 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:
     else:
         processors, default_s = Processors(loaded.settings, host), loaded.settings.workers.default_timeout
         pipeline = prepare(load_pipeline(target, loaded, host), processors, default_s)
-    steps = [replace(step, options={**step.options, **own}, function=_json_call(step)) for step in pipeline.steps]
+    steps = [
+        struct_replace(step, options={**step.options, **own}, function=_json_call(step)) for step in pipeline.steps
+    ]
     changed: dict[str, Any] = {  # Any: as the settings
         "executor": loaded.settings.executor or "processes",
         "sinks": _sinks(loaded, host, options.sink, options.progress),
@@ -99,8 +128,8 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions) -> Job:
         changed["workers"] = _more(loaded.settings.workers, options.workers, executors)
     settings = loaded.settings.model_copy(update=changed)
     _refuse_what_cannot_start(settings, steps)
-    prepared = replace(pipeline, steps=steps)
-    return Job(target, paths, prepared, settings, options.progress, limit, grace_s=options.grace)
+    prepared = struct_replace(pipeline, steps=steps)
+    return Job(target, paths, prepared, settings, loaded, host, options.progress, limit, grace_s=options.grace)
 
 
 def _json_call(step: Step) -> Function:

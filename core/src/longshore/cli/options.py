@@ -21,6 +21,14 @@ Set = Annotated[
         "machine is used), `--set workers.thread_workers=4`. `longshore config show` lists all keys.",
     ),
 ]
+RunName = Annotated[str, Parameter(help="The run's id, the beginning of it, or `last`.")]
+JournalPath = Annotated[
+    str | None,
+    Parameter(
+        help="The folder of recorded runs: `--journal ~/runs`. Left out: the one that settings name, else the "
+        "platform's folder for the state of programs."
+    ),
+]
 
 
 @Parameter(name="*")
@@ -73,6 +81,13 @@ class RunOptions:
         Progress,
         Parameter(help="How progress is shown on stderr: a live view, lines for a log, JSON: `--progress lines`."),
     ] = "auto"
+    journal: JournalPath = None
+    no_journal: Annotated[
+        bool,
+        Parameter(
+            name="--no-journal", negative=(), show_default=False, help="Record nothing: the run can't be resumed."
+        ),
+    ] = False
     dry_run: Annotated[
         bool,
         Parameter(

@@ -36,16 +36,16 @@ class _Line(msgspec.Struct):
     error: msgspec.Raw
 
 
-def not_run(state: TaskState) -> bool:
+def not_run(_name: str, state: TaskState) -> bool:
     """Tell whether an input of this status has not been tried to its end, so that a run that goes on begins it anew."""
     return state is TaskState.CANCELLED
 
 
 @contextmanager
-def resumed_file(path: str, again: Callable[[TaskState], bool] = not_run) -> Iterator[Resumed]:
+def resumed_file(path: str, again: Callable[[str, TaskState], bool] = not_run) -> Iterator[Resumed]:
     """Open the file of an earlier run to go on with; what is written is appended.
 
-    A last line that was cut short is taken away: its input has none. So are the lines whose status is to be tried
+    A last line that was cut short is taken away: its input has none. So are the lines of inputs to be tried
     `again`, and all but the last one of an input; where that changes the file, a new one takes its place in one step. A
     file that is not there begins empty. UsageError for one that cannot be opened, and for one with lines that no run
     wrote, which stays as it is.
@@ -57,7 +57,7 @@ def resumed_file(path: str, again: Callable[[TaskState], bool] = not_run) -> Ite
     try:
         last, whole = _last_lines(path)
         _seal(path, descriptor)
-        kept = {name: found for name, found in last.items() if not again(found.state)}
+        kept = {name: found for name, found in last.items() if not again(name, found.state)}
         if len(kept) < whole:
             os.close(descriptor)
             descriptor = -1

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from msgspec import to_builtins
 from msgspec.structs import asdict
 
-from longshore.cli.console import DASH, ExitCode, say
+from longshore.cli.console import DASH, ExitCode, UsageError, say
 from longshore.cli.inputs import expand, names_on_stdin, ordered
-from longshore.cli.job import Job, make_job
-from longshore.cli.lines import Lines, output_file, stdout_for_data
+from longshore.cli.job import Job, Keeping, make_job
+from longshore.cli.journals import journal_for_run
+from longshore.cli.lines import Lines, stdout_for_data
 from longshore.cli.options import RunOptions
-from longshore.errors import LongshoreError
+from longshore.cli.output import Output
+from longshore.cli.recorded import CommandJournal, CommandRecord, InputRecord, StepRecord, python_version, states_of
+from longshore.errors import LongshoreError, PluginError
 from longshore.pipeline import plan
 
 _DEFAULTS = RunOptions()
+_INPUTS = "Files, folders (every file below), patterns such as `'scans/*.pdf'`, or `-`: names on stdin."
 
 
 def run(
     target: Annotated[str, Parameter(help="A pipeline, such as `documents`, or your own `module:function`.")],
     /,
-    *inputs: Annotated[
-        str,
-        Parameter(help="Files, folders (every file below), patterns such as `'scans/*.pdf'`, or `-`: names on stdin."),
-    ],
+    *inputs: Annotated[str, Parameter(help=_INPUTS)],
     options: RunOptions = _DEFAULTS,
 ) -> int:
     """Run a pipeline, or a function of yours, on each input, and write one JSON line for each.
@@ -50,6 +53,8 @@ def run(
     Ends with 0 when all went well, 1 when some inputs failed, 2 for wrong arguments or settings, 3 when stopped by
     `--max-failures`, 4 for a fault of longshore or a plugin, 5 when there is nothing to do, 130 or 143 after a signal.
     Ctrl-C lets running tasks end and stops; a second one stops at once.
+
+    All is recorded before its line is written: `longshore resume RUN` goes on with a run that was stopped or killed.
     """
     file = None if options.output in (None, DASH) else options.output
     found = expand(inputs, names_on_stdin, file)
@@ -60,7 +65,54 @@ def run(
         if not paths:
             say("longshore: there is nothing to do: no input is a file, or has one below it")
             return ExitCode.NOTHING
-        return _plan(job, Lines(data)) if options.dry_run else _run(job, file, data)
+        return _plan(job, Lines(data)) if options.dry_run else _perform(job, options, Output(file, data))
+
+
+def _perform(job: Job, options: RunOptions, output: Output) -> int:
+    return perform(replace(job, keeping=_keeping(job, options)), output)
+
+
+def _keeping(job: Job, options: RunOptions) -> Keeping | None:
+    """Return how a run that begins is recorded."""
+    place = journal_for_run(job.settings, job.host, options.journal, off=options.no_journal)
+    if place is None:
+        return None
+    try:
+        journal = place.make(job.host)
+    except PluginError as error:
+        if place.asked:
+            raise
+        say(f"note: nothing is recorded: {error}")
+        return None
+    inputs = [InputRecord.of(path, job.unusable.get(path)) for path in job.paths]
+    states = states_of(command_record(job, options), inputs)
+    return Keeping(CommandJournal(journal, states), asked=place.asked, option=place.option)
+
+
+def command_record(job: Job, options: RunOptions) -> CommandRecord:
+    """Return what is recorded of a job; UsageError where there is no current folder."""
+    try:
+        folder = os.getcwd()
+    except OSError as error:
+        raise UsageError(
+            f"the current folder is gone, and a recorded run could not be resumed from it: {error.strerror}; "
+            "change to another, or run with --no-journal"
+        ) from error
+    settings = job.loaded.settings.model_dump(mode="json")
+    return CommandRecord(
+        target=job.name,
+        folder=folder,
+        output=None if options.output == DASH else options.output,
+        options=to_builtins(replace(options, output=None)),
+        table={name: value for name, value in settings.items() if _is_recorded(job, name)},
+        steps=[StepRecord.of(step) for step in job.pipeline.steps],
+        inputs=len(job.paths),
+        python=python_version(),
+    )
+
+
+def _is_recorded(job: Job, name: str) -> bool:
+    return job.loaded.origin(name).layer != "default" and name not in ("journal", "journals")
 
 
 def _note_dangling(count: int) -> None:
@@ -69,14 +121,12 @@ def _note_dangling(count: int) -> None:
         say(f"note: {links} nowhere below the folders given: passed over")
 
 
-def _run(job: Job, file: str | None, data: int) -> int:
+def perform(job: Job, output: Output) -> int:
+    """Do the job, and return the exit code."""
     from longshore.cli.work import work  # only a run needs the pool
 
     _show_what_workers_print()
-    if file is None:
-        return _to_end(work(job, Lines(data)))
-    with output_file(file) as opened:
-        return _to_end(work(job, Lines(opened, anew=True)))
+    return _to_end(work(job, output))
 
 
 def _to_end(working: Coroutine[Any, Any, ExitCode]) -> ExitCode:  # Any: a coroutine's, which nobody uses

@@ -97,8 +97,8 @@ class Tally:
         for group in sorted(self._groups.values(), key=lambda group: -group.count):
             yield from group.lines()
 
-    def json(self, elapsed_s: float) -> str:
-        """Return the summary for machines, on one line."""
+    def json(self, elapsed_s: float, run_id: str | None = None) -> str:
+        """Return the summary for machines, on one line; with the run's id where it is recorded."""
         groups = [
             {
                 "fingerprint": fingerprint,
@@ -113,6 +113,7 @@ class Tally:
         told = {
             "v": 1,
             "type": "inputs_summary",
+            "run": run_id,
             "inputs": self.ended,
             "elapsed_s": round(elapsed_s, 3),
             **counts,

@@ -8,8 +8,9 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 from longshore._calling import result_json
 from longshore._pipelines import PipelineStream
@@ -17,10 +18,12 @@ from longshore.cli import lines as out
 from longshore.cli.console import ExitCode, UsageError, say
 from longshore.cli.job import Job
 from longshore.cli.lines import Lines
+from longshore.cli.output import Output
 from longshore.cli.tally import Tally
-from longshore.errors import LongshoreError, PayloadError
+from longshore.errors import JournalError, LongshoreError, PayloadError
 from longshore.pipeline import PipelineResult
 from longshore.pool import WorkerPool
+from longshore.records import RunSummary
 from longshore.task import ErrorRecord, TaskState
 from longshore.worker import type_name
 
@@ -39,15 +42,25 @@ def _timer(delay_s: float, call: Callable[[], None]) -> threading.Timer:
     return timer
 
 
-async def work(job: Job, lines: Lines) -> ExitCode:
+def _untold(summary: RunSummary | None) -> list[str]:
+    """Return the notes of a run, unless the terminal's sink has told them."""
+    if summary is None or any(sink.name == "rich" and sink.state == "ok" for sink in summary.snapshot.sinks):
+        return []
+    return list(summary.notes)
+
+
+async def work(job: Job, output: Output) -> ExitCode:
     """Run the job, and return the exit code; every input has its line, however the run ends."""
-    return await _Work(job, lines).run()
+    return await _Work(job, output).run()
 
 
 class _Work:
-    def __init__(self, job: Job, lines: Lines) -> None:
+    def __init__(self, job: Job, output: Output) -> None:
         self._job = job
-        self._lines = lines
+        self._output = output
+        self._lines: Lines | None = None
+        self._run_id: str | None = None
+        self._before = 0  # failures of earlier times: they don't count for the limit
         self._tally = Tally()
         self._left = dict.fromkeys(range(len(job.paths)))
         self._signal: signal.Signals | None = None
@@ -64,11 +77,13 @@ class _Work:
         began = time.monotonic()
         notes: list[str] = []
         failure: LongshoreError | None = None
-        with self._signals():
+        with self._signals(), ExitStack() as stack:
+            if self._resumes is None:
+                self._open(stack)
             try:
-                notes = await self._through_pool()
+                notes = await self._through_pool(stack)
             except LongshoreError as error:  # the pool's own end, or a plugin it could not do without
-                if not self._lines.begun:
+                if self._lines is None or not self._lines.begun:
                     raise  # it never ran: there is nothing to tell of any input
                 failure = error
                 self._leave_out((type_name(error), "the run failed"))
@@ -76,8 +91,11 @@ class _Work:
                 if self._leaving is None:
                     self._leave_out(_CANCELLED)
                     raise
-        self._leave_out(_CANCELLED)
-        self._sum_up(time.monotonic() - began, notes)
+            self._leave_out(_CANCELLED)
+        return self._end(time.monotonic() - began, notes, failure)
+
+    def _end(self, elapsed_s: float, notes: list[str], failure: LongshoreError | None) -> ExitCode:
+        self._sum_up(elapsed_s, notes)
         for timer in (self._patience, self._leaving):
             if timer is not None:
                 timer.cancel()
@@ -85,10 +103,60 @@ class _Work:
             raise failure
         return self._code()
 
-    async def _through_pool(self) -> list[str]:
+    @property
+    def _resumes(self) -> str | None:
+        return self._job.keeping.resume if self._job.keeping is not None else None
+
+    def _open(self, stack: ExitStack) -> None:
+        """Open the output; of a run that goes on, once nobody else can, and less the inputs that have their line."""
+        job, resumes = self._job, self._resumes
+        self._lines, done = stack.enter_context(self._output.opened(resumed=resumes is not None))
+        if resumes is None:
+            return
+        had = {path: done[path] for path in job.paths if path in done}
+        self._tally.counts.update(had.values())
+        self._before = self._tally.failed
+        self._job = job.without(had)
+        self._left = dict.fromkeys(range(len(self._job.paths)))
+        if job.progress != "json":
+            say(f"longshore: going on with run {resumes}: {len(had)} of {len(job.paths)} inputs have their line")
+
+    async def _started(self) -> WorkerPool:
+        """Return a pool that is started; without a journal that nobody asked for, where that can't be opened."""
+        job, keeping = self._job, self._job.keeping
+        facts: dict[str, Any] = {"name": job.name, "view": job.progress, "interactive": True}  # Any: the pool's
+        if keeping is not None:
+            facts |= {"resume": keeping.resume, "resume_failed": keeping.failed}
+            pool = WorkerPool(settings=job.settings, journal=keeping.journal, **facts)
+            try:
+                await pool.start()
+            except JournalError as error:
+                if keeping.asked or keeping.resume is not None:
+                    raise
+                say(f"note: nothing is recorded: {error}")
+            else:
+                self._run_id = pool.run_id
+                return pool
+        pool = WorkerPool(settings=job.settings, **{**facts, "journal": False, "resume": None})
+        await pool.start()
+        return pool
+
+    async def _through_pool(self, stack: ExitStack) -> list[str]:
+        pool = await self._started()
+        async with pool:
+            self._tell_run()
+            if self._lines is None:
+                self._open(stack)
+            await self._feed(pool)
+        return _untold(pool.summary)
+
+    def _tell_run(self) -> None:
+        if self._run_id is not None and self._resumes is None and self._job.progress != "json":
+            say(f"longshore: recorded as run {self._run_id}")
+
+    async def _feed(self, pool: WorkerPool) -> None:
         job = self._job
-        pool = WorkerPool(settings=job.settings, name=job.name, view=job.progress, interactive=True)
-        async with pool, pool.run_pipeline(job.pipeline, job.documents(), total=len(job.usable)) as stream:
+        async with pool.run_pipeline(job.pipeline, job.documents(), total=len(job.usable)) as stream:
             self._stream = stream
             self._refuse_unusable()
             if self._limited or self._signal is not None:
@@ -101,7 +169,9 @@ class _Work:
                 raise
             except ValueError as error:  # an option that an executor cannot honour
                 raise UsageError(str(error)) from error
-        return list(pool.summary.notes) if pool.summary is not None else []
+            finally:
+                if self._job.keeping is not None:
+                    self._job.keeping.journal.cut_short = bool(self._signal or self._limited)
 
     def _record(self, result: PipelineResult) -> None:
         """Write the line of a document that has ended."""
@@ -114,6 +184,8 @@ class _Work:
                 text = result_json(result.value)
             except PayloadError as refusal:
                 state, error = TaskState.FAILED, out.payload_facts(refusal)
+        if result.failure is not None and result.failure.restored and state is not TaskState.CANCELLED:
+            self._before += 1
         self._write(result.index, state, text, error, record)
         self._heed_limit()
 
@@ -125,9 +197,9 @@ class _Work:
 
     def _heed_limit(self) -> None:
         limit = self._job.limit
-        if limit is not None and not self._limited and self._tally.failed >= limit.failures:
+        if limit is not None and not self._limited and self._tally.failed - self._before >= limit.failures:
             self._limited = True
-            say(f"longshore: {self._tally.failed} failed: stopping, as --max-failures says")
+            say(f"longshore: {self._tally.failed - self._before} failed: stopping, as --max-failures says")
             self._stop()
 
     def _write(
@@ -138,7 +210,7 @@ class _Work:
         error: tuple[str, str] | None,
         record: ErrorRecord | None = None,
     ) -> None:
-        if self._left.pop(index, index) is not None:
+        if self._lines is None or self._left.pop(index, index) is not None:
             return  # the thread that leaves was here before
         name = self._job.paths[index]
         said = (record.output_tail, record.fingerprint) if record is not None else ()
@@ -193,7 +265,15 @@ class _Work:
         within = "" if grace_s is None else f" within {grace_s:g} s"
         self._stop()
         told = f"longshore: {name}: what is running may end{within}, nothing new is begun"
-        say(f"{told}; {len(self._left)} of {len(self._job.paths)} inputs are left; once more stops at once")
+        left = f"{len(self._left)} of {len(self._job.paths)} inputs are left"
+        say(f"{told}; {left}; once more stops at once{self._how_to_go_on('; ')}")
+
+    def _how_to_go_on(self, before: str) -> str:
+        """Return what to call to go on with the run, empty where nothing is recorded."""
+        keeping = self._job.keeping
+        if keeping is None or self._run_id is None:
+            return ""
+        return f"{before}to go on: longshore resume {self._run_id}{keeping.option}"
 
     def _at_once(self) -> None:
         """Cancel what runs, and see to it that the process leaves soon, whatever that takes."""
@@ -210,7 +290,8 @@ class _Work:
         """Leave without the loop, which did not come to it in time."""
         with suppress(Exception):
             self._leave_out(_CANCELLED)
-            say(f"longshore: stopped with {self._tally.counts[TaskState.CANCELLED]} inputs left")
+            left = self._tally.counts[TaskState.CANCELLED]
+            say(f"longshore: stopped with {left} inputs left{self._how_to_go_on('; ')}")
         self._exit()
 
     def _exit(self) -> None:
@@ -224,7 +305,7 @@ class _Work:
 
     def _sum_up(self, elapsed_s: float, notes: list[str]) -> None:
         if self._job.progress == "json":
-            say(self._tally.json(elapsed_s))
+            say(self._tally.json(elapsed_s, self._run_id))
             return
         for note in notes:
             say(f"note: {note}")
@@ -232,9 +313,7 @@ class _Work:
             say(text)
         cancelled = self._tally.counts[TaskState.CANCELLED]
         if cancelled and (self._signal or self._limited):
-            say(f"longshore: stopped with {cancelled} inputs left")
-            if self._job.resume is not None:
-                say(f"longshore: to go on: {self._job.resume}")
+            say(f"longshore: stopped with {cancelled} inputs left{self._how_to_go_on('; ')}")
 
     def _code(self) -> ExitCode:
         if self._signal is not None:

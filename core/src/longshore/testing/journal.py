@@ -57,6 +57,7 @@ class MemoryJournal:
         if run.resume and run.run_id not in self._runs:
             raise JournalError(f"there is no run {run.run_id}", run_id=run.run_id)
         found = self._open = self._runs.setdefault(run.run_id, _Run(run))
+        found.states.update(run.states)
         found.record = replace(found.record, generation=found.record.generation + 1, state="running", ended=None)
         tasks = [replace(entry, lost=len(found.open.get(entry.task_id, ()))) for entry in found.tasks.values()]
         redone = {entry.retry_of for entry in tasks}
@@ -149,6 +150,11 @@ class MemoryArchive:
         found = self._find(run_id)
         counts = Counter(entry.state or "unfinished" for entry in found.tasks.values())
         return replace(found.record, counts=dict(counts))
+
+    def states(self, run_id: str, names: Sequence[str]) -> Mapping[str, Any]:  # Any: JSON-safe values
+        """Return named states of one run; JournalError if the run is not there."""
+        states = self._find(run_id).states
+        return {name: states[name] for name in names if name in states}
 
     def tasks(self, query: JournalQuery) -> Iterator[TaskEntry]:
         """Yield recorded tasks."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from longshore.errors import JournalError
@@ -16,7 +17,7 @@ from longshore.task import Outcome
 from longshore_sqlite import _place
 from longshore_sqlite._faults import described
 from longshore_sqlite._lock import RunLock, is_held
-from longshore_sqlite._reading import entries, outcomes
+from longshore_sqlite._reading import entries, outcomes, states
 from longshore_sqlite._schema import check
 from longshore_sqlite._spool import Spool
 
@@ -40,19 +41,25 @@ class SqliteArchive:
 
     def run(self, run_id: str) -> RunRecord:
         """Return one run; JournalError if it is not there, or damaged."""
-        with closing(self._connect(run_id)) as connection:
+        with closing(self._connect(run_id)) as connection, self._reading(run_id):
             return self._read(connection, run_id)
+
+    def states(self, run_id: str, names: Sequence[str]) -> Mapping[str, Any]:  # Any: JSON-safe values
+        """Return named states of one run; JournalError if it is not there, or damaged."""
+        with closing(self._connect(run_id)) as connection, self._reading(run_id):
+            return states(connection, names)
 
     def tasks(self, query: JournalQuery) -> Iterator[TaskEntry]:
         """Yield recorded tasks of one run, in the order in which they were recorded."""
-        with closing(self._connect(_named(query))) as connection:
+        run_id = _named(query)
+        with closing(self._connect(run_id)) as connection, self._reading(run_id):
             yield from entries(connection, query)
 
     def outcomes(self, query: JournalQuery) -> Iterator[Outcome]:
         """Yield recorded outcomes of one run; the value of one that was not kept is None."""
         run_id = _named(query)
         folder = _place.folder_of(self._root, run_id)
-        with closing(self._connect(run_id)) as connection:
+        with closing(self._connect(run_id)) as connection, self._reading(run_id):
             key = None
             if self._pickles:
                 with suppress(OSError):
@@ -102,13 +109,22 @@ class SqliteArchive:
             raise
         return connection
 
+    @contextmanager
+    def _reading(self, run_id: str) -> Iterator[None]:
+        """Have what goes wrong with the reading of a run be a JournalError that names its file."""
+        path = _place.folder_of(self._root, run_id) / _place.DATABASE
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise described(error, path, "be read") from error
+        except (msgspec.MsgspecError, UnicodeDecodeError, TypeError, ValueError, KeyError) as error:
+            text = f"the journal {path} is damaged: what stands in its rows can't be read: {error}"
+            raise JournalError(text, reason="damaged", path=str(path)) from error
+
     def _read(self, connection: sqlite3.Connection, run_id: str) -> RunRecord:
         folder = _place.folder_of(self._root, run_id)
-        try:
-            row = connection.execute(_RUN).fetchone()
-            counts = dict(connection.execute(_COUNTS))
-        except sqlite3.Error as error:
-            raise described(error, folder / _place.DATABASE, "be read") from error
+        row = connection.execute(_RUN).fetchone()
+        counts = dict(connection.execute(_COUNTS))
         if row is None:
             raise _unknown(run_id, self._root)
         *facts, command, versions, settings = row

@@ -292,6 +292,8 @@ def _begin(connection: sqlite3.Connection, run: RunOpening, path: Path) -> int:
                 "command = ?, versions = ?, settings = ?",
                 (run.host, run.pid, *text),
             )
+        kept = [(name, msgspec.json.encode(value).decode("utf-8"), run.at) for name, value in run.states.items()]
+        connection.executemany("INSERT OR REPLACE INTO states VALUES (?, ?, ?)", kept)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

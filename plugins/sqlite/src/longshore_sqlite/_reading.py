@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from longshore.records import JournalQuery, TaskEntry, TaskKind
 from longshore.task import ErrorRecord, Outcome, TaskState
 
 from longshore_sqlite._spool import Spool
+from longshore_sqlite._text import read
 
 _IN_MOST = 500
 _OUTCOMES = (
@@ -47,7 +48,7 @@ def _outcome(row: Sequence[Any], kinds: dict[int, TaskKind], spool: Spool, key: 
     queued_s, ran_s, cpu_s, peak_memory_mb, worker = rest
     return Outcome(
         task_id,
-        name,
+        read(name),
         index,
         kinds[kind].name,
         TaskState(state),
@@ -75,8 +76,8 @@ def entries(connection: sqlite3.Connection, query: JournalQuery) -> Iterator[Tas
         yield TaskEntry(
             task_id=task_id,
             kind=kinds[kind],
-            identity=identity,
-            key=key,
+            identity=read(identity),
+            key=read(key),
             index=index,
             state=TaskState(state) if state is not None else None,
             kept=state is not None and form != NOT_KEPT,
@@ -87,9 +88,13 @@ def entries(connection: sqlite3.Connection, query: JournalQuery) -> Iterator[Tas
         )
 
 
-def states(connection: sqlite3.Connection) -> dict[str, Any]:  # Any: JSON-safe values
-    """Return the states that are kept, by name."""
-    return {name: msgspec.json.decode(value) for name, value in connection.execute("SELECT name, value FROM states")}
+def states(connection: sqlite3.Connection, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the states that are kept, by name; of these `names`, if they are given. Any: JSON-safe values."""
+    rows: Iterable[tuple[str, str]] = connection.execute("SELECT name, value FROM states")
+    if names is not None:
+        one = "SELECT name, value FROM states WHERE name = ?"
+        rows = (row for name in names for row in connection.execute(one, (name,)))
+    return {name: msgspec.json.decode(value) for name, value in rows}
 
 
 def kinds_of(connection: sqlite3.Connection) -> dict[int, TaskKind]:

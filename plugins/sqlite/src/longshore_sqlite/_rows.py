@@ -17,6 +17,8 @@ from longshore.keeping import Packed
 from longshore.records import Accepted, CommitBatch, Settled, Started, TaskKind, Tried
 from longshore.task import Outcome, TaskState
 
+from longshore_sqlite._text import json_text, shown, stored
+
 Store = Callable[[Any], tuple[Packed, str | None]]
 """Packs a value; the second is its name where it is kept apart. Any: the user's result."""
 
@@ -116,7 +118,7 @@ class Rows:
                 add(
                     (
                         outcome.task_id,
-                        identity,
+                        stored(identity),
                         outcome.index,
                         _encode(value),
                         outcome.queued_s,
@@ -130,14 +132,14 @@ class Rows:
 
     def _full_row(self, outcome: Outcome, identity: str | None) -> Row:
         packed, spool = self._store(outcome.value) if outcome.state is _COMPLETED else (None, None)
-        error = _encode(outcome.error).decode("utf-8") if outcome.error is not None else None
+        error = json_text(outcome.error) if outcome.error is not None else None
         return (
             outcome.state.value,
             packed.form if packed is not None else None,
             outcome.attempts,
             outcome.task_id,
-            identity,
-            outcome.key,
+            stored(identity),
+            stored(outcome.key),
             outcome.index,
             packed.data if packed is not None and spool is None else None,
             spool,
@@ -150,7 +152,9 @@ class Rows:
         )
 
     def _accept(self, accepted: Sequence[Accepted]) -> None:
-        rows = [(t.task_id, self._kind(t.kind), t.identity, t.key, t.index, t.retry_of) for t in accepted]
+        rows = [
+            (t.task_id, self._kind(t.kind), stored(t.identity), stored(t.key), t.index, t.retry_of) for t in accepted
+        ]
         self._many(_ACCEPT, (), rows)
         redone = [(task.retry_of,) for task in accepted if task.retry_of is not None]
         if redone:
@@ -162,7 +166,7 @@ class Rows:
             self._connection.executemany(_RAISE, [(one.number, one.task_id) for one in started])
 
     def _tried(self, tried: Sequence[Tried]) -> None:
-        rows = [(t.task_id, t.number, t.state.value, t.error_type, t.reason, t.worker, t.ran_s) for t in tried]
+        rows = [(t.task_id, t.number, t.state.value, t.error_type, shown(t.reason), t.worker, t.ran_s) for t in tried]
         self._many(_TRIED, (self._generation,), rows)
         if tried:
             self._connection.executemany(_RAISE, [(one.number, one.task_id) for one in tried])
@@ -170,7 +174,7 @@ class Rows:
     def _kind(self, kind: TaskKind) -> int:
         known = self._kinds.get(kind)
         if known is None:
-            text = _encode(kind).decode("utf-8")
+            text = json_text(kind)
             self._connection.execute("INSERT OR IGNORE INTO kinds (kind) VALUES (?)", (text,))
             [known] = self._connection.execute("SELECT id FROM kinds WHERE kind = ?", (text,)).fetchone()
             self._kinds[kind] = known

@@ -1,0 +1,105 @@
+"""`longshore failures`: what failed in a recorded run, the same failures together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from longshore.cli.console import ExitCode, line, safe, say, show, show_json
+from longshore.cli.journals import find_run, open_archive
+from longshore.cli.options import JournalPath, Json, RunName
+from longshore.records import JournalQuery
+from longshore.task import ErrorRecord, Outcome, TaskState
+
+_INPUTS = 5
+"""Inputs named of each group; `--json` has as many as this many times ten."""
+_UNKNOWN = ErrorRecord(type="unknown", message="no error is recorded")
+
+
+@dataclass(slots=True)
+class _Group:
+    """Failures that are the same: of one type, message and place."""
+
+    fingerprint: str
+    example: ErrorRecord
+    stages: dict[str, None] = field(default_factory=dict)
+    count: int = 0
+    names: list[str] = field(default_factory=list)
+
+    def add(self, outcome: Outcome) -> None:
+        self.count += 1
+        self.stages[outcome.name] = None
+        if len(self.names) < 10 * _INPUTS:
+            self.names.append(outcome.key if outcome.key is not None else f"#{outcome.index}")
+
+    def facts(self) -> dict[str, Any]:  # Any: JSON-safe values
+        """Return the group for machines."""
+        error = self.example
+        return {
+            "fingerprint": self.fingerprint,
+            "count": self.count,
+            "type": error.type,
+            "message": safe(error.message),
+            "reason": error.reason,
+            "stages": list(self.stages),
+            "inputs": [safe(name) for name in self.names],
+            "traceback": safe(error.traceback),
+        }
+
+    def lines(self, *, traceback: bool) -> Iterable[str]:
+        """Yield the group for people."""
+        yield line(f"{self.count} x {self.example.type} in {', '.join(self.stages)}  [{self.fingerprint}]")
+        yield f"    {line(self.example.message.strip().split(chr(10))[0])}"
+        yield from (f"      {line(name)}" for name in self.names[:_INPUTS])
+        if self.count > _INPUTS:
+            yield f"      ... and {self.count - _INPUTS} more"
+        if traceback:
+            yield from (f"    | {line(text)}" for text in self.example.traceback.splitlines())
+
+
+def failures(
+    run: RunName = "last",
+    /,
+    *,
+    traceback: Annotated[
+        bool, Parameter(negative=(), show_default=False, help="Show the traceback of one of each group.")
+    ] = False,
+    journal: JournalPath = None,
+    json: Json = False,
+) -> int:
+    """Tell what failed in a run: the same failures together, with an example and the first inputs.
+
+    For example: `longshore failures last`, `longshore failures last --traceback`
+
+    Ends with 0 when nothing failed, and with 1 when something did.
+    """
+    archive, place = open_archive(journal)
+    record = find_run(archive, run)
+    query = JournalQuery(run_id=record.run_id, states=(TaskState.FAILED, TaskState.TIMED_OUT))
+    redone = {entry.task_id for entry in archive.tasks(query)}  # those that no later task has done again
+    groups = _grouped(outcome for outcome in archive.outcomes(query) if outcome.task_id in redone)
+    if json:
+        show_json([group.facts() for group in groups])
+        return ExitCode.SOME_FAILED if groups else ExitCode.OK
+    for group in groups:
+        for text in group.lines(traceback=traceback):
+            show(text)
+    total = sum(group.count for group in groups)
+    if not total:
+        say(f"longshore: nothing failed in run {record.run_id}")
+        return ExitCode.OK
+    say(f"longshore: {total} failures of {len(groups)} kinds in run {record.run_id}")
+    say(f"longshore: to run them again: longshore resume {record.run_id} --failed{place.option}")
+    return ExitCode.SOME_FAILED
+
+
+def _grouped(outcomes: Iterable[Outcome]) -> Sequence[_Group]:
+    """Return the failures by their fingerprints, the most frequent first."""
+    groups: dict[str, _Group] = {}
+    for outcome in outcomes:
+        error = outcome.error or _UNKNOWN
+        groups.setdefault(error.fingerprint, _Group(error.fingerprint, error)).add(outcome)
+    return sorted(groups.values(), key=lambda group: -group.count)

@@ -1,0 +1,217 @@
+"""What a run of the command is, as its journal keeps it: target, options, settings and inputs, to go on with later.
+
+In: a job. Out: named states that are recorded in one step with the run's beginning; and from these, what has changed
+since. No code is kept, only digests of it.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import stat
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from longshore._calling import JsonCall
+from longshore._fingerprints import GRANULARITY_NS, fingerprint
+from longshore._identity import NoIdentity, code_digest
+from longshore.errors import JournalError
+from longshore.hookspecs import Archive, Journal
+from longshore.pipeline import Step
+from longshore.records import CommitBatch, JournalQuery, Recalled, RunOpening, TaskEntry, TaskKind
+from longshore.task import Outcome
+
+COMMAND: Final = "command"
+_INPUTS, _STALE = "inputs", "stale"
+_NO_TEXT: Final = "\0"  # before the digits of a name that is no UTF-8: no name begins so
+
+
+class StepRecord(Struct, frozen=True):
+    """A step of the run's pipeline."""
+
+    name: str
+    code: str | None
+    """Digest of what it calls; None where that can't be told."""
+
+    @classmethod
+    def of(cls, step: Step) -> StepRecord:
+        """Return what is recorded of a step."""
+        function = step.function.function if isinstance(step.function, JsonCall) else step.function
+        return cls(step.name, code_digest(function))
+
+
+class CommandRecord(Struct, frozen=True, kw_only=True):
+    """What was called, and with what."""
+
+    target: str
+    folder: str
+    """The current folder then, from which names of files and modules count."""
+    output: str | None
+    options: Mapping[str, Any]  # Any: the options' own
+    table: Mapping[str, Any]  # Any: JSON-safe values
+    """The settings that were set anywhere."""
+    steps: Sequence[StepRecord]
+    inputs: int
+    python: str = ""
+
+
+class InputRecord(Struct, frozen=True, array_like=True):
+    """An input: a file as it was when the run began, or a name that was none."""
+
+    name: str
+    size: int = -1
+    mtime_ns: int = 0
+    digest: str | None = None
+    """Of the content, where the times could not tell it from one that is written a moment later."""
+    reason: str | None = None
+    """Why a name from stdin was no file."""
+
+    @classmethod
+    def of(cls, path: str, reason: str | None = None) -> InputRecord:
+        """Look at a file."""
+        found = _regular(path)
+        if found is None:
+            return cls(_text(path), reason=reason)
+        young = max(found.st_mtime_ns, found.st_ctime_ns) + GRANULARITY_NS >= time.time_ns()
+        return cls(_text(path), found.st_size, found.st_mtime_ns, _digest(path) if young else None, reason)
+
+    @property
+    def path(self) -> str:
+        """The name, as the system has it."""
+        return os.fsdecode(bytes.fromhex(self.name[1:])) if self.name.startswith(_NO_TEXT) else self.name
+
+    def has_changed(self) -> bool:
+        """Tell whether the file is another by now, as far as can be seen; one that is gone has not changed."""
+        found = _regular(self.path)
+        if found is None:
+            return False
+        if found.st_size != self.size:
+            return True
+        return found.st_mtime_ns != self.mtime_ns if self.digest is None else _digest(self.path) != self.digest
+
+
+class RecordedRun(Struct, frozen=True, kw_only=True):
+    """A run of the command, read back."""
+
+    command: CommandRecord
+    inputs: Sequence[InputRecord]
+    stale: frozenset[str]
+    """Tasks whose inputs had changed when the run last went on."""
+
+
+def states_of(
+    command: CommandRecord, inputs: Iterable[InputRecord], stale: Collection[str] = ()
+) -> Mapping[str, Any]:  # Any: JSON-safe values
+    """Return what is recorded with the beginning of a run."""
+    told = {COMMAND: command, _INPUTS: list(inputs), _STALE: sorted(stale)}
+    return {name: msgspec.to_builtins(value) for name, value in told.items()}
+
+
+def read_command(archive: Archive, run_id: str) -> CommandRecord | None:
+    """Return which command a run was begun with; None for one that another program began."""
+    found = archive.states(run_id, (COMMAND,)).get(COMMAND)
+    command: CommandRecord | None = _convert(found, CommandRecord | None, run_id)
+    return command
+
+
+def read_run(archive: Archive, run_id: str) -> RecordedRun | None:
+    """Return all that is recorded of a run of the command; None for one that another program began."""
+    command = read_command(archive, run_id)
+    if command is None:
+        return None
+    states = archive.states(run_id, (_INPUTS, _STALE))
+    inputs = _convert(states.get(_INPUTS, ()), list[InputRecord], run_id)
+    return RecordedRun(command=command, inputs=inputs, stale=frozenset(states.get(_STALE, ())))
+
+
+def _convert(value: object, kind: Any, run_id: str) -> Any:  # Any: a type, and a value of it
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        text = f"what is recorded of the command of run {run_id} can't be read by this version: {error}"
+        raise JournalError(text, reason="unreadable", run_id=run_id) from error
+
+
+def python_version() -> str:
+    """Return the version of Python that digests of code hold for."""
+    return ".".join(platform.python_version_tuple()[:2])
+
+
+def stale_tasks(archive: Archive, run_id: str, changed: Collection[str]) -> set[str]:
+    """Return the recorded tasks that worked on inputs which have changed since."""
+    if not changed:
+        return set()
+    return {entry.task_id for entry in archive.tasks(JournalQuery(run_id=run_id)) if entry.key in changed}
+
+
+class CommandJournal:
+    """A journal that records with the run what the command is to do; the rest it leaves to the one it was given."""
+
+    api: int = 1
+
+    def __init__(self, journal: Journal, states: Mapping[str, Any], stale: frozenset[str] = frozenset()) -> None:
+        """Record `states` as the run begins or goes on; have the tasks `stale` run again. Any: JSON-safe values."""
+        self._journal = journal
+        self._states = states
+        self._stale = stale
+        self._kinds: dict[TaskKind, TaskKind] = {}
+        self.cut_short = False
+        """Whether the run is being ended before its inputs were, which the pool cannot know."""
+
+    def open(self, run: RunOpening) -> Recalled:
+        """Begin the run, or go on with it."""
+        opening = msgspec.structs.replace(run, states={**run.states, **self._states})
+        recalled = self._journal.open(opening)
+        return msgspec.structs.replace(recalled, tasks=[self._seen(entry) for entry in recalled.tasks])
+
+    def commit(self, batch: CommitBatch) -> None:
+        """Make the batch last."""
+        if batch.ended == "completed" and self.cut_short:
+            batch = msgspec.structs.replace(batch, ended="stopped")
+        self._journal.commit(batch)
+
+    def load(self, query: JournalQuery) -> Sequence[Outcome]:
+        """Return recorded outcomes."""
+        return self._journal.load(query)
+
+    def close(self) -> None:
+        """Let go of the run."""
+        self._journal.close()
+
+    def archive(self) -> Archive:
+        """Return a reader of all runs."""
+        return self._journal.archive()
+
+    def _seen(self, entry: TaskEntry) -> TaskEntry:
+        """Return the entry as the command sees it: code is compared once for all, and told, and decides nothing."""
+        kind = self._kinds.get(entry.kind)
+        if kind is None:
+            kind = self._kinds[entry.kind] = msgspec.structs.replace(entry.kind, code=None)
+        return msgspec.structs.replace(entry, kind=kind, stale=entry.task_id in self._stale)
+
+
+def _text(path: str) -> str:
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return _NO_TEXT + os.fsencode(path).hex()
+    return path
+
+
+def _regular(path: str) -> os.stat_result | None:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _digest(path: str) -> str | None:
+    try:
+        return fingerprint(path).digest
+    except (OSError, NoIdentity):  # it can't be read, or is being written: its time has to do
+        return None
