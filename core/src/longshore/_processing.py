@@ -24,7 +24,7 @@ class ProcessorCall:
     comes late has its own again.
     """
 
-    __slots__ = ("check", "executor", "factory", "name", "version")
+    __slots__ = ("check", "executor", "factory", "name", "release", "version")
 
     def __init__(
         self,
@@ -34,25 +34,27 @@ class ProcessorCall:
         *,
         executor: str | None = None,
         check: Callable[[ProcessorContext], BaseException | None] | None = None,
+        release: str = "",
     ) -> None:
         """Call `factory()` for the instance; it must be picklable for executors that leave the process.
 
-        `executor` is where the processor wants to run, and `check` what looks at a document before a worker is taken:
-        both are the pool's to heed, and stay behind.
+        `executor` is where the processor wants to run, `check` what looks at a document before a worker is taken, and
+        `release` the version that it says it is: all are the pool's to heed, and stay behind.
         """
         self.factory = factory
         self.name = name
         self.version = version
         self.executor = executor
         self.check = check
+        self.release = release
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel by the factory."""
         return type(self), (self.factory, self.name, self.version)
 
-    def __longshore_identity__(self) -> tuple[str, object]:
-        """Be told apart by the name and what makes the processor, with its settings."""
-        return self.name, self.factory
+    def __longshore_identity__(self) -> tuple[str, str, object]:
+        """Be told apart by the name, the version, and what makes the processor, with its settings."""
+        return self.name, self.release, self.factory
 
     def fitting(self, coroutines: bool) -> ProcessorCall:
         """Return the call for an executor that runs coroutines, or for one that does not."""
@@ -106,7 +108,14 @@ class AsyncProcessorCall(ProcessorCall):
         """Return the call for an executor that runs coroutines, or for one that does not."""
         if coroutines:
             return self
-        return ProcessorCall(self.factory, self.name, self.version, executor=self.executor, check=self.check)
+        return ProcessorCall(
+            self.factory,
+            self.name,
+            self.version,
+            executor=self.executor,
+            check=self.check,
+            release=self.release,
+        )
 
     async def __call__(self, context: ProcessorContext) -> ProcessorResult:
         """Do what the plain call does, on the loop of the executor."""

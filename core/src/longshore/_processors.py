@@ -177,6 +177,7 @@ class Processors:
             version,
             executor=_executor(metadata, coroutine=coroutine),
             check=InputCheck(name, metadata, getattr(processor, "validate_input", None)),
+            release=metadata.version,
         )
         return ProcessorEntry(name, metadata, call, options)
 
