@@ -305,7 +305,7 @@ def test_a_network_file_system_has_no_write_ahead_log(
     recalled = journal.open(opening())
     assert "network file system (nfs4)" in recalled.notes[0]
     assert journal._connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
-    assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert journal._connection.execute("PRAGMA synchronous").fetchone() == (3,)
     journal.commit(batch({"a": 1}))
     journal.close()
     monkeypatch.undo()

@@ -66,7 +66,8 @@ def _outcome(row: Sequence[Any], kinds: dict[int, TaskKind], spool: Spool, key: 
 def entries(connection: sqlite3.Connection, query: JournalQuery) -> Iterator[TaskEntry]:
     """Yield recorded tasks that no other task does again, in the order in which they were recorded."""
     kinds = kinds_of(connection)
-    lost = dict(connection.execute("SELECT task_id, count(*) FROM attempts WHERE state IS NULL GROUP BY task_id"))
+    ended = "SELECT task_id, count(*) FROM attempts WHERE state IS NOT NULL GROUP BY task_id"
+    tried = dict(connection.execute(ended))
     deaths: dict[str, list[str]] = {}
     died = "SELECT task_id, reason FROM attempts WHERE error_type LIKE '%.WorkerDied' ORDER BY task_id, number"
     for task_id, reason in connection.execute(died):
@@ -81,7 +82,7 @@ def entries(connection: sqlite3.Connection, query: JournalQuery) -> Iterator[Tas
             state=TaskState(state) if state is not None else None,
             kept=state is not None and form != NOT_KEPT,
             attempts=attempts,
-            lost=lost.get(task_id, 0) if state is None else 0,
+            lost=attempts - tried.get(task_id, 0) if state is None else 0,
             deaths=tuple(deaths.get(task_id, ())),
             retry_of=retry_of,
         )

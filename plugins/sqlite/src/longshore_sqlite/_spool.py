@@ -10,7 +10,7 @@ from pathlib import Path
 from longshore.errors import JournalError
 
 from longshore_sqlite._faults import described
-from longshore_sqlite._place import make_private
+from longshore_sqlite._place import make_private, sync_folder
 
 SPOOL_OVER = 64 << 10
 """Bytes: what is larger stands in a file of its own, and not among the rows."""
@@ -67,14 +67,4 @@ class Spool:
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        _sync_folder(self._folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # a folder can't be opened there
-    descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(self._folder)
