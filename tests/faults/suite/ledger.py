@@ -10,8 +10,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from suite.lives import Plan, expected
+from suite.lives import Plan, digest, expected
 from suite.trial import Trial
+
+_WIDTH = 4
 
 
 class Run(NamedTuple):
@@ -59,7 +61,7 @@ class Ledger:
         wrong = [
             index
             for index, (state, value) in self._told.items()
-            if state == "completed" and value != expected(inputs[index], self.plan.text)
+            if state == "completed" and value != digest(expected(inputs[index], self.plan.text))
         ]
         trial.add("bystanders", len(wrong))
         rows = Counter(index for index, *_ in self.recorded("idx"))
@@ -87,8 +89,10 @@ class Ledger:
     def _take_audit(self) -> list[Run]:
         fresh = []
         for line in self._lines("audit"):
-            word, *entry, _ = line.split("\t")
-            run = Run(*entry)
+            word, *entry = line.split("\t")
+            if len(entry) != _WIDTH:
+                continue  # cut off by a kill
+            run = Run(*entry[:-1])
             if word == "began":
                 fresh.append(run)
                 self._running.add(run)
@@ -100,7 +104,10 @@ class Ledger:
     def _take_told(self) -> int:
         new = 0
         for line in self._lines("told"):
-            index, state, value, *_ = json.loads(line)
+            try:
+                index, state, value = json.loads(line)
+            except ValueError:
+                continue  # cut off by a kill
             if index not in self._told:
                 self._told[index] = (state, value)
                 new += 1
@@ -110,6 +117,7 @@ class Ledger:
         return new
 
     def _lines(self, name: str) -> Iterable[str]:
+        """Yield what is new, less empty lines."""
         path = self.plan.folder / name
         if not path.exists():
             return []
@@ -118,7 +126,7 @@ class Ledger:
             whole = file.read()
         end = whole.rfind(b"\n") + 1
         self._at[name] = self._at.get(name, 0) + end
-        return whole[:end].decode().splitlines()
+        return filter(None, whole[:end].decode().splitlines())
 
 
 def reader(database: Path) -> sqlite3.Connection:

@@ -1,7 +1,8 @@
 """A controller with a journal that may be killed at any moment, and begun anew: each life a fork of the scenario.
 
 A life writes down what it does by single appends: that its pool is open, that a task began and ended, that an outcome
-was told of. What is recorded is read from the database by whoever compares.
+was told of. A kill may cut one off, so each that is counted begins with a new line. What is recorded is read from the
+database by whoever compares.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from longshore import JournalError, LongshoreError, PoolNotRunning, Settings, WorkerConfig, WorkerPool
 from longshore.worker import current_task
@@ -49,6 +51,8 @@ class Plan:
     options: Mapping[str, Any] = field(default_factory=lambda: {"version": "1"})
     text: int = 20
     """Characters of each result."""
+    outputs: bool = False
+    """Whether each task writes a file, `out` and its number, in the folder."""
     fsize: int | None = None
     """The most bytes that a file of the controller may have."""
 
@@ -74,13 +78,18 @@ class Plan:
         return self.root / (self.begun or "") / "journal.db"
 
 
-def work(path: str, nap_s: float, text: int, item: Any) -> dict[str, Any]:
+def work(path: str, nap_s: float, text: int, outputs: str | None, item: Any) -> dict[str, Any]:
     """Write down that it began and ended, and return what is known of the item."""
     task = current_task()
     entry = f"{json.dumps(item)}\t{task.task_id}\t{task.attempt}\t{os.getpid()}"
-    audit.write(path, f"began\t{entry}", sync=True)
+    audit.write(path, f"\nbegan\t{entry}", sync=True)
+    if outputs is not None:
+        with task.output(os.path.join(outputs, f"out{item}")) as file:
+            for part in output_parts(item):
+                file.write(part)
+                time.sleep(nap_s / 2)
     time.sleep(nap_s)
-    audit.write(path, f"ended\t{entry}", sync=False)
+    audit.write(path, f"\nended\t{entry}", sync=False)
     return expected(item, text)
 
 
@@ -89,18 +98,34 @@ def expected(item: Any, text: int) -> dict[str, Any]:
     return {"item": item, "text": "x" * text}
 
 
+def digest(value: Any) -> int:
+    """Return what one result differs from another in."""
+    return crc32(json.dumps(value).encode())
+
+
+def output_parts(item: Any) -> list[bytes]:
+    """Return what the file of an item holds."""
+    return [f"{item}-{part} ".encode() * 5000 for part in range(4)]
+
+
+def square(item: int) -> int:
+    """Return a task's result; by its name and arguments alone it is known again in another folder."""
+    return item * item
+
+
 async def _live(plan: Plan, resume: str | None, watch: Callable[[WorkerPool], None] | None) -> None:
     config = WorkerConfig(thread_workers=plan.workers, process_workers=plan.workers)
     settings = Settings(probes=(), workers=config, journals={"sqlite": {"path": str(plan.root), **plan.journal}})
     on = {"executor": plan.executor, **plan.options}
-    function = partial(work, str(plan.folder / "audit"), plan.task_s, plan.text)
+    outputs = str(plan.folder) if plan.outputs else None
+    function = partial(work, str(plan.folder / "audit"), plan.task_s, plan.text, outputs)
     told = os.open(plan.folder / "told", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     async with WorkerPool(settings=settings, journal="sqlite", resume=resume) as pool:
         audit.write(str(plan.folder / "begun"), pool.run_id, sync=True)
         async with pool.options(**on).outcomes(function, plan.inputs) as stream:
             async for outcome in stream:
-                entry = [outcome.index, outcome.state.value, outcome.value, outcome.restored, outcome.task_id]
-                os.write(told, f"{json.dumps(entry)}\n".encode())
+                entry = [outcome.index, outcome.state.value, digest(outcome.value)]
+                os.write(told, f"\n{json.dumps(entry)}\n".encode())
                 if watch is not None:
                     watch(pool)
     audit.write(str(plan.folder / "notes"), json.dumps([*pool.summary.notes]), sync=False)
@@ -152,5 +177,5 @@ def last_error(plan: Plan) -> tuple[str, str]:
 
 
 def lines_of(path: Path) -> list[str]:
-    """Return what was written, in lines; a last one that was cut off is left out."""
-    return path.read_text("utf-8").split("\n")[:-1] if path.exists() else []
+    """Return what was written, in lines; one that was cut off has an end like any other."""
+    return [line for line in path.read_text("utf-8").split("\n")[:-1] if line] if path.exists() else []

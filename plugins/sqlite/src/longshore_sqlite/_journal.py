@@ -15,6 +15,7 @@ from typing import Any, Literal
 from weakref import WeakSet
 
 import msgspec.structs
+from longshore.chaos import point
 from longshore.errors import JournalError
 from longshore.hookspecs import hookimpl
 from longshore.keeping import Packed, pack
@@ -75,6 +76,8 @@ class SqliteJournal:
         self._connection: sqlite3.Connection | None = None
         self._lock: RunLock | None = None
         self._pid = 0
+        self._inside_commit = point("journal.inside-commit")
+        self._before_checkpoint = point("journal.before-checkpoint")
 
     # ---- the contract
 
@@ -116,7 +119,9 @@ class SqliteJournal:
             connection.execute("BEGIN IMMEDIATE")
             self._check_generation(connection)
             self._rows.write(batch, packed)
+            self._inside_commit("")
             connection.execute("COMMIT")
+            self._before_checkpoint("")
             self._checkpoint(connection)
         except BaseException as error:
             self._broken = True
@@ -153,9 +158,14 @@ class SqliteJournal:
             _leak(connection)
             return
         try:
+            if self._writes_ahead and not self._broken:  # closing does so too, and does not say if the disk fails
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             connection.close()
         except sqlite3.Error as error:
-            raise described(error, self._path, "be closed") from error
+            if name_of(error) in _UNTRUSTED:
+                _leak(connection)
+                raise described(error, self._path, "be closed") from error
+            connection.close()  # what could not be worked in stands in the log, and lasts there
         finally:
             if lock is not None:
                 lock.release()

@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 import msgspec
+from longshore.chaos import point
 from longshore.errors import JournalError
 from longshore.records import RunOpening
 
@@ -28,6 +29,7 @@ def create(path: Path, run: RunOpening) -> None:
         migrate(connection, 0)
         values = (run.run_id, run.name, run.at, "running", None, 1, run.host, run.pid, *_texts(run))
         connection.execute(_RUN, values)
+    point("journal.before-naming")("")
     os.rename(part, path)
     sync_folder(path.parent)
 

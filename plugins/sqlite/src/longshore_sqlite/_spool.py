@@ -7,6 +7,7 @@ import secrets
 from hashlib import blake2b
 from pathlib import Path
 
+from longshore.chaos import point
 from longshore.errors import JournalError
 
 from longshore_sqlite._faults import described
@@ -24,6 +25,7 @@ class Spool:
         """Make nothing before there is something to keep."""
         self._folder = folder
         self._made = False
+        self._before_spooling = point("journal.before-spooling")
 
     def write(self, data: bytes) -> str:
         """Keep data and return their name; they last when this returns. JournalError if that fails."""
@@ -63,6 +65,7 @@ class Spool:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            self._before_spooling("")
             os.rename(part, self._folder / name)
         except BaseException:
             part.unlink(missing_ok=True)
