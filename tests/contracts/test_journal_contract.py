@@ -127,6 +127,16 @@ def test_what_was_begun_and_has_not_ended_is_known(make: Make) -> None:
     assert (entries["b"].attempts, entries["b"].lost) == (0, 0)
 
 
+def test_attempts_of_which_nothing_is_recorded_are_lost(make: Make) -> None:
+    """A number below a recorded one was given out: without a recorded end its attempt counts as lost."""
+    journal = make()
+    journal.open(opening())
+    journal.commit(batch(accepted=[accepted("a")], started=[Started("a", 3, 1000.0)]))
+    journal.commit(batch(tried=[Tried(task_id="a", number=2, state=TaskState.FAILED, error_type="ValueError")]))
+    journal.close()
+    assert (again(make)["a"].attempts, again(make)["a"].lost) == (3, 2)
+
+
 def test_an_outcome_ends_what_was_begun(make: Make) -> None:
     """A task that was recorded as begun has its outcome then, and nothing of it is lost."""
     journal = make()

@@ -15,6 +15,8 @@ from longshore.errors import WorkerDied
 from longshore.hookspecs import hookimpl
 from longshore.records import Accepted, CommitBatch, TaskKind, Tried
 from longshore.testing import MemoryJournal
+from longshore.worker import current_task
+from msgspec.structs import replace
 
 pytestmark = pytest.mark.anyio
 DEADLINE_S = 20.0
@@ -102,6 +104,57 @@ async def test_what_had_begun_runs_again_under_the_next_number() -> None:
         outcome = await (await pool.options(version="1", **options).submit(numbered, 1)).outcome()
     assert (outcome.task_id, outcome.attempts, outcome.value) == (begun.task_id, 3, 1)
     assert not outcome.restored
+
+
+async def cut_off(journal: Killed, function: Any, resume: str | None, **options: Any) -> str:
+    """Run a task until it is recorded as accepted and runs, and end the run with nothing more recorded."""
+    pool = pool_of(journal, resume=resume)
+    await pool.start()
+    before = ran["begun"]
+    handle = await pool.options(version="1", **options).submit(function, 1)
+    async with asyncio.timeout(DEADLINE_S):
+        while ran["begun"] == before or not any(batch.accepted for batch in journal.batches):
+            await asyncio.sleep(0.005)
+    journal.cut = True
+    handle.cancel()
+    await pool.stop(0)
+    journal.cut = False
+    return pool.run_id
+
+
+async def test_no_number_is_given_out_twice() -> None:
+    """Cut off before a first start is recorded, and again and again: each execution has a number of its own.
+
+    None of the lost ones counts against its retries.
+    """
+    journal, numbers = Unstarted(), []
+
+    async def numbered(number: int) -> int:
+        numbers.append(current_task().attempt)
+        ran["begun"] += 1
+        if len(numbers) < 4:
+            await asyncio.sleep(3600)
+        if len(numbers) == 4:
+            raise ConnectionError
+        return number
+
+    options = {"key": "k", "retry": RetryPolicy(attempts=2, backoff=0.0)}
+    run_id = await cut_off(journal, numbered, None, **options)
+    for _ in range(2):
+        await cut_off(journal, numbered, run_id, **options)
+    async with pool_of(journal, resume=run_id) as pool:
+        outcome = await (await pool.options(version="1", **options).submit(numbered, 1)).outcome()
+    assert numbers == [1, 2, 3, 4, 5]
+    assert (outcome.attempts, outcome.value) == (5, 1)
+
+
+class Unstarted(Killed):
+    """A journal that is always cut off before the record of a first start."""
+
+    @hookimpl
+    def commit(self, batch: CommitBatch) -> None:
+        """Record all else."""
+        super().commit(replace(batch, started=[one for one in batch.started if one.number > 1]))
 
 
 async def test_what_may_not_run_twice_is_unknown_after_a_crash() -> None:

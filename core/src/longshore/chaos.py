@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 POINTS: Final = frozenset(
     {
+        "journal.before-naming",
+        "journal.before-commit",
+        "journal.inside-commit",
+        "journal.before-checkpoint",
+        "journal.after-commit",
+        "journal.before-spooling",
         "pool.before-report",
         "pool.before-settling",
         "supervisor.before-batch",

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +186,64 @@ def test_a_flipped_bit_changes_no_result_of_the_spool(root: Path, journal_of: Ma
     journal.close()
 
 
+def test_a_flipped_bit_changes_no_result_of_a_row(root: Path, journal_of: Make, opening: Make, batch: Make) -> None:
+    """What SQLite takes for whole, and is not what was written, is named and not given."""
+    path = whole(root, journal_of, opening, batch)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("UPDATE tasks SET value = CAST(replace(value, 'xxx', 'xyx') AS BLOB) WHERE task_id = 't3-4'")
+        other.commit()
+    journal = journal_of()
+    journal.open(opening(resume=True))
+    with pytest.raises(JournalError, match="t3-4") as raised:
+        journal.load(JournalQuery())
+    assert raised.value.facts["reason"] == "damaged"
+    journal.close()
+
+
+def test_a_state_that_there_is_not_is_named(root: Path, journal_of: Make, opening: Make, batch: Make) -> None:
+    """A row that makes no sense is damage, and says of which task."""
+    path = whole(root, journal_of, opening, batch)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("UPDATE tasks SET state = 'bompleted' WHERE task_id = 't3-4'")
+        other.commit()
+    with pytest.raises(JournalError, match="damaged: what it has of t3-4"):
+        journal_of().open(opening(resume=True))
+
+
+def test_a_run_that_was_killed_as_it_began_is_not_there(
+    root: Path, journal_of: Make, opening: Make, batch: Make
+) -> None:
+    """Its database has its name once it is whole: before that there is no run, and what was left is in nobody's way."""
+    folder = root / "run"
+    folder.mkdir(mode=0o700, parents=True)
+    root.chmod(0o700)
+    (folder / ".journal.db").write_bytes(b"half of it")
+    (folder / ".journal.db-journal").write_bytes(b"more")
+    with pytest.raises(JournalError, match="there is no run"):
+        journal_of().open(opening(resume=True))
+    assert journal_of().archive().runs() == []
+    journal = journal_of()
+    journal.open(opening())
+    journal.commit(batch({"a": 1}))
+    journal.close()
+    assert readable(journal_of, opening) == 1
+    assert not list(folder.glob(".journal*"))
+
+
+def test_a_checkpoint_that_was_cut_off_is_done_again(root: Path, journal_of: Make, opening: Make, batch: Make) -> None:
+    """A database that ends within a page is whole where the log has that page; it was being worked in."""
+    journal = journal_of()
+    journal.open(opening())
+    for number in range(30):
+        journal.commit(batch({f"t{number}": "x" * 3000}))
+    files = {name: (root / "run" / name).read_bytes() for name in ("journal.db", "journal.db-wal")}
+    journal.close()
+    files["journal.db"] += b"x" * 1000
+    for name, data in files.items():
+        (root / "run" / name).write_bytes(data)
+    assert readable(journal_of, opening) == 30
+
+
 def test_a_killed_writer_leaves_whole_commits(root: Path, journal_of: Make, opening: Make, batch: Make) -> None:
     """A write-ahead log that is cut off at any byte gives the commits before that, and each of them as a whole."""
     journal = journal_of()
@@ -305,7 +363,7 @@ def test_a_network_file_system_has_no_write_ahead_log(
     recalled = journal.open(opening())
     assert "network file system (nfs4)" in recalled.notes[0]
     assert journal._connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
-    assert journal._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert journal._connection.execute("PRAGMA synchronous").fetchone() == (3,)
     journal.commit(batch({"a": 1}))
     journal.close()
     monkeypatch.undo()

@@ -14,6 +14,7 @@ import pytest
 from longshore.errors import JournalError
 from longshore.records import Accepted, CommitBatch, JournalQuery, TaskKind
 from longshore_sqlite import SqliteJournal
+from longshore_sqlite._rows import sealed
 from longshore_sqlite._schema import APPLICATION_ID, VERSION
 
 Make = Callable[..., Any]
@@ -95,7 +96,7 @@ def test_pickles_are_signed_and_only_for_those_who_ask(
 
     with sqlite3.connect(root / "run" / "journal.db") as connection:
         [(value,)] = connection.execute("SELECT value FROM tasks").fetchall()
-        connection.execute("UPDATE tasks SET value = ?", (value[:-1] + bytes([value[-1] ^ 1]),))
+        connection.execute("UPDATE tasks SET value = ?", (sealed(value[:-5] + bytes([value[-5] ^ 1])),))
     connection.close()
     journal = journal_of(results="pickle")
     journal.open(opening(resume=True))

@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 from msgspec import Struct
 from msgspec.structs import replace
 
+from longshore.chaos import point
 from longshore.errors import JournalError
 from longshore.hookspecs import Journal
 from longshore.records import Accepted, CommitBatch, JournalQuery, Recalled, RunOpening, Settled, Started, Tried
@@ -81,6 +82,7 @@ class Committer:
         self._opened: asyncio.Future[Recalled] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._broken = self._busy = False
+        self._before_commit, self._after_commit = point("journal.before-commit"), point("journal.after-commit")
         self._thread = threading.Thread(target=self._write, name="longshore-journal", daemon=True)
 
     async def start(self) -> Recalled:
@@ -153,7 +155,9 @@ class Committer:
         try:
             batch = _batch(self._run.run_id, items)
             if batch is not None:
+                self._before_commit("")
                 self._journal.commit(batch)
+                self._after_commit("")
             groups = [item if item.settled is not None else self._restored(item) for item in items if _is_group(item)]
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and none of these may be told
             self._broken = True

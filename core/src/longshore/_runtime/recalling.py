@@ -219,7 +219,7 @@ class Recalling:
 
     def _found(self, attempt: Attempt, identity: str | None, entry: TaskEntry, word: str, *, fixed: bool) -> Found:
         recorder = self._recorder
-        past = Past(entry.attempts + 1, entry.lost, entry.deaths) if entry.attempts and word == "unfinished" else None
+        past = _past(entry) if word == "unfinished" else None
         if past is not None:
             attempt = replace(attempt, number=past.number)
         if word in ("unfinished", "unknown", "restored") and not fixed:
@@ -246,6 +246,16 @@ PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 
 def _worth(entry: TaskEntry) -> int:
     return 0 if entry.state is TaskState.COMPLETED else 1 if entry.state is not None else 2
+
+
+def _past(entry: TaskEntry) -> Past | None:
+    """Return what there was of a task that had not ended; None where it has certainly not begun.
+
+    A first attempt is recorded only once it lasts, so there may have been one that nothing tells of.
+    """
+    if entry.attempts:
+        return Past(entry.attempts + 1, entry.lost, entry.deaths)
+    return None if entry.kind.at_most_once else Past(2, 1)
 
 
 def _placeholder(attempt: Attempt, entry: TaskEntry) -> Outcome:

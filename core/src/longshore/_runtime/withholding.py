@@ -1,4 +1,5 @@
-"""Attempts that may not run twice: each is recorded as begun first, and reaches its executor once that lasts.
+"""Attempts that are recorded as begun first, and reach their executor once that lasts: what may not run twice, and
+each that is not its task's first, so that no number is given out again by a run that goes on.
 
 Used by the driver, where there is a journal.
 """
@@ -36,7 +37,7 @@ class Withheld:
         if in_columns(attempts):
             held: Sequence[Attempt] = attempts if attempts.spec.on_crash == "unknown" else ()
         else:
-            held = [attempt for attempt in attempts if attempt.spec.on_crash == "unknown"]
+            held = [attempt for attempt in attempts if attempt.number > 1 or attempt.spec.on_crash == "unknown"]
         if not held:
             return attempts
         self._held.update(dict.fromkeys([attempt.task_id for attempt in held]))

@@ -22,11 +22,15 @@ class _Run:
         self.tasks: dict[str, TaskEntry] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.states: dict[str, Any] = {}
-        self.open: dict[str, set[int]] = {}  # attempts without a recorded end
+        self.tried: dict[str, set[int]] = {}  # attempts with a recorded end
 
     def entry(self, task_id: str, kind: TaskKind, **facts: Any) -> None:  # Any: the fields of TaskEntry
         known = self.tasks.get(task_id) or TaskEntry(task_id=task_id, kind=kind)
         self.tasks[task_id] = replace(known, **facts)
+
+    def recalled(self, entry: TaskEntry) -> TaskEntry:
+        lost = entry.attempts - len(self.tried.get(entry.task_id, ())) if entry.state is None else 0
+        return replace(entry, lost=lost)
 
 
 class MemoryJournal:
@@ -59,7 +63,7 @@ class MemoryJournal:
         found = self._open = self._runs.setdefault(run.run_id, _Run(run))
         found.states.update(run.states)
         found.record = replace(found.record, generation=found.record.generation + 1, state="running", ended=None)
-        tasks = [replace(entry, lost=len(found.open.get(entry.task_id, ()))) for entry in found.tasks.values()]
+        tasks = [found.recalled(entry) for entry in found.tasks.values()]
         redone = {entry.retry_of for entry in tasks}
         return Recalled(tasks=[one for one in tasks if one.task_id not in redone], states=dict(found.states))
 
@@ -88,11 +92,10 @@ class MemoryJournal:
     def _attempts(self, run: _Run, batch: CommitBatch) -> None:
         for start in batch.started:
             known = run.tasks[start.task_id]
-            run.open.setdefault(start.task_id, set()).add(start.number)
             run.entry(start.task_id, known.kind, attempts=max(known.attempts, start.number))
         for tried in batch.tried:
             known = run.tasks[tried.task_id]
-            run.open.get(tried.task_id, set()).discard(tried.number)
+            run.tried.setdefault(tried.task_id, set()).add(tried.number)
             died = tried.error_type.endswith(".WorkerDied")
             deaths = (*known.deaths, tried.reason or "unknown") if died else known.deaths
             run.entry(tried.task_id, known.kind, attempts=max(known.attempts, tried.number), deaths=deaths)
@@ -110,7 +113,6 @@ class MemoryJournal:
             "kept": True,
             "attempts": outcome.attempts,
         }
-        run.open.pop(outcome.task_id, None)
         run.entry(outcome.task_id, kind, **facts)
 
     @hookimpl

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakSet
 
-import msgspec
+import msgspec.structs
+from longshore.chaos import point
 from longshore.errors import JournalError
 from longshore.hookspecs import hookimpl
 from longshore.keeping import Packed, pack
@@ -26,6 +27,7 @@ from longshore_sqlite import _place
 from longshore_sqlite._archive import SqliteArchive
 from longshore_sqlite._faults import described, name_of
 from longshore_sqlite._lock import RunLock
+from longshore_sqlite._opening import begin_again, check_whole, create
 from longshore_sqlite._reading import entries, outcomes, states
 from longshore_sqlite._rows import Rows
 from longshore_sqlite._schema import check, migrate
@@ -74,6 +76,8 @@ class SqliteJournal:
         self._connection: sqlite3.Connection | None = None
         self._lock: RunLock | None = None
         self._pid = 0
+        self._inside_commit = point("journal.inside-commit")
+        self._before_checkpoint = point("journal.before-checkpoint")
 
     # ---- the contract
 
@@ -115,7 +119,9 @@ class SqliteJournal:
             connection.execute("BEGIN IMMEDIATE")
             self._check_generation(connection)
             self._rows.write(batch, packed)
+            self._inside_commit("")
             connection.execute("COMMIT")
+            self._before_checkpoint("")
             self._checkpoint(connection)
         except BaseException as error:
             self._broken = True
@@ -152,9 +158,14 @@ class SqliteJournal:
             _leak(connection)
             return
         try:
+            if self._writes_ahead and not self._broken:  # closing does so too, and does not say if the disk fails
+                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             connection.close()
         except sqlite3.Error as error:
-            raise described(error, self._path, "be closed") from error
+            if name_of(error) in _UNTRUSTED:
+                _leak(connection)
+                raise described(error, self._path, "be closed") from error
+            connection.close()  # what could not be worked in stands in the log, and lasts there
         finally:
             if lock is not None:
                 lock.release()
@@ -169,30 +180,32 @@ class SqliteJournal:
     def _open(self, run: RunOpening, *, networked: bool) -> Recalled:
         fresh = not self._path.exists()
         if fresh:
-            os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            create(self._path, run)
         timeout_s = self._settings.busy_timeout_s
         self._connection = connection = sqlite3.connect(self._path, timeout=timeout_s, isolation_level=None)
         connection.execute("PRAGMA trusted_schema = OFF")
-        version = check(connection, self._path) if run.resume or not fresh else 0
+        version = check(connection, self._path)
         if run.resume:
-            _check_whole(connection, self._path)
+            check_whole(connection, self._path)
         self._set_up(connection, networked=networked)
         migrate(connection, version)
         self._broken = False
         self._spool = Spool(self._folder / _place.SPOOL)
         self._key = _key_of(self._folder) if self._settings.results == "pickle" else None
-        self._generation = _begin(connection, run, self._path)
+        self._generation = 1 if fresh else begin_again(connection, run, self._path)
         self._rows = Rows(connection, self._generation, self._store)
+        _place.sync_folder(self._folder)  # SQLite does so too, and takes no notice if it fails
         if not run.resume:
             return Recalled()
         return Recalled(tasks=list(entries(connection, JournalQuery())), states=states(connection))
 
     def _set_up(self, connection: sqlite3.Connection, *, networked: bool) -> None:
-        power = self._settings.durability == "power"
+        lasting = networked or self._settings.durability == "power"
         mode = "DELETE" if networked else "WAL"  # write-ahead needs memory that all who have the file open share
         [got] = connection.execute(f"PRAGMA journal_mode = {mode}").fetchone()
         self._writes_ahead = got == "wal"
-        connection.execute(f"PRAGMA synchronous = {'FULL' if power or networked else 'NORMAL'}")
+        level = "FULL" if self._writes_ahead else "EXTRA"  # a rollback journal is done with once its name is gone
+        connection.execute(f"PRAGMA synchronous = {level if lasting else 'NORMAL'}")
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # it would hide what goes wrong: see `_checkpoint`
         connection.execute(f"PRAGMA journal_size_limit = {16 * _CHECKPOINT_BYTES}")
         connection.execute("PRAGMA cache_size = -16384")
@@ -273,46 +286,6 @@ _NETWORKED = (
     "the journal in {path} is on a network file system ({kind}): it is kept without a write-ahead log, which is "
     "slower, and as safe as the locks of that file system; a local folder by journals.sqlite.path is better"
 )
-
-
-def _begin(connection: sqlite3.Connection, run: RunOpening, path: Path) -> int:
-    """Record that the run begins, or goes on; return how often it has been begun by now."""
-    text = [msgspec.json.encode(value).decode("utf-8") for value in (list(run.command), run.versions, run.settings)]
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        found = connection.execute("SELECT run_id, generation FROM run").fetchone()
-        if found is not None and not run.resume:
-            raise JournalError(f"the run {found[0]} is recorded already in {path}", reason="exists")
-        if found is None:
-            values = (run.run_id, run.name, run.at, "running", None, 1, run.host, run.pid, *text)
-            connection.execute("INSERT INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
-        else:
-            connection.execute(
-                "UPDATE run SET state = 'running', ended = NULL, generation = generation + 1, host = ?, pid = ?, "
-                "command = ?, versions = ?, settings = ?",
-                (run.host, run.pid, *text),
-            )
-        kept = [(name, msgspec.json.encode(value).decode("utf-8"), run.at) for name, value in run.states.items()]
-        connection.executemany("INSERT OR REPLACE INTO states VALUES (?, ?, ?)", kept)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return 1 if found is None else int(found[1]) + 1
-
-
-def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    [page_size] = connection.execute("PRAGMA page_size").fetchone()
-    found = [line for (line,) in connection.execute("PRAGMA integrity_check(3)")]
-    if path.stat().st_size % page_size:
-        found = ["it does not end with a whole page"]  # SQLite reads what is missing of it as zeros
-    if found != ["ok"]:
-        raise JournalError(
-            f"the journal {path} is damaged ({'; '.join(found)[:300]}): restore it, or begin a new run",
-            reason="damaged",
-            path=str(path),
-        )
 
 
 def _key_of(folder: Path) -> bytes:

@@ -17,6 +17,8 @@ import msgspec
 from longshore.errors import JournalError
 from msgspec import Struct
 
+from longshore_sqlite._faults import described
+
 _flock: Callable[[int, int], None] | None
 try:
     from fcntl import flock as _flock
@@ -80,8 +82,10 @@ class RunLock:
             if last is not None and last.at and _may_live(last, shared=shared):
                 raise _held(path, last)
             _write(descriptor, Holder.this())
-        except BaseException:
+        except BaseException as error:
             os.close(descriptor)
+            if isinstance(error, OSError):
+                raise described(error, path, "be written") from error
             raise
         return cls(descriptor)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import platformdirs
 from longshore.errors import JournalError
+
+from longshore_sqlite._faults import described
 
 DATABASE = "journal.db"
 LOCK = "lock"
@@ -64,12 +67,32 @@ def folder_of(root: Path, run_id: str) -> Path:
 
 def make_private(folder: Path) -> None:
     """Make a folder that is the user's alone, if it is not there; JournalError if it is somebody else's too."""
+    new = [one for one in (folder, *folder.parents) if not one.exists()]
     try:
         folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
+        for one in new:
+            sync_folder(one.parent)
     except OSError as error:
-        raise JournalError(f"the folder {folder} for the journal can't be made: {error}", path=str(folder)) from error
+        raise described(error, folder, "be made") from error
     check_private(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder last; on a system that can't do that for folders, do nothing."""
+    if os.name == "nt":
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except PermissionError:  # one that may be written to, and not read
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def check_private(folder: Path) -> None:

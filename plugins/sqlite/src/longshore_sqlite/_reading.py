@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from longshore.keeping import NOT_KEPT, Packed, unpack
 from longshore.records import JournalQuery, TaskEntry, TaskKind
 from longshore.task import ErrorRecord, Outcome, TaskState
 
+from longshore_sqlite._rows import unsealed
 from longshore_sqlite._spool import Spool
 from longshore_sqlite._text import read
 
@@ -31,7 +33,18 @@ def outcomes(
     for row in _rows(connection, _OUTCOMES, query):
         if kept_only and row[5] == NOT_KEPT:
             continue
-        yield _outcome(row, kinds, spool, key)
+        with _named(row[0]):
+            yield _outcome(row, kinds, spool, key)
+
+
+@contextmanager
+def _named(what: str) -> Iterator[None]:
+    """Have what can't be read of a row be named as damage."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, msgspec.MsgspecError) as error:
+        message = f"the journal is damaged: what it has of {what} can't be read ({error})"
+        raise JournalError(message, reason="damaged") from error
 
 
 def _outcome(row: Sequence[Any], kinds: dict[int, TaskKind], spool: Spool, key: bytes | None) -> Outcome:
@@ -39,11 +52,13 @@ def _outcome(row: Sequence[Any], kinds: dict[int, TaskKind], spool: Spool, key: 
     task_id, name, index, kind, state, form, value, apart, error, attempts, *rest = row
     packed = None
     if form is not None and form != NOT_KEPT:
-        packed = Packed(form, spool.read(apart) if apart is not None else bytes(value))
+        packed = Packed(form, spool.read(apart) if apart is not None else unsealed(bytes(value)))
     try:
         result = unpack(packed, key) if packed is not None else None
     except JournalError as wrong:
-        raise JournalError(f"task {task_id}: {wrong}", **{**wrong.facts, "task_id": task_id}) from wrong
+        raise JournalError(
+            f"task {task_id}: {wrong}", **{"reason": "damaged", **wrong.facts, "task_id": task_id}
+        ) from wrong
     record = msgspec.json.decode(error, type=ErrorRecord) if error is not None else None
     queued_s, ran_s, cpu_s, peak_memory_mb, worker = rest
     return Outcome(
@@ -67,25 +82,27 @@ def _outcome(row: Sequence[Any], kinds: dict[int, TaskKind], spool: Spool, key: 
 def entries(connection: sqlite3.Connection, query: JournalQuery) -> Iterator[TaskEntry]:
     """Yield recorded tasks that no other task does again, in the order in which they were recorded."""
     kinds = kinds_of(connection)
-    lost = dict(connection.execute("SELECT task_id, count(*) FROM attempts WHERE state IS NULL GROUP BY task_id"))
+    ended = "SELECT task_id, count(*) FROM attempts WHERE state IS NOT NULL GROUP BY task_id"
+    tried = dict(connection.execute(ended))
     deaths: dict[str, list[str]] = {}
     died = "SELECT task_id, reason FROM attempts WHERE error_type LIKE '%.WorkerDied' ORDER BY task_id, number"
     for task_id, reason in connection.execute(died):
         deaths.setdefault(task_id, []).append(reason or "unknown")
     for task_id, kind, identity, key, index, state, form, attempts, retry_of in _rows(connection, _ENTRIES, query):
-        yield TaskEntry(
-            task_id=task_id,
-            kind=kinds[kind],
-            identity=read(identity),
-            key=read(key),
-            index=index,
-            state=TaskState(state) if state is not None else None,
-            kept=state is not None and form != NOT_KEPT,
-            attempts=attempts,
-            lost=lost.get(task_id, 0) if state is None else 0,
-            deaths=tuple(deaths.get(task_id, ())),
-            retry_of=retry_of,
-        )
+        with _named(task_id):
+            yield TaskEntry(
+                task_id=task_id,
+                kind=kinds[kind],
+                identity=read(identity),
+                key=read(key),
+                index=index,
+                state=TaskState(state) if state is not None else None,
+                kept=state is not None and form != NOT_KEPT,
+                attempts=attempts,
+                lost=attempts - tried.get(task_id, 0) if state is None else 0,
+                deaths=tuple(deaths.get(task_id, ())),
+                retry_of=retry_of,
+            )
 
 
 def states(connection: sqlite3.Connection, names: Sequence[str] | None = None) -> dict[str, Any]:
@@ -94,13 +111,15 @@ def states(connection: sqlite3.Connection, names: Sequence[str] | None = None) -
     if names is not None:
         one = "SELECT name, value FROM states WHERE name = ?"
         rows = (row for name in names for row in connection.execute(one, (name,)))
-    return {name: msgspec.json.decode(value) for name, value in rows}
+    with _named("what was learnt"):
+        return {name: msgspec.json.decode(value) for name, value in rows}
 
 
 def kinds_of(connection: sqlite3.Connection) -> dict[int, TaskKind]:
     """Return the kinds of tasks, by number."""
     rows = connection.execute("SELECT id, kind FROM kinds")
-    return {number: msgspec.json.decode(text, type=TaskKind) for number, text in rows}
+    with _named("the kinds of tasks"):
+        return {number: msgspec.json.decode(text, type=TaskKind) for number, text in rows}
 
 
 def _rows(connection: sqlite3.Connection, statement: str, query: JournalQuery) -> Iterator[Sequence[Any]]:

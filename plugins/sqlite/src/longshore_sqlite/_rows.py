@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import chain
 from typing import Any, Final
+from zlib import crc32
 
 import msgspec
 from longshore.keeping import Packed
@@ -59,9 +60,23 @@ _TRIED = (
     "ON CONFLICT (task_id, number) DO UPDATE SET state = excluded.state, error_type = excluded.error_type, "
     "reason = excluded.reason, worker = excluded.worker, ran_s = excluded.ran_s WHERE attempts.state IS NULL"
 )
+_SEAL_BYTES: Final = 4
 Row = tuple[Any, ...]  # Any: what SQLite stores
 
 Packs = dict[TaskKind, tuple[list[Row], list[Row]]]
+
+
+def sealed(data: bytes) -> bytes:
+    """Return a value as it stands in its row, where a bit that has flipped is seen: SQLite looks at no content."""
+    return data + crc32(data).to_bytes(_SEAL_BYTES, "big")
+
+
+def unsealed(stored: bytes) -> bytes:
+    """Return the value that stands in a row; ValueError if it is not what was written."""
+    data, seal = stored[:-_SEAL_BYTES], stored[-_SEAL_BYTES:]
+    if crc32(data).to_bytes(_SEAL_BYTES, "big") != seal:
+        raise ValueError("a recorded result is not what was written")
+    return data
 
 
 class Rows:
@@ -120,7 +135,7 @@ class Rows:
                         outcome.task_id,
                         stored(identity),
                         outcome.index,
-                        _encode(value),
+                        sealed(_encode(value)),
                         outcome.queued_s,
                         outcome.ran_s,
                         outcome.cpu_s,
@@ -141,7 +156,7 @@ class Rows:
             stored(identity),
             stored(outcome.key),
             outcome.index,
-            packed.data if packed is not None and spool is None else None,
+            sealed(packed.data) if packed is not None and spool is None else None,
             spool,
             error,
             outcome.queued_s,

@@ -7,10 +7,11 @@ import secrets
 from hashlib import blake2b
 from pathlib import Path
 
+from longshore.chaos import point
 from longshore.errors import JournalError
 
 from longshore_sqlite._faults import described
-from longshore_sqlite._place import make_private
+from longshore_sqlite._place import make_private, sync_folder
 
 SPOOL_OVER = 64 << 10
 """Bytes: what is larger stands in a file of its own, and not among the rows."""
@@ -24,6 +25,7 @@ class Spool:
         """Make nothing before there is something to keep."""
         self._folder = folder
         self._made = False
+        self._before_spooling = point("journal.before-spooling")
 
     def write(self, data: bytes) -> str:
         """Keep data and return their name; they last when this returns. JournalError if that fails."""
@@ -63,18 +65,9 @@ class Spool:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+            self._before_spooling("")
             os.rename(part, self._folder / name)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
-        _sync_folder(self._folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":
-        return  # a folder can't be opened there
-    descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        sync_folder(self._folder)
