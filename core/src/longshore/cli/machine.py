@@ -53,20 +53,21 @@ def limits(loaded: LoadedSettings) -> Iterator[Finding]:
             percent = limit_of(given, name)
             most, unit = tight.capacity * percent / 100.0, _UNITS[name]
             value = f"{_number(most)} of {_number(tight.capacity)} {unit}"
-            yield Finding(f"limit of {name}", value, f"{percent:g} % ({_set_by(loaded, key)}) of {tight.name}")
+            yield Finding(
+                f"limit of {name}", value, f"{percent:g} % ({_set_by(loaded, f'limits.{key}')}) of {tight.name}"
+            )
     for name in ("disk_io", "network_io", "gpu", "gpu_memory"):
         limit = limit_of(given, name)
         if limit < inf:
             key = {"gpu": "max_gpu_percent", "gpu_memory": "max_gpu_memory_mb"}.get(name, f"max_{name}_mbps")
-            yield Finding(f"limit of {name}", f"{limit:g} {_UNITS[name]}", _set_by(loaded, key))
+            yield Finding(f"limit of {name}", f"{limit:g} {_UNITS[name]}", _set_by(loaded, f"limits.{key}"))
     one_mb = loaded.settings.workers.task_memory_limit_mb
-    origin = loaded.origin("workers", "task_memory_limit_mb")
     value = f"{one_mb:g} MB of memory" if one_mb else "no limit of its own"
-    yield Finding("limit of one task", value, f"workers.task_memory_limit_mb: {origin}")
+    yield Finding("limit of one task", value, _set_by(loaded, "workers.task_memory_limit_mb"))
 
 
 def _set_by(loaded: LoadedSettings, key: str) -> str:
-    return f"limits.{key}: {loaded.origin('limits', key)}"
+    return f"{key}: {loaded.origins.get(key, 'default')}"
 
 
 def _cpu_levels() -> list[Bound]:
