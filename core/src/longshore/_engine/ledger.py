@@ -213,8 +213,13 @@ class Ledger:
         short = self.shortage(amounts)
         if short is None:
             return None
-        none = ", and none is visible: unavailable" if short.limit == 0 else ", all there is"
-        return f"{short.resource} {short.needed:g} > {short.limit:g}{none}"
+        needed, most = worded(short.resource, short.needed), worded(short.resource, short.limit)
+        there = (
+            f"{most} {'are' if short.limit != 1 else 'is'} all there is"
+            if short.limit
+            else "none is visible: unavailable"
+        )
+        return f"{short.resource}: needs {needed}, {there}"
 
     def lend(self, task_id: str, amounts: Amounts) -> tuple[int, ...]:
         """Reserve `amounts` for the task; return the GPUs that it has for itself or shares, by their numbers."""
