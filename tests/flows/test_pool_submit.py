@@ -311,7 +311,7 @@ async def awaiting(*args: Any) -> Any:
 async def test_submit_refuses_what_never_fits() -> None:
     """What can never be lent is refused with the figures, and nothing is queued or reserved."""
     async with open_pool() as pool:
-        with pytest.raises(ResourceUnavailable, match=r"cpu: needs 10000 cores, \d+ cores? (is|are) all"):
+        with pytest.raises(ResourceUnavailable, match=r"cpu: needs 10000 cores, \S+ cores? (is|are) all"):
             await pool.options(resources=Resources(cpu=10_000)).submit(add, 1)
         with pytest.raises(ResourceUnavailable, match=r"gpu: needs 1 GPU, none is visible"):
             pool.options(resources=Resources(gpu=1)).submit_nowait(add, 1)

@@ -214,12 +214,8 @@ class Ledger:
         if short is None:
             return None
         needed, most = worded(short.resource, short.needed), worded(short.resource, short.limit)
-        there = (
-            f"{most} {'are' if short.limit != 1 else 'is'} all there is"
-            if short.limit
-            else "none is visible: unavailable"
-        )
-        return f"{short.resource}: needs {needed}, {there}"
+        there = f"{most} {'is' if short.limit == 1 else 'are'} all there is"
+        return f"{short.resource}: needs {needed}, {there if short.limit else 'none is visible: unavailable'}"
 
     def lend(self, task_id: str, amounts: Amounts) -> tuple[int, ...]:
         """Reserve `amounts` for the task; return the GPUs that it has for itself or shares, by their numbers."""
