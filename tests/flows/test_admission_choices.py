@@ -42,6 +42,6 @@ async def test_a_task_takes_what_can_be_had_and_parts_of_a_pool_of_one_s_own() -
         half, peak = pool.options(resources=Resources(custom={"licence": 0.5})), Peak()
         handles = [await half.submit(peak) for _ in range(12)]
         assert max([await handle for handle in handles]) == 2
-        with pytest.raises(ResourceUnavailable, match="licence 2 > 1, all there is"):
+        with pytest.raises(ResourceUnavailable, match="licence: needs 2, 1 is all there is"):
             await pool.options(resources=Resources(custom={"licence": 2})).submit(int, "7")
         assert not pool._driver.engine.lent()

@@ -90,7 +90,7 @@ async def test_when_memory_runs_out_one_is_ended_and_gives_its_result_later(tmp_
         scales.percent = 92.0
         await eventually(lambda: second.state == "queued", "one of them to be ended")
         assert first.state == "processing"
-        assert "insufficient memory" in str(pool.explain(second.task_id))
+        assert "waits for memory: needs " in str(pool.explain(second.task_id))
         scales.percent = 20.0
         await eventually(lambda: second.state == "processing", "it to run again")
         gate.touch()

@@ -197,6 +197,7 @@ def test_the_schema_names_core_and_plugins(inside: Command) -> None:
     assert "max_chars" in schema["properties"]["processors"]["properties"]["chunk"]["properties"]
 
 
+@pytest.mark.slow
 def test_doctor_tells_what_a_pool_finds(inside: Command) -> None:
     """doctor tells of cores, memory, cgroup, ways to start processes, limits, the terminal and every plugin."""
     text = inside("doctor")[1]
@@ -204,6 +205,31 @@ def test_doctor_tells_what_a_pool_finds(inside: Command) -> None:
         assert word in text
     told = json.loads(inside("doctor", "--json")[1])
     assert {plugin["name"] for plugin in told["plugins"]} >= {"asyncio", "threads", "processes", "rich"}
+
+
+@pytest.mark.slow
+def test_doctor_tells_which_limits_are_in_force_and_what_is_read(inside: Command) -> None:
+    """With the level and the setting each limit comes from; a probe that can't be read costs a line of its own."""
+    (inside.folder / "longshore.toml").write_text(
+        'probes = ["psutil", "nosuch"]\n[limits]\nmax_memory_percent = 50\nmax_disk_io_mbps = 200\n'
+        '[workers]\ntask_memory_limit_mb = 300\n[executors.processes]\nmemory_limit_by = "polling"\n'
+    )
+    code, out, errors = inside("doctor", "--json")
+    assert code == 0, errors
+    found = {one["name"]: one for one in json.loads(out)["findings"]}
+    memory = found["limit of memory"]
+    assert re.fullmatch(r"50 % \(limits\.max_memory_percent: \S*longshore\.toml:3\) of .+", memory["note"])
+    most, there = memory["value"].removesuffix(" MB").split(" of ")
+    assert abs(int(most) - int(there) / 2) <= 1
+    assert "(limits.max_cpu_percent: default)" in found["limit of cpu"]["note"]
+    assert found["limit of disk_io"]["value"] == "200 MB/s"
+    assert found["limit of one task"]["value"] == "300 MB of memory"
+    assert found["limits of tasks"]["value"] == "polling"
+    assert "13 MB beyond the limit were measured" in found["limits of tasks"]["note"]
+    assert re.search(r"^\S+ %, the limit is 50 %, the warning level is \S+ %$", found["memory now"]["value"])
+    assert re.search(r"\d+ of \d+ MB of host", found["memory now"]["note"])
+    assert found["probe nosuch"]["value"] == "reads nothing"
+    assert "nosuch" in found["probe nosuch"]["note"]
 
 
 def test_every_command_has_help_with_an_example(inside: Command) -> None:

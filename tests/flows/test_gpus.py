@@ -99,7 +99,7 @@ async def test_parts_share_a_device_as_far_as_its_memory_is_free() -> None:
         first = await pool.options(resources=half).submit(lambda: begun.set() or held.wait(DEADLINE_S))
         second = await pool.options(resources=half).submit(own_gpus)
         await asyncio.to_thread(begun.wait, DEADLINE_S)
-        assert "insufficient gpu_memory: 7000 MB wanted, device 0 has most free, 6000 MB" in pool.explain(
+        assert "waits for gpu_memory: needs 7000 MB, 6000 MB free on device 0, which has most" in pool.explain(
             second.task_id
         )
         held.set()

@@ -224,7 +224,7 @@ async def test_a_gpu_limit_holds_the_tasks_that_want_a_gpu() -> None:
     async with asyncio.timeout(DEADLINE_S), pool:
         held = await pool.options(resources=wanted).submit(abs, -1)  # at once: the pool waited for the first reading
         assert await (await pool.submit(abs, -2)) == 2
-        assert pool.snapshot().throttled == "waiting for gpu 1: gpu 95 % is over the limit of 90 %"
+        assert pool.snapshot().throttled == "waits for gpu: 95 % is over the limit of 90 %"
         probe.then(reading(gpu__0=Usage(5.0, 100.0)))
         assert await held == 1
     without = ResourceMonitor(limits, 0.005, [ScriptedProbe([reading()])])
@@ -305,7 +305,7 @@ async def test_what_does_not_fit_now_waits_for_what_is_given_back(gate: threadin
         big = rig.pool.options(resources=Resources(memory_mb=4000))
         first = await big.submit(gate.wait, DEADLINE_S)
         later = [await big.submit(done.append, number) for number in range(3)]
-        await eventually(lambda: "insufficient memory" in str(rig.pool.snapshot().throttled), "the reason")
+        await eventually(lambda: "waits for memory: needs " in str(rig.pool.snapshot().throttled), "the reason")
         assert done == []
         gate.set()
         await asyncio.gather(first, *later)

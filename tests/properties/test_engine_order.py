@@ -264,7 +264,7 @@ def test_what_can_never_fit_is_refused_with_its_numbers() -> None:
     commands = quay.submit(spec_of("vast", resources=Resources(memory_mb=5000)), "vast")
     assert [type(command) for command in commands] == [Refuse]
     assert isinstance(commands[0], Refuse)
-    assert (commands[0].cause, commands[0].message) == ("never", "memory 5000 > 1000, all there is")
+    assert (commands[0].cause, commands[0].message) == ("never", "memory: needs 5000 MB, 1000 MB are all there is")
     quay.laws.check_end()
 
 

@@ -77,9 +77,9 @@ def test_a_warning_comes_once_per_crossing_and_so_does_its_end() -> None:
     yard = Yard()
     for usage in (60.0, 65.0, 66.0, 64.0, 66.0, 63.0, 66.0):
         yard.measure(0.5, memory=memory(usage))
-    assert yard.warnings == [
-        {"resource": "memory", "usage": 66.0, "threshold": 65.0, "limit": 75.0, "state": "crossed", "level": "soft"}
-    ]
+    said = "memory 66 % is over the warning level of 65 %"
+    told = {"resource": "memory", "usage": 66.0, "threshold": 65.0, "limit": 75.0, "state": "crossed", "level": "soft"}
+    assert yard.warnings == [{**told, "message": said}]
     yard.measure(0.5, memory=memory(50.0))
     yard.measure(DWELL_S / 2, memory=memory(64.0))
     yard.measure(0.5, memory=memory(50.0))
@@ -315,7 +315,9 @@ def test_what_is_measured_and_what_is_lent_count_once() -> None:
     yard.measure(memory=memory(30.0))
     lacks = yard.engine.lacks
     assert lacks(Resources(memory_mb=62)) is None
-    assert lacks(Resources(memory_mb=63)) == "insufficient memory: 500 in use or lent + 63 > 750 less a reserve of 188"
+    assert lacks(Resources(memory_mb=63)) == (
+        "memory: needs 63 MB, 62.5 MB free after what running tasks may still take and a reserve of 188 MB"
+    )
     assert yard.engine.never_fits(Resources(memory_mb=750)) is None
     yard.end()
     yard.measure(memory=memory(20.0))
@@ -344,7 +346,7 @@ def test_what_does_not_fit_now_waits_and_goes_in_order() -> None:
     for _ in range(3):
         yard.submit(resources=Resources(memory_mb=400))
     assert yard.started == ["NORMAL-0"]
-    assert "insufficient memory" in str(yard.engine.held_because())
+    assert "waits for memory: needs " in str(yard.engine.held_because())
     yard.end()
     assert yard.started == ["NORMAL-0", "NORMAL-1"]
     yard.measure(memory=memory(60.0))
@@ -358,11 +360,11 @@ def test_a_gpu_over_its_limit_holds_those_that_want_one() -> None:
     """Tasks that ask for a GPU wait, all others go on; without a GPU they are refused as what is unavailable."""
     yard = Yard(capacity={"gpu": 0.0, "gpu_memory": 0.0})
     wanted = Resources(gpu=1)
-    assert yard.engine.never_fits(wanted) == "gpu 1 > 0, and none is visible: unavailable"
+    assert yard.engine.never_fits(wanted) == "gpu: needs 1 GPU, none is visible: unavailable"
     yard.measure(gpu=Load(95.0, 90.0, 72.0, None, "%", 1.0, 0.0))
     assert yard.engine.never_fits(wanted) is None
-    assert yard.engine.never_fits(Resources(gpu=2)) == "gpu 2 > 1, all there is"
-    assert yard.engine.lacks(wanted) == "gpu 95 % is over the limit of 90 %"
+    assert yard.engine.never_fits(Resources(gpu=2)) == "gpu: needs 2 GPUs, 1 GPU is all there is"
+    assert yard.engine.lacks(wanted) == "gpu: 95 % is over the limit of 90 %"
     yard.submit(resources=wanted)
     yard.submit()
     assert yard.started == ["NORMAL-1"]

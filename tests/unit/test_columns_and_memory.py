@@ -92,7 +92,7 @@ def test_columns_of_who_takes_much_are_admitted_one_by_one() -> None:
     why = rig.engine.why("heavy-9", rig.now)
     assert why is not None
     assert "so much its kind was seen to take" in why
-    assert "behind 6 others" in why
+    assert "; 6 tasks ahead" in why
 
 
 def test_columns_that_wait_are_sorted_out_when_their_kind_turns_out_to_take_much() -> None:

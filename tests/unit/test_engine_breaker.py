@@ -106,6 +106,7 @@ def test_a_failed_trial_means_another_rest_and_what_is_said_of_all_that() -> Non
         "limit": None,
         "state": "crossed",
         "level": "hard",
+        "message": "the circuit breaker of work is open, since 2 attempts failed in a row: the next is tried in 60 s",
     }
 
 

@@ -40,10 +40,10 @@ def test_a_whole_device_is_shared_with_nobody() -> None:
     devices = Devices(2)
     assert devices.lend("a", WHOLE) == (0,)
     assert devices.lend("b", HALF) == (1,)
-    assert devices.lacks(WHOLE) == "insufficient gpu: 0 of 2 devices free whole, 1 wanted"
+    assert devices.lacks(WHOLE) == "gpu: needs 1 GPU, 0 of 2 free whole"
     assert devices.lend("c", {"gpu_memory": 100.0}) == (1,)
     assert devices.lend("d", HALF) == (1,)
-    assert devices.lacks(HALF) == "insufficient gpu: 0 of 2 devices free to 0.5, 1 wanted"
+    assert devices.lacks(HALF) == "gpu: needs 1 GPU, 0 of 2 free to 0.5"
     devices.take_back("a")
     assert devices.lend("e", WHOLE) == (0,)
 
@@ -63,7 +63,7 @@ def test_several_whole_devices_go_together() -> None:
     """A task that reserves two gets two, or waits."""
     devices = Devices(3)
     assert devices.lend("a", {"gpu": 2.0}) == (0, 1)
-    assert devices.lacks({"gpu": 2.0}) == "insufficient gpu: 1 of 3 devices free whole, 2 wanted"
+    assert devices.lacks({"gpu": 2.0}) == "gpu: needs 2 GPUs, 1 of 3 free whole"
     devices.take_back("a")
     assert devices.lend("b", {"gpu": 3.0}) == (0, 1, 2)
 
@@ -86,7 +86,7 @@ def test_declared_memory_goes_where_it_is_measured_free() -> None:
     devices.measure(measured(9_000.0, 1_000.0))
     assert devices.lend("a", with_memory(HALF, 8_000.0)) == (1,)
     assert devices.lacks(with_memory(HALF, 8_000.0)) == (
-        "insufficient gpu_memory: 8000 MB wanted, device 0 has most free, 7000 MB"
+        "gpu_memory: needs 8000 MB, 7000 MB free on device 0, which has most"
     )
     assert devices.lend("b", with_memory(HALF, 7_000.0)) == (0,)
 
@@ -210,7 +210,7 @@ def test_a_lost_device_is_lent_to_nobody_and_remembered() -> None:
     devices.take_back("a")
     devices.measure({1: Device(0.0, 16_000.0)})
     assert devices.lend("b", WHOLE) == (1,)
-    assert devices.lacks(WHOLE) == "insufficient gpu: 0 of 1 devices free whole, 1 wanted"
+    assert devices.lacks(WHOLE) == "gpu: needs 1 GPU, 0 of 1 free whole"
 
 
 def test_without_measures_what_is_declared_counts() -> None:

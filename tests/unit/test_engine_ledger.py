@@ -123,7 +123,7 @@ def test_the_reserve_is_not_lent_and_yet_refuses_nothing() -> None:
     ledger.measure({"memory": memory(5000.0)}, None, 1.0)
     assert ledger.fits({"memory": 4500.0})
     assert ledger.lacks({"memory": 4501.0}) == (
-        "insufficient memory: 5000 in use or lent + 4501 > 10000 less a reserve of 500"
+        "memory: needs 4501 MB, 4500 MB free after what running tasks may still take and a reserve of 500 MB"
     )
     assert ledger.fits_alone({"memory": 9900.0})
     assert ledger.never({"memory": 9900.0}) is None
@@ -147,7 +147,7 @@ def test_the_first_choice_that_can_be_had_is_reserved() -> None:
     assert started(dispatch) == ["t0", "t1"]
     assert dispatch.ledger.lent_to("t0") == {"gpu": 1, "cpu": 2}
     assert dispatch.ledger.lent_to("t1") == {"cpu": 8}
-    assert dispatch.held == "waiting for cpu 2, gpu 1: insufficient cpu: 10 lent + 2 > 10"
+    assert dispatch.held == "waits for cpu: needs 2 cores, 0 cores free of 10 cores"
     dispatch.release("t0")
     dispatch.ended("quay", 1, 1.0)
     assert started(dispatch) == ["t2"]

@@ -107,7 +107,7 @@ def test_a_kind_that_was_seen_to_take_much_is_admitted_by_that() -> None:
     assert set(rig.engine.lent()) == {"memory"}, "CPU is recorded and never reserved"
     why = rig.engine.why("d", rig.now)
     assert why is not None
-    assert "insufficient memory" in why
+    assert "waits for memory: needs " in why
     assert "so much its kind was seen to take" in why
     rig.report("b", peak_memory_mb=2600.0)
     assert list(rig.running) == ["a", "c", "d"]

@@ -132,7 +132,7 @@ def test_the_ledger_lends_up_to_the_capacity_and_gets_all_back() -> None:
     ("amounts", "why"),
     [
         ({"cpu": 4.0}, None),
-        ({"cpu": 4.5}, "cpu 4.5 > 4, all there is"),
+        ({"cpu": 4.5}, "cpu: needs 4.5 cores, 4 cores are all there is"),
         ({"cpu": -1.0}, "cpu -1 is negative"),
         ({"crane": 1000.0}, None),
     ],

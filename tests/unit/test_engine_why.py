@@ -24,12 +24,12 @@ def test_a_task_without_workers_says_so_and_shows_its_age() -> None:
     submit(engine, "low", priority=Priority.LOW)
     submit(engine, "normal", now=3.5)
     assert engine.why("low", 4.0) == (
-        "is queued for executor quay with priority LOW, by now served as HIGH, next in line, and has waited 4 s: "
-        "executor quay has no workers yet"
+        "is queued for executor quay with priority LOW, by now served as HIGH, and has waited 4 s: "
+        "executor quay has no workers yet; no tasks ahead"
     )
     assert engine.why("normal", 4.0) == (
-        "is queued for executor quay with priority NORMAL, behind 1 other, and has waited 0.5 s: "
-        "executor quay has no workers yet"
+        "is queued for executor quay with priority NORMAL, and has waited 0.5 s: "
+        "executor quay has no workers yet; 1 task ahead"
     )
     assert engine.why("nosuch", 4.0) is None
     assert engine.find("nosuch") is None
@@ -42,6 +42,6 @@ def test_a_task_that_only_others_are_before_says_so() -> None:
     engine._paused = True
     engine.handle([ExecutorUp("quay", 2)], 0.0)
     engine._paused = False
-    assert str(engine.why("t0", 0.0)).endswith("next in line, and has waited 0 s: it is about to start")
-    assert str(engine.why("t2", 0.0)).endswith("behind 2 others, and has waited 0 s: those before it go first")
+    assert str(engine.why("t0", 0.0)).endswith("has waited 0 s: it is about to start; no tasks ahead")
+    assert str(engine.why("t2", 0.0)).endswith("has waited 0 s: those before it go first; 2 tasks ahead")
     assert engine.slots() == {"quay": 2}

@@ -21,7 +21,7 @@ class Quay:
 
     def _lacks(self, resources: Resources) -> str | None:
         short = [name for name, amount in resources.amounts().items() if amount > self.free.get(name, 0.0)]
-        return f"insufficient {short[0]}" if short else None
+        return f"too little {short[0]}" if short else None
 
     def _changed(self) -> None:
         self.changes += 1
@@ -77,9 +77,9 @@ async def test_only_what_others_want_too_is_kept_for_them() -> None:
     await asyncio.sleep(0)
     assert not large.done()
     assert not little.done()
-    assert quay.line.lacks(Resources(cpu=1)) == "insufficient cpu: others wait for it, and came first"
+    assert quay.line.lacks(Resources(cpu=1)) == "cpu: others wait for it, and came first"
     assert quay.line.lacks(Resources(memory_mb=1)) is None
-    assert quay.line.lacks(Resources(gpu=1)) == "insufficient gpu"
+    assert quay.line.lacks(Resources(gpu=1)) == "too little gpu"
     quay.line.turn_away()
     assert await large
     assert await little

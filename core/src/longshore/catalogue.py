@@ -87,7 +87,10 @@ class TaskOverdue(_Payload, frozen=True):
 
 
 class ResourceWarning(_Payload, frozen=True):
-    """A resource crossed a level or came back below: `state` is "crossed" or "cleared", `level` "soft" or "hard"."""
+    """A resource crossed a level or came back below: `state` is "crossed" or "cleared", `level` "soft" or "hard".
+
+    `message` says it in words, with units: the same that is said of tasks that wait for it.
+    """
 
     resource: str
     usage: float
@@ -95,6 +98,7 @@ class ResourceWarning(_Payload, frozen=True):
     limit: float | None
     state: str
     level: str
+    message: str
 
 
 class WorkersScaled(_Payload, frozen=True):

@@ -9,13 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import longshore
 from longshore import Event
 from suite import audit
+from suite.boxes import BOX_MB, WORKERS, boxed, hog_in
 from suite.cgroups import Group, group
 from suite.hogs import MB, burn, fill, hog_command, read
 from suite.registry import scenario
@@ -23,26 +22,9 @@ from suite.tasks import nap
 from suite.trial import Trial
 from suite.yard import Yard, open_yard
 
-BOX_MB = 2147
-WORKERS = 4
-_MEMORY_ONLY = {"max_cpu_percent": 100.0, "warning_cpu_percent": 100.0}
-"""The CPU of the machine, which others use as well, is not what these are about."""
 _SMALL_MB, _LARGE_MB = 50, 1500
-
-
-@asynccontextmanager
-async def _boxed(trial: Trial, box_mb: int = BOX_MB) -> AsyncIterator[tuple[Group, Yard]]:
-    """Have this process and all it starts in a box of memory, and a pool with limits there."""
-    with group("memory") as box:
-        box.write("memory.limit_in_bytes", box_mb * MB)
-        count = box.full()
-        box.take_in(os.getpid())
-        async with open_yard(
-            trial, "zygote", WORKERS, probes=("psutil",), limits=_MEMORY_ONLY, task_memory_limit_mb=box_mb
-        ) as yard:
-            yield box, yard
-        trial.tell("box_full", count())
-        trial.expect(trial.figures["box_full"] == 0, "the box was full, and the kernel killed for that")
+_STALL_S = 6.0
+"""Longer than it takes until one more starts, where others use the CPU and nothing ends."""
 
 
 @scenario(
@@ -56,7 +38,7 @@ async def m2_hidden_peaks(trial: Trial) -> None:
     count = trial.pick(30, 200)
     peaks = [_LARGE_MB] * (count // 10) + [_SMALL_MB] * (count - count // 10)
     random.Random(trial.seed).shuffle(peaks)
-    async with _boxed(trial) as (_, yard):
+    async with boxed(trial) as (_, yard):
         began = time.monotonic()
         items = [(number, peak_mb, 0.3) for number, peak_mb in enumerate(peaks)]
         await yard.run(fill, items, expected=lambda item: item[0])
@@ -64,34 +46,23 @@ async def m2_hidden_peaks(trial: Trial) -> None:
         trial.tell("ended_for_their_size", yard.retried())
 
 
-@contextmanager
-def _hog(box: Group, command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Have a foreign program in the box, which holds what it takes until this ends."""
-    hog = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        box.take_in(hog.pid)
-        yield hog
-    finally:
-        hog.communicate(timeout=20.0)
-
-
 @scenario(
     "M3",
-    "a foreign program takes 60 % of the memory while tasks run, and frees it",
-    "less is admitted, nothing is killed; all workers are used again afterwards",
-    short_s=60.0,
+    "a foreign program takes 60 % of the memory while tasks run, and frees it; then others take all cores",
+    "less is admitted, and it says why; nothing is killed; all workers are used again afterwards",
+    short_s=90.0,
     long_s=180.0,
 )
 async def m3_outside_pressure(trial: Trial) -> None:
     held_s = trial.pick(4.0, 20.0)
     moves: list[Event] = []
-    async with _boxed(trial) as (box, yard):
+    async with boxed(trial) as (box, yard):
         yard.pool.events.subscribe(moves.append, types=["resource_warning"])
         stop = asyncio.Event()
         work = asyncio.create_task(_until(yard, stop))
         await asyncio.sleep(2.0)
         began = time.monotonic()
-        with _hog(box, hog_command(int(BOX_MB * 0.6))) as hog:
+        with hog_in(box, hog_command(int(BOX_MB * 0.6))) as hog:
             assert hog.stdout is not None
             await asyncio.to_thread(hog.stdout.readline)
             took = time.monotonic()
@@ -113,13 +84,49 @@ async def m3_outside_pressure(trial: Trial) -> None:
             crossed = sum(event.data["state"] == "crossed" and event.data["level"] == level for event in moves)
             trial.tell(f"{level}_pauses_per_min", round(crossed / (time.monotonic() - began) * 60.0, 1))
             trial.expect(crossed <= 2 + held_s / 10.0, f"the {level} level was crossed {crossed} times")
+    await _beside_cpu_load(trial, held_s)
 
 
-async def _until(yard: Yard, stop: asyncio.Event) -> None:
-    """Keep all workers busy with tasks of 100 MB."""
+async def _beside_cpu_load(trial: Trial, held_s: float) -> None:
+    """With the limits that hold where nobody sets any, while others use almost all cores, and afterwards."""
+    async with boxed(trial, limits={}) as (_, yard):
+        stop = asyncio.Event()
+        work = asyncio.create_task(_until(yard, stop, taken_mb=1))
+        await asyncio.sleep(2.0)
+        hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
+        try:
+            began = time.monotonic()
+            while "cpu" not in (yard.pool.snapshot().throttled or "") and time.monotonic() - began < 15.0:
+                await asyncio.sleep(0.02)
+            said, since = yard.pool.snapshot().throttled, time.monotonic()
+            trial.expect(said is not None and "used by others is over the" in said, f"under load it says {said}")
+            await asyncio.sleep(held_s + _STALL_S)
+            until = time.monotonic()
+        finally:
+            for hog in hogs:
+                hog.kill()
+                hog.wait()
+        freed = time.monotonic()
+        wait_s = trial.pick(8.0, 25.0)
+        while time.monotonic() - freed < wait_s and yard.pool.get_stats().active_workers < WORKERS:
+            await asyncio.sleep(0.02)
+        trial.worst("resumed_after_cpu_load_s", time.monotonic() - freed)
+        said = yard.pool.snapshot().throttled
+        by_others = said is not None and "used by others" in said  # whoever else is on this machine
+        trial.expect(by_others or time.monotonic() - freed < wait_s, f"not all workers are used again: {said}")
+        stop.set()
+        await work
+        during = sum(since < line.at < until for line in audit.starts(yard.lines()))
+        trial.tell("starts_per_s_beside_cpu_load", round(during / (until - since), 2))
+        trial.expect(during > 0, "nothing at all started beside the load")
+
+
+async def _until(yard: Yard, stop: asyncio.Event, taken_mb: int = 100) -> None:
+    """Keep all workers busy with tasks that take so much memory."""
     number = 0
     while not stop.is_set():
-        await yard.run(fill, [(number + one, 100, 0.2) for one in range(2 * WORKERS)], expected=lambda item: item[0])
+        items = [(number + one, taken_mb, 0.2) for one in range(2 * WORKERS)]
+        await yard.run(fill, items, expected=lambda item: item[0])
         number += 2 * WORKERS
 
 
@@ -147,7 +154,7 @@ async def m4_page_cache(trial: Trial) -> None:
     moves: list[Event] = []
     with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
         paths = [_written(Path(folder, f"file-{number}"), file_mb) for number in range(WORKERS)]
-        async with _boxed(trial, box_mb) as (box, yard):
+        async with boxed(trial, box_mb) as (box, yard):
             yard.pool.events.subscribe(moves.append, types=["resource_warning"])
             before = yard.pool._driver.engine.concurrency
             reading = asyncio.create_task(
@@ -189,7 +196,7 @@ def _stat_mb(box: Group, name: str) -> float:
     short_s=60.0,
 )
 async def m5_tmpfs(trial: Trial) -> None:
-    async with _boxed(trial) as (_, yard):
+    async with boxed(trial) as (_, yard):
         await yard.run(nap, [0.0] * WORKERS)
         used = yard.pool.get_stats
         before = used().resource_utilization["memory"]

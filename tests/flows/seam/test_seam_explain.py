@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from longshore import Priority, ResourceLimits, Resources, RetryPolicy, TaskNotFound
+from longshore._engine.wording import amount
 
 pytestmark = pytest.mark.anyio
 
@@ -38,11 +39,12 @@ async def test_it_tells_the_place_in_the_queue_and_the_busy_worker(
             f"task {held} is with executor threads, attempt 1 of 1, on worker thread-0", pool.explain(held)
         )
         assert re.search(
-            r"is queued for executor threads with priority LOW, behind 1 other, and has waited \S+ s: "
-            r"1 of 1 workers of threads are busy$",
+            r"is queued for executor threads with priority LOW, and has waited \S+ s: "
+            r"1 of 1 workers of threads are busy; 1 task ahead$",
             pool.explain(low),
         )
-        assert "priority HIGH, next in line" in pool.explain(high)
+        assert "priority HIGH, " in pool.explain(high)
+        assert pool.explain(high).endswith("; no tasks ahead")
         gate.set()
         assert await pool.get_task_result(low) == 1
         assert re.search(r"\(low\) completed after 1 attempt, the last of \S+ s on worker thread-0$", pool.explain(low))
@@ -72,17 +74,18 @@ async def test_it_names_what_holds_a_task_back(open_pool: Opener, gate: Any, eve
             name="slow", max_per_second=0.1
         ))  # fmt: skip
         said = await waiting(resources=Resources(cpu=CORES))
-        assert f"insufficient cpu: {CORES} lent + {CORES} > {CORES}" in said
+        every = amount("cpu", CORES)
+        assert f"waits for cpu: needs {every}, 0 cores free of {every}; no tasks ahead" in said
         await gate.hold(pool, workers=3)
         fourth = await pool.submit_task("fourth", 1, same)
         await eventually(lambda: pool.get_stats().queued_tasks == 1, "the fourth to wait")
-        assert pool.explain(fourth).endswith("3 tasks run, as many as max_concurrent_tasks allows")
+        assert pool.explain(fourth).endswith("3 tasks run, as many as max_concurrent_tasks allows; no tasks ahead")
         gate.set()
         await pool.wait_for_completion()
         pool.pause()
         paused = await pool.submit_task("paused", 1, same)
         await eventually(lambda: pool.get_stats().queued_tasks == 1, "it to be queued")
-        assert pool.explain(paused).endswith("the pool is paused")
+        assert pool.explain(paused).endswith("the pool is paused; no tasks ahead")
         pool.unpause()
 
 

@@ -128,6 +128,7 @@ class Breakers:
                 "limit": None,
                 "state": "crossed" if moved else "cleared",
                 "level": "hard",
+                "message": breaker.obstacle(now) or f"the circuit breaker of {breaker.name} is closed again",
             }
             yield Happened("resource_warning", data)
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from longshore._engine.device_memory import DeviceMemory
+from longshore._engine.wording import amount as worded
+from longshore._engine.wording import lack
 from longshore.records import Device
 
 _ROUNDING = 1e-9
@@ -124,12 +126,12 @@ class Devices:
         parted = [device for device in there if device.has_part(wanted)]
         if len(parted) < wanted.number:
             part = "whole" if wanted.share == 1.0 else f"to {wanted.share:g}"
-            return f"insufficient gpu: {len(parted)} of {len(there)} devices free {part}, {wanted.number} wanted"
+            return f"gpu: needs {worded('gpu', wanted.number)}, {len(parted)} of {len(there)} free {part}"
         if sum(device.fits(wanted) for device in parted) >= wanted.number:
             return None
         most = max(parted, key=lambda device: device.memory.free_mb)
         needs_mb, free_mb = most.needs_mb(wanted), max(0.0, most.memory.free_mb)
-        return f"insufficient gpu_memory: {needs_mb:.0f} MB wanted, device {most.index} has most free, {free_mb:.0f} MB"
+        return lack("gpu_memory", needs_mb, free_mb, f"on device {most.index}, which has most")
 
     def shortage(self, amounts: Mapping[str, float]) -> tuple[str, float, float] | None:
         """Return what no device ever has enough of, how much is wanted of one, and how much the largest has."""

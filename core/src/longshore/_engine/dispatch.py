@@ -12,18 +12,20 @@ from heapq import heapify, heappop, heapreplace
 from longshore._engine.aside import Aside, Share
 from longshore._engine.breaker import Breakers
 from longshore._engine.devices import Devices
-from longshore._engine.lanes import AGING_S, Gates, Group, Lane, LaneKey, lane_key
+from longshore._engine.lanes import AGING_S, Gates, Group, Lane, LaneKey, effective, lane_key
 from longshore._engine.learning import Kind
 from longshore._engine.ledger import Ledger, Shortage, objection
 from longshore._engine.messages import Limit, Measured
 from longshore._engine.place import Place
 from longshore._engine.pressure import Pressure
 from longshore._engine.sharing import one_by_one, share_out
+from longshore._engine.wording import waits
 from longshore.events import Happened
 from longshore.task import Attempt, Priority, TaskSpec
 
 _ALL = len(Priority)  # above every level: none is parked
 _NOTHING: Mapping[str, float] = {}
+_PAUSED = "paused: the run of a pipeline"
 
 
 class Dispatch:
@@ -219,17 +221,17 @@ class Dispatch:
         place, lane = self._place(attempt.spec.executor), self._lanes[self.aside.key(attempt)]
         if not place.slots:
             return f"executor {place.name} has no workers yet"
-        own = lane.obstacle(now)
+        own = _PAUSED if lane.group is not None and lane.group.name in self.holding else lane.obstacle(now)
         if own is not None:
             return own
-        lacks = objection(self.ledger.lacks, lane.choices)
-        if lacks is not None:
-            return f"{lacks} (so much its kind was seen to take)" if lane.guessed else lacks
+        if self.parked and effective(attempt.spec.priority, now - attempt.queued_at) >= Priority.LOW:
+            return self._pressure.says
+        if (lacks := objection(self.ledger.lacks, lane.within(self.ledger))) is not None:
+            return waits(lacks, guessed=lane.guessed)
         if place.busy() + place.waiting >= place.slots:
             return place.taken()
-        if sum(other.busy() for other in self._places.values()) >= self.cap:
-            return self._pressure.says or f"{self.cap} tasks run, as many as max_concurrent_tasks allows"
-        return None
+        by_cap = self._pressure.says or f"{self.cap} tasks run, as many as max_concurrent_tasks allows"
+        return by_cap if self._busy() >= self.cap else None
 
     def ended(self, executor: str, count: int, ran_s: float) -> None:
         """Take ended attempts off their place."""
@@ -366,7 +368,7 @@ class Dispatch:
         `kept` names what nothing of lower rank here gets now, because one that has waited long wants more than is left.
         """
         if lane.group is not None and lane.group.name in self.holding:
-            self.held = "paused: the run of a pipeline"
+            self.held = _PAUSED
             return None
         shut = lane.shut(now)
         if shut is not None:
@@ -375,15 +377,15 @@ class Dispatch:
                 self.opens_at = opens if self.opens_at is None else min(self.opens_at, opens)
             return None
         if lane.most is not None and lane.running >= lane.most:
-            self.held = f"at most {lane.most} of a kind at once until more is known of the memory it takes"
+            self.held = lane.ramp
             return None
         if not lane.choices:
             return _NOTHING
-        choices = [self.ledger.within(amounts) for amounts in lane.choices] if lane.guessed else lane.choices
+        choices = lane.within(self.ledger)
         amounts = self.ledger.afford(choices, kept, idle=self._is_idle)
         if amounts is None:
             wanted, why = self.ledger.wanted(choices)
-            self.held = f"waiting for {', '.join(f'{name} {amount:g}' for name, amount in wanted.items())}: {why}"
+            self.held = waits(why, guessed=lane.guessed)
             if waited_s >= AGING_S and self.ledger.never(wanted) is None:
                 kept.update(wanted)
         return amounts

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from longshore._columns import AttemptColumns, in_columns
 from longshore._engine.breaker import Breaker, BreakerKey, breaker_key
 from longshore._engine.learning import Kind
+from longshore._engine.ledger import Ledger
 from longshore.task import Attempt, Priority, TaskSpec
 
 AGING_S = 2.0
@@ -194,6 +195,10 @@ class Lane:
         self.most = most
         self.exact = self._is_exact()
 
+    def within(self, ledger: Ledger) -> Sequence[Mapping[str, float]]:
+        """Return what each of its tasks may reserve; of what is guessed no more than can ever be lent."""
+        return [ledger.within(amounts) for amounts in self.choices] if self.guessed else self.choices
+
     def _is_exact(self) -> bool:
         bounds = (self.gate.rate, self.gate.limit)
         return bool(self.choices or any(bounds) or self.group is not None or self.breaker is not None)
@@ -208,7 +213,12 @@ class Lane:
             return f"at most {gate.limit} of {gate.name} run at once, and so many do"
         if opens > now:
             return f"at most {gate.rate:g} of {gate.name} start in a second, the next in {opens - now:.3g} s"
-        return None
+        return self.ramp if self.most is not None and self.running >= self.most else None
+
+    @property
+    def ramp(self) -> str:
+        """Say that no more of its kind start before it is known what they take."""
+        return f"at most {self.most} of a kind at once until more is known of the memory it takes"
 
     def shut(self, now: float) -> tuple[str, float | None] | None:
         """Return why no task of it may start, and until when (None: until one has ended); None if one may."""

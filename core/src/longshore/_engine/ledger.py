@@ -13,6 +13,8 @@ from typing import NamedTuple, TypeVar
 
 from longshore._engine.devices import Devices
 from longshore._engine.reserve import Reserve
+from longshore._engine.wording import amount as worded
+from longshore._engine.wording import lack, needs
 from longshore.records import Load
 
 MEMORY = "memory"
@@ -127,16 +129,23 @@ class Ledger:
         return self.shortage(amounts) is None and self.closed.keys().isdisjoint(amounts)
 
     def lacks(self, amounts: Amounts) -> str | None:
-        """Return what there is too little of now, with what is taken and the limit; None when `amounts` can be lent."""
+        """Return what there is too little of now, how much is needed and free; None when `amounts` can be lent."""
         for name, amount in amounts.items():
             if name in self.closed:
-                return self.closed[name]
+                return f"{name}: {self.closed[name]}"
             taken = self.taken(name)
             if self._over(name, taken + amount):
-                how = "in use or lent" if name in self._used else "lent"
-                kept = f" less a reserve of {self._keeps:.0f}" if name == MEMORY and self._keeps else ""
-                return f"insufficient {name}: {taken:g} {how} + {amount:g} > {self.capacity[name]:g}{kept}"
+                return lack(name, amount, self.lendable(name) - taken, self._after(name))
         return self.devices.lacks(amounts)
+
+    def _after(self, name: str) -> str:
+        """Return in words what is taken off, or of how much, where it is said how much is free."""
+        if name not in self._used:
+            return f"of {worded(name, self.capacity[name])}"
+        if name == MEMORY:
+            kept = f" and a reserve of {worded(MEMORY, self._keeps)}" if self._keeps else ""
+            return f"after what running tasks may still take{kept}"
+        return "after what others use and running tasks have reserved"
 
     def taken(self, name: str) -> float:
         """Return how much of a resource is lent or in use, counted once: what is used, and what may still be taken.
@@ -170,7 +179,7 @@ class Ledger:
     def wanted(self, choices: Sequence[Amounts]) -> tuple[Amounts, str]:
         """Return the first choice that could ever be lent, and why it is not lent now."""
         first = next((amounts for amounts in choices if self.never(amounts) is None), choices[0])
-        return first, self.lacks(first) or "it is kept for a task that has waited longer"
+        return first, self.lacks(first) or f"{needs(first)}, kept for a task that has waited longer"
 
     def within(self, amounts: Amounts) -> Amounts:
         """Return `amounts` with no more memory than can ever be lent: what is only guessed refuses nobody."""
@@ -208,8 +217,9 @@ class Ledger:
         short = self.shortage(amounts)
         if short is None:
             return None
-        none = ", and none is visible: unavailable" if short.limit == 0 else ", all there is"
-        return f"{short.resource} {short.needed:g} > {short.limit:g}{none}"
+        needed, most = worded(short.resource, short.needed), worded(short.resource, short.limit)
+        there = f"{most} {'is' if short.limit == 1 else 'are'} all there is"
+        return f"{short.resource}: needs {needed}, {there if short.limit else 'none is visible: unavailable'}"
 
     def lend(self, task_id: str, amounts: Amounts) -> tuple[int, ...]:
         """Reserve `amounts` for the task; return the GPUs that it has for itself or shares, by their numbers."""

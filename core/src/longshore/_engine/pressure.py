@@ -32,6 +32,7 @@ CEILING_S = 30.0
 STALL_S = 5.0
 """While only CPU is short, one more may start after so long without any end: tasks may wait for each other."""
 _STEPS = 8  # from nothing to everything
+_LEVELS = {"soft": "warning level", "hard": "limit"}
 
 
 class _Brake:
@@ -113,12 +114,19 @@ class _Watch:
         state = "crossed" if brake.on else "cleared"
         limit = self.load.limit if self.load.limit < inf else None
         data = {"resource": self.name, "usage": self.value, "threshold": level, "limit": limit}
-        return Happened("resource_warning", {**data, "state": state, "level": brake.name})
+        message = f"{self.name} {self.beside(level, brake.name, over=brake.on)}"
+        return Happened("resource_warning", {**data, "state": state, "level": brake.name, "message": message})
 
-    def over(self, level: float, which: str) -> str:
-        """Return in words how far it is used."""
+    def beside(self, level: float, which: str, *, over: bool = True) -> str:
+        """Return in words how far it is used, and that this is over a level, or no more."""
         unit, by = self.load.unit, " used by others" if self.cpu and self.load.own is not None else ""
-        return f"{self.name} {self.value:.3g} {unit}{by} is over the {which} of {level:g} {unit}"
+        stands = "is over the" if over else "is no longer over the"
+        return f"{self.value:.3g} {unit}{by} {stands} {_LEVELS[which]} of {level:g} {unit}"
+
+    def over(self, brake: _Brake) -> str:
+        """Return in words how far it is used, where that has set a brake."""
+        level = self.load.limit if brake is self.hard else self.load.warning
+        return f"{self.name} {self.beside(level, brake.name)}"
 
 
 class Pressure:
@@ -209,20 +217,20 @@ class Pressure:
         A GPU whose memory is used up is none to be had, whatever of its memory a task asks for.
         """
         over = {
-            watch.name: watch.over(watch.load.limit, "limit")
+            watch.name: watch.beside(watch.load.limit, watch.hard.name)
             for watch in self._watches.values()
             if watch.hard.on and _is_own_matter(watch.name)
         }
-        return {"gpu": over["gpu_memory"], **over} if "gpu_memory" in over else over
+        return {"gpu": f"gpu_memory {over['gpu_memory']}", **over} if "gpu_memory" in over else over
 
     def _short(self) -> str:
         if self._closed is not None:
             return self._closed
         for watch in self._hard():
-            return watch.over(watch.load.limit, "limit")
+            return watch.over(watch.hard)
         for watch in self._all():
             if watch.soft.on:
-                return watch.over(watch.load.warning, "warning level")
+                return watch.over(watch.soft)
         return "the machine was short of something just now"
 
     def _hard(self) -> list[_Watch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from longshore._engine.dispatch import Dispatch
 from longshore._engine.lanes import effective, standing
+from longshore._engine.wording import ahead
 from longshore.task import Attempt, Priority
 
 
@@ -25,12 +26,12 @@ def queued(attempt: Attempt, dispatch: Dispatch, now: float, *, paused: bool) ->
     spec, waited_s = attempt.spec, max(0.0, now - attempt.queued_at)
     level = Priority(effective(spec.priority, waited_s))
     aged = f", by now served as {level.name}" if level is not spec.priority else ""
-    ahead = _before(attempt, dispatch, now)
-    place = "next in line" if not ahead else f"behind {ahead} other{'s' if ahead > 1 else ''}"
+    before = _before(attempt, dispatch, now)
     because = "the pool is paused" if paused else dispatch.obstacle(attempt, now)
     return (
-        f"is queued for executor {spec.executor} with priority {spec.priority.name}{aged}, {place}, and has waited "
-        f"{waited_s:.3g} s: {because or ('those before it go first' if ahead else 'it is about to start')}"
+        f"is queued for executor {spec.executor} with priority {spec.priority.name}{aged}, and has waited "
+        f"{waited_s:.3g} s: {because or ('those before it go first' if before else 'it is about to start')}; "
+        f"{ahead(before)}"
     )
 
 

@@ -42,7 +42,7 @@ class Line:
         for waiter in self._waiters:
             for name in _names(waiter.resources):
                 if name in wanted:
-                    return f"insufficient {name}: others wait for it, and came first"
+                    return f"{name}: others wait for it, and came first"
         return None
 
     async def wait(self, resources: Resources, timeout_s: float) -> bool:

@@ -12,39 +12,41 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec import Struct, to_builtins
+from msgspec import to_builtins
 
 from longshore._cpus import usable_cores
 from longshore.cgroups import ControlGroup, ControlGroups
 from longshore.cli import console
 from longshore.cli.console import ExitCode
+from longshore.cli.machine import Finding, limits, readings
 from longshore.cli.options import Json
 from longshore.errors import SettingsError
 from longshore.plugins import PluginHost, PluginPolicy
-from longshore.settings import load_settings
+from longshore.settings import LoadedSettings, load_settings
 
 _MB = 10**6
+_BEYOND = {
+    "control groups": "up to 5 MB beyond the limit were measured",
+    "address space": "up to 1 MB beyond the limit were measured, 47 MB with processes that a task starts",
+    "polling": "up to 13 MB beyond the limit were measured, 157 MB where forks of one size fill at once",
+}
+"""By what holds tasks to their limits: the most by which any passed it in M1 of docs/promises.md."""
 
 T = TypeVar("T")
 
 
-class Finding(Struct, frozen=True):
-    """One thing found; `note` says what it means for a pool where that is not plain."""
-
-    name: str
-    value: str
-    note: str = ""
-
-
 def doctor(*, json: Json = False) -> int:
-    """Tell what a pool finds here: cores, memory and their limits, ways to start processes, plugins; imports no plugin.
+    """Tell what a pool finds here: cores, memory, their limits and use, ways to start processes, plugins.
+
+    No plugin is imported here: the probes are read in a process of their own.
 
     For example: `longshore doctor --json`
     """
-    findings = [*_interpreter(), *_cores(), *_memory(), *_processes(), *_terminal()]
-    policy, found = _settings()
-    findings.append(found)
-    plugins = PluginHost(policy).candidates()
+    loaded, found = _settings()
+    findings = [*_interpreter(), *_cores(), *_memory(), *_processes(), *_terminal(), found]
+    if loaded is not None:
+        findings += [*limits(loaded), _task_memory(loaded), *readings(loaded)]
+    plugins = PluginHost(loaded.settings.plugins if loaded is not None else PluginPolicy()).candidates()
     if json:
         told = [
             {"kind": p.kind, "name": p.name, "version": p.version, "state": p.state.value, "reason": p.reason}
@@ -52,9 +54,10 @@ def doctor(*, json: Json = False) -> int:
         ]
         console.show_json({"findings": to_builtins(findings), "plugins": told})
         return ExitCode.OK
+    width = max(len(finding.name) for finding in findings) + 2
     for finding in findings:
         note = f"  ({finding.note})" if finding.note else ""
-        console.show(console.line(f"{finding.name + ':':21}{finding.value}{note}"))
+        console.show(console.line(f"{finding.name + ':':{width}}{finding.value}{note}"))
     console.show("")
     rows = [(f"{p.kind}.{p.name}", p.version, p.state.value, p.reason) for p in plugins]
     console.show_table(("PLUGIN", "VERSION", "STATE", "REASON"), rows)
@@ -86,7 +89,6 @@ def _memory() -> Iterator[Finding]:
     if available is not None:
         yield Finding("available memory", f"{available} MB")
     yield from _cgroup()
-    yield _task_memory()
     pressure = bool(_lines("/proc/pressure/memory"))
     yield Finding("memory pressure", "readable" if pressure else "not available", "" if pressure else "PSI is not used")
     place = "/dev/shm"  # noqa: S108 - looked at, not written to
@@ -104,21 +106,22 @@ def _cgroup() -> Iterator[Finding]:
     yield Finding("cgroup memory", f"{min(limits) // _MB} MB" if limits else "no limit")
 
 
-def _task_memory() -> Finding:
+def _task_memory(loaded: LoadedSettings) -> Finding:
     """Tell by what process workers can hold tasks to `task_memory_limit_mb`: what they look for, looked for here."""
-    name = "limits of tasks"
+    name, rung, note = "limits of tasks", "polling", "in worker processes; advice in threads and coroutines"
     if sys.platform != "linux":
         return Finding(name, "advice", "nothing here tells what a task takes")
-    groups = ControlGroups()
-    own = groups.own("", 2)
-    if own is not None and _may_divide(own) and "memory" in own.text("cgroup.controllers").split():
-        return Finding(
-            name, "control groups v2", "if that group is delegated and no other program is in it; else by polling"
-        )
-    own = groups.own("memory", 1)
-    if own is not None and _is_ours(own):
-        return Finding(name, "control groups v1", "in worker processes; advice in threads and coroutines")
-    return Finding(name, "polling", "in worker processes; advice in threads and coroutines; no control group is ours")
+    groups, asked = ControlGroups(), loaded.settings.table("executors", "processes").get("memory_limit_by", "auto")
+    of_two, of_one = groups.own("", 2), groups.own("memory", 1)
+    if asked in ("polling", "address-space"):
+        rung = str(asked).replace("-", " ")
+    elif of_two is not None and _may_divide(of_two) and "memory" in of_two.text("cgroup.controllers").split():
+        rung, note = "control groups v2", "if that group is delegated and no other program is in it; else by polling"
+    elif of_one is not None and _is_ours(of_one):
+        rung = "control groups v1"
+    else:
+        note += "; no control group is ours"
+    return Finding(name, rung, f"{note}; {_BEYOND[rung.partition(' v')[0]]}")
 
 
 def _may_divide(group: ControlGroup) -> bool:
@@ -165,13 +168,13 @@ def _terminal() -> Iterator[Finding]:
     yield Finding("progress", "live" if live else "lines", "stderr is no terminal" if not sys.stderr.isatty() else "")
 
 
-def _settings() -> tuple[PluginPolicy, Finding]:
+def _settings() -> tuple[LoadedSettings | None, Finding]:
     try:
         loaded = load_settings()
     except SettingsError as error:
-        return PluginPolicy(), Finding("settings", "not usable", str(error))
+        return None, Finding("settings", "not usable", str(error))
     files = sorted({str(origin.file) for origin in loaded.origins.values() if origin.file})
-    return loaded.settings.plugins, Finding("settings", ", ".join(files) or "defaults", "; ".join(loaded.warnings))
+    return loaded, Finding("settings", ", ".join(files) or "defaults", "; ".join(loaded.warnings))
 
 
 def _lines(path: str | Path) -> list[str]:
