@@ -201,17 +201,12 @@ class Rows:
         while at < len(rows):
             size = next(size for size in _CHUNKS if size <= len(rows) - at)
             part = rows[at : at + size]
-            sql = _sql(statement, len(head), len(part[0]), size)
-            self._connection.execute(sql, (*head, *chain.from_iterable(part)))
+            sql = _sql(statement, len(head) + len(part[0]), size)
+            self._connection.execute(sql, tuple(chain.from_iterable(chain(head, row) for row in part)))
             at += size
 
 
 @cache
-def _sql(statement: str, head: int, width: int, rows: int) -> str:
-    """Return a statement with so many rows, whose first values are the same numbered parameters in each."""
-    first = ", ".join(f"?{number}" for number in range(1, head + 1))
-    places = (
-        ", ".join(filter(None, (first, ", ".join(f"?{head + row * width + at}" for at in range(1, width + 1)))))
-        for row in range(rows)
-    )
-    return statement.format(rows=", ".join(f"({one})" for one in places))
+def _sql(statement: str, width: int, rows: int) -> str:
+    """Return a statement with places for so many rows."""
+    return statement.format(rows=", ".join([f"({', '.join('?' * width)})"] * rows))
