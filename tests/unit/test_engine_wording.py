@@ -110,6 +110,7 @@ def test_a_warning_says_in_words_what_crossed_and_that_it_is_over() -> None:
     assert [one["message"] for one in crossed] == ["memory 75 % is over the warning level of 70 %"]
     assert str(engine.held_because()).startswith("memory 75 % is over the warning level of 70 %: ")
     engine.handle([memory(40.0)], 2.0)
+    assert str(engine.held_because()).startswith("memory 40 % was until just now over the warning level of 70 %: ")
     [cleared] = warnings(engine.handle([memory(40.0)], 4.0))
     assert cleared["message"] == "memory 40 % is no longer over the warning level of 70 %"
 

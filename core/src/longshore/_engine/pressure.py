@@ -120,7 +120,8 @@ class _Watch:
     def beside(self, level: float, which: str, *, over: bool = True) -> str:
         """Return in words how far it is used, and that this is over a level, or no more."""
         unit, by = self.load.unit, " used by others" if self.cpu and self.load.own is not None else ""
-        stands = "is over the" if over else "is no longer over the"
+        held = "is over the" if self.value > level else "was until just now over the"
+        stands = held if over else "is no longer over the"
         return f"{self.value:.3g} {unit}{by} {stands} {_LEVELS[which]} of {level:g} {unit}"
 
     def over(self, brake: _Brake) -> str:
