@@ -56,7 +56,7 @@ sys.exit(main(["doctor"]))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["threads", "processes"])
-@pytest.mark.parametrize(("name", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("name", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.requirement("req:C17")
 def test_the_first_signal_drains(
     longshore: Command, lines: Lines, until: Until, executor: str, name: signal.Signals, code: int

@@ -136,8 +136,9 @@ async def test_control_resize(executor: str) -> None:
             lambda: [worker.worker_type for worker in pool.get_worker_stats()].count(kind) == 1, "the others to go"
         )
         assert pool.get_stats().completed_tasks == 3
-        with pytest.raises(ValueError, match="at least 1"):
-            pool.resize(executor, 0)
+        for wrong in (0, 2.5, "3", True):
+            with pytest.raises(ValueError, match="a whole number of at least 1, not"):
+                pool.resize(executor, wrong)  # type: ignore[arg-type]  # that is what is refused
 
 
 @pytest.mark.requirement("req:C15")

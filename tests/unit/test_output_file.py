@@ -184,3 +184,16 @@ def test_what_a_killed_writer_left_is_removed_by_the_next(way: str, tmp_path: Pa
         other.write(b"later")
     assert path.read_bytes() == b"later"
     assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("name", ["pipe", "link"])
+def test_what_is_no_file_is_left_as_it_is(tmp_path: Path, name: str) -> None:
+    """A pipe, or a device, or a link to one is refused by name before anything is written, and stays."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    before = os.stat(tmp_path / "pipe")
+    with pytest.raises(OSError, match=r"takes the place of a file, and this is none: .*pipe"), out(tmp_path / name):
+        pytest.fail("it was opened")
+    assert os.stat(tmp_path / "pipe") == before
+    assert set(os.listdir(tmp_path)) == {"pipe", "link"}

@@ -96,8 +96,8 @@ class Control:
         One that grew and shrank with its load keeps this number from then on.
         Raises ValueError and PluginError for what can't be; an executor that can't follow goes on as it was.
         """
-        if workers < 1:
-            raise ValueError(f"workers must be at least 1, not {workers}")
+        if type(workers) is not int or workers < 1:
+            raise ValueError(f"workers must be a whole number of at least 1, not {workers!r}")
         self._parts.workers(executor)
         if executor != "inline":
             self._parts.plugins.load("executors", executor)

@@ -157,6 +157,10 @@ class Intake:
         """Tell whether the executor of a spec's tasks reads attempts in columns."""
         return self._executors.get(spec.executor).capabilities.columns
 
+    def knows(self, task_id: str) -> bool:
+        """Tell whether a task that was submitted by itself has not ended, though the engine may not have it yet."""
+        return task_id in self._handles
+
     def accept(
         self,
         task: Attempt,

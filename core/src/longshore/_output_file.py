@@ -56,6 +56,10 @@ class _Draft:
 
     def __init__(self, target: str) -> None:
         self._target = target
+        with suppress(FileNotFoundError):
+            mode = os.stat(target).st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # a device or a pipe would be gone, a file in its place
+                raise OSError(errno.EINVAL, "an output file takes the place of a file, and this is none", target)
         self._folder, name = os.path.split(target)
         encoded = os.fsencode(name)
         short = name if len(encoded) <= _NAME_BYTES_MOST else blake2b(encoded, digest_size=16).hexdigest()

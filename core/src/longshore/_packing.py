@@ -13,6 +13,7 @@ from longshore.errors import LongshoreError
 from longshore.task import ErrorRecord
 
 _TEXT_CAP = 16_384  # characters kept of a message or a traceback
+_FRAMES = 64  # of each exception, the innermost: one that went up through nested tasks has some for each of them
 _PART_CAP = 4_096  # and of one entry of a traceback: a long message must not push out where it was raised
 
 
@@ -68,7 +69,7 @@ def _text(exception: BaseException) -> str:
 
 def _traceback(exception: BaseException) -> str:
     try:
-        return "".join(map(_shortened, traceback.format_exception(exception)))[-_TEXT_CAP:]
+        return "".join(map(_shortened, traceback.format_exception(exception, limit=-_FRAMES)))[-_TEXT_CAP:]
     except BaseException as error:  # noqa: BLE001 - formatting calls user code, which may raise anything
         return f"<the traceback could not be made: {type(error).__name__}>"
 

@@ -166,6 +166,8 @@ class Seam:
         kept.
         """
         why = self._driver.engine.why(task_id, time.monotonic()) if self._started else None
+        if why is None and self._started and self._intake().knows(task_id):
+            return f"task {task_id} was submitted just now"
         if why is None:
             record = self.get_task(task_id)
             return f"task {task_id} was submitted just now" if record.completed_at is None else _told(record)

@@ -131,7 +131,8 @@ class Submitter:
 
         Lazy and bounded; never raises for a task, but for `items` when iterating them does. `total` tells progress how
         many there will be; `key` names an item in events and views. Leaving `async with` cancels what is left. An item
-        that is a handle is passed on as it is: await it before, or make the items with an async generator that does.
+        that is a handle is passed on as it is: await it before, or make the items with an async generator that does. A
+        plain iterable is iterated on the pool's loop, where one that blocks holds up all that is told: make it async.
         """
         named = None if key is None else (lambda call: key(call[0]))
         return self._stream(function, singly(items), None, total or length(items), ordered, named)

@@ -111,3 +111,13 @@ async def test_a_task_that_was_submitted_just_now_says_so(open_pool: Opener) -> 
     async with open_pool() as pool:
         task_id = await pool.submit_task("sleep", 0, asyncio.sleep)
         assert pool.explain(task_id) == f"task {task_id} was submitted just now"
+
+
+async def test_a_task_is_known_from_the_moment_it_is_submitted(open_pool: Opener) -> None:
+    """Asked right after `submit` has returned, it says so, and nobody is told that there is no such task."""
+    async with open_pool() as pool:
+        handle = await pool.submit(same, 1)
+        assert pool.explain(handle.task_id) == f"task {handle.task_id} was submitted just now"
+        await handle
+        with pytest.raises(TaskNotFound):
+            pool.explain(handle.task_id)

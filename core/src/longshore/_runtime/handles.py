@@ -115,6 +115,10 @@ class HandleTable:
         """Bring `handle` its outcome when there is one."""
         self._handles[handle.task_id] = handle
 
+    def __contains__(self, task_id: object) -> bool:
+        """Tell whether a task of this id was submitted and has not ended."""
+        return task_id in self._handles
+
     def settle(self, outcomes: Sequence[Outcome]) -> None:
         """Bring outcomes to their handles."""
         self._before_settling("")

@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     LIMIT = 3
     FAULT = 4
     NOTHING = 5
+    HANGUP = 129
     INTERRUPTED = 130
     BROKEN_PIPE = 141
     TERMINATED = 143

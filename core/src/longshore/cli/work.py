@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -30,9 +31,11 @@ from longshore.worker import type_name
 _AT_ONCE_S = 3.0
 """How long stopping at once may take before the process simply leaves; workers end when it is gone."""
 _TERM_GRACE_S = 5.0
-"""How long what runs may go on after SIGTERM: with the above it is less than the 10 s after which Docker kills."""
+"""So long may what runs go on after SIGTERM or SIGHUP: with the above that is less than the 10 s that Docker waits."""
 _CANCELLED = ("longshore.errors.TaskCancelled", "cancelled")
 _CODES = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.TERMINATED}
+if sys.platform != "win32":
+    _CODES[signal.SIGHUP] = ExitCode.HANGUP
 
 
 def _timer(delay_s: float, call: Callable[[], None]) -> threading.Timer:
@@ -233,7 +236,9 @@ class _Work:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {name: signal.signal(name, self._signalled) for name in _CODES}
+        # Under nohup a hangup is ignored, and goes on to be.
+        heard = [name for name in _CODES if name is signal.SIGINT or signal.getsignal(name) is not signal.SIG_IGN]
+        before = {name: signal.signal(name, self._signalled) for name in heard}
         try:
             yield
         finally:
@@ -257,7 +262,7 @@ class _Work:
         """Return how long what runs may go on after the first signal; None for as long as it takes."""
         if self._job.grace_s is not None:
             return self._job.grace_s
-        return _TERM_GRACE_S if self._signal is signal.SIGTERM else None
+        return None if self._signal is signal.SIGINT else _TERM_GRACE_S
 
     def _drain(self) -> None:
         name = self._signal.name if self._signal is not None else ""
