@@ -90,10 +90,10 @@ async def m3_outside_pressure(trial: Trial) -> None:
 async def _beside_cpu_load(trial: Trial, held_s: float) -> None:
     """With the limits that hold where nobody sets any, while others use almost all cores, and afterwards."""
     async with boxed(trial, limits={}) as (_, yard):
-        stop = asyncio.Event()
-        work = asyncio.create_task(_until(yard, stop, taken_mb=1))
+        stop, cores = asyncio.Event(), len(os.sched_getaffinity(0))
+        work = asyncio.create_task(_until(yard, stop, taken_mb=1, held_s=1.0))
         await asyncio.sleep(2.0)
-        hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
+        hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * cores)]
         try:
             began = time.monotonic()
             while "cpu" not in (yard.pool.snapshot().throttled or "") and time.monotonic() - began < 15.0:
@@ -124,11 +124,11 @@ async def _beside_cpu_load(trial: Trial, held_s: float) -> None:
         trial.expect(during > 0, "nothing at all started beside the load")
 
 
-async def _until(yard: Yard, stop: asyncio.Event, taken_mb: int = 100) -> None:
-    """Keep all workers busy with tasks that take so much memory."""
+async def _until(yard: Yard, stop: asyncio.Event, taken_mb: int = 100, held_s: float = 0.2) -> None:
+    """Keep all workers busy with tasks that take so much memory for so long."""
     number = 0
     while not stop.is_set():
-        items = [(number + one, taken_mb, 0.2) for one in range(2 * WORKERS)]
+        items = [(number + one, taken_mb, held_s) for one in range(2 * WORKERS)]
         await yard.run(fill, items, expected=lambda item: item[0])
         number += 2 * WORKERS
 
