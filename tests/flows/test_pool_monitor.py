@@ -287,7 +287,7 @@ async def test_what_can_never_fit_is_refused_with_the_numbers() -> None:
     async with rigged() as rig:
         await rig.reads(reading())
         before = rig.pool.get_stats()
-        with pytest.raises(ResourceUnavailable, match="memory 7501 > 7500") as refused:
+        with pytest.raises(ResourceUnavailable, match="memory: needs 7501 MB, 7500 MB are all") as refused:
             await rig.pool.options(resources=Resources(memory_mb=7501)).submit(abs, -1)
         facts = {name: refused.value.facts[name] for name in ("resource", "needed", "limit")}
         assert facts == {"resource": "memory", "needed": 7501, "limit": 7500.0}

@@ -69,14 +69,14 @@ async def test_a_group_whose_limit_is_lowered_while_the_pool_runs_holds_work_bac
     system = FakeSystem(tmp_path)
     system.member("0::/job")
     system.mount("/sys/fs/cgroup")
-    system.group(GROUP, {"memory.max": 4000 * MB, "memory.current": 1000 * MB, "memory.stat": "inactive_file 0\n"})
+    system.group(GROUP, {"memory.max": 15000 * MB, "memory.current": 8000 * MB, "memory.stat": "inactive_file 0\n"})
     async with pool_with(PsutilProbe(proc=str(system.proc))) as (pool, crossed):
         needs = pool.options(resources=Resources(memory_mb=1500))
         assert await (await needs.submit(int, "1")) == 1
-        system.write(f"{GROUP}/memory.max", 1100 * MB)
+        system.write(f"{GROUP}/memory.max", 8800 * MB)  # this process itself is a small part of that
         await eventually(lambda: crossed == ["memory"], "the brake")
         waiting = await pool.submit(int, "2")
         await eventually(lambda: "memory 90.9 %" in (pool.snapshot().throttled or ""), "a reason")
         assert pool.get_stats().queued_tasks == 1
-        system.write(f"{GROUP}/memory.max", 4000 * MB)
+        system.write(f"{GROUP}/memory.max", 15000 * MB)
         assert await waiting == 2

@@ -214,8 +214,8 @@ async def m5_tmpfs(trial: Trial) -> None:
             held = await big.submit(yard.booked(nap), 0.0)
             await asyncio.sleep(0.2)
             said = yard.pool.explain(held.task_id)
-            trial.tell("explained", said[-120:])
-            trial.expect("memory" in said and "900" in said, f"of what waits for memory it says: {said}")
+            trial.tell("explained", said[said.find("waits for") :])
+            trial.expect("waits for memory: needs 900 MB, " in said, f"of what waits for memory it says: {said}")
             await other
         await held
         for handle in (held, other):
