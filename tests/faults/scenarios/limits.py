@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from longshore import Event
 from suite import audit
 from suite.boxes import BOX_MB, WORKERS, boxed, hog_in
 from suite.cgroups import Group, group
-from suite.hogs import MB, burn, fill, hog_command, read
+from suite.hogs import MB, burn, fill, hog_command, read, strangers
 from suite.registry import scenario
 from suite.tasks import nap
 from suite.trial import Trial
@@ -93,7 +94,7 @@ async def _beside_cpu_load(trial: Trial, held_s: float) -> None:
         stop, cores = asyncio.Event(), len(os.sched_getaffinity(0))
         work = asyncio.create_task(_until(yard, stop, taken_mb=1, held_s=1.0))
         await asyncio.sleep(2.0)
-        hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * cores)]
+        hogs = strangers(2 * cores)
         try:
             began = time.monotonic()
             while "cpu" not in (yard.pool.snapshot().throttled or "") and time.monotonic() - began < 15.0:
@@ -104,8 +105,7 @@ async def _beside_cpu_load(trial: Trial, held_s: float) -> None:
             until = time.monotonic()
         finally:
             for hog in hogs:
-                hog.kill()
-                hog.wait()
+                os.kill(hog, signal.SIGKILL)
         freed = time.monotonic()
         wait_s = trial.pick(8.0, 25.0)
         while time.monotonic() - freed < wait_s and yard.pool.get_stats().active_workers < WORKERS:
