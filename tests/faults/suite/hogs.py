@@ -149,7 +149,7 @@ def hog_command(taken_mb: int) -> list[str]:
 
 
 def strangers(count: int) -> list[int]:
-    """Start so many programs that use a core each; return their pids. They descend from nobody here: they are foreign."""
+    """Start so many programs that use a core each, and descend from nobody here; return their pids."""
     hog = "[sys.executable, '-c', 'while True: pass']"
     start = f"subprocess.Popen({hog}, stdout=subprocess.DEVNULL).pid"
     code = f"import subprocess, sys\nfor _ in range({count}): print({start})"
