@@ -186,8 +186,8 @@ async def m9_none_fits(trial: Trial) -> None:
                 await never.submit(yard.booked(nap), 0.0)
                 trial.expect(False, "what can never fit was let in")
             except longshore.ResourceUnavailable as error:
-                trial.tell("never_fits", str(error)[-60:])
-                trial.expect("1700" in str(error), f"of what can never fit it says: {error}")
+                trial.tell("never_fits", str(error).partition(": ")[2])
+                trial.expect("needs 1700 MB" in str(error), f"of what can never fit it says: {error}")
 
 
 def _most_at_once(lines: list[audit.Line]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from longshore import Event
 from suite import audit
 from suite.boxes import BOX_MB, WORKERS, boxed, hog_in
 from suite.cgroups import Group, group
-from suite.hogs import MB, burn, fill, hog_command, read
+from suite.hogs import MB, burn, fill, hog_command, read, strangers
 from suite.registry import scenario
 from suite.tasks import nap
 from suite.trial import Trial
@@ -90,10 +91,10 @@ async def m3_outside_pressure(trial: Trial) -> None:
 async def _beside_cpu_load(trial: Trial, held_s: float) -> None:
     """With the limits that hold where nobody sets any, while others use almost all cores, and afterwards."""
     async with boxed(trial, limits={}) as (_, yard):
-        stop = asyncio.Event()
-        work = asyncio.create_task(_until(yard, stop, taken_mb=1))
+        stop, cores = asyncio.Event(), len(os.sched_getaffinity(0))
+        work = asyncio.create_task(_until(yard, stop, taken_mb=1, held_s=1.0))
         await asyncio.sleep(2.0)
-        hogs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]
+        hogs = strangers(2 * cores)
         try:
             began = time.monotonic()
             while "cpu" not in (yard.pool.snapshot().throttled or "") and time.monotonic() - began < 15.0:
@@ -104,8 +105,7 @@ async def _beside_cpu_load(trial: Trial, held_s: float) -> None:
             until = time.monotonic()
         finally:
             for hog in hogs:
-                hog.kill()
-                hog.wait()
+                os.kill(hog, signal.SIGKILL)
         freed = time.monotonic()
         wait_s = trial.pick(8.0, 25.0)
         while time.monotonic() - freed < wait_s and yard.pool.get_stats().active_workers < WORKERS:
@@ -124,11 +124,11 @@ async def _beside_cpu_load(trial: Trial, held_s: float) -> None:
         trial.expect(during > 0, "nothing at all started beside the load")
 
 
-async def _until(yard: Yard, stop: asyncio.Event, taken_mb: int = 100) -> None:
-    """Keep all workers busy with tasks that take so much memory."""
+async def _until(yard: Yard, stop: asyncio.Event, taken_mb: int = 100, held_s: float = 0.2) -> None:
+    """Keep all workers busy with tasks that take so much memory for so long."""
     number = 0
     while not stop.is_set():
-        items = [(number + one, taken_mb, 0.2) for one in range(2 * WORKERS)]
+        items = [(number + one, taken_mb, held_s) for one in range(2 * WORKERS)]
         await yard.run(fill, items, expected=lambda item: item[0])
         number += 2 * WORKERS
 
@@ -214,8 +214,8 @@ async def m5_tmpfs(trial: Trial) -> None:
             held = await big.submit(yard.booked(nap), 0.0)
             await asyncio.sleep(0.2)
             said = yard.pool.explain(held.task_id)
-            trial.tell("explained", said[-120:])
-            trial.expect("memory" in said and "900" in said, f"of what waits for memory it says: {said}")
+            trial.tell("explained", said[said.find("waits for") :])
+            trial.expect("waits for memory: needs 900 MB, " in said, f"of what waits for memory it says: {said}")
             await other
         await held
         for handle in (held, other):

@@ -146,3 +146,12 @@ def hog_command(taken_mb: int) -> list[str]:
     """Return the command of a program that takes so much, says so by a line, and gives it back when its input ends."""
     code = f"import sys; kept = b'x' * {taken_mb * MB}; print('held', flush=True); sys.stdin.read()"
     return [sys.executable, "-c", code]
+
+
+def strangers(count: int) -> list[int]:
+    """Start so many programs that use a core each, and descend from nobody here; return their pids."""
+    hog = "[sys.executable, '-c', 'while True: pass']"
+    start = f"subprocess.Popen({hog}, stdout=subprocess.DEVNULL).pid"
+    code = f"import subprocess, sys\nfor _ in range({count}): print({start})"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=30.0).stdout
+    return [int(pid) for pid in said.split()]
