@@ -50,7 +50,7 @@ async def m2_hidden_peaks(trial: Trial) -> None:
 @scenario(
     "M3",
     "a foreign program takes 60 % of the memory while tasks run, and frees it; then others take all cores",
-    "less is admitted, and it says why; nothing is killed; all workers are used again afterwards",
+    "less is admitted, and it says why; nothing is killed; all workers are used again when others leave enough",
     short_s=90.0,
     long_s=180.0,
 )

@@ -151,7 +151,7 @@ def hog_command(taken_mb: int) -> list[str]:
 def strangers(count: int) -> list[int]:
     """Start so many programs that use a core each, and descend from nobody here; return their pids."""
     hog = "[sys.executable, '-c', 'while True: pass']"
-    start = f"subprocess.Popen({hog}, stdout=subprocess.DEVNULL).pid"
+    start = f"subprocess.Popen({hog}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid"
     code = f"import subprocess, sys\nfor _ in range({count}): print({start})"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=30.0).stdout
     return [int(pid) for pid in said.split()]
