@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,14 @@ Lines = Callable[[bytes], dict[str, dict[str, Any]]]  # Any: JSON
 Until = Callable[[Callable[[], bool], str], None]
 
 COUNT = 40
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Have commands start with SIGHUP as a terminal leaves it: what started the tests may ignore it, as nohup does."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def _begin(longshore: Command, until: Until, executor: str, *more: str) -> Any:  # Any: a Popen
@@ -145,3 +153,15 @@ def test_a_grace_that_cannot_be_meant_is_refused(longshore: Command) -> None:
     ran = longshore("run", "job:held", "in", "--grace", "-1")
     assert ran.returncode == 2
     assert b"--grace -1: it is seconds" in ran.stderr
+
+
+@pytest.mark.slow
+def test_under_nohup_a_hangup_is_nothing(longshore: Command, until: Until) -> None:
+    """Started with SIGHUP ignored, the command goes on when it comes, and does all its work."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    process = _begin(longshore, until, "threads")
+    _send(process, signal.SIGHUP)
+    (longshore.folder / "go").touch()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors.decode()
+    assert len((longshore.folder / "out.jsonl").read_bytes().splitlines()) == COUNT

@@ -117,6 +117,7 @@ async def test_above_the_limit_nothing_new_starts_and_below_it_work_resumes(gate
         "limit": 75.0,
         "state": "crossed",
         "level": "hard",
+        "message": "memory 91 % is over the limit of 75 %",
     }
 
 
