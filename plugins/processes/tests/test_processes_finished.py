@@ -93,7 +93,7 @@ class Audit:
 
     def __call__(self, x: int) -> None:
         fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        os.write(fd, b"%d\n" % x)
+        os.write(fd, b"%7d\n" % x)  # within a page: at the end of one, a process that is killed leaves half a line
         os.close(fd)
 
     def counts(self) -> Counter[int]:
