@@ -93,6 +93,13 @@ def begun(folder: Path, number: int) -> bool:
     return leaks.wait_for(lambda: len(list(folder.glob("began-*"))) >= number, 20.0)
 
 
+def answered(process: subprocess.Popen[bytes]) -> None:
+    """Wait until the command has said that what runs may end, or says no more."""
+    assert process.stderr is not None
+    while (said := process.stderr.readline()) and b"nothing new is begun" not in said:
+        pass
+
+
 @scenario(
     "O6",
     "Ctrl-C once, twice, and while it ends",
@@ -104,8 +111,7 @@ def o6_interrupts(trial: Trial) -> None:
         with command(trial, "held", "-o", "out.jsonl") as (folder, process):
             trial.expect(begun(folder, 2), "no task began")
             os.killpg(process.pid, signal.SIGINT)
-            assert process.stderr is not None
-            process.stderr.readline()  # the answer: what runs may end
+            answered(process)
             (folder / "go").touch()
             over(trial, "once", process, {130})
             started, lines = len(list(folder.glob("began-*"))), (folder / "out.jsonl").read_bytes().count(b"\n")
@@ -114,8 +120,7 @@ def o6_interrupts(trial: Trial) -> None:
         with command(trial, "held", "-o", "out.jsonl") as (folder, process):
             begun(folder, 2)
             os.killpg(process.pid, signal.SIGINT)
-            assert process.stderr is not None
-            process.stderr.readline()
+            answered(process)  # two at once would be one
             os.killpg(process.pid, signal.SIGINT)
             over(trial, "twice", process, {130})
             trial.add("lost", COUNT - (folder / "out.jsonl").read_bytes().count(b"\n"))
@@ -137,8 +142,7 @@ def o7_other_signals(trial: Trial) -> None:
         with command(trial, "held", "-o", "out.jsonl") as (folder, process):
             begun(folder, 2)
             process.send_signal(number)
-            assert process.stderr is not None
-            process.stderr.readline()
+            answered(process)
             (folder / "go").touch()
             over(trial, number.name, process, {code})
     with command(trial, "quick") as (_, process):
