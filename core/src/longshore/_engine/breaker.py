@@ -5,7 +5,7 @@ In: starts and ends of attempts, and the time. Out: whether the next task may st
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Iterable, Iterator
 
 from longshore._engine.retry import kind_of
 from longshore._engine.states import CANCELLED, COMPLETED
@@ -132,8 +132,9 @@ class Breakers:
             }
             yield Happened("resource_warning", data)
 
-    def tidy(self, used: Container[Breaker | None]) -> None:
-        """Forget those that know nothing and that nobody uses, where there are too many."""
+    def tidy(self, used: Iterable[Breaker | None]) -> None:
+        """Forget those that know nothing and that nobody uses, where there are too many; `used` is read only then."""
         if len(self._by_key) > self._tidy_at:
-            self._by_key = {key: one for key, one in self._by_key.items() if one in used or not one.rests}
+            there = set(used)
+            self._by_key = {key: one for key, one in self._by_key.items() if one in there or not one.rests}
             self._tidy_at = max(_MOST, 2 * len(self._by_key))

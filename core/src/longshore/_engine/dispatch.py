@@ -261,7 +261,7 @@ class Dispatch:
                 if not lane.group.lanes:
                     del self._groups[lane.key[0], lane.group.name]
             self._gates.tidy(self._lanes.values())
-            self.breakers.tidy([other.breaker for other in self._lanes.values()])
+            self.breakers.tidy(other.breaker for other in self._lanes.values())
 
     def start(self, now: float) -> Iterator[tuple[str, Sequence[Attempt]]]:
         """Choose what starts; yield it by executor, which may be named more than once."""
