@@ -1,10 +1,11 @@
-"""Fixtures for every test: distributions that exist only for one test."""
+"""Fixtures for every test: distributions that exist only for one test; the loop of async tests, and their limit."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from textwrap import dedent
@@ -84,3 +85,13 @@ def fake_distributions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 def anyio_backend() -> str:
     """Run async tests on asyncio, the only loop there is for a pool."""
     return "asyncio"
+
+
+@pytest.fixture
+async def deadline() -> AsyncIterator[None]:
+    """Cancel an async test that takes longer than 20 s: it runs in a task of its own, on one loop with the fixture."""
+    test = asyncio.all_tasks() - {asyncio.current_task()}
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(20.0, lambda: [task.cancel("past the test's deadline") for task in test])
+    yield
+    timer.cancel()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+RunExample = Callable[[str], str]  # the fixture: test modules cannot import a conftest
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 NAMES = ("share-and-presets.md", "logging.md", "notebooks.md", "limits-and-context.md", "futures.md")
 EXAMPLES = [
@@ -28,13 +28,9 @@ EXAMPLES = [
 @pytest.mark.parametrize(
     ("code", "said"), [example[2:] for example in EXAMPLES], ids=[f"{name}-{number}" for name, number, *_ in EXAMPLES]
 )
-def test_an_example_prints_what_is_shown(tmp_path: Path, code: str, said: str) -> None:
+def test_an_example_prints_what_is_shown(run_example: RunExample, code: str, said: str) -> None:
     """Copied into a file and started, an example prints exactly the text below it, and nothing on stderr."""
-    (tmp_path / "example.py").write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, said, "")
+    assert run_example(code) == said
 
 
 def test_every_example_is_checked() -> None:

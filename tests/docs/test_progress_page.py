@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+RunExample = Callable[[str], str]  # the fixture: test modules cannot import a conftest
 PAGE = (Path(__file__).parents[2] / "docs/how-to/progress.md").read_text(encoding="utf-8")
 READ, DRAINED, BY_HAND = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 
@@ -23,16 +23,6 @@ READ, DRAINED, BY_HAND = re.findall(r"^```python\n(.*?)^```$", PAGE, flags=re.MU
     ],
     ids=["inside a task", "drained", "by hand"],
 )
-def test_the_examples_run_as_they_are_printed(code: str, said: list[str], tmp_path: Path) -> None:
+def test_the_examples_run_as_they_are_printed(code: str, said: list[str], run_example: RunExample) -> None:
     """Copied into a file and started, each says what it should, and nothing goes wrong."""
-    (tmp_path / "example.py").write_text(code, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "example.py"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert sorted(done.stdout.splitlines()) == sorted(said)
+    assert sorted(run_example(code).splitlines()) == sorted(said)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from longshore import ResultLimits
 
+RunExample = Callable[[str], str]  # the fixture: test modules cannot import a conftest
 PAGE = (Path(__file__).parents[2] / "docs/how-to/submit-by-name.md").read_text(encoding="utf-8")
 
 
@@ -21,16 +21,10 @@ def code(language: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_example_prints_what_the_page_says(tmp_path: Path) -> None:
+def test_the_example_prints_what_the_page_says(run_example: RunExample) -> None:
     """Copied into a file and started, it prints the lines that stand below it, and no warning."""
-    (tmp_path / "example.py").write_text(code("python"), encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "example.py"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=50, check=False,
-    )  # fmt: skip
-    assert done.stderr == ""
     (said,) = re.findall(r"^It prints (.*)\.$", PAGE, flags=re.MULTILINE)
-    assert done.stdout.splitlines() == re.findall(r"`([^`]*)`", said)
+    assert run_example(code("python")).splitlines() == re.findall(r"`([^`]*)`", said)
 
 
 def test_the_settings_shown_are_the_defaults() -> None:

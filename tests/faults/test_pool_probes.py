@@ -21,12 +21,6 @@ CLOSING_S = 7.0
 """What a sink gets to close in is 5 s; nothing may keep `stop` longer."""
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The pool lives on asyncio's loop."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 async def _deadline() -> AsyncIterator[None]:
     """No test of this file waits for longer than its deadline."""

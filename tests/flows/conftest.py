@@ -31,7 +31,8 @@ from longshore import (
 )
 from longshore.__main__ import main
 from longshore.hookspecs import hookimpl
-from longshore.testing import RecordingSink
+from longshore.records import CommitBatch, Recalled, RunOpening
+from longshore.testing import MemoryJournal, RecordingSink
 
 DEADLINE_S = 30.0
 
@@ -334,3 +335,66 @@ class Held:
 def holdings() -> type[Held]:
     """Return what can be made to remember what this process holds, and compare with that later."""
     return Held
+
+
+class GatedJournal(MemoryJournal):
+    """A journal whose `open`, or every commit of outcomes, waits to be let through; says who calls and what is held."""
+
+    def __init__(self, waits_in: str = "commit") -> None:
+        super().__init__()
+        self._waits_in = waits_in
+        self._changed, self._allowed = threading.Condition(), 0
+        self._errors: list[BaseException] = []
+        self.held: RunOpening | CommitBatch | None = None
+        self.threads: set[int] = set()
+
+    def let(self, calls: int = 1, error: BaseException | None = None) -> None:
+        """Let so many calls through; with `error`, the first of them raises it."""
+        with self._changed:
+            if error is not None:
+                self._errors.append(error)
+            self._allowed += calls
+            self._changed.notify_all()
+
+    @property
+    def committed(self) -> list[Outcome]:
+        """All that was recorded, in order."""
+        return [outcome for batch in self.batches for outcome in batch.outcomes]
+
+    def _wait(self, act: str, what: RunOpening | CommitBatch | None = None) -> None:
+        self.threads.add(threading.get_ident())
+        if act != self._waits_in:
+            return
+        with self._changed:
+            self.held = what
+            if not self._changed.wait_for(lambda: self._allowed > 0, 20.0):
+                raise TimeoutError(f"the test forgot this {act}")
+            self._allowed -= 1
+            self.held = None
+            if self._errors:
+                raise self._errors.pop(0)
+
+    @hookimpl
+    def open(self, run: RunOpening) -> Recalled:
+        """Wait for the test's word, if it is to, then begin."""
+        self._wait("open", run)
+        return super().open(run)
+
+    @hookimpl
+    def commit(self, batch: CommitBatch) -> None:
+        """Wait for the test's word, if it is to, then record or raise."""
+        self._wait("commit" if batch.settled else "note", batch)
+        if batch.settled:  # nobody asks for notes of what runs, and of the run's end
+            super().commit(batch)
+
+    @hookimpl
+    def close(self) -> None:
+        """End."""
+        self._wait("close")
+        super().close()
+
+
+@pytest.fixture
+def gated_journal() -> type[GatedJournal]:
+    """Return the class, which test modules cannot import."""
+    return GatedJournal

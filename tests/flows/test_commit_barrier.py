@@ -6,14 +6,13 @@ import asyncio
 import importlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
 import pytest
 from longshore import (
     Handle,
-    Outcome,
     QueueFull,
     RetryPolicy,
     Settings,
@@ -22,89 +21,15 @@ from longshore import (
     WorkerPool,
 )
 from longshore.events import TERMINAL_TYPES, AnyEvent
-from longshore.hookspecs import Archive, hookimpl
-from longshore.records import CommitBatch, JournalQuery, Recalled, RunOpening
 from longshore.testing import MemoryJournal, RecordingSink
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 
 DEADLINE_S = 10.0
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The pool lives on asyncio's loop."""
-    return "asyncio"
-
-
-class GatedJournal:
-    """A journal whose every commit waits to be let through, in memory; says who commits and what is held."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._allowed = 0
-        self._verdicts: list[BaseException | None] = []
-        self.held: CommitBatch | None = None
-        self.batches: list[CommitBatch] = []
-        self.threads: set[int] = set()
-        self.closed = 0
-
-    @hookimpl
-    def open(self, run: RunOpening) -> Recalled:
-        """Begin."""
-        self.threads.add(threading.get_ident())
-        return Recalled()
-
-    @hookimpl
-    def commit(self, batch: CommitBatch) -> None:
-        """Wait for the test's word, then record or raise."""
-        self.threads.add(threading.get_ident())
-        if not batch.settled:
-            return  # notes of what runs, and of the run's end: nobody waits for those
-        with self._changed:
-            self.held = batch
-            self._changed.notify_all()
-            if not self._changed.wait_for(lambda: self._allowed > 0, DEADLINE_S * 2):
-                raise TimeoutError("the test forgot this commit")
-            self._allowed -= 1
-            self.held = None
-            error = self._verdicts.pop(0) if self._verdicts else None
-            if error is not None:
-                raise error
-            self.batches.append(batch)
-
-    @hookimpl
-    def load(self, query: JournalQuery) -> Sequence[Outcome]:
-        """Return nothing: no test asks."""
-        return ()
-
-    @hookimpl
-    def archive(self) -> Archive:
-        """No test asks."""
-        raise NotImplementedError
-
-    @hookimpl
-    def close(self) -> None:
-        """End."""
-        self.threads.add(threading.get_ident())
-        self.closed += 1
-
-    def let(self, commits: int = 1, error: BaseException | None = None) -> None:
-        """Let so many commits through; with `error`, the first of them raises it."""
-        with self._changed:
-            if error is not None:
-                self._verdicts.append(error)
-            self._allowed += commits
-            self._changed.notify_all()
-
-    @property
-    def committed(self) -> list[Outcome]:
-        """All that was recorded, in order."""
-        return [outcome for batch in self.batches for outcome in batch.outcomes]
-
-
 HOOK = """
-from longshore.hookspecs import Archive, hookimpl
+from longshore.hookspecs import hookimpl
 
 TOLD = []
 
@@ -121,16 +46,6 @@ def hook_told(fake_distributions: Any) -> list[str]:  # Any: the class of anothe
     module = fake_distributions.add("watching", HOOK, hooks={"watching": "Watching"})
     told: list[str] = importlib.import_module(module).TOLD
     return told
-
-
-@pytest.fixture(autouse=True)
-async def _deadline() -> AsyncIterator[None]:
-    """No test of this file waits for longer than its deadline."""
-    test = asyncio.all_tasks() - {asyncio.current_task()}  # on this loop there are the fixture and the test
-    loop = asyncio.get_running_loop()
-    timer = loop.call_later(2 * DEADLINE_S, lambda: [task.cancel("past the test's deadline") for task in test])
-    yield
-    timer.cancel()
 
 
 def make_pool(journal: Any, *, sinks: Sequence[Any] = (), hooks: Sequence[str] = (), **config: int) -> WorkerPool:
@@ -167,9 +82,9 @@ async def _all(stream: Any) -> list[Any]:
 # ---- nobody before the commit
 
 
-async def test_nobody_is_told_before_the_commit_returns(hook_told: list[str]) -> None:
+async def test_nobody_is_told_before_the_commit_returns(hook_told: list[str], gated_journal: Any) -> None:
     """Handle, stream, subscriber, sink, hook and counts: none hears of an end while its commit has not returned."""
-    journal, sink = GatedJournal(), RecordingSink()
+    journal, sink = gated_journal(), RecordingSink()
     heard: list[AnyEvent] = []
     pool = make_pool(journal, sinks=[sink], hooks=["watching"])
     pool.events.subscribe(heard.append, TERMINAL_TYPES)
@@ -196,13 +111,13 @@ async def test_nobody_is_told_before_the_commit_returns(hook_told: list[str]) ->
     assert len(hook_told) == len(heard) == len(sink.of_type(*TERMINAL_TYPES)) == 5
 
 
-async def test_failures_and_cancellations_wait_for_their_commit_too() -> None:
+async def test_failures_and_cancellations_wait_for_their_commit_too(gated_journal: Any) -> None:
     """A failure, and a task cancelled while it was queued, are ends like any: recorded first, told then."""
 
     def fails() -> None:
         raise ZeroDivisionError
 
-    journal = GatedJournal()
+    journal = gated_journal()
     async with make_pool(journal) as pool:
         failing = await pool.submit(fails)
         await until(lambda: journal.held, "a commit")
@@ -249,9 +164,9 @@ async def test_at_most_one_outcome_a_task() -> None:
     assert journal.closed == len(journal.opened) == 1
 
 
-async def test_many_outcomes_go_into_one_commit() -> None:
+async def test_many_outcomes_go_into_one_commit(gated_journal: Any) -> None:
     """While one commit is held, everything that ends meanwhile gathers and goes into the next one (group commit)."""
-    journal = GatedJournal()
+    journal = gated_journal()
     ran: list[int] = []
 
     def note(number: int) -> int:
@@ -285,9 +200,9 @@ async def test_the_order_is_kept() -> None:
     assert recorded == [outcome.task_id for outcome in given] == heard
 
 
-async def test_the_journal_is_called_on_one_thread_of_its_own() -> None:
+async def test_the_journal_is_called_on_one_thread_of_its_own(gated_journal: Any) -> None:
     """`open`, every `commit` and `close` come from one thread, and not from the loop's."""
-    journal = GatedJournal()
+    journal = gated_journal()
     journal.let(1000)
     async with make_pool(journal) as pool:
         await _all(pool.outcomes(echo, range(500)))
@@ -296,9 +211,9 @@ async def test_the_journal_is_called_on_one_thread_of_its_own() -> None:
     assert journal.closed == 1
 
 
-async def test_a_slow_journal_holds_up_no_task() -> None:
+async def test_a_slow_journal_holds_up_no_task(gated_journal: Any) -> None:
     """Tasks go on running while a commit is held; only telling waits."""
-    journal = GatedJournal()
+    journal = gated_journal()
     ran: list[int] = []
     async with make_pool(journal) as pool:
         handles = [await pool.submit(ran.append, number) for number in range(100)]
@@ -307,9 +222,9 @@ async def test_a_slow_journal_holds_up_no_task() -> None:
         journal.let(100)
 
 
-async def test_a_slow_journal_bounds_what_is_accepted() -> None:
+async def test_a_slow_journal_bounds_what_is_accepted(gated_journal: Any) -> None:
     """What waits for its commit takes room like what is queued: a slow journal holds back the input."""
-    journal = GatedJournal()
+    journal = gated_journal()
     ran: list[int] = []
 
     async def run(number: int) -> None:
@@ -333,9 +248,9 @@ async def test_a_slow_journal_bounds_what_is_accepted() -> None:
         assert len(await waiting) == 3000
 
 
-async def test_room_comes_back_with_the_commit() -> None:
+async def test_room_comes_back_with_the_commit(gated_journal: Any) -> None:
     """Whoever waits for room behind a held commit is let in once it returns."""
-    journal = GatedJournal()
+    journal = gated_journal()
     async with make_pool(journal, max_queue_size=10) as pool:
         handles: list[Handle[Any]] = []
 
@@ -351,9 +266,9 @@ async def test_room_comes_back_with_the_commit() -> None:
             assert [await handle for handle in handles] == list(range(500))
 
 
-async def test_stop_waits_for_the_last_commit() -> None:
+async def test_stop_waits_for_the_last_commit(gated_journal: Any) -> None:
     """`stop` returns only once everything accepted is recorded, told, and the journal closed."""
-    journal = GatedJournal()
+    journal = gated_journal()
     pool = make_pool(journal)
     await pool.start()
     handle = await pool.submit(echo, 1)

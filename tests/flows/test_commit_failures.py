@@ -21,85 +21,13 @@ from longshore import (
     WorkerPool,
 )
 from longshore.events import TERMINAL_TYPES, AnyEvent
-from longshore.hookspecs import Archive, hookimpl
-from longshore.records import CommitBatch, JournalQuery, Recalled, RunOpening
+from longshore.hookspecs import hookimpl
+from longshore.records import Recalled, RunOpening
 from longshore.testing import MemoryJournal, RecordingSink
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 
 DEADLINE_S = 10.0
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """The pool lives on asyncio's loop."""
-    return "asyncio"
-
-
-class GatedJournal:
-    """A journal whose every commit waits to be let through, in memory; says who commits and what is held."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._allowed = 0
-        self._verdicts: list[BaseException | None] = []
-        self.held: CommitBatch | None = None
-        self.batches: list[CommitBatch] = []
-        self.threads: set[int] = set()
-        self.closed = 0
-
-    @hookimpl
-    def open(self, run: RunOpening) -> Recalled:
-        """Begin."""
-        self.threads.add(threading.get_ident())
-        return Recalled()
-
-    @hookimpl
-    def commit(self, batch: CommitBatch) -> None:
-        """Wait for the test's word, then record or raise."""
-        self.threads.add(threading.get_ident())
-        if not batch.settled:
-            return  # notes of what runs, and of the run's end: nobody waits for those
-        with self._changed:
-            self.held = batch
-            self._changed.notify_all()
-            if not self._changed.wait_for(lambda: self._allowed > 0, DEADLINE_S * 2):
-                raise TimeoutError("the test forgot this commit")
-            self._allowed -= 1
-            self.held = None
-            error = self._verdicts.pop(0) if self._verdicts else None
-            if error is not None:
-                raise error
-            self.batches.append(batch)
-
-    @hookimpl
-    def load(self, query: JournalQuery) -> Sequence[Outcome]:
-        """Return nothing: no test asks."""
-        return ()
-
-    @hookimpl
-    def archive(self) -> Archive:
-        """No test asks."""
-        raise NotImplementedError
-
-    @hookimpl
-    def close(self) -> None:
-        """End."""
-        self.threads.add(threading.get_ident())
-        self.closed += 1
-
-    def let(self, commits: int = 1, error: BaseException | None = None) -> None:
-        """Let so many commits through; with `error`, the first of them raises it."""
-        with self._changed:
-            if error is not None:
-                self._verdicts.append(error)
-            self._allowed += commits
-            self._changed.notify_all()
-
-    @property
-    def committed(self) -> list[Outcome]:
-        """All that was recorded, in order."""
-        return [outcome for batch in self.batches for outcome in batch.outcomes]
 
 
 class FailingJournal(MemoryJournal):
@@ -125,7 +53,7 @@ class FailingJournal(MemoryJournal):
 
 
 HOOK = """
-from longshore.hookspecs import Archive, hookimpl
+from longshore.hookspecs import hookimpl
 
 TOLD = []
 
@@ -142,16 +70,6 @@ def hook_told(fake_distributions: Any) -> list[str]:  # Any: the class of anothe
     module = fake_distributions.add("watching", HOOK, hooks={"watching": "Watching"})
     told: list[str] = importlib.import_module(module).TOLD
     return told
-
-
-@pytest.fixture(autouse=True)
-async def _deadline() -> AsyncIterator[None]:
-    """No test of this file waits for longer than its deadline."""
-    test = asyncio.all_tasks() - {asyncio.current_task()}  # on this loop there are the fixture and the test
-    loop = asyncio.get_running_loop()
-    timer = loop.call_later(2 * DEADLINE_S, lambda: [task.cancel("past the test's deadline") for task in test])
-    yield
-    timer.cancel()
 
 
 def make_pool(journal: Any, *, sinks: Sequence[Any] = (), hooks: Sequence[str] = (), **config: int) -> WorkerPool:
@@ -192,9 +110,9 @@ async def _stop(pool: WorkerPool) -> RunSummary:
 # ---- a journal that fails
 
 
-async def test_a_commit_that_raises_fails_the_pool(hook_told: list[str]) -> None:
+async def test_a_commit_that_raises_fails_the_pool(hook_told: list[str], gated_journal: Any) -> None:
     """Nothing of the batch is told; everybody who waits gets PoolNotRunning with the JournalError as its cause."""
-    journal, sink = GatedJournal(), RecordingSink()
+    journal, sink = gated_journal(), RecordingSink()
     heard: list[AnyEvent] = []
     pool = make_pool(journal, sinks=[sink], hooks=["watching"])
     pool.events.subscribe(heard.append, TERMINAL_TYPES)
@@ -249,9 +167,9 @@ async def test_what_was_recorded_before_the_failure_is_told() -> None:
     assert summary.snapshot.completed == len(given) > 0
 
 
-async def test_whoever_waits_for_room_is_told_of_the_failure() -> None:
+async def test_whoever_waits_for_room_is_told_of_the_failure(gated_journal: Any) -> None:
     """A submitter that waits for room when the journal fails gets PoolNotRunning, and does not hang."""
-    journal = GatedJournal()
+    journal = gated_journal()
     pool = make_pool(journal, max_queue_size=10)
     await pool.start()
 
@@ -277,9 +195,9 @@ async def test_a_failed_pool_does_not_hang_its_block() -> None:
     assert pool.summary.state == "failed"
 
 
-async def test_a_failed_pool_may_be_started_again() -> None:
+async def test_a_failed_pool_may_be_started_again(gated_journal: Any) -> None:
     """After the failure was seen to, the same pool starts anew with its journal."""
-    journal = GatedJournal()
+    journal = gated_journal()
     pool = make_pool(journal)
     await pool.start()
     handle = await pool.submit(echo, 1)
@@ -330,9 +248,9 @@ async def test_a_journal_that_cannot_close_is_seen_in_the_summary() -> None:
 
 
 @pytest.mark.slow
-async def test_a_journal_that_hangs_does_not_hang_stop() -> None:
+async def test_a_journal_that_hangs_does_not_hang_stop(gated_journal: Any) -> None:
     """A commit that never returns: `stop` with a limit gives up on it within the closing time, and says so."""
-    journal = GatedJournal()
+    journal = gated_journal()
     pool = make_pool(journal)
     await pool.start()
     handle = await pool.submit(echo, 1)

@@ -5,40 +5,24 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 import longshore
 import pytest
-from longshore import Outcome, PoolNotRunning, Settings, TaskFailed, TaskState, WorkerConfig, WorkerPool
+from longshore import PoolNotRunning, Settings, TaskFailed, TaskState, WorkerConfig, WorkerPool
 from longshore._runtime.turnstile import Turnstile
 from longshore._runtime.waiting import OpenWaits
 from longshore.errors import PluginError
-from longshore.hookspecs import Archive, hookimpl
-from longshore.records import CommitBatch, JournalQuery, PoolStats, Recalled, RunOpening
+from longshore.records import PoolStats
 from longshore.testing import MemoryJournal
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 
 T = TypeVar("T")
 DEADLINE_S = 20.0
 BARE = Settings(probes=())
 SMALL = WorkerConfig(max_queue_size=10, priority_queue_size=10, async_workers=1, thread_workers=1)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """A pool lives on asyncio's loop."""
-    return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-async def _deadline() -> AsyncIterator[None]:
-    """No test of this file waits for longer than its deadline."""
-    test = asyncio.all_tasks() - {asyncio.current_task()}
-    timer = asyncio.get_running_loop().call_later(DEADLINE_S, lambda: [task.cancel("too late") for task in test])
-    yield
-    timer.cancel()
 
 
 @pytest.fixture
@@ -74,54 +58,18 @@ async def _read(stream: AsyncIterator[T], given: list[T]) -> None:
         given.append(one)
 
 
-class GatedJournal:
-    """A journal whose `open`, `commit` or `close` waits until the test lets it go on."""
-
-    def __init__(self, waits_in: str) -> None:
-        self.waits_in = waits_in
-        self.inside, self.go, self.closed = threading.Event(), threading.Event(), threading.Event()
-
-    def _wait(self, method: str) -> None:
-        if method == self.waits_in:
-            self.inside.set()
-            self.go.wait(DEADLINE_S)
-
-    @hookimpl
-    def open(self, run: RunOpening) -> Recalled:
-        self._wait("open")
-        return Recalled()
-
-    @hookimpl
-    def commit(self, batch: CommitBatch) -> None:
-        self._wait("commit")
-
-    @hookimpl
-    def load(self, query: JournalQuery) -> Sequence[Outcome]:
-        return ()
-
-    @hookimpl
-    def archive(self) -> Archive:
-        """No test asks."""
-        raise NotImplementedError
-
-    @hookimpl
-    def close(self) -> None:
-        self._wait("close")
-        self.closed.set()
-
-
 # ---- starting
 
 
 @pytest.mark.requirement("req:C03")
-async def test_a_start_given_up_on_leaves_nothing() -> None:
+async def test_a_start_given_up_on_leaves_nothing(gated_journal: Any) -> None:
     """Cancelled while the journal opens, `start` leaves a journal that is closed as soon as it can be."""
-    journal = GatedJournal("open")
+    journal = gated_journal("open")
     pool = pool_of(journal=journal)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(pool.start(), 0.05)
-    journal.go.set()
-    await until(journal.closed.is_set, "the journal to be closed")
+    journal.let(1000)
+    await until(lambda: journal.closed == 1, "the journal to be closed")
     assert await pool.stop() is None
     with pytest.raises(PoolNotRunning):
         await pool.submit(double, 1)

@@ -7,41 +7,24 @@ import gc
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from longshore import Outcome, PoolNotRunning, Priority, Settings, TaskFailed, TaskState, WorkerConfig, WorkerPool
+from longshore import PoolNotRunning, Priority, Settings, TaskFailed, TaskState, WorkerConfig, WorkerPool
 from longshore._processing import ProcessorCall
 from longshore.errors import JournalError
-from longshore.hookspecs import Archive, hookimpl
 from longshore.processor import ProcessorContext, ProcessorResult
-from longshore.records import CommitBatch, JournalQuery, Recalled, RunOpening
 from longshore.testing import MemoryJournal, RecordingSink
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 
 T = TypeVar("T")
 DEADLINE_S = 20.0
 BARE = Settings(probes=())
 SMALL = WorkerConfig(max_queue_size=10, priority_queue_size=10, async_workers=1, thread_workers=1)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """A pool lives on asyncio's loop."""
-    return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-async def _deadline() -> AsyncIterator[None]:
-    """No test of this file waits for longer than its deadline."""
-    test = asyncio.all_tasks() - {asyncio.current_task()}
-    timer = asyncio.get_running_loop().call_later(DEADLINE_S, lambda: [task.cancel("too late") for task in test])
-    yield
-    timer.cancel()
 
 
 @pytest.fixture
@@ -75,42 +58,6 @@ async def _read(stream: AsyncIterator[T], given: list[T]) -> None:
     """Add all that the stream gives, also if it raises after that."""
     async for one in stream:
         given.append(one)
-
-
-class GatedJournal:
-    """A journal whose `open`, `commit` or `close` waits until the test lets it go on."""
-
-    def __init__(self, waits_in: str) -> None:
-        self.waits_in = waits_in
-        self.inside, self.go, self.closed = threading.Event(), threading.Event(), threading.Event()
-
-    def _wait(self, method: str) -> None:
-        if method == self.waits_in:
-            self.inside.set()
-            self.go.wait(DEADLINE_S)
-
-    @hookimpl
-    def open(self, run: RunOpening) -> Recalled:
-        self._wait("open")
-        return Recalled()
-
-    @hookimpl
-    def commit(self, batch: CommitBatch) -> None:
-        self._wait("commit")
-
-    @hookimpl
-    def load(self, query: JournalQuery) -> Sequence[Outcome]:
-        return ()
-
-    @hookimpl
-    def archive(self) -> Archive:
-        """No test asks."""
-        raise NotImplementedError
-
-    @hookimpl
-    def close(self) -> None:
-        self._wait("close")
-        self.closed.set()
 
 
 # ---- stopping
@@ -316,32 +263,32 @@ async def test_a_failed_pool_lets_go_of_what_runs() -> None:
     assert summary.state == "failed"
 
 
-async def test_a_journal_that_hangs_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_journal_that_hangs_is_named(monkeypatch: pytest.MonkeyPatch, gated_journal: Any) -> None:
     """A commit that never returns costs `stop(timeout)` its closing time, and the summary says who it was."""
     monkeypatch.setattr("longshore.pool._CLOSE_S", 0.1)
-    journal = GatedJournal("commit")
+    journal = gated_journal("commit")
     pool = pool_of(journal=journal)
     await pool.start()
     handle = await pool.submit(double, 1)
-    await until(journal.inside.is_set, "the commit to begin")
+    await until(lambda: journal.held is not None, "the commit to begin")
     stopping = asyncio.create_task(pool.stop(0.0))
     with pytest.raises(PoolNotRunning, match="journal did not commit in time"):
         await handle
-    journal.go.set()
+    journal.let(1000)
     summary = await stopping
     assert summary is not None
     assert summary.state == "failed"
 
 
 @pytest.mark.requirement("req:A05")
-async def test_uncommitted_work_leaves_room_for_critical_tasks() -> None:
+async def test_uncommitted_work_leaves_room_for_critical_tasks(gated_journal: Any) -> None:
     """With ordinary outcomes waiting for a slow journal up to the bound, CRITICAL tasks are still accepted."""
-    journal = GatedJournal("commit")
+    journal = gated_journal("commit")
     async with pool_of(SMALL, journal=journal) as pool:
         handles = [await pool.submit(double, number) for number in range(10)]
         await until(lambda: pool._driver.room(Priority.NORMAL) == 0 and pool._driver.engine.idle, "all to be done")
         urgent = pool.options(priority=Priority.CRITICAL).submit_nowait(double, 100)
-        journal.go.set()
+        journal.let(1000)
         assert await urgent == 200
         assert [await handle for handle in handles] == [2 * number for number in range(10)]
 

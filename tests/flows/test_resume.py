@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -15,28 +14,16 @@ from longshore._runtime.recalling import Way
 from longshore.records import JournalQuery
 from longshore.testing import MemoryJournal
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 DEADLINE_S = 20.0
 WORKER_DIED = "longshore.errors.WorkerDied"
 ran: Counter[Any] = Counter()
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The pool lives on asyncio's loop."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
-async def _deadline() -> AsyncIterator[None]:
-    """No test of this file waits for longer than its deadline."""
+def _forget() -> None:
+    """Each test begins with nothing run."""
     ran.clear()
-    test = asyncio.all_tasks() - {asyncio.current_task()}
-    timer = asyncio.get_running_loop().call_later(
-        DEADLINE_S, lambda: [task.cancel("past the test's deadline") for task in test]
-    )
-    yield
-    timer.cancel()
 
 
 def pool_of(journal: Any, **facts: Any) -> WorkerPool:

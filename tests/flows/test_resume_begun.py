@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,28 +18,16 @@ from longshore.testing import MemoryJournal
 from longshore.worker import current_task
 from msgspec.structs import replace
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 DEADLINE_S = 20.0
 WORKER_DIED = "longshore.errors.WorkerDied"
 ran: Counter[Any] = Counter()
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """The pool lives on asyncio's loop."""
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
-async def _deadline() -> AsyncIterator[None]:
-    """No test of this file waits for longer than its deadline."""
+def _forget() -> None:
+    """Each test begins with nothing run."""
     ran.clear()
-    test = asyncio.all_tasks() - {asyncio.current_task()}
-    timer = asyncio.get_running_loop().call_later(
-        DEADLINE_S, lambda: [task.cancel("past the test's deadline") for task in test]
-    )
-    yield
-    timer.cancel()
 
 
 def pool_of(journal: Any, **facts: Any) -> WorkerPool:
@@ -69,19 +57,26 @@ class Killed(MemoryJournal):
             super().commit(batch)
 
 
-async def killed_while_running(journal: Killed, function: Any, number: int, **options: Any) -> str:
-    """Run a task until it is recorded as begun, then end the run as if it was killed; return its id."""
-    pool = pool_of(journal)
+async def cut_off(
+    journal: Killed, until: Callable[[], bool], function: Any, number: int, resume: str | None = None, **options: Any
+) -> str:
+    """Run a task until that holds, then end the run as if it was killed, with nothing more recorded; return its id."""
+    pool = pool_of(journal, resume=resume)
     await pool.start()
     handle = await pool.options(version="1", **options).submit(function, number)
     async with asyncio.timeout(DEADLINE_S):
-        while not any(batch.started for batch in journal.batches):
+        while not until():
             await asyncio.sleep(0.005)
     journal.cut = True
     handle.cancel()
     await pool.stop(0)
     journal.cut = False
     return pool.run_id
+
+
+async def killed_while_running(journal: Killed, function: Any, number: int, **options: Any) -> str:
+    """Run a task until it is recorded as begun, then cut it off; return the run's id."""
+    return await cut_off(journal, lambda: any(batch.started for batch in journal.batches), function, number, **options)
 
 
 async def test_what_had_begun_runs_again_under_the_next_number() -> None:
@@ -106,22 +101,6 @@ async def test_what_had_begun_runs_again_under_the_next_number() -> None:
     assert not outcome.restored
 
 
-async def cut_off(journal: Killed, function: Any, resume: str | None, **options: Any) -> str:
-    """Run a task until it is recorded as accepted and runs, and end the run with nothing more recorded."""
-    pool = pool_of(journal, resume=resume)
-    await pool.start()
-    before = ran["begun"]
-    handle = await pool.options(version="1", **options).submit(function, 1)
-    async with asyncio.timeout(DEADLINE_S):
-        while ran["begun"] == before or not any(batch.accepted for batch in journal.batches):
-            await asyncio.sleep(0.005)
-    journal.cut = True
-    handle.cancel()
-    await pool.stop(0)
-    journal.cut = False
-    return pool.run_id
-
-
 async def test_no_number_is_given_out_twice() -> None:
     """Cut off before a first start is recorded, and again and again: each execution has a number of its own.
 
@@ -139,9 +118,13 @@ async def test_no_number_is_given_out_twice() -> None:
         return number
 
     options = {"key": "k", "retry": RetryPolicy(attempts=2, backoff=0.0)}
-    run_id = await cut_off(journal, numbered, None, **options)
-    for _ in range(2):
-        await cut_off(journal, numbered, run_id, **options)
+
+    def begun(times: int) -> bool:
+        return ran["begun"] == times and any(batch.accepted for batch in journal.batches)
+
+    run_id = await cut_off(journal, lambda: begun(1), numbered, 1, **options)
+    for times in (2, 3):
+        await cut_off(journal, lambda times=times: begun(times), numbered, 1, run_id, **options)
     async with pool_of(journal, resume=run_id) as pool:
         outcome = await (await pool.options(version="1", **options).submit(numbered, 1)).outcome()
     assert numbers == [1, 2, 3, 4, 5]

@@ -12,26 +12,9 @@ from typing import Any
 import pytest
 from longshore import Outcome, PoolNotRunning, Settings, Submitter, TaskState, WorkerConfig, WorkerPool
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 
 DEADLINE_S = 20.0
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Streams live on asyncio's loop."""
-    return "asyncio"
-
-
-@pytest.fixture(autouse=True)
-async def _deadline() -> AsyncIterator[None]:
-    """No test of this file waits for longer than its deadline."""
-    # the fixture and the test run on one loop, in tasks of their own: the test's own is cancelled
-    test = asyncio.all_tasks() - {asyncio.current_task()}
-    loop = asyncio.get_running_loop()
-    timer = loop.call_later(DEADLINE_S, lambda: [task.cancel("past the test's deadline") for task in test])
-    yield
-    timer.cancel()
 
 
 class Counting:

@@ -21,12 +21,6 @@ DEADLINE_S = 20.0
 Eventually = Callable[[Callable[[], object], str], Awaitable[None]]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """Streams live on asyncio's loop."""
-    return "asyncio"
-
-
 @asynccontextmanager
 async def open_pool() -> AsyncIterator[WorkerPool]:
     """A pool that nothing of the user's settings plays into, with a deadline over all that happens in it."""
