@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from msgspec import Struct, to_builtins
 
 from longshore._journal_records import Accepted as Accepted
+from longshore._journal_records import AttemptTrace as AttemptTrace
 from longshore._journal_records import CommitBatch as CommitBatch
 from longshore._journal_records import JournalQuery as JournalQuery
 from longshore._journal_records import Recalled as Recalled
@@ -18,6 +19,7 @@ from longshore._journal_records import Settled as Settled
 from longshore._journal_records import Started as Started
 from longshore._journal_records import TaskEntry as TaskEntry
 from longshore._journal_records import TaskKind as TaskKind
+from longshore._journal_records import TaskTrace as TaskTrace
 from longshore._journal_records import Tried as Tried
 from longshore._readings import Bound as Bound
 from longshore._readings import Device as Device
