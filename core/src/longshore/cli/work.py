@@ -159,7 +159,8 @@ class _Work:
 
     async def _feed(self, pool: WorkerPool) -> None:
         job = self._job
-        async with pool.run_pipeline(job.pipeline, job.documents(), total=len(job.usable)) as stream:
+        inputs, expected_s = len(job.usable), job.expected_s()
+        async with pool.run_pipeline(job.pipeline, job.documents(), total=inputs, expected_s=expected_s) as stream:
             self._stream = stream
             self._refuse_unusable()
             if self._limited or self._signal is not None:
