@@ -89,6 +89,8 @@ class StageSnapshot(TaskCounts, frozen=True, kw_only=True):
     """Mean run time of completed tasks."""
     rate_per_s: float = 0.0
     """Ended tasks per second over the last seconds."""
+    retries: Mapping[str, int] = {}
+    """How many attempts were followed by another, by the type of their error; past 100 types by "(other)"."""
 
 
 class RunningTask(Struct, frozen=True, kw_only=True):
@@ -162,6 +164,8 @@ class RunSnapshot(TaskCounts, frozen=True, kw_only=True):
     throttled: str | None = None
     """Why nothing more is started, in plain words; None when it is."""
     usage: Mapping[str, Usage] = {}
+    loads: Mapping[str, Load] = {}
+    """The same beside the limits, and the pressures, as `ResourceMonitor.loads`; empty where nothing measures."""
     sinks: Sequence[SinkHealth] = ()
 
 
@@ -193,7 +197,7 @@ class RunControl(Protocol):
 
 
 class RunInfo(Struct, frozen=True, kw_only=True):
-    """What a sink is opened with; `snapshot` and `control` may be called from any thread."""
+    """What a sink is opened with; all that can be called may be called from any thread."""
 
     run_id: str
     started: datetime
@@ -204,6 +208,10 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     """Whether a person's command line is behind it, so that a view may be drawn."""
     view: str = "auto"
     """How the command line asked for progress to be shown: auto, live, lines, json or none."""
+    stats: Callable[[], PoolStats] = lambda: PoolStats()
+    """The pool's statistics, as `WorkerPool.get_stats`; all nothing where no pool is behind the run."""
+    workers: Callable[[], Sequence[WorkerStats]] = list
+    """What each worker is doing, as `WorkerPool.get_worker_stats`."""
 
 
 class PoolInfo(Struct, frozen=True, kw_only=True):
@@ -255,6 +263,8 @@ class PoolStats(Struct, frozen=True, kw_only=True):
     """For how many seconds tasks waited while the machine was short, by what it was short of; to the last reading."""
     scaling: Mapping[str, WorkerScale] = {}
     """Executors that grow and shrink, by name."""
+    queue: Mapping[str, Mapping[str, int]] = {}
+    """How many tasks wait, by executor and the name of the priority; where none does nothing is there."""
 
     def to_dict(self) -> dict[str, Any]:  # Any: JSON-safe values
         """Return the fields as a plain dict."""
