@@ -28,7 +28,7 @@ from longshore.events import (
     TasksStarted,
     TasksSubmitted,
 )
-from longshore.records import RunInfo, RunningTask, RunSnapshot, SinkHealth, StageSnapshot, TaskCounts, Usage
+from longshore.records import Load, RunInfo, RunningTask, RunSnapshot, SinkHealth, StageSnapshot, TaskCounts, Usage
 from longshore.task import Attempt, Outcome, TaskSpec, TaskState
 
 SLOWEST = 10
@@ -149,6 +149,7 @@ class RunFold:
         if self._foreseen is not None:
             self._foreseen.run(batch.outcome.ran_s)
         self._retried += 1
+        self._stages.of(batch.spec).tried(batch.outcome)
 
     def _settle(self, batch: TasksSettled, now: float) -> None:
         outcomes, stage = batch.outcomes, self._stages.of(batch.spec)
@@ -218,6 +219,7 @@ class RunFold:
         total: int | None = None,
         throttled: str | None = None,
         usage: Mapping[str, Usage] | None = None,
+        loads: Mapping[str, Load] | None = None,
         sinks: Sequence[SinkHealth] = (),
     ) -> RunSnapshot:
         """Return the run as of monotonic `now`; what the events cannot tell is given by the caller."""
@@ -245,6 +247,7 @@ class RunFold:
             failures=self._failures.snapshot(),
             throttled=throttled,
             usage=usage or {},
+            loads=loads or {},
             sinks=sinks,
         )
 
