@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from math import inf
@@ -93,6 +94,8 @@ class Simulated(Struct, frozen=True, kw_only=True):
     """Tasks under which so many machines were lost that the pool takes them for the cause: see PoisonTask."""
     refused: int
     """Tasks that no such fleet can ever run: they need more than there is."""
+    decisions: str
+    """A digest of all decisions in their order: the same for the same works, fleet and dice."""
     decide_cpu_s: float
     """Processor time that the engine took for all its decisions: of this machine, not simulated."""
 
@@ -129,10 +132,12 @@ class Simulation:
         losses: Sequence[Loss] = (),
         uniform: Callable[[], float] = lambda: 0.5,
         learnt: Mapping[str, object] | None = None,
+        capacity: Mapping[str, float] | None = None,
     ) -> None:
         """Do these works, in this order, on so many workers by executor; ValueError for a fleet that has none.
 
-        With `memory_mb` the fleet has so much memory in all, of which tasks may use `limit_percent`. `works` is taken
+        With `memory_mb` the fleet has so much memory in all, of which tasks may use `limit_percent`; `capacity` is
+        what there is of other resources, by name. Of CPUs there are as many as workers. `works` is taken
         as the queue has room. A task whose machine is lost runs again.
         """
         if not workers or any(count < 1 for count in workers.values()):
@@ -144,7 +149,7 @@ class Simulation:
         config = EngineConfig(
             max_queue_size=max(100, 2 * total),
             max_concurrent_tasks=total,
-            capacity={"cpu": float(total)} | ({"memory": limit_mb} if memory_mb else {}),
+            capacity={"cpu": float(total), **({"memory": limit_mb} if memory_mb else {}), **(capacity or {})},
             learnt=learnt or {},
         )
         self.engine = Engine(config, uniform)
@@ -163,6 +168,7 @@ class Simulation:
         self._gone: dict[str, set[int]] = {name: set() for name in self.workers}
         self._returns: list[tuple[float, str, Sequence[int]]] = []
         self._number = 0
+        self._digest = sha256()
         self._reading_at = 0.0
         self._queued = Sketch()
         self._queued_s = self._lost_s = self._decide_s = self._peak_mb = 0.0
@@ -200,6 +206,7 @@ class Simulation:
             p95_queued_s=self._queued.quantile(0.95) or 0.0,
             given_up=self._given_up,
             refused=self._refused,
+            decisions=self._digest.hexdigest(),
             decide_cpu_s=self._decide_s,
         )
 
@@ -335,10 +342,12 @@ class Simulation:
         match command:
             case Start():
                 self._starts += len(command.attempts)
+                self._digest.update(" ".join(attempt.task_id for attempt in command.attempts).encode())
                 for attempt in command.attempts:
                     self._begin(attempt)
             case Shed():
                 self._shed += 1
+                self._digest.update(f"shed {command.task_ids[0]}".encode())
                 run = self._running[command.task_ids[0]]
                 self._release(run)
                 yield run
