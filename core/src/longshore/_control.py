@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from longshore._diagnosing import Subject, diagnose
+from longshore._diagnosis import Diagnosis
 from longshore._engine.messages import Cancel, Keep, Pause, Unpause
+from longshore._measuring import Measuring
 from longshore._parts import Parts
 from longshore._pipelines import PipelineRun
 from longshore._processors import Processors
@@ -17,6 +20,7 @@ from longshore.errors import PoolNotRunning, WrongPlace
 from longshore.hookspecs import Processor
 from longshore.processor import ProcessorHealth
 from longshore.records import LeftBehind, PoolStats, RunSnapshot, WorkerStats
+from longshore.settings import Settings, WorkerConfig
 from longshore.worker import running_task
 
 
@@ -30,6 +34,9 @@ class Control:
     _telling: Telling
     _parts: Parts
     _processors: Processors
+    _measuring: Measuring
+    settings: Settings
+    config: WorkerConfig
     _runs: set[PipelineRun]
 
     @property
@@ -158,6 +165,18 @@ class Control:
         can stop them; one that comes to its end is left out.
         """
         return self._executors.left_behind() if self._started else []
+
+    def diagnose(self) -> Diagnosis:
+        """Return all that is known of the pool now: queues, workers, reservations, and the stacks of what runs.
+
+        From any thread, also while the loop is blocked or a worker hangs: what does not answer is noted, and it takes
+        some seconds at most. Bounded, without arguments, results or secrets. `longshore.diagnosis_text` is how to read
+        it. PoolNotRunning before the first start.
+        """
+        if not self._started:
+            raise PoolNotRunning("the pool has not been started")
+        run = self._driver, self._executors, self._roster, self._telling, self._measuring
+        return diagnose(Subject(*run, self.settings, self.config))
 
     def expect(self, tasks: int | None) -> Callable[[int], None]:
         """Tell progress of so many tasks to come, beside those of streams; None if nobody can say.

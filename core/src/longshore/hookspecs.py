@@ -16,6 +16,10 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import pluggy
 from msgspec import Struct
 
+from longshore._requests import CancelRequest as CancelRequest
+from longshore._requests import LimitRequest as LimitRequest
+from longshore._requests import ResizeRequest as ResizeRequest
+from longshore._requests import WorkerNotice as WorkerNotice
 from longshore.events import AnyEvent, ProgressUpdate
 from longshore.processor import ProcessorContext, ProcessorMetadata, ProcessorResult
 from longshore.records import (
@@ -31,6 +35,7 @@ from longshore.records import (
     RunRecord,
     RunSnapshot,
     RunSummary,
+    StackTrace,
     TaskEntry,
     WorkerStats,
 )
@@ -76,36 +81,6 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Whether `submit` may run the attempt to its end before it returns."""
     columns: bool = False
     """Whether it reads `worker.AttemptColumns` without having the records made; others are given plain lists."""
-
-
-class CancelRequest(Struct, frozen=True):
-    """Attempts that are to end: each is still reported, as cancelled unless it ended first."""
-
-    task_ids: Sequence[str]
-    message: str = "cancelled"
-
-
-class ResizeRequest(Struct, frozen=True):
-    """How many workers are wanted from now on; running attempts go on."""
-
-    workers: int
-
-
-class LimitRequest(Struct, frozen=True):
-    """How many workers may run something at once from now on, None for all there are; running attempts go on.
-
-    It is no resize: the others stay, with what they have loaded, and take nothing until they may. With 0 none begins.
-    """
-
-    workers: int | None
-
-
-class WorkerNotice(Struct, frozen=True):
-    """Something about a worker that is no outcome: it becomes the event `type` with these data."""
-
-    type: str
-    """"worker_error", "worker_blocked" or "task_overdue"; the data are those of the catalogue."""
-    data: Mapping[str, Any]  # Any: JSON-safe values
 
 
 class ExecutorHost(Protocol):
@@ -199,6 +174,13 @@ class Diagnosed(Protocol):
     def complaints(self) -> Sequence[str]:
         """Return what is wrong with it, in words for people; empty when it is well. Cheap, from any thread."""
 
+    @hookspec
+    def stacks(self, within_s: float) -> Sequence[StackTrace]:
+        """Return where its workers are that are other processes, waiting `within_s` seconds for them; for a diagnosis.
+
+        From any thread but the loop's. A worker that does not answer has a trace without frames, that says so.
+        """
+
 
 @runtime_checkable
 class Probe(Protocol):
@@ -277,7 +259,10 @@ class Journal(Protocol):
 
 
 class Archive(Protocol):
-    """What is recorded, for reading, while runs go on or not; may be used from any one thread."""
+    """What is recorded, for reading, while runs go on or not; may be used from any one thread.
+
+    One that keeps each run in a folder, its user's alone, may have `folder(run_id) -> str`: diagnoses are left there.
+    """
 
     def runs(self) -> Sequence[RunRecord]:
         """Return all runs, the newest first. A damaged one has the state "damaged"."""
