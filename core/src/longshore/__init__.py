@@ -111,7 +111,10 @@ _ERRORS = (
     "PoolNotRunning QueueFull ResourceError ResourceUnavailable ResultNotReady SettingsError TaskCancelled TaskFailed "
     "TaskNotFound TaskTimeout WorkerDied WorkerNotReady WrongPlace"
 )
-_RECORDS = "Health LeftBehind PoolStats ResourceSnapshot RunSnapshot RunSummary StackTrace TaskRecord WorkerStats WorkerStatus WorkerType"
+_RECORDS = (
+    "Health LeftBehind PoolStats ResourceSnapshot RunSnapshot RunSummary StackTrace TaskRecord WorkerStats "
+    "WorkerStatus WorkerType"
+)
 _HOMES = {
     "longshore._cpus": "usable_cpus",
     "longshore._delivery": "EventBus",

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from longshore._diagnosing import Subject, diagnose
 from longshore._diagnosis import Diagnosis
 from longshore._engine.messages import Cancel, Keep, Pause, Unpause
+from longshore._journaling import Journaling
 from longshore._measuring import Measuring
 from longshore._parts import Parts
 from longshore._pipelines import PipelineRun
@@ -35,6 +36,7 @@ class Control:
     _parts: Parts
     _processors: Processors
     _measuring: Measuring
+    _journaling: Journaling | None
     settings: Settings
     config: WorkerConfig
     _runs: set[PipelineRun]
@@ -46,6 +48,12 @@ class Control:
         if run is None:
             raise PoolNotRunning("the pool has not been started")
         return run.run_id
+
+    @property
+    def run_folder(self) -> str | None:
+        """The folder that the run is recorded in, the user's alone; None without a journal, or one without folders."""
+        journaling = self._journaling if self._started else None
+        return journaling.folder(self.run_id) if journaling is not None else None
 
     async def wait_for_completion(self, timeout: float | None = None) -> bool:
         """Wait until nothing is queued or running; False when that takes longer than `timeout` seconds.

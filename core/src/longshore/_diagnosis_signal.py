@@ -44,6 +44,10 @@ class Listens(Struct, frozen=True):
 class Diagnosable(Protocol):
     """A pool."""
 
+    @property
+    def run_folder(self) -> str | None:
+        """Where its run is kept, if it is in a folder."""
+
     def diagnose(self) -> Diagnosis:
         """Return all that is known of it; from any thread."""
 
@@ -60,8 +64,14 @@ class DiagnosisSignal:
         self._reads, self._writes = _pipe(folder)
         self._ends, self._ender = os.pipe()
         self._thread = threading.Thread(target=self._listen, name="longshore-diagnosis", daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # no more threads
+            self._release()
+            raise
+        with suppress(ValueError):  # in the main thread only; it is what `close` leaves
+            signals.signal(number, signals.SIG_IGN)
         faulthandler.register(number, file=self._writes, all_threads=False, chain=False)
-        self._thread.start()
         if folder is not None:
             write_private(folder / LISTENS, msgspec.json.encode(Listens(os.getpid(), number)))
 
@@ -76,9 +86,10 @@ class DiagnosisSignal:
         self.close()
 
     def close(self) -> None:
-        """Listen no more: the signal is ignored from now on, as whoever sends it may not know. A second call is none.
+        """Listen no more; a second call does nothing.
 
-        A diagnosis that is being gathered is not waited for longer than a second.
+        If it was installed in the main thread the signal is ignored from now on: whoever sends it may come late. A
+        diagnosis that is being gathered is waited for no longer than a second.
         """
         if self._ender == -1:
             return
@@ -86,8 +97,6 @@ class DiagnosisSignal:
             for name in (LISTENS, PIPE):
                 with suppress(OSError):
                     os.unlink(self._folder / name)
-        with suppress(ValueError):  # not in the main thread: then it has its default, which no handler of ours changes
-            signals.signal(self._number, signals.SIG_IGN)
         faulthandler.unregister(self._number)
         os.close(self._ender)
         self._ender = -1
@@ -109,8 +118,11 @@ class DiagnosisSignal:
                 with suppress(Exception):  # a diagnosis that fails changes nothing
                     self._tell()
         finally:
-            for descriptor in (self._reads, self._writes, self._ends):
-                os.close(descriptor)
+            self._release()
+
+    def _release(self) -> None:
+        for descriptor in (self._reads, self._writes, self._ends):
+            os.close(descriptor)
 
     def _tell(self) -> None:
         try:
@@ -133,17 +145,17 @@ def install_diagnostics(
     """Have a signal (None: SIGUSR1) write `pool.diagnose()` to stderr, also while the program hangs; `close` ends it.
 
     With a `folder`, the user's alone, also to the files `diagnosis.txt` and `diagnosis.json` in it, mode 0600; with
-    `quiet` to these only. May be called from any thread. ValueError where the program has a handler for the signal;
-    RuntimeError where the system has no such signals.
+    `quiet` to these only. Left out, it is the folder that the pool's run is recorded in, if it is: there
+    `longshore doctor --run` finds it. For a pool that was started, from any thread. ValueError where the program has a
+    handler for the signal; RuntimeError where the system has no such signals.
     """
     if sys.platform == "win32":
         raise RuntimeError("there are no signals for that on Windows: call pool.diagnose() from another thread")
     number = int(signals.SIGUSR1 if signal is None else signal)
     if is_caught(os.getpid(), number) or signals.getsignal(number) not in (signals.SIG_DFL, signals.SIG_IGN):
-        raise ValueError(
-            f"{signals.Signals(number).name} has a handler already: close that one, or name another signal"
-        )
-    return DiagnosisSignal(pool, number, None if folder is None else Path(folder), quiet=quiet)
+        raise ValueError(f"signal {number} has a handler already: close that one, or name another signal")
+    place = pool.run_folder if folder is None else folder
+    return DiagnosisSignal(pool, number, None if place is None else Path(place), quiet=quiet)
 
 
 def is_caught(pid: int, number: int) -> bool:
@@ -166,7 +178,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def _pipe(folder: Path | None) -> tuple[int, int]:
-    """Return the ends of a pipe, which has a name in `folder` if it can; who writes to it when it is full loses that."""
+    """Return the ends of a pipe, which has a name in `folder` if it can; what is written when it is full is lost."""
     if folder is not None:
         path = folder / PIPE
         with suppress(OSError):

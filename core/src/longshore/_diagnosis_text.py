@@ -69,7 +69,8 @@ def _workers(found: Diagnosis) -> Iterator[str]:
     if total > len(shown):
         yield f"  and {total - len(shown)} more"
     for left in found.left_behind:
-        yield f"  left behind: {left.task_id} ({left.name}) in {left.thread} of {left.worker_id} for {left.since_s:.1f} s"
+        where = f"{left.thread} of {left.worker_id}"
+        yield f"  left behind: {left.task_id} ({left.name}) in {where} for {left.since_s:.1f} s"
 
 
 def _worker(worker: WorkerStats, memory_mb: float | None) -> str:

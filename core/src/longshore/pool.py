@@ -325,7 +325,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         return None
 
     async def _open_journal(self, run: RunInfo) -> None:
-        self._journaling: Journaling | None = None
+        self._journaling = None
         journal = self._parts.journal(self._journal_wanted)
         if journal is None:
             return
