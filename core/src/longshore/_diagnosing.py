@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from longshore._diagnosis import Diagnosis, JournalState, QueueDepth, Reservation, WaitingTask
@@ -42,6 +43,7 @@ _WORKERS_MOST = 200
 _STACKS_MOST = 200  # of worker processes: the threads of some of them
 _COMPLAINTS_MOST = 50
 _TEXT_MOST = 500
+_LIST_MOST = 50
 _SECRET = re.compile(r"token|secret|passw|credential|auth|header|cookie|key|dsn|url", re.IGNORECASE)
 _DISTRIBUTIONS = ("longshore-core", "longshore-asyncio", "longshore-threads", "longshore-processes", "longshore-sqlite")
 
@@ -131,7 +133,7 @@ def diagnose(pool: Subject) -> Diagnosis:
         "stacks": [*stacks, *decided.tasks, *processes[:_STACKS_MOST]],
     }
     run = pool.telling.run
-    return Diagnosis(
+    found = Diagnosis(
         run_id=run.run_id if run is not None else "",
         name=run.name if run is not None else "",
         at=datetime.now(UTC),
@@ -152,6 +154,19 @@ def diagnose(pool: Subject) -> Diagnosis:
         notes=[*_troubles(pool.driver), *asking.notes],
         **parts,
     )
+    return msgspec.convert(_encodable(msgspec.to_builtins(found)), Diagnosis)
+
+
+def _encodable(value: Any) -> Any:  # Any: JSON-safe values
+    """Return the value with texts that can be written as UTF-8: names of files and tasks may be none."""
+    match value:
+        case str():
+            return value.encode("utf-8", "backslashreplace").decode()
+        case Mapping():
+            return {_encodable(name): _encodable(inner) for name, inner in value.items()}
+        case list() | tuple():
+            return [_encodable(inner) for inner in value]
+    return value
 
 
 def _chosen(pool: Subject) -> dict[str, Any]:  # Any: JSON-safe values
@@ -182,6 +197,8 @@ def without_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON
             told[name] = "(not shown)"
         elif isinstance(value, Mapping):
             told[name] = without_secrets(value)
+        elif isinstance(value, list):
+            told[name] = [_cut(one) for one in value[:_LIST_MOST]]
         else:
             told[name] = value if isinstance(value, bool | int | float | None) else _cut(value)
     return told

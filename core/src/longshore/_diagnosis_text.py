@@ -36,6 +36,8 @@ def _lines(found: Diagnosis) -> Iterator[str]:
     for stack in found.stacks:
         yield ""
         yield from _stack(stack)
+    yield ""
+    yield f"end of the diagnosis of run {found.run_id}"
 
 
 def _tasks(found: Diagnosis) -> Iterator[str]:

@@ -43,7 +43,7 @@ def loop_stacks(loop: asyncio.AbstractEventLoop) -> list[StackTrace]:
     """Return where each asyncio task of a loop is that has not ended: what it awaits, innermost last; the first 50."""
     tasks = _tasks(loop)
     found = [
-        _trace(f"asyncio task {task.get_name()}", reversed(list(islice(_awaited(task), 1000))))
+        _trace(f"asyncio task {task.get_name()}", reversed(list(islice(_awaited(task), 1000))), _running(task))
         for task in tasks[:TASKS_MOST]
     ]
     if len(tasks) > TASKS_MOST:
@@ -83,6 +83,12 @@ def _awaited(task: asyncio.Task[Any]) -> Iterator[str]:  # Any: as above
                 break
         else:
             return
+
+
+def _running(task: asyncio.Task[Any]) -> str:  # Any: as above
+    return (
+        "it has the loop now: its frames are in the loop's thread" if getattr(task.get_coro(), "cr_running", 0) else ""
+    )
 
 
 def _place(frame: FrameType, line: int | None) -> str:

@@ -63,12 +63,16 @@ def doctor(
         from longshore.cli.diagnosed import diagnose_run
 
         return diagnose_run(run, journal, wait_s=wait, as_json=json)
+    return _tell_machine(as_json=json)
+
+
+def _tell_machine(*, as_json: bool) -> int:
     loaded, found = _settings()
     findings = [*_interpreter(), *_cores(), *_memory(), *_processes(), *_terminal(), found]
     if loaded is not None:
         findings += [*limits(loaded), _task_memory(loaded), *readings(loaded)]
     plugins = PluginHost(loaded.settings.plugins if loaded is not None else PluginPolicy()).candidates()
-    if json:
+    if as_json:
         told = [
             {"kind": p.kind, "name": p.name, "version": p.version, "state": p.state.value, "reason": p.reason}
             for p in plugins
