@@ -99,7 +99,7 @@ async def test_a_worker_that_cannot_answer_is_said_to_be_stopped(tmp_path: Path)
             os.kill(pid, signal.SIGCONT)
         again = await asyncio.to_thread(pool.diagnose)
     [stack] = [stack for stack in found.stacks if stack.of == "worker process-0"]
-    assert "wrote no stacks" in stack.note
+    assert "wrote no stacks in time" in stack.note
     assert "T (stopped)" in stack.note
     assert stack_of(found, "thread MainThread")
     assert stack_of(again, "worker process-0")[-1].endswith(" in asleep"), "what it wrote late was taken for the next"

@@ -22,7 +22,8 @@ from longshore.hookspecs import Archive
 from longshore.records import JournalQuery, RunRecord, TaskEntry
 
 _LOOK_S: Final = 0.05  # between two looks for the answer
-_WRITE_S: Final = 0.2  # for a handler to write
+_WRITE_S: Final = 0.1  # for a handler to write
+_RUNNING_MOST: Final = 8
 _SHOWN: Final = 50
 _RAW_MOST: Final = 64 * 1024
 _THREADS_MOST: Final = 100
@@ -128,14 +129,13 @@ def _tell_silent(run: RunRecord, pid: int, folder: Path, *, wait_s: float, as_js
 
 def _ask_running(threads: list[str], listens: Listens) -> None:
     """Have the threads that run write where they are: one of them has the interpreter."""
-    running = [int(state.split()[2]) for state in threads if state.startswith("R")]
+    running = [int(state.split()[2]) for state in threads if state.startswith("R")][:_RUNNING_MOST]
     with suppress(OSError, AttributeError):  # a C library that has no such call
         tgkill = ctypes.CDLL(None).tgkill
         for thread in running:
             if thread != listens.pid:
                 tgkill(listens.pid, thread, listens.signal)
-    if running:
-        time.sleep(_WRITE_S)
+                time.sleep(_WRITE_S)  # two at once are one to the handler
 
 
 def _raw(pipe: Path) -> list[str]:

@@ -1,11 +1,13 @@
-"""The stacks of workers: a worker writes them when a signal asks for it, whatever it is at; C code too, or a held lock.
+"""The stacks of workers: each thread of one writes its own when a signal asks for it, whatever it is at.
 
 The handler is C code that needs neither the interpreter's lock nor a turn of the worker's, and writes to the worker's
-end of its nudge. Its other end is the controller's, whose closing ends the worker. Both sides are here.
+end of its nudge. Its other end is the controller's, whose closing ends the worker. A thread writes only where it is
+itself: reading another one's frames while that runs can crash. Both sides are here.
 """
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import os
 import re
@@ -16,7 +18,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import Final, NamedTuple
 
@@ -24,11 +26,12 @@ from longshore.records import StackTrace
 
 ASK: Final = signal.SIGRTMIN + 5 if sys.platform == "linux" else signal.SIGUSR1
 """What asks a worker for its stacks: where there are such, a signal that no program sends and few tasks use."""
-_QUIET_S: Final = 0.1  # after so long without more, a worker that began to write has written all
-_BYTES_MOST: Final = 256 * 1024  # of one worker
+_QUIET_S: Final = 0.02  # after so long without more, a thread that began to write has written all
+_ROUND_S: Final = 0.2  # what a thread beside the main one gets: one that runs no Python never writes
+_BYTES_MOST: Final = 64 * 1024  # of one thread
 _WORKERS_MOST: Final = 64
+_THREADS_MOST: Final = 16  # of one worker
 _FRAMES_MOST: Final = 60
-_THREAD: Final = re.compile(r"(Current thread|Thread) (0x[0-9a-f]+).*\(most recent call first\):")
 _FRAME: Final = re.compile(r'  File "(.*)", line (\d+|\?\?\?) in (.*)')
 
 
@@ -44,7 +47,7 @@ class Asked(NamedTuple):
 
 
 class Nudge:
-    """Both ends, until the worker has its own, `far`. `ask` may be called from any thread."""
+    """Both ends, until the worker has its own, `far`. `open` and `ask` may be called from any thread."""
 
     def __init__(self) -> None:
         """Open; a worker that nobody reads from is not held up by what it writes."""
@@ -59,31 +62,39 @@ class Nudge:
         with self._lock:
             self._near.close()
 
-    def ask(self, pid: int, pidfd: int | None) -> socket.socket | None:
-        """Ask for stacks; return where they come, a copy; None where the worker is over.
-
-        Whoever closes `pidfd` closes this first.
-        """
+    def open(self) -> socket.socket | None:
+        """Return where stacks come, a copy, less what came too late for whoever asked before; None if it is closed."""
         with self._lock:
             if self._near.fileno() < 0:
                 return None
             near = self._near.dup()
-            near.setblocking(False)
-            try:
-                _read(near)  # what came too late for whoever asked before
+        near.setblocking(False)
+        _read(near)
+        return near
+
+    def ask(self, pid: int, pidfd: int | None, thread: int) -> bool:
+        """Ask a thread for its stack; False where the worker or the thread is over.
+
+        Whoever closes `pidfd` closes this first, so that the process is the one it was.
+        """
+        with self._lock, suppress(OSError):
+            if self._near.fileno() < 0:
+                return False
+            if thread != pid:
                 if pidfd is not None:
-                    signal.pidfd_send_signal(pidfd, ASK)
-                else:
-                    os.kill(pid, ASK)
-            except OSError:
-                near.close()
-                return None
-            return near
+                    signal.pidfd_send_signal(pidfd, 0)  # it is there, so its number is nobody else's
+                return _send_to_thread(pid, thread)
+            if pidfd is not None:
+                signal.pidfd_send_signal(pidfd, ASK)
+            else:
+                os.kill(pid, ASK)
+            return True
+        return False
 
 
 def answer(nudge: int) -> None:
-    """In a worker: write all stacks to `nudge` whenever that is asked for."""
-    faulthandler.register(ASK, file=nudge, all_threads=True, chain=False)
+    """In a worker: have a thread write its stack to `nudge` whenever it is asked for that."""
+    faulthandler.register(ASK, file=nudge, all_threads=False, chain=False)
 
 
 def wait_for_close(nudge: int) -> None:
@@ -102,34 +113,60 @@ def wait_for_close(nudge: int) -> None:
 
 
 def stacks_of(workers: Sequence[Asked], within_s: float) -> list[StackTrace]:
-    """Ask workers for their stacks, all at once, and return what they wrote by then; the first 64."""
-    deadline, found = monotonic() + within_s, list[StackTrace]()
-    lines: dict[str, socket.socket] = {}
-    try:
-        for worker in workers[:_WORKERS_MOST]:
-            if worker.pid is not None and worker.ready:
-                near = worker.nudge.ask(worker.pid, worker.pidfd)
-                if near is not None:
-                    lines[worker.worker_id] = near
-        texts = _collect(lines, deadline)
-    finally:
-        for near in lines.values():
-            near.close()
-    for worker in workers[:_WORKERS_MOST]:
-        found += _told(worker, texts.get(worker.worker_id), within_s)
+    """Ask workers for their stacks, side by side, and return what they wrote by then; the first 64.
+
+    The main threads are asked first; in a worker one thread at a time, since two at once are one to the handler.
+    """
+    deadline, wrote = monotonic() + within_s, dict[str, list[StackTrace]]()
+    with ExitStack() as opened:
+        lines = {worker: near for worker in workers[:_WORKERS_MOST] if (near := _open(worker, opened)) is not None}
+        threads = {worker: _threads(worker) for worker in lines}
+        for turn in range(_THREADS_MOST):
+            at = {worker: known[turn] for worker, known in threads.items() if turn < len(known)}
+            if not at or monotonic() > deadline:
+                break
+            until = deadline - within_s / 2 if turn == 0 else min(deadline, monotonic() + _ROUND_S)
+            texts = _collect(at, lines, until)
+            for worker, text in texts.items():
+                wrote.setdefault(worker.worker_id, []).extend(_trace(worker, at[worker], text))
+            if turn == 0:  # who does not answer is not asked again
+                threads = {worker: threads[worker] for worker, text in texts.items() if text}
+    found = [one for worker in workers[:_WORKERS_MOST] for one in wrote.get(worker.worker_id) or [_silent(worker)]]
     beyond = len(workers) - _WORKERS_MOST
     if beyond > 0:
         found.append(StackTrace(of="workers", note=f"{beyond} more worker processes were not asked"))
     return found
 
 
-def _collect(lines: dict[str, socket.socket], deadline: float) -> dict[str, str]:
-    """Return what comes by the deadline, or until all have written and are quiet."""
-    texts = dict.fromkeys(lines, b"")
+def _open(worker: Asked, opened: ExitStack) -> socket.socket | None:
+    near = worker.nudge.open() if worker.pid is not None and worker.ready else None
+    return opened.enter_context(near) if near is not None else None
+
+
+def _threads(worker: Asked) -> list[int]:
+    """Return the threads of a worker, the main one first; that alone where the others can't be asked."""
+    pid = worker.pid or 0
+    others: list[int] = []
+    with suppress(OSError):
+        others = sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))
+    return [pid, *(thread for thread in others if thread != pid)]
+
+
+def _send_to_thread(pid: int, thread: int) -> bool:
+    try:
+        return bool(ctypes.CDLL(None).tgkill(pid, thread, int(ASK)) == 0)
+    except AttributeError:  # a C library without it
+        return False
+
+
+def _collect(at: dict[Asked, int], lines: dict[Asked, socket.socket], until: float) -> dict[Asked, str]:
+    """Ask one thread of each worker; return what comes by then, or until all have written and are quiet."""
+    asked = [worker for worker, thread in at.items() if worker.nudge.ask(worker.pid or 0, worker.pidfd, thread)]
+    texts = dict.fromkeys(asked, b"")
     with selectors.DefaultSelector() as selector:
-        for worker_id, near in lines.items():
-            selector.register(near, selectors.EVENT_READ, worker_id)
-        while selector.get_map() and (left := deadline - monotonic()) > 0:
+        for worker in asked:
+            selector.register(lines[worker], selectors.EVENT_READ, worker)
+        while selector.get_map() and (left := until - monotonic()) > 0:
             ready = selector.select(min(left, _QUIET_S) if all(texts.values()) else left)
             if not ready:
                 break
@@ -138,7 +175,7 @@ def _collect(lines: dict[str, socket.socket], deadline: float) -> dict[str, str]
                 texts[key.data] += data
                 if not data or len(texts[key.data]) > _BYTES_MOST:
                     selector.unregister(key.fileobj)
-    return {worker_id: text.decode("utf-8", "replace") for worker_id, text in texts.items()}
+    return {worker: text.decode("utf-8", "replace") for worker, text in texts.items()}
 
 
 def _read(near: socket.socket) -> bytes:
@@ -148,46 +185,43 @@ def _read(near: socket.socket) -> bytes:
     return b""
 
 
-def _told(worker: Asked, text: str | None, within_s: float) -> list[StackTrace]:
+def _trace(worker: Asked, thread: int, text: str) -> Iterator[StackTrace]:
+    """Yield what a thread has written, if it did, and is not our own watch."""
+    frames = frames_of(text)
+    if not text or (frames and frames[0].endswith(" in wait_for_close")):
+        return
+    name = "main thread" if thread == worker.pid else f"thread {thread}"
+    yield StackTrace(
+        of=f"worker {worker.worker_id}, {name}",
+        frames=frames[:_FRAMES_MOST][::-1],
+        left_out=max(0, len(frames) - _FRAMES_MOST),
+        note=_in_kernel(f"/proc/{worker.pid}/task/{thread}"),
+    )
+
+
+def frames_of(text: str) -> list[str]:
+    """Return the frames that a thread has written, innermost first."""
+    found = (_FRAME.match(line) for line in text.splitlines())
+    return [f"{frame[1]}:{frame[2]} in {frame[3]}" for frame in found if frame is not None]
+
+
+def _silent(worker: Asked) -> StackTrace:
+    """Return what is known of a worker that wrote nothing."""
     of = f"worker {worker.worker_id}"
     if worker.pid is None:
-        return [StackTrace(of=of, note="its process is being started")]
-    kernel = _in_kernel(worker.pid)
-    traces = [] if text is None else list(parsed(of, text, kernel))
-    if traces:
-        return traces
-    if not worker.ready:
-        return [StackTrace(of=of, note=f"it has not begun to take work{kernel and f'; {kernel}'}")]
-    said = "it has ended" if text is None else f"it wrote no stacks within {within_s:g} s"
-    return [StackTrace(of=of, frames=_kernel_stack(worker.pid), note=f"{said}{kernel and f'; {kernel}'}")]
+        return StackTrace(of=of, note="its process is being started")
+    kernel = _in_kernel(f"/proc/{worker.pid}")
+    said = "it wrote no stacks in time" if worker.ready else "it has not begun to take work"
+    note = f"{said}; {kernel}" if kernel else "it has ended, or this system does not tell"
+    return StackTrace(of=of, frames=_kernel_stack(worker.pid), note=note)
 
 
-def parsed(of: str, text: str, kernel: str = "") -> Iterator[StackTrace]:
-    """Yield the threads of what a worker has written, the one that ran or was interrupted first, less our own watch."""
-    threads: list[tuple[bool, str, list[str], int]] = []
-    for line in text.splitlines():
-        head, frame = _THREAD.match(line), _FRAME.match(line)
-        if head is not None:
-            threads.append((head[1] != "Current thread", head[2], [], 0))
-        elif frame is not None and threads:
-            other, ident, frames, left_out = threads[-1]
-            if len(frames) < _FRAMES_MOST:
-                frames.append(f"{frame[1]}:{frame[2]} in {frame[3]}")
-            else:
-                threads[-1] = other, ident, frames, left_out + 1
-    for other, ident, frames, left_out in sorted(threads, key=lambda thread: thread[0]):
-        if frames and frames[0].endswith(" in wait_for_close"):
-            continue
-        note = kernel if not other else ""
-        yield StackTrace(of=f"{of}, thread {ident}", frames=frames[::-1], left_out=left_out, note=note)
-
-
-def _in_kernel(pid: int) -> str:
-    """Return how Linux has a process, and where it waits in the kernel; empty where that is not told."""
+def _in_kernel(place: str) -> str:
+    """Return how Linux has a process or a thread, and where it waits in the kernel; empty where that is not told."""
     state, where = "", ""
-    with suppress(OSError), open(f"/proc/{pid}/status") as file:
+    with suppress(OSError), open(f"{place}/status") as file:
         state = next((line.partition(":")[2].strip() for line in file if line.startswith("State:")), "")
-    with suppress(OSError), open(f"/proc/{pid}/wchan") as file:
+    with suppress(OSError), open(f"{place}/wchan") as file:
         where = file.read(100).strip()
     return f"state {state}" + (f", in the kernel: {where}" if where not in ("", "0") else "") if state else ""
 
