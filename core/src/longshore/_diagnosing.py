@@ -14,7 +14,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -122,11 +122,12 @@ def diagnose(pool: Subject) -> Diagnosis:
     asking = _Asking()
     stacks = thread_stacks()  # before anything here changes where they are
     decided, loop = _decided(asking, pool.driver)
-    workers = asking.ask("workers", pool.roster.workers) or []
+    workers = _workers(asking, pool)
     processes = asking.ask("stacks of workers", lambda: pool.executors.stacks(_PART_S), 2 * _PART_S) or []
     parts: dict[str, Any] = {  # Any: the record's own types
         **_of_tasks(asking, pool),
-        **_of_resources(asking, pool, workers),
+        "limits": pool.measuring.monitor.limits.model_dump(mode="json", exclude_none=True),
+        "usage": asking.ask("usage", lambda: dict(pool.measuring.monitor.current_usage)) or {},
         "left_behind": (asking.ask("left behind", pool.executors.left_behind) or [])[:_WORKERS_MOST],
         "complaints": asking.ask("complaints", lambda: _complaints(pool.executors)) or [],
         "sinks": asking.ask("sinks", pool.telling.health) or [],
@@ -231,8 +232,9 @@ def _look(driver: Driver) -> _Decided:
     oldest = engine.oldest()
     return _Decided(
         queues=[
-            QueueDepth(executor=executor, priority=priority.name, tasks=tasks)
-            for (executor, priority), tasks in engine.depths().items()
+            QueueDepth(executor=executor, priority=priority, tasks=tasks)
+            for executor, levels in engine.queue().items()
+            for priority, tasks in levels.items()
         ],
         waiting=None
         if oldest is None
@@ -272,18 +274,12 @@ def _shortened(task: RunningTask) -> RunningTask:
     return replace(task, name=_cut(task.name), label=_cut(task.label), message="")
 
 
-def _of_resources(
-    asking: _Asking, pool: Subject, workers: Iterable[WorkerStats]
-) -> dict[str, Any]:  # Any: the record's own types
-    """Return limits, what is used, and what of that is whose worker's."""
-    monitor = pool.measuring.monitor
-    measured = asking.ask("memory of workers", lambda: monitor.workers) or {}
-    by_pid = {worker.pid: worker.worker_id for worker in workers if worker.pid is not None}
-    return {
-        "limits": monitor.limits.model_dump(mode="json", exclude_none=True),
-        "usage": asking.ask("usage", lambda: dict(monitor.current_usage)) or {},
-        "memory_mb": {by_pid[pid]: use.memory_mb for pid, use in measured.items() if pid in by_pid},
-    }
+def _workers(asking: _Asking, pool: Subject) -> list[WorkerStats]:
+    """Return the rows of workers, with the memory of those that are processes."""
+    rows = asking.ask("workers", pool.roster.workers) or []
+    used = asking.ask("memory of workers", lambda: pool.measuring.monitor.workers) or {}
+    found = [(row, used.get(row.pid) if row.pid is not None else None) for row in rows]
+    return [row if use is None else replace(row, memory_mb=use.memory_mb) for row, use in found]
 
 
 def _complaints(executors: Executors) -> list[str]:

@@ -87,8 +87,6 @@ class Diagnosis(Struct, frozen=True, kw_only=True):
     workers: Sequence[WorkerStats] = ()
     """The first 200; `more_workers` says how many there are beside them."""
     more_workers: int = 0
-    memory_mb: Mapping[str, float] = {}
-    """Of workers that are processes, with all they started, by worker id, as last measured."""
     left_behind: Sequence[LeftBehind] = ()
     complaints: Sequence[str] = ()
     """What executors say is wrong with them."""

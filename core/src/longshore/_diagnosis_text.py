@@ -67,7 +67,7 @@ def _workers(found: Diagnosis) -> Iterator[str]:
     yield f"workers: {total}"
     idle = [worker for worker in found.workers if worker.status == "idle"]
     shown = [worker for worker in found.workers if worker.status != "idle"] + idle[:_IDLE_MOST]
-    yield from (_worker(worker, found.memory_mb.get(worker.worker_id)) for worker in shown)
+    yield from map(_worker, shown)
     if total > len(shown):
         yield f"  and {total - len(shown)} more"
     for left in found.left_behind:
@@ -75,14 +75,14 @@ def _workers(found: Diagnosis) -> Iterator[str]:
         yield f"  left behind: {left.task_id} ({left.name}) in {where} for {left.since_s:.1f} s"
 
 
-def _worker(worker: WorkerStats, memory_mb: float | None) -> str:
+def _worker(worker: WorkerStats) -> str:
     facts = [str(worker.status)]
     if worker.current_task is not None:
         facts.append(f"at {worker.current_task}{'' if worker.running_s is None else f' for {worker.running_s:.1f} s'}")
     if worker.pid is not None:
         facts.append(f"pid {worker.pid}")
-    if memory_mb is not None:
-        facts.append(f"{memory_mb:.0f} MB")
+    if worker.memory_mb is not None:
+        facts.append(f"{worker.memory_mb:.0f} MB")
     if not worker.started:
         facts.append("not started yet")
     return f"  {worker.worker_id}: {', '.join(facts)}"

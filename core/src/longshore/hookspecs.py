@@ -10,16 +10,13 @@ left out). A constructor keeps its settings and does nothing else: checking a pl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import pluggy
 from msgspec import Struct
 
-from longshore._requests import CancelRequest as CancelRequest
-from longshore._requests import LimitRequest as LimitRequest
-from longshore._requests import ResizeRequest as ResizeRequest
-from longshore._requests import WorkerNotice as WorkerNotice
+from longshore._archive import Archive as Archive
 from longshore.events import AnyEvent, ProgressUpdate
 from longshore.processor import ProcessorContext, ProcessorMetadata, ProcessorResult
 from longshore.records import (
@@ -32,11 +29,9 @@ from longshore.records import (
     Recalled,
     RunInfo,
     RunOpening,
-    RunRecord,
     RunSnapshot,
     RunSummary,
     StackTrace,
-    TaskEntry,
     WorkerStats,
 )
 from longshore.task import Attempt, Outcome, Task
@@ -81,6 +76,36 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Whether `submit` may run the attempt to its end before it returns."""
     columns: bool = False
     """Whether it reads `worker.AttemptColumns` without having the records made; others are given plain lists."""
+
+
+class CancelRequest(Struct, frozen=True):
+    """Attempts that are to end: each is still reported, as cancelled unless it ended first."""
+
+    task_ids: Sequence[str]
+    message: str = "cancelled"
+
+
+class ResizeRequest(Struct, frozen=True):
+    """How many workers are wanted from now on; running attempts go on."""
+
+    workers: int
+
+
+class LimitRequest(Struct, frozen=True):
+    """How many workers may run something at once from now on, None for all there are; running attempts go on.
+
+    It is no resize: the others stay, with what they have loaded, and take nothing until they may. With 0 none begins.
+    """
+
+    workers: int | None
+
+
+class WorkerNotice(Struct, frozen=True):
+    """Something about a worker that is no outcome: it becomes the event `type` with these data."""
+
+    type: str
+    """"worker_error", "worker_blocked" or "task_overdue"; the data are those of the catalogue."""
+    data: Mapping[str, Any]  # Any: JSON-safe values
 
 
 class ExecutorHost(Protocol):
@@ -256,34 +281,6 @@ class Journal(Protocol):
     @hookspec
     def archive(self) -> Archive:
         """Return a reader of all that is recorded; needs no `open`, and disturbs no run."""
-
-
-class Archive(Protocol):
-    """What is recorded, for reading, while runs go on or not; may be used from any one thread.
-
-    One that keeps each run in a folder, its user's alone, may have `folder(run_id) -> str`: diagnoses are left there.
-    """
-
-    def runs(self) -> Sequence[RunRecord]:
-        """Return all runs, the newest first. A damaged one has the state "damaged"."""
-
-    def run(self, run_id: str) -> RunRecord:
-        """Return one run; JournalError if it is not there."""
-
-    def states(self, run_id: str, names: Sequence[str]) -> Mapping[str, Any]:
-        """Return those of a run's named states that are there; JournalError if the run is not. Any: JSON-safe."""
-
-    def tasks(self, query: JournalQuery) -> Iterator[TaskEntry]:
-        """Yield recorded tasks, in the order they were recorded; `run_id` is needed."""
-
-    def outcomes(self, query: JournalQuery) -> Iterator[Outcome]:
-        """Yield recorded outcomes; the value of one that was not kept is None. `run_id` is needed."""
-
-    def remove(self, run_id: str) -> None:
-        """Delete a run with all that belongs to it; JournalError if a controller holds it."""
-
-    def close(self) -> None:
-        """Let go of what is open."""
 
 
 @runtime_checkable

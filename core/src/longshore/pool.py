@@ -152,7 +152,8 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._measuring = self._parts.measuring(self._monitor_given)
         telling = Telling(self.events, self._foreign, self.progress_tracker)
         run_id = self._resume or f"{started:%Y%m%dT%H%M%S}-{token}"
-        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **self._run_facts)
+        facts = {**self._run_facts, "stats": self.get_stats, "workers": self.get_worker_stats}
+        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **facts)
         await self._open_journal(run)
         self._telling, self._hooks, self._ending = telling, hooks, None
         self._put_together(token)
@@ -226,7 +227,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         )
         self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because
-        self._telling.usage = lambda: monitor.usage
+        self._telling.usage, self._telling.loads = lambda: monitor.usage, lambda: monitor.loads
         self._telling.utilization = lambda: monitor.current_usage
 
     def _defaults(self) -> Defaults:

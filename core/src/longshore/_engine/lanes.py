@@ -286,10 +286,6 @@ class Lane:
         queue.extendleft(reversed(others))
         return first
 
-    def depth(self, priority: int) -> int:
-        """Return how many attempts of one priority wait; columns are not looked into."""
-        return sum(len(item) if type(item) is AttemptColumns else 1 for item in self.queues[priority])
-
     def waiting(self, priority: int) -> Iterator[Attempt]:
         """Yield the attempts of one priority, in order."""
         for item in self.queues[priority]:

@@ -110,16 +110,6 @@ class Questions:
             return retrying(attempt, now)
         return queued(attempt, self._dispatch, now, paused=self._paused)
 
-    def depths(self) -> dict[tuple[str, Priority], int]:
-        """Return how many tasks are queued, by executor and priority, where any are."""
-        found: dict[tuple[str, Priority], int] = {}
-        for name, place in self._dispatch.places.items():
-            for priority in Priority:
-                count = sum(lane.depth(priority) for lane in place.lanes)
-                if count:
-                    found[name, priority] = count
-        return found
-
     def oldest(self) -> Attempt | None:
         """Return the queued attempt that has waited longest; None where none is queued."""
         lanes = [lane for place in self._dispatch.places.values() for lane in place.lanes]
@@ -178,6 +168,14 @@ class Questions:
     def idle(self) -> bool:
         """Whether no accepted task is left."""
         return not self._running and not self._waiting and not any(self._dispatch.queued)
+
+    def queue(self) -> dict[str, dict[str, int]]:
+        """Return how many tasks wait, by executor and priority, where any does; from any thread."""
+        found = {
+            name: {level.name: count for level, count in zip(Priority, place.queued, strict=True) if count > 0}
+            for name, place in list(self._dispatch.places.items())
+        }
+        return {name: levels for name, levels in found.items() if levels}
 
     def throttled_s(self) -> dict[str, float]:
         """Return for how long tasks waited while the machine was short of something, by resource; from any thread."""
