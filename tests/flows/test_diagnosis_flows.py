@@ -100,7 +100,10 @@ async def test_names_are_escaped_and_secrets_are_not_told(monkeypatch: pytest.Mo
     def holds(secret: str) -> None:
         go.wait(30)
 
-    sinks = {"web": {"enabled": False, "token": "hidden-in-settings", "port": 8080, "hosts": ["a", HOSTILE]}}
+    sinks: dict[str, dict[str, object]] = {
+        "web": {"enabled": False, "token": "hidden-in-settings", "port": 8080, "hosts": ["a", HOSTILE]}
+    }
+    sinks["web"] |= {"to": "https://me:hidden@host/x", "users": [{"password": "hidden"}]}
     async with small(sinks=sinks) as pool:
         pool.options(executor="threads", name=HOSTILE * 200, key="k").submit_nowait(holds, "hidden-in-arguments")
         pool.options(executor="threads", name=HOSTILE).submit_nowait(holds, "hidden-in-arguments")
@@ -117,6 +120,8 @@ async def test_names_are_escaped_and_secrets_are_not_told(monkeypatch: pytest.Mo
         "enabled": False,
         "token": "(not shown)",
         "port": 8080,
+        "to": "https://(not shown)@host/x",
+        "users": [{"password": "(not shown)"}],
         "hosts": ["a", HOSTILE.replace("\udcff", "\\udcff")],
     }
 

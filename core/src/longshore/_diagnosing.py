@@ -45,6 +45,7 @@ _COMPLAINTS_MOST = 50
 _TEXT_MOST = 500
 _LIST_MOST = 50
 _SECRET = re.compile(r"token|secret|passw|credential|auth|header|cookie|key|dsn|url", re.IGNORECASE)
+_IN_ADDRESS = re.compile(r"//[^/\s@]*@")
 _DISTRIBUTIONS = ("longshore-core", "longshore-asyncio", "longshore-threads", "longshore-processes", "longshore-sqlite")
 
 
@@ -191,18 +192,19 @@ def _changes(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[s
 
 
 def without_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON-safe values
-    """Return settings with whatever may be a secret, by its name, left out, and long texts cut."""
-    told: dict[str, Any] = {}  # Any: as above
-    for name, value in settings.items():
-        if _SECRET.search(name):
-            told[name] = "(not shown)"
-        elif isinstance(value, Mapping):
-            told[name] = without_secrets(value)
-        elif isinstance(value, list):
-            told[name] = [_cut(one) for one in value[:_LIST_MOST]]
-        else:
-            told[name] = value if isinstance(value, bool | int | float | None) else _cut(value)
-    return told
+    """Return settings without what may be a secret, by its name or its place in an address, and with long texts cut."""
+    return {name: "(not shown)" if _SECRET.search(name) else _told(value) for name, value in settings.items()}
+
+
+def _told(value: Any) -> Any:  # Any: as above
+    match value:
+        case Mapping():
+            return without_secrets(value)
+        case list():
+            return [_told(one) for one in value[:_LIST_MOST]]
+        case bool() | int() | float() | None:
+            return value
+    return _cut(_IN_ADDRESS.sub("//(not shown)@", str(value)))
 
 
 def _cut(value: object) -> str:

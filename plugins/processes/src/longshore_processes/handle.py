@@ -353,7 +353,10 @@ class Handle:
 
     def asked(self) -> Asked:
         """Return how it is asked for its stacks; from any thread."""
-        return Asked(self.worker_id, self.pid, self.pidfd, self._nudge, self.greeted)
+        begun = False
+        with suppress(ValueError, IndexError):  # it is being closed
+            begun = self.words.running()[0] != IDLE  # whoever would read that it is ready may be held up
+        return Asked(self.worker_id, self.pid, self.pidfd, self._nudge, self.greeted or begun)
 
     def close_far(self) -> None:
         """Close the worker's ends here."""
