@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 from longshore.records import StackTrace
 
-ASK: Final = signal.SIGRTMIN + 5 if sys.platform == "linux" else signal.SIGUSR1
+ASK: Final = int(signal.SIGRTMIN + 5 if sys.platform == "linux" else getattr(signal, "SIGUSR1", 0))
 """What asks a worker for its stacks: where there are such, a signal that no program sends and few tasks use."""
 _QUIET_S: Final = 0.02  # after so long without more, a thread that began to write has written all
 _ROUND_S: Final = 0.2  # what a thread beside the main one gets: one that runs no Python never writes
@@ -154,7 +154,7 @@ def _threads(worker: Asked) -> list[int]:
 
 def _send_to_thread(pid: int, thread: int) -> bool:
     try:
-        return bool(ctypes.CDLL(None).tgkill(pid, thread, int(ASK)) == 0)
+        return bool(ctypes.CDLL(None).tgkill(pid, thread, ASK) == 0)
     except AttributeError:  # a C library without it
         return False
 
