@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from longshore import futures as futures
     from longshore._cpus import usable_cpus as usable_cpus
     from longshore._delivery import EventBus as EventBus
+    from longshore._diagnosis import Diagnosis as Diagnosis
+    from longshore._diagnosis_signal import install_diagnostics as install_diagnostics
+    from longshore._diagnosis_text import diagnosis_text as diagnosis_text
     from longshore._limits import ResourceLimits as ResourceLimits
     from longshore._limits import ResourceType as ResourceType
     from longshore._limits import WorkerConfig as WorkerConfig
@@ -80,6 +83,7 @@ if TYPE_CHECKING:
     from longshore.records import RunHistory as RunHistory
     from longshore.records import RunSnapshot as RunSnapshot
     from longshore.records import RunSummary as RunSummary
+    from longshore.records import StackTrace as StackTrace
     from longshore.records import TaskRecord as TaskRecord
     from longshore.records import WorkerStats as WorkerStats
     from longshore.records import WorkerStatus as WorkerStatus
@@ -111,12 +115,15 @@ _ERRORS = (
     "TaskNotFound TaskTimeout WorkerDied WorkerNotReady WrongPlace"
 )
 _RECORDS = (
-    "Alert Health LeftBehind MetricsPoint PoolStats ResourceSnapshot RunHistory RunSnapshot RunSummary TaskRecord "
-    "WorkerStats WorkerStatus WorkerType"
+    "Alert Health LeftBehind MetricsPoint PoolStats ResourceSnapshot RunHistory RunSnapshot RunSummary StackTrace "
+    "TaskRecord WorkerStats WorkerStatus WorkerType"
 )
 _HOMES = {
     "longshore._cpus": "usable_cpus",
     "longshore._delivery": "EventBus",
+    "longshore._diagnosis": "Diagnosis",
+    "longshore._diagnosis_signal": "install_diagnostics",
+    "longshore._diagnosis_text": "diagnosis_text",
     "longshore._limits": "ResourceLimits ResourceType WorkerConfig WorkerScaling",
     "longshore._loads": "HostSize required_share",
     "longshore._pipelines": "PipelineRun PipelineStream StageProgress",

@@ -10,7 +10,10 @@ from longshore.task import Outcome
 
 
 class Archive(Protocol):
-    """What is recorded, for reading, while runs go on or not; may be used from any one thread."""
+    """What is recorded, for reading, while runs go on or not; may be used from any one thread.
+
+    One that keeps each run in a folder, its user's alone, may have `folder(run_id) -> str`: diagnoses are left there.
+    """
 
     def runs(self, newest: int | None = None) -> Sequence[RunRecord]:
         """Return all runs, or so many of them, the newest first. A damaged one has the state "damaged".

@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from longshore._profiling import Profiled
 from longshore.shared import opened_partial
 from longshore.task import TaskSpec
 
@@ -130,8 +131,9 @@ def place_of(variable: ContextVar[Any]) -> Place:  # Any: of whatever type it is
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:  # Any: the user's function
-    """Return the function itself, whatever carries its context."""
-    return function.function if isinstance(function, CarriedCall) else function
+    """Return the function itself, whatever carries its context or profiles it."""
+    function = function.function if isinstance(function, CarriedCall) else function
+    return function.function if isinstance(function, Profiled) else function
 
 
 def in_this_context(spec: TaskSpec) -> TaskSpec:

@@ -7,7 +7,10 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
+from longshore._diagnosing import Subject, diagnose
+from longshore._diagnosis import Diagnosis
 from longshore._engine.messages import Cancel, Keep, Pause, Unpause
+from longshore._journaling import Journaling
 from longshore._measuring import Measuring
 from longshore._parts import Parts
 from longshore._pipelines import PipelineRun
@@ -20,6 +23,7 @@ from longshore.errors import PoolNotRunning, WrongPlace
 from longshore.hookspecs import Processor
 from longshore.processor import ProcessorHealth
 from longshore.records import LeftBehind, PoolStats, RunSnapshot, WorkerStats, WorkerUsage
+from longshore.settings import Settings, WorkerConfig
 from longshore.worker import running_task
 
 
@@ -34,6 +38,9 @@ class Control:
     _parts: Parts
     _processors: Processors
     _measuring: Measuring
+    _journaling: Journaling | None
+    settings: Settings
+    config: WorkerConfig
     _runs: set[PipelineRun]
 
     @property
@@ -43,6 +50,12 @@ class Control:
         if run is None:
             raise PoolNotRunning("the pool has not been started")
         return run.run_id
+
+    @property
+    def run_folder(self) -> str | None:
+        """The folder that the run is recorded in, the user's alone; None without a journal, or one without folders."""
+        journaling = self._journaling if self._started else None
+        return journaling.folder(self.run_id) if journaling is not None else None
 
     async def wait_for_completion(self, timeout: float | None = None) -> bool:
         """Wait until nothing is queued or running; False when that takes longer than `timeout` seconds.
@@ -169,6 +182,18 @@ class Control:
         can stop them; one that comes to its end is left out.
         """
         return self._executors.left_behind() if self._started else []
+
+    def diagnose(self) -> Diagnosis:
+        """Return all that is known of the pool now: queues, workers, reservations, and the stacks of what runs.
+
+        From any thread, also while the loop is blocked or a worker hangs: what does not answer is noted, and it takes
+        some seconds at most. Bounded, without arguments, results or secrets. `longshore.diagnosis_text` is how to read
+        it. PoolNotRunning before the first start.
+        """
+        if not self._started:
+            raise PoolNotRunning("the pool has not been started")
+        run = self._driver, self._executors, self._roster, self._telling, self._measuring
+        return diagnose(Subject(*run, self.settings, self.config))
 
     def expect(
         self, tasks: int | None, expected_s: Mapping[str, Mapping[str, float]] | None = None, stages: int = 1

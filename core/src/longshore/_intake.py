@@ -14,6 +14,7 @@ from longshore._engine.messages import Remembered
 from longshore._inputs import examine
 from longshore._processing import ProcessorCall
 from longshore._processors import Processors
+from longshore._profiles import Profiles
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.handles import Handle, HandleTable
@@ -37,6 +38,7 @@ class Defaults(NamedTuple):
     soft_timeout_s: float | None
     breaker: CircuitBreaker | None
     memory_limit_mb: float
+    profile: bool
     memory_limit_asked: bool
     """Whether that limit is no default: where an executor takes it for advice, that is logged."""
 
@@ -54,12 +56,14 @@ class Intake:
         *,
         token: str,
         defaults: Defaults,
+        profiles: Profiles,
         recalling: Recalling | None = None,
     ) -> None:
         """Take what the pool is made of; `token` begins the ids of its tasks."""
         self.driver = driver
         self.recalling = recalling
         self.processors = processors
+        self.profiles = profiles
         self.loop = asyncio.get_running_loop()
         self.token = token
         self.ids: Iterator[str] = task_ids(token)
@@ -115,6 +119,7 @@ class Intake:
         capabilities = self._executors.get(name).capabilities
         if self._defaults.memory_limit_asked and not capabilities.limits_memory:
             self._advise(name)
+        profile = self._defaults.profile if options.profile is None else options.profile
         spec = make_spec(
             function,
             options,
@@ -124,6 +129,7 @@ class Intake:
             default_soft_timeout_s=self._defaults.soft_timeout_s,
             default_breaker=self._defaults.breaker,
             memory_limit_mb=self._defaults.memory_limit_mb,
+            profiles=self.profiles.folder() if profile else None,
         )
         never = self.driver.engine.never_fits(spec.resources)
         if never is not None:

@@ -45,6 +45,7 @@ class Journaling:
         again: bool,
     ) -> None:
         """Open nothing yet; `again` says whether what failed in the run before is to be run again."""
+        self._journal = journal
         self._committer = Committer(journal, opening, told=told, after=after, failed=failed)
         self._opening = opening
         self._again = again
@@ -72,6 +73,11 @@ class Journaling:
         """What the run had learnt of its tasks when it was left."""
         learnt = self._recalled.states.get(_LEARNT)
         return learnt if isinstance(learnt, Mapping) else {}
+
+    def folder(self, run_id: str) -> str | None:
+        """Return the folder of a run; None of a journal that has none."""
+        named = getattr(self._journal.archive(), "folder", None)
+        return str(named(run_id)) if named is not None else None
 
     def begin(self, engine: Engine) -> None:
         """Keep what `engine` learns, from now on."""

@@ -93,3 +93,16 @@ class LeftBehind(Struct, frozen=True, kw_only=True):
     """Seconds since it was given up on."""
     stack: Sequence[str] = ()
     """Where it is now, outermost first: "file:line in function"; empty where that can't be seen."""
+
+
+class StackTrace(Struct, frozen=True, kw_only=True):
+    """Where a thread, an asyncio task or a worker process was at one moment: places only, no values and no code."""
+
+    of: str
+    """Whose it is, such as "thread MainThread" or "worker process-0, thread 0x7f10"."""
+    frames: Sequence[str] = ()
+    """"file:line in function", outermost first; of more than are kept, the innermost."""
+    left_out: int = 0
+    """How many frames outside of those were left out."""
+    note: str = ""
+    """What else is known, such as where it waits in the kernel, or why there are no frames."""

@@ -31,6 +31,7 @@ from longshore.records import (
     RunOpening,
     RunSnapshot,
     RunSummary,
+    StackTrace,
     WorkerStats,
 )
 from longshore.task import Attempt, Outcome, Task
@@ -197,6 +198,13 @@ class Diagnosed(Protocol):
     @hookspec
     def complaints(self) -> Sequence[str]:
         """Return what is wrong with it, in words for people; empty when it is well. Cheap, from any thread."""
+
+    @hookspec
+    def stacks(self, within_s: float) -> Sequence[StackTrace]:
+        """Return where its workers are that are other processes, waiting `within_s` seconds for them; for a diagnosis.
+
+        From any thread but the loop's. A worker that does not answer has a trace without frames, that says so.
+        """
 
 
 @runtime_checkable

@@ -20,6 +20,7 @@ from longshore._intake import Defaults, Intake
 from longshore._journaling import Journaling, opening, to_resume
 from longshore._parts import Parts
 from longshore._pipelines import Pipelines
+from longshore._profiles import Profiles
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.loops import check_on
@@ -221,6 +222,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             self._processors,
             token=token,
             defaults=self._defaults(),
+            profiles=Profiles(token, lambda: self.run_folder),
             recalling=journaling.recalling if journaling is not None else None,
         )
         self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
@@ -236,6 +238,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             soft_timeout_s=config.default_soft_timeout,
             breaker=breaker.rule() if breaker is not None else None,
             memory_limit_mb=config.task_memory_limit_mb,
+            profile=self.settings.profile,
             memory_limit_asked="task_memory_limit_mb" in config.model_fields_set,
         )
 
@@ -326,7 +329,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         return None
 
     async def _open_journal(self, run: RunInfo) -> None:
-        self._journaling: Journaling | None = None
+        self._journaling = None
         journal = self._parts.journal(self._journal_wanted)
         if journal is None:
             return
@@ -382,7 +385,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
 
     def _sum_up(self, state: str, error: str | None) -> RunSummary:
         late = self._driver.engine.snapshot().late
-        notes = [*self._telling.notes(), *self._hooks.notes, *self._measuring.notes()]
+        notes = [*self._telling.notes(), *self._hooks.notes, *self._measuring.notes(), *self._ways_in.profiles.notes()]
         if self._journaling is not None:
             notes += self._journaling.notes()
         if late:

@@ -38,6 +38,7 @@ from longshore._readings import ReadRequest as ReadRequest
 from longshore._readings import Usage as Usage
 from longshore._readings import WorkerUsage as WorkerUsage
 from longshore._workers import LeftBehind as LeftBehind
+from longshore._workers import StackTrace as StackTrace
 from longshore._workers import WorkerStats as WorkerStats
 from longshore._workers import WorkerStatus as WorkerStatus
 from longshore._workers import WorkerType as WorkerType

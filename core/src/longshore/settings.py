@@ -117,6 +117,7 @@ class Settings(BaseModel):
     journal: Annotated[str | Literal[False] | None, BeforeValidator(_journal)] = Field(
         default=None, description="Where outcomes are kept, or false"
     )
+    profile: bool = Field(default=False, description="Whether each task leaves a profile of where its time went")
     submit_timeout: float = Field(default=30.0, gt=0, description="Seconds submit_task waits for room")
     plugins: PluginPolicy = Field(default_factory=PluginPolicy, description="Which plugins may be loaded")
     workers: WorkerConfig = Field(default_factory=WorkerConfig, description="Worker counts, queues and times")

@@ -147,6 +147,8 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     """The task that starts this one; None: the one that submits it, if one of this process does."""
     version: str | None = None
     """The user's tag of what the function does; with another one it is other work, whatever a journal has of it."""
+    profile: bool | None = None
+    """Whether each attempt leaves a profile of where its time went; None means what settings say: no."""
     on_crash: str = "retry"
     """"unknown": where the worker or the controller dies under an attempt, the task is not run again."""
 

@@ -110,6 +110,21 @@ class Questions:
             return retrying(attempt, now)
         return queued(attempt, self._dispatch, now, paused=self._paused)
 
+    def oldest(self) -> Attempt | None:
+        """Return the queued attempt that has waited longest; None where none is queued."""
+        lanes = [lane for place in self._dispatch.places.values() for lane in place.lanes]
+        heads = [next(lane.waiting(priority)) for lane in lanes for priority in Priority if lane.queues[priority]]
+        return min(heads, key=lambda attempt: attempt.queued_at, default=None)
+
+    def taken(self) -> dict[str, tuple[float, float, float | None]]:
+        """Return of each resource what is lent, what counts as taken, and how much of it may be (None: no bound)."""
+        ledger = self._dispatch.ledger
+        lent = ledger.lent()
+        return {
+            name: (lent.get(name, 0.0), ledger.taken(name), ledger.lendable(name) if name in ledger.capacity else None)
+            for name in sorted({*lent, *ledger.capacity})
+        }
+
     def slots(self) -> dict[str, int]:
         """Return how many workers each executor has, as far as it has said."""
         return {name: place.slots for name, place in self._dispatch.places.items()}

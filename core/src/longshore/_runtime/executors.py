@@ -14,7 +14,7 @@ from longshore._runtime.host import Host
 from longshore._runtime.inline import InlineExecutor
 from longshore.errors import PluginError
 from longshore.hookspecs import Executor, LimitRequest, ResizeRequest
-from longshore.records import LeftBehind, WorkerStats
+from longshore.records import LeftBehind, StackTrace, WorkerStats
 
 _log = logging.getLogger("longshore.pool")
 _START_S = 1.0  # what one that is just starting gets to finish that before it is stopped
@@ -122,12 +122,16 @@ class Executors:
         """Return what is wrong with executors, by name, of those that can tell; from any thread."""
         return list(self._ask("complaints"))
 
-    def _ask(self, question: str) -> Iterator[tuple[str, Any]]:  # Any: what that method gives
+    def stacks(self, within_s: float) -> list[StackTrace]:
+        """Return where workers that are processes of their own are, of executors that can tell; not on the loop."""
+        return [one for _, one in self._ask("stacks", within_s)]
+
+    def _ask(self, question: str, *arguments: float) -> Iterator[tuple[str, Any]]:  # Any: what that method gives
         """Yield what the executors answer to a question that not every one of them has a method for."""
         for name, executor in list(self._up.items()):
             answer = getattr(executor, question, None)
             try:
-                answers = list(answer()) if answer is not None else []
+                answers = list(answer(*arguments)) if answer is not None else []
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything
                 _log.warning("executor %s could not answer: %s raised %r", name, question, error)
                 continue

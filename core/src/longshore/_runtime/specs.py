@@ -12,6 +12,7 @@ from typing import Any
 from longshore._calling import NamedCall
 from longshore._carrying import carrying
 from longshore._processing import ProcessorCall
+from longshore._profiling import Profiled, ProfiledCoroutine
 from longshore.errors import PayloadError
 from longshore.hookspecs import Capabilities
 from longshore.shared import Shared, opened_partial
@@ -71,6 +72,7 @@ _KINDS: Mapping[str, type] = {
     "breaker": CircuitBreaker,
     "resources": Resources,
     "key": str,
+    "profile": bool,
     "name": str,
     "concurrent_limit": int,
     "parent": str,
@@ -105,20 +107,20 @@ def make_spec(
     default_soft_timeout_s: float | None = None,
     default_breaker: CircuitBreaker | None = None,
     memory_limit_mb: float | None = None,
+    profiles: str | None = None,
 ) -> TaskSpec:
     """Return the spec of `function` on an executor; ValueError names an option that it cannot honour.
 
-    Who declares more memory than `memory_limit_mb` may take what is declared.
+    Who declares more memory than `memory_limit_mb` may take what is declared. Profiles go to the folder `profiles`.
     """
     function, initializer = _fitted(function, capabilities), options.initializer
     if initializer is None and isinstance(function, ProcessorCall) and capabilities.initializer:
         initializer = function.ready
     name = options.name or name_of(function)
     _check_honoured(function, name, options, executor, capabilities)
-    can_end = capabilities.timeout != "none"
-    timeout_s = default_timeout_s if options.timeout is None and can_end else options.timeout
+    timeout_s = default_timeout_s if options.timeout is None and capabilities.timeout != "none" else options.timeout
     spec = TaskSpec(
-        function=carrying(function, options.context) if capabilities.pickles else function,
+        function=_travelling(_profiled(function, profiles), options, capabilities),
         name=name,
         executor=executor,
         timeout_s=timeout_s,
@@ -135,6 +137,20 @@ def make_spec(
     if capabilities.pickles:
         _check_payload(spec)
     return spec
+
+
+def _travelling(
+    function: Callable[..., Any],  # Any: as above
+    options: TaskOptions,
+    capabilities: Capabilities,
+) -> Callable[..., Any]:  # Any: as above
+    return carrying(function, options.context) if capabilities.pickles else function
+
+
+def _profiled(function: Callable[..., Any], folder: str | None) -> Callable[..., Any]:  # Any: as above
+    if folder is None:
+        return function
+    return (ProfiledCoroutine if is_coroutine_function(function) else Profiled)(folder, function)
 
 
 def _soft_timeout_s(name: str, own_s: float | None, default_s: float | None, timeout_s: float | None) -> float | None:

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Sequence
 from enum import IntEnum
 
+from longshore._plain import line as line
+from longshore._plain import safe as safe
+
 DASH = "\0-"
 """Stands for the argument "-" while arguments are parsed; no file can have this name."""
 
@@ -28,22 +31,6 @@ class ExitCode(IntEnum):
 
 class UsageError(Exception):
     """What was given cannot be used; the message says what to give instead."""
-
-
-def safe(text: str) -> str:
-    """Return the text with visible escapes for all that a terminal would act on or cannot show, but for line ends."""
-    return "".join(char if char.isprintable() or char == "\n" else _escaped(char) for char in text)
-
-
-def line(text: str) -> str:
-    """Return the text on one line, safe as above."""
-    return safe(" ".join(text.split("\n")))
-
-
-def _escaped(char: str) -> str:
-    if "\udc80" <= char <= "\udcff":  # a byte of a file name that is no UTF-8
-        return f"\\x{ord(char) - 0xDC00:02x}"
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def say(text: str) -> None:

@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
+from cyclopts import Parameter
 from msgspec import to_builtins
 
 from longshore._cpus import usable_cores
@@ -19,7 +20,7 @@ from longshore.cgroups import ControlGroup, ControlGroups
 from longshore.cli import console
 from longshore.cli.console import ExitCode
 from longshore.cli.machine import Finding, limits, readings
-from longshore.cli.options import Json
+from longshore.cli.options import JournalPath, Json
 from longshore.errors import SettingsError
 from longshore.plugins import PluginHost, PluginPolicy
 from longshore.settings import LoadedSettings, load_settings
@@ -35,19 +36,43 @@ _BEYOND = {
 T = TypeVar("T")
 
 
-def doctor(*, json: Json = False) -> int:
+def doctor(
+    *,
+    run: Annotated[
+        str | None, Parameter(help="Look at this run instead: its id, the beginning of it, or `last`.")
+    ] = None,
+    wait: Annotated[float, Parameter(help="Seconds that a run gets to answer in: `--wait 30`.")] = 10.0,
+    journal: JournalPath = None,
+    json: Json = False,
+) -> int:
     """Tell what a pool finds here: cores, memory, their limits and use, ways to start processes, plugins.
 
     No plugin is imported here: the probes are read in a process of their own.
 
-    For example: `longshore doctor --json`
+    With `--run`, tell what a run is at, also one that hangs: its tasks, workers, reservations and settings, and where
+    each of its threads, coroutines and worker processes is. The run goes on. Of one that is over, or whose process is
+    dead, tell what is recorded: what had not ended, and how to go on with it. Signal USR1 has a run tell the same by
+    itself, on its stderr.
+
+    For example: `longshore doctor --json`, `longshore doctor --run last`
+
+    With `--run` it ends with 0 when that is told, 1 when the run did not answer and little is known of it, 2 when it
+    can't be asked.
     """
+    if run is not None:
+        from longshore.cli.diagnosed import diagnose_run
+
+        return diagnose_run(run, journal, wait_s=wait, as_json=json)
+    return _tell_machine(as_json=json)
+
+
+def _tell_machine(*, as_json: bool) -> int:
     loaded, found = _settings()
     findings = [*_interpreter(), *_cores(), *_memory(), *_processes(), *_terminal(), found]
     if loaded is not None:
         findings += [*limits(loaded), _task_memory(loaded), *readings(loaded)]
     plugins = PluginHost(loaded.settings.plugins if loaded is not None else PluginPolicy()).candidates()
-    if json:
+    if as_json:
         told = [
             {"kind": p.kind, "name": p.name, "version": p.version, "state": p.state.value, "reason": p.reason}
             for p in plugins

@@ -13,6 +13,7 @@ from longshore._calling import JsonCall, JsonCoroutine
 from longshore._pipeline_tables import load_pipeline
 from longshore._processing import ProcessorCall
 from longshore._processors import Processors
+from longshore._profiles import check_profiler
 from longshore._runtime.inline import InlineExecutor
 from longshore._runtime.specs import make_spec, merged, name_of
 from longshore.cli.console import UsageError, say
@@ -131,10 +132,14 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions, loaded: Loa
         "executor": loaded.settings.executor or "processes",
         "sinks": _sinks(loaded, host, options.sink, options.progress),
     }
+    if options.profile:
+        changed["profile"] = True
     if options.workers is not None:
         executors = {step.executor(changed["executor"]) for step in steps}
         changed["workers"] = _more(loaded.settings.workers, options.workers, executors)
     settings = loaded.settings.model_copy(update=changed)
+    if settings.profile:
+        _check_profiler()
     _refuse_what_cannot_start(settings, steps)
     prepared = struct_replace(pipeline, steps=steps)
     return Job(target, paths, prepared, settings, loaded, host, options.progress, limit, grace_s=options.grace)
@@ -171,6 +176,13 @@ def _refuse_what_cannot_start(settings: Settings, steps: Sequence[Step]) -> None
             make_spec(step.function, options, where, executor.capabilities, default_timeout_s=1.0)
         except ValueError as error:
             raise UsageError(str(error)) from error
+
+
+def _check_profiler() -> None:
+    try:
+        check_profiler()
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _own(options: RunOptions) -> dict[str, Any]:  # Any: the pool's options

@@ -76,6 +76,14 @@ class RunOptions:
         ),
     ] = None
     set_: Set = ()
+    profile: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="Leave a profile of where the time of each of the first 100 tasks went, and say where: `--profile`.",
+        ),
+    ] = False
     sink: Annotated[
         tuple[str, ...],
         Parameter(negative=(), show_default=False, help="Tell this sink plugin too, may be repeated: `--sink jsonl`."),

@@ -9,11 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
 from longshore._calling import result_json
+from longshore._diagnosis_signal import install_diagnostics
 from longshore._pipelines import PipelineStream
 from longshore.cli import lines as out
 from longshore.cli.console import ExitCode, UsageError, say
@@ -50,6 +51,14 @@ def _untold(summary: RunSummary | None) -> list[str]:
     if summary is None or any(sink.name == "rich" and sink.state == "ok" for sink in summary.snapshot.sinks):
         return []
     return list(summary.notes)
+
+
+def _diagnosed(pool: WorkerPool) -> AbstractContextManager[object]:
+    """Have SIGUSR1 tell where all is, on stderr and in the folder of the run; where that can't be, do without."""
+    try:
+        return install_diagnostics(pool)
+    except (ValueError, RuntimeError, OSError):  # the user's own handler, no such signals, no more descriptors
+        return nullcontext()
 
 
 async def work(job: Job, output: Output) -> ExitCode:
@@ -149,6 +158,7 @@ class _Work:
     async def _through_pool(self, stack: ExitStack) -> list[str]:
         pool = await self._started()
         async with pool:
+            stack.enter_context(_diagnosed(pool))
             self._tell_run()
             if self._lines is None:
                 self._open(stack)

@@ -34,6 +34,7 @@ from longshore_processes.parent import die_with
 from longshore_processes.records import LONG_S, Recorder, leave_fork, not_carried, record_of
 from longshore_processes.rungs import fence_here
 from longshore_processes.seat import Batch, Link, ProcessSeat
+from longshore_processes.stacks import answer, wait_for_close
 
 TELL_S: Final = 0.0125
 """Before an item begins, the controller is told of results if it was last told longer ago than this."""
@@ -236,9 +237,8 @@ def _call_packed(function: AnyFunction, data: bytes | memoryview) -> Any:  # Any
 
 
 def _watch(controller: int) -> None:
-    """End the whole group when the controller is gone, which closes the pipe `controller`, however busy the task is."""
-    while os.read(controller, 1):
-        pass
+    """End the whole group when the controller is gone, which closes `controller`, however busy the task is."""
+    wait_for_close(controller)
     os.killpg(0, signal.SIGKILL)
 
 
@@ -246,6 +246,7 @@ def run(place: Place) -> int:
     """Be a worker until told to end; return the exit code. Standard streams are set already."""
     os.environ["LONGSHORE_WORKER"] = place.worker_id
     faulthandler.enable()
+    answer(place.nudge)
     worker = Worker(place)
     threading.Thread(target=_watch, args=(place.nudge,), name="longshore-watch", daemon=True).start()
     try:

@@ -17,7 +17,7 @@ from typing import Final
 
 from longshore import usable_cpus
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, LimitRequest, ResizeRequest, hookimpl
-from longshore.records import WorkerStats
+from longshore.records import StackTrace, WorkerStats
 from longshore.task import Attempt
 from longshore.worker import cancelled, timed_out
 from pydantic import BaseModel, ConfigDict, Field
@@ -28,6 +28,7 @@ from longshore_processes.crew import Terms
 from longshore_processes.recycling import Recycling
 from longshore_processes.rungs import MemoryLimitBy, possible
 from longshore_processes.spawner import Spawning, StartMethod, has_zygote, numeric_threads
+from longshore_processes.stacks import stacks_of
 from longshore_processes.supervisor import Supervisor
 from longshore_processes.timing import Patience
 
@@ -89,6 +90,7 @@ class ProcessesExecutor:
         self._supervisor: Supervisor | None = None
         self._asked = 0
         self._limit = LimitRequest(None)
+        self._asking = threading.Lock()  # what workers write belongs to who asked
         self._changing = threading.Lock()  # guards which supervisor it is: the vigil may have put another in its place
 
     @property
@@ -162,6 +164,13 @@ class ProcessesExecutor:
         """Return the pids of the workers that run."""
         handles = list(self._supervisor.crew.handles.values()) if self._supervisor is not None else []
         return [handle.pid for handle in handles if handle.pid is not None and not handle.gone]
+
+    @hookimpl
+    def stacks(self, within_s: float) -> Sequence[StackTrace]:
+        """Return the stacks of the workers, which write them themselves; one diagnosis at a time, from any thread."""
+        with self._asking:
+            handles = list(self._supervisor.crew.handles.values()) if self._supervisor is not None else []
+            return stacks_of([handle.asked() for handle in handles if not handle.gone], within_s)
 
     @hookimpl
     async def stop(self, deadline: float) -> None:

@@ -28,6 +28,7 @@ from longshore_processes.frames import IDLE, UNLIMITED, Frame, FrameReader
 from longshore_processes.memory import Gauge
 from longshore_processes.rungs import Rung
 from longshore_processes.spawner import WorkerFds
+from longshore_processes.stacks import Asked, Nudge
 
 IN_FLIGHT: Final = 2
 """Batches a worker has at once: one to run, one so that it never waits for the next."""
@@ -128,7 +129,9 @@ class Handle:
             self.sock, self._far = socket.socketpair()
             undo.callback(self.sock.close)
             undo.callback(self._far.close)
-            nudge, self._nudge = _pipe(undo)
+            self._nudge = nudge = Nudge()
+            undo.callback(nudge.close)
+            undo.callback(os.close, nudge.far)
             self.log, log = _pipe(undo)
             page = make_memory()
             undo.callback(os.close, page)
@@ -139,7 +142,7 @@ class Handle:
         self.words = self._memory.words
         self.words.clear()
         self.words.result_most = UNLIMITED if max_result_bytes is None else min(max_result_bytes, UNLIMITED)
-        self.far = WorkerFds(self._far.fileno(), nudge, page, log)
+        self.far = WorkerFds(self._far.fileno(), nudge.far, page, log)
 
     # -- sending
 
@@ -348,6 +351,13 @@ class Handle:
         self.pid, self.pidfd, self.rung, self._group = pid, pidfd, rung, group
         self.close_far()
 
+    def asked(self) -> Asked:
+        """Return how it is asked for its stacks; from any thread."""
+        begun = False
+        with suppress(ValueError, IndexError):  # it is being closed
+            begun = self.words.running()[0] != IDLE  # whoever would read that it is ready may be held up
+        return Asked(self.worker_id, self.pid, self.pidfd, self._nudge, self.greeted or begun)
+
     def close_far(self) -> None:
         """Close the worker's ends here."""
         if self._far.fileno() >= 0:
@@ -359,7 +369,8 @@ class Handle:
         """Close everything."""
         self.close_far()
         self.sock.close()
-        for fd in (self._nudge, self.log, self.pidfd):
+        self._nudge.close()
+        for fd in (self.log, self.pidfd):
             if fd is not None:
                 os.close(fd)
         self.pidfd = None

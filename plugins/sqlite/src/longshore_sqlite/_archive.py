@@ -36,6 +36,10 @@ class SqliteArchive:
         self._root = root
         self._pickles = pickles
 
+    def folder(self, run_id: str) -> str:
+        """Return the folder of a run, the user's alone; JournalError for what is no run's id."""
+        return str(_place.folder_of(self._root, run_id))
+
     def runs(self, newest: int | None = None) -> Sequence[RunRecord]:
         """Return all runs, or so many of them, the newest first; one that can't be read has the state "damaged"."""
         names = [path.parent.name for path in self._root.glob(f"*/{_place.DATABASE}")]
