@@ -148,6 +148,27 @@ def test_results(
     assert counts == {(each, "parse"): float(each == result) for each in RESULTS}
 
 
+def test_ends_that_were_dropped_are_counted(
+    run: Run, served: Callable[..., PrometheusSink], scrape: Scrape, events: Events
+) -> None:
+    """What the sink was never told of, since too much waited for it, is in the totals all the same (fault:E1)."""
+    stage = StageSnapshot(name="parse", executor="threads", completed=10, failed=7, timed_out=4, cancelled=2)
+    run.snapshot = replace(run.snapshot, stages=[stage])
+    sink = served(linger_s=60.0)
+    sink.on_events([events["completed"](), events["failed"]("longshore.errors.WorkerDied")])
+    name = "longshore_tasks_total"
+    during = scrape(sink)[name]
+    assert during == {
+        ("success", "parse"): 10.0,
+        ("failure", "parse"): 0.0,
+        ("error", "parse"): 1.0,
+        ("timeout", "parse"): 4.0,
+        ("cancellation", "parse"): 2.0,
+    }
+    sink.close(run.summary())
+    assert scrape(sink)[name] == {**during, ("failure", "parse"): 2.0}
+
+
 def test_histograms(served: Callable[..., PrometheusSink], scrape: Scrape, events: Events) -> None:
     """A bucket counts what is at most its bound; those that ended uncancelled are in them, and their times add up."""
     sink = served(buckets_s=(0.1, 1.0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Final, TypeVar
@@ -55,9 +55,11 @@ class RunCollector:
 
     def _tasks(self, figures: Figures) -> Iterator[Metric]:
         tallies, stages = figures.totals.stages, self._by_stage(figures.snapshot)
-        names = list(dict.fromkeys([*stages, *tallies]))
-        nothing = StageTally(Counter(), Histogram(()), Histogram(()))
-        results = {(name, result): tallies.get(name, nothing).results[result] for name in names for result in RESULTS}
+        results = {
+            (name, result): count
+            for name in dict.fromkeys([*stages, *tallies])
+            for result, count in _results(tallies.get(name), stages.get(name, ()), over=figures.over).items()
+        }
         yield _counter("tasks", "Tasks that ended, by result.", ("stage", "result"), results)
         ran = {name: tally.ran for name, tally in tallies.items()}
         yield _histogram("task_duration_seconds", "Run time of the last attempt of tasks that ended uncancelled.", ran)
@@ -150,6 +152,25 @@ class RunCollector:
         dropped = _added(((self._sinks.of(sink.name),), sink.dropped) for sink in sinks)
         yield _counter("sink_events_dropped", "Events that a sink was not told of.", ("sink",), dropped)
         yield InfoMetricFamily("longshore_build", "The versions of longshore-core and of Python.", self._build)
+
+
+def _results(tally: StageTally | None, parts: Sequence[StageSnapshot], *, over: bool) -> dict[str, int]:
+    """Return how many tasks of one name ended how.
+
+    Where ends were dropped, past all that a mailbox holds, the run's own counts know of them. They do not tell an error
+    from a failure, so that difference is made good once nothing more comes, or it might be taken back.
+    """
+    counts = {result: tally.results[result] if tally is not None else 0 for result in RESULTS}
+    known = {
+        "success": sum(part.completed for part in parts),
+        "timeout": sum(part.timed_out for part in parts),
+        "cancellation": sum(part.cancelled for part in parts),
+    }
+    counts |= {result: max(counts[result], count) for result, count in known.items()}
+    if over:
+        failed = sum(part.failed - part.timed_out for part in parts)
+        counts["failure"] = max(counts["failure"], failed - counts["error"])
+    return counts
 
 
 def _counter(name: str, what: str, labels: Sequence[str], values: Mapping[K, float]) -> Metric:

@@ -24,6 +24,8 @@ class Figures(Struct, frozen=True, kw_only=True):
     """None before the pool has started."""
     stats: PoolStats
     workers: Sequence[WorkerStats]
+    over: bool = False
+    """Whether they are the last ones."""
 
 
 class RunFigures:
@@ -55,9 +57,8 @@ class RunFigures:
         """Keep the figures of the run's end; the pool is not asked any more."""
         with self._lock:
             self._over = True
-            self._read = Figures(
-                totals=self._tally.read(), snapshot=summary.snapshot, stats=self._run.stats(), workers=()
-            )
+            totals, stats = self._tally.read(), self._run.stats()
+            self._read = Figures(totals=totals, snapshot=summary.snapshot, stats=stats, workers=(), over=True)
 
     def _asked(self) -> Figures:
         # Gauges first: a task that ends meanwhile is then counted twice for one scrape rather than not at all.
