@@ -91,9 +91,9 @@ class PrometheusSettings(BaseModel):
 class PrometheusSink:
     """Serves a run's metrics at `/metrics`, on a thread of its own, from `open` to `close` and `linger_s` longer.
 
-    Totals and histograms are of ends of tasks, restored ones included, and exact however late the sink is told; all
-    else is the pool's own snapshot, at most half a second old. What cannot be served raises in `open`, and the run goes
-    on without. An event given twice counts twice.
+    Totals and histograms are of ends of tasks, restored ones included. Totals are exact however late the sink is told,
+    histograms as long as no end of a task was dropped. All else is the pool's own snapshot, at most half a second old.
+    What cannot be served raises in `open`, and the run goes on without. An event given twice counts twice.
     """
 
     api: int = 1
