@@ -120,6 +120,15 @@ def test_settings_are_shown_with_their_origin(inside: Command) -> None:
     assert told["workers.async_workers"]["origin"]["line"] == 2
 
 
+def test_a_wrong_secret_is_not_shown(inside: Command) -> None:
+    """A message about a wrong setting names its key, and not the value of what looks like a token or a password."""
+    (inside.folder / "longshore.toml").write_text("[plugins]\nprefer = { token = 7712 }\n")
+    code, _, errors = inside("config", "validate")
+    assert code == 2
+    assert "plugins.prefer.token" in errors
+    assert "7712" not in errors
+
+
 def test_settings_are_validated_with_those_of_plugins(inside: Command) -> None:
     """config validate names what is wrong in the core's keys, in a plugin's table, and in a pipeline."""
     assert inside("config", "validate")[0] == 0

@@ -27,6 +27,11 @@ def entry_of(key: Key, table: object) -> str:
     return ""
 
 
+def is_secret(name: str) -> bool:
+    """Tell whether a key looks as if its value is to be hidden."""
+    return any(word in name.lower() for word in ("token", "password", "secret"))
+
+
 def message_of(detail: ErrorDetails, model: type[BaseModel], key: Key) -> str:
     """Return what is wrong with the value at `key`, which `model` refused, and what may have been meant."""
     if detail["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
@@ -40,6 +45,8 @@ def message_of(detail: ErrorDetails, model: type[BaseModel], key: Key) -> str:
     if detail["type"] == "tuple_type" and key[-1] in LISTED:
         names = [name.strip() for name in given.split(",")] if isinstance(given, str) else ["rich"]
         text = f"should be a list of names, such as {json.dumps(names)}"
+    if (key and is_secret(key[-1])) or (detail["type"] == "value_error" and isinstance(given, Mapping)):
+        return text  # a table may hold a secret too
     told = repr(given)
     return f"{text}, not {told if len(told) < 60 else told[:57] + '...'}"
 

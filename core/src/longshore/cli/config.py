@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 from pydantic import BaseModel, ValidationError
 
+from longshore._faults import is_secret
 from longshore._pipeline_tables import load_pipeline
 from longshore.cli import console
 from longshore.cli.console import ExitCode, say
@@ -18,8 +19,6 @@ from longshore.errors import LongshoreError, PluginError, SettingsError
 from longshore.hookspecs import KINDS
 from longshore.plugins import PluginHost, PluginState
 from longshore.settings import LoadedSettings, leaves, load_settings, settings_schema
-
-_SECRET = ("token", "password", "secret")
 
 
 def show(
@@ -93,7 +92,7 @@ def _values(table: dict[str, Any]) -> Iterator[tuple[str, object]]:  # Any: JSON
         value: Any = table  # Any: as above
         for name in key:
             value = value[name]
-        secret = isinstance(value, str) and any(word in key[-1].lower() for word in _SECRET)
+        secret = isinstance(value, str) and is_secret(key[-1])
         yield ".".join(key), "********" if secret else value
 
 
