@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 Command = Any  # the fixtures' classes: test modules cannot import a conftest
+Browsed = Callable[[Path, Callable[[Any], None]], None]
 DOCUMENTS = Path(__file__).parents[2] / "docs" / "examples" / "documents"
 QUIET = ("--progress", "none", "--executor", "threads")
 
@@ -100,7 +101,7 @@ def test_what_cannot_be_meant_is_said(inside: Command) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_of_documents_tells_what_its_journal_has(inside: Command) -> None:
+def test_a_run_of_documents_tells_what_its_journal_has(inside: Command, browsed: Browsed) -> None:
     """Counts, stages and the slowest are those of the record; the page shows them, asks nobody, and logs no error."""
     shutil.copytree(DOCUMENTS, inside.folder / "papers")
     code, _, errors = inside("run", "documents", "papers", "-o", "out.jsonl", "--progress", "none")
@@ -112,7 +113,7 @@ def test_a_run_of_documents_tells_what_its_journal_has(inside: Command) -> None:
     assert made["totals"]["run_s"] == pytest.approx(sum(stage["run_s"] for stage in made["stages"]), rel=1e-3)
     assert sum(sum(row) for row in made["throughput"]["counts"]) == 64
     assert inside("report", "last", "--html", "r.html")[0] == 0
-    with_browser(inside.folder / "r.html", lambda page: shows(page, made))
+    browsed(inside.folder / "r.html", lambda page: shows(page, made))
 
 
 def shows(page: Any, made: dict[str, Any]) -> None:  # Any: playwright's page, which need not be here, and JSON
@@ -130,23 +131,3 @@ def shows(page: Any, made: dict[str, Any]) -> None:  # Any: playwright's page, w
     stages.locator("th button", has_text="stage").click()
     assert stages.locator("tbody td:first-child").all_inner_texts() == ["chunk", "extract"]
     assert page.evaluate("document.querySelector('canvas').width") > 0
-
-
-def with_browser(file: Path, look: Callable[[Any], None]) -> None:  # Any: as above
-    """Open a file in Chromium, where there is one: it logs nothing, and asks for nothing but itself."""
-    browsers = pytest.importorskip("playwright.sync_api", reason="no playwright here")
-    chromium = shutil.which("chromium") or pytest.skip("no chromium here")
-    said: list[str] = []
-    asked: list[str] = []
-    with browsers.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        try:
-            page = browser.new_page()
-            page.on("console", lambda message: said.append(message.text))
-            page.on("pageerror", lambda error: said.append(str(error)))
-            page.on("request", lambda request: asked.append(request.url))
-            page.goto(file.as_uri())
-            look(page)
-        finally:
-            browser.close()
-    assert (said, asked) == ([], [file.as_uri()])

@@ -132,9 +132,13 @@ class Script:
         environment = Environment(versions={"python": "3.12"}, settings={}, settings_hash="0" * 64)
         return Source(**{"run": run, "store": self.store, "environment": environment, **more})
 
+    def moment(self, seconds: float) -> datetime:
+        """Return the time so long after the beginning."""
+        return datetime.fromtimestamp(self.zero + seconds, UTC)
+
     def _at(self, seconds: float) -> tuple[int, datetime]:
         self._seq += 1
-        return self._seq, datetime.fromtimestamp(self.zero + seconds, UTC)
+        return self._seq, self.moment(seconds)
 
 
 @pytest.fixture

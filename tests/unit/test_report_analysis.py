@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -22,10 +21,6 @@ def kinds(made: Report) -> list[str]:
 
 def text_of(made: Report, kind: str) -> str:
     return next(finding.text for finding in made.findings if finding.kind == kind)
-
-
-def moment(script: Script, seconds: float) -> datetime:
-    return datetime.fromtimestamp(script.zero + seconds, UTC)
 
 
 def test_busy_workers_are_named_as_the_limit(script: Scripts) -> None:
@@ -99,7 +94,7 @@ def test_what_held_work_back_is_told_by_reason(script: Scripts) -> None:
     run.task(9, 10)
     bands = [("memory 13.1 of 14.0 GiB", 1, 4), ("memory 12.9 of 14.0 GiB", 3, 5), ("cpu 95 %", 6, 6.5)]
     history = RunHistory(
-        bands=[ThrottleBand(reason=why, began=moment(run, a), ended=moment(run, b)) for why, a, b in bands]
+        bands=[ThrottleBand(reason=why, began=run.moment(a), ended=run.moment(b)) for why, a, b in bands]
     )
     made = report(run.source(history=history))
     assert [(held.reason, held.seconds, held.times) for held in made.throttled] == [
@@ -175,7 +170,7 @@ def test_resources_are_told_with_their_peak_and_limit(script: Scripts) -> None:
     use = [(1, 40.0), (2, 74.0), (3, 50.0)]
     points = [
         MetricsPoint(
-            at=moment(run, at),
+            at=run.moment(at),
             queued=3,
             usage={"memory": ResourceUse(percent, 75.0, percent), "disk_io": ResourceUse(None, None, at * 2.0, "MB/s")},
             workers={"processes": WorkerCount(8, 1)},
