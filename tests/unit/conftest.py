@@ -102,6 +102,7 @@ class Script:
         key: str | None = None,
         tries: Sequence[tuple[float, float]] = (),
         cpu_s: float | None = None,
+        memory_mb: float | None = None,
         group: str | None = None,
         fails: str | None = None,
         state: str = "failed",
@@ -117,7 +118,7 @@ class Script:
             events.append(TaskRetried(*self._at(ended), *of, number, **retried))
         attempt = len(tries) + 1
         wait_s = start - submitted if not tries else 0.0
-        common = (*self._at(end), *of, attempt, wait_s, end - start, worker, key, None, None, cpu_s)
+        common = (*self._at(end), *of, attempt, wait_s, end - start, worker, key, None, None, cpu_s, memory_mb)
         events.append(TaskStarted(*self._at(start), *of, attempt, key))
         if fails is None:
             events.append(TaskCompleted(*common))
@@ -126,9 +127,17 @@ class Script:
         self.store.take(events)
         return task_id
 
-    def source(self, state: str = "completed", **more: Any) -> Source:
-        """Return what a report is made from."""
-        run = RunFacts(run_id="20260131T000000-abc", name="job", state=state, started=self.zero, host="box")
+    def source(self, state: str = "completed", *, text: str = "job", commanded: bool = False, **more: Any) -> Source:
+        """Return what a report is made from; `text` is the run's name, and its command."""
+        run = RunFacts(
+            run_id="20260131T000000-abc",
+            name=text,
+            state=state,
+            started=self.zero,
+            host="box",
+            command=[text],
+            commanded=commanded,
+        )
         environment = Environment(versions={"python": "3.12"}, settings={}, settings_hash="0" * 64)
         return Source(**{"run": run, "store": self.store, "environment": environment, **more})
 

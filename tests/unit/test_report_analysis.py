@@ -63,6 +63,20 @@ def test_more_workers_are_worth_what_work_and_span_allow(script: Scripts) -> Non
     assert "more than 6 could not shorten it" in forecast.text
 
 
+def test_what_more_workers_need_is_said(script: Scripts) -> None:
+    """Cores where tasks mostly used the CPU, and memory as the largest worker took."""
+    run = script()
+    for worker in range(2):
+        for at in range(10):
+            run.task(at, at + 1, worker=f"process-{worker}", cpu_s=0.9, memory_mb=100.0 * (1 + worker))
+    forecast = report(run.source()).forecast
+    assert forecast is not None
+    assert forecast.text.endswith(
+        "They need cores: tasks used the CPU 90% of the time they ran. "
+        "And memory: 400 MB more, if each takes what the largest did."
+    )
+
+
 def test_one_long_task_is_named(script: Scripts) -> None:
     """What took two thirds of the wall time is said to be what the run cannot be shorter than."""
     run = script()
@@ -158,9 +172,11 @@ def test_the_verdict_is_a_sentence(script: Scripts, state: str, fails: str | Non
     run = script()
     run.task(0, 1)
     run.task(1, 2, fails=fails)
-    verdict = report(run.source(state)).verdict
+    verdict = report(run.source(state, commanded=True)).verdict
     assert verdict.text.startswith(told), verdict.text
     assert (verdict.exit_code, verdict.good) == (code, code == 0)
+    of_a_program = report(run.source(state)).verdict
+    assert (of_a_program.exit_code, "exit code" in of_a_program.text) == (None, False)
 
 
 def test_resources_are_told_with_their_peak_and_limit(script: Scripts) -> None:

@@ -46,7 +46,7 @@ def hostile(script: Scripts) -> Any:  # Any: a Source
     for at, text in enumerate(HOSTILE):
         run.task(at, at + 0.5, key=text, name=text or "x", worker=text or "w", executor=text or "e", fails=text)
         run.task(at, at + 0.5, key=text, name=text or "x", worker=text or "w", executor=text or "e")
-    return run.source()
+    return run.source(text=HOSTILE[0] + HOSTILE[5])
 
 
 def written(source: Any, form: str) -> str:  # Any: a Source

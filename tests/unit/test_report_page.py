@@ -32,7 +32,7 @@ def test_hostile_names_are_shown_as_they_are(script: Scripts, browsed: Browsed, 
     run = script()
     for at in range(6):
         run.task(at, at + 1, name=NAME, executor=NAME, worker=NAME, key=NAME, fails=NAME if at % 2 else None)
-    (tmp_path / "r.html").write_text(html(report(run.source(history=history(run)))), encoding="utf-8")
+    (tmp_path / "r.html").write_text(html(report(run.source(text=NAME, history=history(run)))), encoding="utf-8")
 
     def look(page: Any) -> None:  # Any: playwright's page
         assert page.locator("img").count() == 0

@@ -55,6 +55,8 @@ class Material:
     wall_s: float
     workers: Mapping[str, int]
     """By executor, how many lived at once."""
+    memory_mb: Mapping[str, float] = field(default_factory=dict)
+    """By executor, the most that one worker took, where that is measured."""
     chain: Chain | None = None
     bands: Sequence[Band] = ()
     lines: Sequence[Line] = ()
@@ -290,12 +292,15 @@ def _advice(material: Material, use: ExecutorUse, span_s: float, cpu_s: float) -
             f"More workers of {use.name} would hardly help: those there were had nothing to do for "
             f"{percent(1 - min(1.0, use.busy_share))} of the time."
         )
-    cores = ""
+    needs = ""
     if work_s > 0 and cpu_s / work_s > 0.5:
-        cores = f" They need cores: tasks used the CPU {percent(min(1.0, cpu_s / work_s))} of the time they ran."
+        needs = f" They need cores: tasks used the CPU {percent(min(1.0, cpu_s / work_s))} of the time they ran."
+    memory_mb = material.memory_mb.get(use.name, 0.0)
+    if memory_mb >= 1:
+        needs += f" And memory: {memory_mb * use.workers:,.0f} MB more, if each takes what the largest did."
     return (
         f"With {use.workers * 2:,} workers of {use.name} instead of {use.workers:,} the same work would take "
-        f"{seconds(twice)} at least, instead of {seconds(wall_s)}; more than {useful:,} could not shorten it.{cores}"
+        f"{seconds(twice)} at least, instead of {seconds(wall_s)}; more than {useful:,} could not shorten it.{needs}"
     )
 
 
@@ -311,22 +316,25 @@ def verdict(material: Material) -> Verdict:
     parts += [f"{sums.unfinished:,} without an end"] if sums.unfinished else []
     told = f"{listed(parts)} in {seconds(sums.wall_s)}, {number(sums.rate_per_s)} a second."
     good = run.state == "completed" and not failed and not sums.cancelled
-    code, meaning = _exit(run.state, good=good)
+    code, meaning = _exit(run, good=good)
     begun = "" if run.state == "completed" else f"{run.state.capitalize()}: "
     return Verdict(text=_sentence(f"{begun}{told} {meaning}".strip()), good=good, exit_code=code)
 
 
-def _exit(state: str, *, good: bool) -> tuple[int | None, str]:
-    if state == "completed":
-        return (0, "All went well (exit code 0).") if good else (1, "Some failed (exit code 1).")
-    if state == "failed":
-        return 4, "The pool itself failed (exit code 4)."
+def _exit(run: RunFacts, *, good: bool) -> tuple[int | None, str]:
+    """Return the exit code of the command, where it was that, and the end in words."""
     meanings = {
-        "stopped": "It was stopped before all was done: by a signal (exit code 130 or 143) or a limit (3).",
-        "interrupted": "Its process was killed, or the machine went down.",
-        "running": "It goes on; this is how it stands.",
+        "completed": (0, "All went well") if good else (1, "Some failed"),
+        "failed": (4, "The pool itself failed"),
+        "stopped": (None, "It was stopped before all was done"),
+        "interrupted": (None, "Its process was killed, or the machine went down"),
+        "running": (None, "It goes on; this is how it stands"),
     }
-    return None, meanings.get(state, "")
+    code, meaning = meanings.get(run.state, (None, ""))
+    if not run.commanded:
+        return None, f"{meaning}." if meaning else ""
+    told = {"stopped": " (exit code 3 by a limit, 130 or 143 by a signal)"}
+    return code, f"{meaning}{told.get(run.state, '') if code is None else f' (exit code {code})'}."
 
 
 def named(text: str) -> str:

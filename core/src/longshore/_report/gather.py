@@ -6,7 +6,7 @@ In: a store that has taken in the run's events, its record, its history. Out: a 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -17,7 +17,7 @@ from longshore._report.measured import bands_of, lines_of, workers_of
 from longshore._report.records import Environment, FailedTask, Report, RunFacts
 from longshore._report.spans import Span, Sums, spans_of, workers_at_once
 from longshore.records import RunHistory
-from longshore.runs import Bar, Bin, RunStore, TaskDetail, TaskFilter, TaskRow, Timeline
+from longshore.runs import Bar, Bin, RunStore, TaskDetail, TaskFilter, TaskRow, Timeline, WorkerView
 
 FAILED_MOST = 2000
 KINDS_MOST = 100
@@ -144,6 +144,7 @@ def _material(source: Source) -> Material:
         sums=sums,
         wall_s=wall_s,
         workers={**workers_at_once(store.workers()), **workers_of(source.history)},
+        memory_mb=_memory(store.workers()),
         chain=_chain(store, end),
         bands=bands_of(source.history, end),
         lines=lines_of(source.history),
@@ -175,6 +176,13 @@ def _rounded(timeline: Timeline) -> Timeline:
 
 def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
+
+
+def _memory(workers: Iterable[WorkerView]) -> dict[str, float]:
+    most: dict[str, float] = {}
+    for worker in workers:
+        most[worker.executor] = max(most.get(worker.executor, 0.0), worker.peak_memory_mb or 0.0)
+    return most
 
 
 def _notes(source: Source) -> list[str]:

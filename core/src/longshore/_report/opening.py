@@ -19,6 +19,8 @@ from longshore.runs import RecordedRun, RunStore
 from longshore.settings import Settings
 
 MASK = "•••"
+_COMMAND = "command"
+"""The state that `longshore run` records of itself."""
 _SECRET = re.compile(r"token|secret|passw|credential|api_?key|private_?key|authorization", re.IGNORECASE)
 _GIVEN = re.compile(
     r"([\w.-]*(?:token|secret|passw|credential|api_?key|private_?key|authorization)[\w.-]*=).+",
@@ -35,7 +37,7 @@ def opened(archive: Archive, run_id: str) -> Iterator[Source]:
         for batch in recorded.events():
             store.take(batch)
         yield Source(
-            run=facts_of(recorded.record, recorded.state),
+            run=facts_of(recorded.record, recorded.state, commanded=bool(archive.states(run_id, (_COMMAND,)))),
             store=store,
             environment=environment_of(recorded.record),
             history=recorded.history(),
@@ -45,7 +47,7 @@ def opened(archive: Archive, run_id: str) -> Iterator[Source]:
         store.close()
 
 
-def facts_of(record: RunRecord, state: str) -> RunFacts:
+def facts_of(record: RunRecord, state: str, *, commanded: bool = False) -> RunFacts:
     """Return which run it is; what looks like a secret in its command is masked."""
     return RunFacts(
         run_id=record.run_id,
@@ -56,6 +58,7 @@ def facts_of(record: RunRecord, state: str) -> RunFacts:
         generation=record.generation,
         host=record.host,
         command=_command(record.command),
+        commanded=commanded,
     )
 
 

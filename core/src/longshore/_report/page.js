@@ -63,7 +63,7 @@ function stacked(title, names, rows, begin, step, bad) {
   if (bad) columns.push(["failed", (row) => row.bad, figure, "n"]);
   names.forEach((name, place) => columns.push([name, (row) => row.parts[place], figure, "n"]));
   const extra = [...(bad ? [["fbad", "failed"]] : []), ...(data.bands.length ? [["held", "held back"]] : [])];
-  return [chart, legend(names, extra), beside("as a table", table(`${title}, each ${seconds(step)}`, columns, list.filter((row) => row.total)))];
+  return [chart, legend(names, extra), beside("as a table", () => table(`${title}, each ${seconds(step)}`, columns, list.filter((row) => row.total)))];
 }
 
 // ---- parts
@@ -89,7 +89,7 @@ function limits() {
   const parts = [];
   if (data.forecast) {
     texts.push(data.forecast.text);
-    parts.push(beside("the same work with other numbers of workers", table(
+    parts.push(beside("the same work with other numbers of workers", () => table(
       `by the laws of work (${seconds(data.forecast.work_s)}) and span (${seconds(data.forecast.span_s)}), of ${data.forecast.executor}`,
       [["workers", (row) => row.workers, count, "n"], ["at least", (row) => row.least_s, seconds, "n"], ["at most", (row) => row.most_s, seconds, "n"]], data.forecast.options)));
   }
@@ -132,7 +132,9 @@ function charts() {
     bands(chart);
     chart.append(draw("path", { class: "curve", d: line.at.map((at, place) => `${place ? "L" : "M"}${across(at).toFixed(2)} ${up(line.values[place] || 0).toFixed(2)}`).join("") }));
     if (line.limit !== null) chart.append(draw("path", { class: "limit", d: `M${LEFT} ${up(line.limit)}H${WIDE - 10}` }));
-    return [make("h3", null, `${line.resource}${line.unit ? `, ${line.unit}` : ""}`), chart];
+    const rows = line.at.map((at, place) => ({ at, value: line.values[place] }));
+    return [make("h3", null, `${line.resource}${line.unit ? `, ${line.unit}` : ""}`), chart,
+      beside("as a table", () => table(line.resource, [["at", (row) => row.at, since, "n"], ["value", (row) => row.value, (value) => value === null ? "–" : figure(value), "n"]], rows))];
   });
   section("Resources", table("peaks against limits", [["resource", (row) => row.resource], ["peak", (row) => row.peak, (value, row) => `${figure(value)} ${row.unit}`, "n"],
     ["limit", (row) => row.limit, (value, row) => value === null ? "–" : `${figure(value)} ${row.unit}`, "n"], ["at", (row) => row.peak_at, since, "n"]], data.resources),
@@ -147,7 +149,7 @@ function failures() {
   make("p", null, "inputs: ", group.keys.flatMap((key) => [make("code", null, key), " "]), group.count > group.keys.length ? "…" : ""),
   group.traceback ? make("pre", null, group.traceback) : make("pre", null, group.message), group.output_tail ? make("pre", null, group.output_tail) : null));
   const left = data.failed_left_out > 0 ? `; ${count(data.failed_left_out)} more are not listed` : "";
-  section("Failures", groups, beside(`the tasks that failed (${count(data.failed_tasks.length)}${left})`, table(`the first ${count(data.failed_tasks.length)} by the order they came in${left}`,
+  section("Failures", groups, beside(`the tasks that failed (${count(data.failed_tasks.length)}${left})`, () => table(`the first ${count(data.failed_tasks.length)} by the order they came in${left}`,
     [["input", label, null, "name"], ["stage", (row) => row.name, null, "name"], ["state", (row) => row.state, (_, row) => state(row)], ["attempt", (row) => row.attempt, count, "n"],
       ["ran", (row) => row.run_s, seconds, "n"], ["error", (row) => row.error, null, "name"], ["message", (row) => row.message, null, "name"]], data.failed_tasks)));
 }
@@ -164,6 +166,6 @@ function lists() {
   section("With what", make("p", null, "command: ", make("code", null, data.run.command.join(" "))),
     make("p", null, "versions: ", Object.entries(where.versions).map(([name, version]) => `${name} ${version}`).join(", ")),
     make("p", null, "settings, SHA-256 of all: ", make("code", null, where.settings_hash)),
-    beside("settings that are not the defaults", make("pre", null, JSON.stringify(where.settings, null, 2))),
+    beside("settings that are not the defaults", () => make("pre", null, JSON.stringify(where.settings, null, 2))),
     make("p", { class: "soft" }, `written ${clock(data.written)}`));
 }

@@ -72,7 +72,11 @@ function compare(a, b) {
 function section(title, ...parts) {
   main.append(make("section", null, make("h2", null, title), parts));
 }
-const beside = (title, part) => make("details", null, make("summary", null, title), part);
+// A part that can be long is made when it is first looked at.
+function beside(title, build) {
+  const all = make("details", { on: ["toggle", () => { if (all.children.length === 1) all.append(build()); }] }, make("summary", null, title));
+  return all;
+}
 
 function themed() {
   return make("button", { type: "button", class: "bar", "aria-label": "dark or light", on: ["click", () => {

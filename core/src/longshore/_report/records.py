@@ -30,6 +30,8 @@ class RunFacts(Struct, frozen=True, kw_only=True):
     """How often it was begun."""
     host: str = ""
     command: Sequence[str] = ()
+    commanded: bool = False
+    """Whether `longshore run` began it, and not a program of its own."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -39,7 +41,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     good: bool
     """Whether all went well."""
     exit_code: int | None = None
-    """What `longshore run` ends with for this, where the record tells."""
+    """What `longshore run` ended with, where it was that and its tasks tell."""
 
 
 class Totals(Struct, frozen=True, kw_only=True):

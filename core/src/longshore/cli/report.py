@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -17,7 +17,6 @@ from longshore.cli.journals import find_run, open_archive
 from longshore.cli.options import JournalPath, RunName
 from longshore.hookspecs import Archive
 
-Pieces = Any  # Any: an iterable of text, which `_report.writing` declares; imported where it is used, as it is much
 TraceFormat = Literal["chrome", "speedscope"]
 _ENDINGS = {".html": "html", ".htm": "html", ".md": "md", ".json": "json", ".xml": "junit"}
 
@@ -141,7 +140,7 @@ def _compare(archive: Archive, first: str, second: str, wanted: Sequence[Wanted]
         _write(each, COMPARISONS[each.format](comparison))
 
 
-def _write(wanted: Wanted, pieces: Pieces) -> None:
+def _write(wanted: Wanted, pieces: Iterable[str]) -> None:
     """Write a file, whole or not at all; to what is no regular file, such as a pipe, as it comes."""
     if wanted.file == DASH:
         _to(getattr(sys.stdout, "buffer", None), pieces)
@@ -158,7 +157,7 @@ def _write(wanted: Wanted, pieces: Pieces) -> None:
     say(f"longshore: {wanted.option.removeprefix('--')} written to {wanted.file}")
 
 
-def _to(file: IO[bytes] | None, pieces: Pieces) -> None:
+def _to(file: IO[bytes] | None, pieces: Iterable[str]) -> None:
     """Write text as UTF-8; without a file, to a stdout that takes text only."""
     put: Callable[[str], object] = sys.stdout.write if file is None else lambda text: file.write(text.encode())
     for piece in pieces:
