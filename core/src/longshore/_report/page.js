@@ -5,6 +5,12 @@ const range = data.timeline || { start: data.run.started, end: data.run.started 
 const start = range.start;
 const since = (at) => at === null || at === undefined ? "–" : `+${seconds(Math.max(0, at - start))}`;
 const length = Math.max(0.001, data.totals.wall_s, range.end - start);
+// A stage has one colour in all charts.
+const known = [...new Set(data.stages.map((stage) => stage.name))];
+function hue(name) {
+  if (!known.includes(name)) known.push(name);
+  return known.indexOf(name) % NARROW;
+}
 const WIDE = 1000, HIGH = 170, LEFT = 56, LOW = 20;
 const across = (at) => LEFT + (at - start) / length * (WIDE - LEFT - 10);
 
@@ -35,7 +41,7 @@ function legend(names, extra) {
     const box = draw("svg", { viewBox: "0 0 12 12", "aria-hidden": "true" }, draw("rect", { class: kind, width: 12, height: 12 }));
     return make("li", null, box, text);
   };
-  const entries = names.map((name, place) => entry(`f${place % NARROW}`, name));
+  const entries = names.map((name) => entry(`f${hue(name)}`, name));
   return make("ul", { class: "legend" }, entries, (extra || []).map(([kind, text]) => entry(kind, text)));
 }
 
@@ -53,7 +59,7 @@ function stacked(title, names, rows, begin, step, bad) {
       path += `M${left.toFixed(2)} ${up(base[at]).toFixed(2)}H${right.toFixed(2)}V${up(base[at] + value).toFixed(2)}H${left.toFixed(2)}Z`;
       base[at] += value;
     });
-    chart.append(draw("path", { class: `f${place % NARROW}`, d: path }));
+    chart.append(draw("path", { class: `f${hue(names[place])}`, d: path }));
   });
   (bad || []).forEach((value, at) => {
     if (value) chart.append(draw("rect", { class: "fbad", x: across(begin + at * step), width: Math.max(1.5, across(begin + step) - LEFT), y: up(value), height: Math.max(1, HIGH - LOW - up(value)) }));

@@ -28,13 +28,13 @@ function timeline() {
     pen.clip();
     for (const [row, begin, end, kind, name] of view.bars) {
       const x = put(begin, width), size = Math.max(1, put(end, width) - x - 0.5);
-      pen.fillStyle = failed(kind) ? of("--bad") : of(`--c${name % NARROW}`);
+      pen.fillStyle = failed(kind) ? of("--bad") : of(`--c${hue(view.names[name])}`);
       pen.fillRect(x, row * lane + 1, size, lane - 2);
       if (failed(kind) && size > 5) hatch(pen, x, row * lane + 1, size, lane - 2, of("--back"));
     }
     for (const [row, begin, busy, , bad, name] of view.bins) {
       const x = put(begin, width), size = Math.max(1, put(begin + view.step_s, width) - x), part = Math.min(1, busy) * (lane - 2);
-      pen.fillStyle = of(`--c${name % NARROW}`);
+      pen.fillStyle = of(`--c${hue(view.names[name])}`);
       pen.fillRect(x, row * lane + lane - 1 - part, size, part);
       if (bad) { pen.fillStyle = of("--bad"); pen.fillRect(x, row * lane + 1, size, Math.max(2, (lane - 2) / 4)); }
     }
