@@ -203,6 +203,18 @@ def test_resources_are_told_with_their_peak_and_limit(script: Scripts) -> None:
     assert [use.workers for use in made.executors] == [8]
 
 
+def test_a_run_that_goes_on_lasts_until_now(script: Scripts) -> None:
+    """Its figures are up to the moment of looking, in which what runs is at work."""
+    run = script()
+    run.task(0, 1)
+    made = report(run.source("running", now=run.zero + 4))
+    assert (made.totals.wall_s, made.executors[0].busy_share) == (4.0, 0.25)
+    assert (
+        made.verdict.text
+        == "Running: 1 of 1 task completed in 4.0 s, 0.25 a second. It goes on; this is how it stands."
+    )
+
+
 def test_an_empty_run_has_a_report(script: Scripts) -> None:
     """Nothing was done: no figure is made up, and nothing divides by zero."""
     made = report(script().source("interrupted"))

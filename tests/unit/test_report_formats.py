@@ -194,6 +194,7 @@ def test_numbers_in_words() -> None:
 def test_secrets_of_settings_and_command_are_masked() -> None:
     """By their names, in the settings that are shown, in what is hashed, and in the command line."""
     settings = {"sinks": [], "executors": {"dask": {"auth_token": "s3cret", "address": "tcp://x"}}}
+    settings["probes"] = ["p\udcff"]
     record = RunRecord(
         run_id="r",
         started=1.0,
@@ -201,7 +202,10 @@ def test_secrets_of_settings_and_command_are_masked() -> None:
         settings=settings,
     )
     environment = environment_of(record)
-    assert environment.settings == {"executors": {"dask": {"auth_token": MASK, "address": "tcp://x"}}}
+    assert environment.settings == {
+        "executors": {"dask": {"auth_token": MASK, "address": "tcp://x"}},
+        "probes": ["p\\udcff"],
+    }
     assert facts_of(record, "completed").command == [
         "python",
         "--set",

@@ -51,13 +51,15 @@ class Source:
     history: RunHistory = field(default_factory=RunHistory)
     handovers: Mapping[tuple[str, str], Handover] = field(default_factory=dict)
     """By name and executor of the stage."""
+    now: float | None = None
+    """When this is looked at, for a run that goes on."""
 
     @property
     def span(self) -> tuple[float, float]:
-        """When the first task was submitted, and when something last happened."""
+        """When the first task was submitted, and when something last happened; now, for a run that goes on."""
         start, end = self.store.span() or (self.run.started, self.run.started)
         start = max(start, self.run.started)
-        return start, max(start, end)
+        return start, max(start, end, self.now or start)
 
 
 def report(source: Source) -> Report:

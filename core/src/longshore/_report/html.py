@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from longshore._report.records import Report
+from longshore._report.words import encodable
 
 _ENDING = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -56,7 +57,7 @@ def data(content: Struct) -> str:
 
 
 def _shown(text: str) -> str:
-    return escape(text.encode("utf-8", "backslashreplace").decode())
+    return escape(encodable(text))
 
 
 def _asset(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ import msgspec
 
 from longshore._report.gather import Handover, Source
 from longshore._report.records import Environment, RunFacts
+from longshore._report.words import encodable
 from longshore.hookspecs import Archive
 from longshore.records import JournalQuery, RunRecord
 from longshore.runs import RecordedRun, RunStore
@@ -42,6 +44,7 @@ def opened(archive: Archive, run_id: str) -> Iterator[Source]:
             environment=environment_of(recorded.record),
             history=recorded.history(),
             handovers=_handovers(archive, run_id),
+            now=time.time() if recorded.state == "running" else None,
         )
     finally:
         store.close()
@@ -51,7 +54,7 @@ def facts_of(record: RunRecord, state: str, *, commanded: bool = False) -> RunFa
     """Return which run it is; what looks like a secret in its command is masked."""
     return RunFacts(
         run_id=record.run_id,
-        name=record.name,
+        name=encodable(record.name),
         state=state,
         started=record.started,
         ended=record.ended,
@@ -63,7 +66,7 @@ def facts_of(record: RunRecord, state: str, *, commanded: bool = False) -> RunFa
 
 
 def _command(words: Sequence[str]) -> list[str]:
-    told = [_GIVEN.sub(rf"\g<1>{MASK}", word) for word in words]
+    told = [encodable(_GIVEN.sub(rf"\g<1>{MASK}", word)) for word in words]
     for place, word in enumerate(words[:-1]):
         if word.startswith("--") and "=" not in word and _SECRET.search(word):
             told[place + 1] = MASK
@@ -83,9 +86,11 @@ def environment_of(record: RunRecord) -> Environment:
 
 def _masked(value: Any, name: str = "") -> Any:  # Any: JSON-safe values
     if isinstance(value, Mapping):
-        return {key: _masked(each, key) for key, each in value.items()}
-    if isinstance(value, str) and value and _SECRET.search(name):
-        return MASK
+        return {encodable(key): _masked(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_masked(each, name) for each in value]
+    if isinstance(value, str):
+        return MASK if value and _SECRET.search(name) else encodable(value)
     return value
 
 

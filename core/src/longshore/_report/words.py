@@ -56,6 +56,11 @@ def visible(text: str) -> str:
     return "".join(char if char.isprintable() else _escaped(char) for char in " ".join(text.split("\n")))
 
 
+def encodable(text: str) -> str:
+    """Return the text with escapes for what UTF-8 has no way to say; such names of files there are."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def short(text: str, most: int = 120) -> str:
     """Return the text, its middle left out where it is longer than `most` characters."""
     if len(text) <= most:
