@@ -1,14 +1,16 @@
-"""Fixtures for every test: distributions that exist only for one test; the loop of async tests, and their limit."""
+"""Fixtures for every test: distributions for one test only; the loop of async tests, and their limit; a browser."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib
+import shutil
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -95,3 +97,29 @@ async def deadline() -> AsyncIterator[None]:
     timer = loop.call_later(20.0, lambda: [task.cancel("past the test's deadline") for task in test])
     yield
     timer.cancel()
+
+
+@pytest.fixture
+def browsed() -> Callable[[Path, Callable[[Any], None]], None]:  # Any: playwright's page, which need not be here
+    """Open a file in Chromium, where there is one, and look at it: it logs nothing, and asks for nothing but itself."""
+    browsers = pytest.importorskip("playwright.sync_api", reason="no playwright here")
+    chromium = shutil.which("chromium") or pytest.skip("no chromium here")
+
+    def browse(file: Path, look: Callable[[Any], None]) -> None:  # Any: as above
+        said: list[str] = []
+        asked: list[str] = []
+        with browsers.sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            try:
+                page = browser.new_page()
+                page.on("console", lambda message: said.append(message.text))
+                page.on("pageerror", lambda error: said.append(str(error)))
+                page.on("dialog", lambda dialog: said.append(dialog.message))
+                page.on("request", lambda request: asked.append(request.url))
+                page.goto(file.as_uri())
+                look(page)
+            finally:
+                browser.close()
+        assert (said, asked) == ([], [file.as_uri()])
+
+    return browse

@@ -83,6 +83,15 @@ def test_an_end_alone_is_enough(store: RunStore) -> None:
     assert (found.submitted, found.started, found.ended) == (EPOCH + 1.75, EPOCH + 2.0, EPOCH + 3.0)
 
 
+def test_names_that_are_no_utf8_are_kept_with_escapes(store: RunStore) -> None:
+    """Of files whose names the system could not decode, and any other lone surrogate; other rows lose nothing."""
+    keys = ["plain", "bytes \udcff\udcfe", "half \ud800"]
+    store.take([submitted(str(place), key=key) for place, key in enumerate(keys)])
+    store.take([failed("1", 1.0, "no \udcff")])
+    assert [row.key for row in store.tasks().rows] == ["plain", "bytes \\xff\\xfe", "half \\ud800"]
+    assert [view.message for view in store.failures()] == ["no \\xff"]
+
+
 def test_what_comes_after_the_end_changes_nothing(store: RunStore) -> None:
     """Late progress of a task that has ended is of no account."""
     store.take([submitted("t1"), completed("t1", 1.0)])

@@ -20,6 +20,7 @@ from longshore.cli.console import DASH, ExitCode, UsageError, say
 from longshore.cli.doctor import doctor
 from longshore.cli.failures import failures
 from longshore.cli.plugins import check, info, list_
+from longshore.cli.report import report
 from longshore.cli.resume import resume
 from longshore.cli.run import run
 from longshore.cli.runs import list_ as list_runs
@@ -55,6 +56,7 @@ def build_app() -> App:
     app.command(failures)
     app.command(simulate)
     app.command(top)
+    app.command(report)
     plugins = App(name="plugins", help="See which plugins there are, and whether they work.")
     plugins.command(list_, name="list")
     plugins.command(info)
@@ -105,7 +107,7 @@ def _told(error: Exception, arguments: Sequence[str]) -> ExitCode:
     return ExitCode.USAGE if named or isinstance(error, UsageError | SettingsError) else ExitCode.FAULT
 
 
-_COMMANDS = ("run", "resume", "runs", "failures", "simulate", "top", "plugins", "config", "doctor", "bench")
+_COMMANDS = ("run", "resume", "runs", "failures", "report", "top", "simulate", "plugins", "config", "doctor", "bench")
 
 
 def _forget_stdout() -> None:

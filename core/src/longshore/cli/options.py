@@ -99,6 +99,13 @@ class RunOptions:
             name="--no-journal", negative=(), show_default=False, help="Record nothing: the run can't be resumed."
         ),
     ] = False
+    report: Annotated[
+        str | None,
+        Parameter(
+            help="Where a report on the run goes at its end, by its ending one of html, md, json, xml (JUnit): "
+            "`--report report.html`. `longshore report` writes one later, too."
+        ),
+    ] = None
     dry_run: Annotated[
         bool,
         Parameter(

@@ -159,6 +159,8 @@ class CommandJournal:
         self._states = states
         self._stale = stale
         self._kinds: dict[TaskKind, TaskKind] = {}
+        self.run_id: str | None = None
+        """The run that was opened; None before."""
         self.cut_short = False
         """Whether the run is being ended before its inputs were, which the pool cannot know."""
 
@@ -166,6 +168,7 @@ class CommandJournal:
         """Begin the run, or go on with it."""
         opening = msgspec.structs.replace(run, states={**run.states, **self._states})
         recalled = self._journal.open(opening)
+        self.run_id = run.run_id
         return msgspec.structs.replace(recalled, tasks=[self._seen(entry) for entry in recalled.tasks])
 
     def commit(self, batch: CommitBatch) -> None:

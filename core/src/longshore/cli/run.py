@@ -23,6 +23,7 @@ from longshore.cli.lines import Lines, stdout_for_data
 from longshore.cli.options import RunOptions
 from longshore.cli.output import Output
 from longshore.cli.recorded import CommandJournal, CommandRecord, InputRecord, StepRecord, python_version, states_of
+from longshore.cli.report import Wanted, format_of, write_reports
 from longshore.errors import JournalError, LongshoreError, PluginError
 from longshore.hookspecs import Journal
 from longshore.pipeline import plan
@@ -57,7 +58,8 @@ def run(
     `--max-failures`, 4 for a fault of longshore or a plugin, 5 when there is nothing to do, 130 or 143 after a signal.
     Ctrl-C lets running tasks end and stops; a second one stops at once.
 
-    All is recorded before its line is written: `longshore resume RUN` goes on with a run that was stopped or killed.
+    All is recorded before its line is written: `longshore resume RUN` goes on with a run that was stopped or killed,
+    and `longshore report RUN` tells what became of it; `--report report.html` does so at its end.
     """
     file = None if options.output in (None, DASH) else options.output
     found = expand(inputs, names_on_stdin, file)
@@ -72,11 +74,31 @@ def run(
 
 
 def _begin(job: Job, options: RunOptions, output: Output) -> int:
+    wanted = None if options.report is None else Wanted(format_of(options.report), options.report)
     kept = None if options.dry_run and options.order == "given" else _journal(job, options)
     job = _in_order(job if kept is None else foreseen(job, kept[1]), options)
     if options.dry_run:
         return _plan(job, Lines(output.data))
-    return perform(replace(job, keeping=None if kept is None else _keeping(job, options, *kept)), output)
+    if wanted is not None and kept is None:
+        raise UsageError("--report is made of what is recorded of the run, and nothing is: leave out --no-journal")
+    keeping = None if kept is None else _keeping(job, options, *kept)
+    code = perform(replace(job, keeping=keeping), output)
+    if wanted is not None and keeping is not None:
+        _report(keeping, wanted)
+    return code
+
+
+def _report(keeping: Keeping, wanted: Wanted) -> None:
+    """Write the report; that it can't be costs the run nothing."""
+    run_id = keeping.journal.run_id
+    if run_id is None:
+        say("note: there is no report: nothing was recorded of the run")
+        return
+    try:
+        with closing(keeping.journal.archive()) as archive:
+            write_reports(archive, run_id, [wanted])
+    except (UsageError, LongshoreError, OSError) as error:
+        say(f"note: there is no report: {error}; to write it: longshore report {run_id}{keeping.option}")
 
 
 def _journal(job: Job, options: RunOptions) -> tuple[JournalPlace, Journal] | None:
@@ -126,7 +148,7 @@ def command_record(job: Job, options: RunOptions) -> CommandRecord:
         target=job.name,
         folder=_folder(),
         output=None if options.output == DASH else options.output,
-        options=to_builtins(replace(options, output=None)),
+        options=to_builtins(replace(options, output=None, report=None)),
         table={name: value for name, value in settings.items() if _is_recorded(job, name)},
         steps=[StepRecord.of(step) for step in job.pipeline.steps],
         inputs=len(job.paths),

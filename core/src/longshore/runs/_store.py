@@ -86,9 +86,9 @@ class RunStore:
             rows = list(changes.rows.values())
             if self._count() + len(rows) > self.tasks_most:
                 rows = self._known_or_fitting(rows)
-            self._writer.executemany(PUT_TASK, rows)
-            self._writer.executemany(PUT_ATTEMPT, changes.attempts)
-            self._writer.executemany(PUT_TEXT, changes.texts)
+            self._put(PUT_TASK, rows)
+            self._put(PUT_ATTEMPT, changes.attempts)
+            self._put(PUT_TEXT, changes.texts)
             execute("COMMIT")
         except BaseException:
             execute("ROLLBACK")
@@ -97,6 +97,13 @@ class RunStore:
     def _has_ended(self, task_id: str) -> bool:
         sql = "SELECT 1 FROM tasks WHERE task_id = ? AND ended IS NOT NULL"
         return self._writer.execute(sql, (task_id,)).fetchone() is not None
+
+    def _put(self, sql: str, rows: Sequence[Sequence[Any]]) -> None:  # Any: what SQLite stores
+        """Write rows; those with names of files that are no UTF-8, which SQLite refuses, with their bytes escaped."""
+        try:
+            self._writer.executemany(sql, rows)
+        except UnicodeEncodeError:  # each row takes the place of what of it was written
+            self._writer.executemany(sql, [[_storable(value) for value in row] for row in rows])
 
     def _count(self) -> int:
         [[count]] = self._writer.execute("SELECT coalesce(max(id), 0) FROM tasks")
@@ -229,3 +236,13 @@ class RunStore:
                 reader.close()
             else:
                 self._readers.append(reader)
+
+
+def _storable(value: object) -> object:
+    """Return a value as SQLite takes it: in a text, what no UTF-8 can say becomes an escape."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "backslashreplace").decode()
