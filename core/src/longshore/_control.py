@@ -13,10 +13,11 @@ from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.roster import Roster
 from longshore._telling import Telling
+from longshore._watching import Watching
 from longshore.errors import PoolNotRunning, WrongPlace
 from longshore.hookspecs import Processor
 from longshore.processor import ProcessorHealth
-from longshore.records import LeftBehind, PoolStats, RunSnapshot, WorkerStats
+from longshore.records import Alert, LeftBehind, MetricsPoint, PoolStats, RunHistory, RunSnapshot, WorkerStats
 from longshore.worker import running_task
 
 
@@ -28,6 +29,7 @@ class Control:
     _executors: Executors
     _roster: Roster
     _telling: Telling
+    _watching: Watching
     _parts: Parts
     _processors: Processors
     _runs: set[PipelineRun]
@@ -143,9 +145,25 @@ class Control:
         if not self._started:
             return PoolStats()
         engine = self._driver.engine
+        behind = len(self._executors.left_behind())
         return self._telling.stats(
-            self.get_worker_stats(), len(self._executors.left_behind()), engine.scaled(), engine.throttled_s()
+            self.get_worker_stats(), behind, engine.scaled(), engine.throttled_s(), engine.queue()
         )
+
+    def alerts(self) -> list[Alert]:
+        """Return the alerts that stand, the oldest first, or stood as the run ended. From any thread."""
+        return list(self._watching.alerts()) if self._started else []
+
+    def history(self) -> RunHistory:
+        """Return what is remembered of the run, or was at its end; empty before the first. From any thread."""
+        return self._watching.history() if self._started else RunHistory()
+
+    def metrics_history(self) -> list[MetricsPoint]:
+        """Return a point for each minute of the run, the oldest first; at most those of a day. From any thread.
+
+        How often, and how many, is for the settings' table `history` to say; `history().points_fine` has finer ones.
+        """
+        return list(self.history().points_minute)
 
     def get_worker_stats(self) -> list[WorkerStats]:
         """Return what each worker of each executor in use is doing; after `stop`, all as stopped. From any thread."""

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct, to_builtins
 
+from longshore._health_records import LIVE_CHECKS as LIVE_CHECKS
+from longshore._health_records import READY_CHECKS as READY_CHECKS
 from longshore._health_records import Alert as Alert
 from longshore._health_records import Health as Health
 from longshore._history_records import HISTORY_STATE as HISTORY_STATE
@@ -275,6 +277,8 @@ class PoolStats(Struct, frozen=True, kw_only=True):
     """For how many seconds tasks waited while the machine was short, by what it was short of; to the last reading."""
     scaling: Mapping[str, WorkerScale] = {}
     """Executors that grow and shrink, by name."""
+    queue: Mapping[str, Mapping[str, int]] = {}
+    """How many tasks wait, by executor and the name of the priority; where none does nothing is there."""
 
     def to_dict(self) -> dict[str, Any]:  # Any: JSON-safe values
         """Return the fields as a plain dict."""

@@ -334,6 +334,10 @@ class Lane:
         """Return how many are queued here."""
         return sum(len(item) if type(item) is AttemptColumns else 1 for queue in self.queues for item in queue)
 
+    def depth(self, priority: int) -> int:
+        """Return how many of one priority are queued here; from any thread."""
+        return sum(len(item) if type(item) is AttemptColumns else 1 for item in tuple(self.queues[priority]))
+
     def waits(self) -> bool:
         """Tell whether anything is queued here."""
         return any(self.queues)

@@ -7,6 +7,8 @@ itself, so that an urgent task waits for little.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from longshore._engine.lanes import Lane, Rank
 from longshore.task import Priority
 
@@ -73,6 +75,14 @@ class Place:
     def waits(self) -> bool:
         """Tell whether anything may be waiting here."""
         return any(map(Lane.waits, self.lanes))
+
+    def depths(self) -> dict[str, int]:
+        """Return how many wait here by the name of their priority, where any does; from any thread."""
+        depths: Counter[str] = Counter()
+        for lane in list(self.lanes):
+            for priority in Priority:
+                depths[priority.name] += lane.depth(priority)
+        return {name: depth for name, depth in depths.items() if depth}
 
     def busy(self) -> int:
         """Return how many of its workers may be running something."""

@@ -27,7 +27,7 @@ from longshore.events import (
     TasksStarted,
     TasksSubmitted,
 )
-from longshore.records import RunInfo, RunningTask, RunSnapshot, SinkHealth, StageSnapshot, TaskCounts, Usage
+from longshore.records import Alert, RunInfo, RunningTask, RunSnapshot, SinkHealth, StageSnapshot, TaskCounts, Usage
 from longshore.task import Attempt, Outcome, TaskSpec, TaskState
 
 SLOWEST = 10
@@ -53,6 +53,7 @@ class RunFold:
         "_ended",
         "_failures",
         "_folds",
+        "_moves",
         "_overdue",
         "_progress",
         "_rate",
@@ -69,6 +70,7 @@ class RunFold:
         """Begin a run at monotonic `began`."""
         self._began = began
         self._folds = 0
+        self._moves = 0
         self._ended = 0
         self._unsampled = 0
         self._retried = 0
@@ -110,8 +112,10 @@ class RunFold:
             for attempt in attempts:
                 self._retrying.pop(attempt.task_id, None)
         self._running.start(attempts, now)
+        self._moves += len(attempts)
 
     def _advance(self, updates: Sequence[ProgressUpdate]) -> None:
+        self._moves += len(updates)
         for update in updates:
             attempt = self._running.get(update.task_id)
             if attempt is None or attempt.number != update.attempt:
@@ -188,6 +192,15 @@ class RunFold:
         """How many attempts were followed by another."""
         return self._retried
 
+    @property
+    def moves(self) -> int:
+        """Rises with every task that starts, ends, is to be retried or reports progress."""
+        return self._moves + self._ended + self._retried
+
+    def rate_per_s(self, now: float) -> float:
+        """Return the ended tasks per second over the last seconds."""
+        return self._rate.per_second(now)
+
     def counts(self) -> TaskCounts:
         """Return where the tasks are now."""
         return _total(self._read_stages())
@@ -201,6 +214,7 @@ class RunFold:
         throttled: str | None = None,
         usage: Mapping[str, Usage] | None = None,
         sinks: Sequence[SinkHealth] = (),
+        alerts: Sequence[Alert] = (),
     ) -> RunSnapshot:
         """Return the run as of monotonic `now`; what the events cannot tell is given by the caller."""
         stages = self._read_stages(now)
@@ -223,11 +237,12 @@ class RunFold:
             eta_low_s=eta[0] if eta else None,
             eta_high_s=eta[1] if eta else None,
             stages=stages,
-            slowest=self._slowest(now),
+            slowest=self.slowest(now),
             failures=self._failures.snapshot(),
             throttled=throttled,
             usage=usage or {},
             sinks=sinks,
+            alerts=alerts,
         )
 
     def _read_stages(self, now: float | None = None) -> list[StageSnapshot]:
@@ -266,8 +281,9 @@ class RunFold:
             durations=self._sketch,
         )
 
-    def _slowest(self, now: float) -> list[RunningTask]:
-        return [self._running_task(attempt, now - started) for attempt, started in self._oldest(SLOWEST)]
+    def slowest(self, now: float, most: int = SLOWEST) -> list[RunningTask]:
+        """Return the longest-running tasks, longest first."""
+        return [self._running_task(attempt, now - started) for attempt, started in self._oldest(most)]
 
     def _oldest(self, limit: int) -> list[tuple[Attempt, float]]:
         for _ in range(_READ_TRIES):
