@@ -20,6 +20,7 @@ from longshore._history_records import RunHistory as RunHistory
 from longshore._history_records import ThrottleBand as ThrottleBand
 from longshore._history_records import WorkerCount as WorkerCount
 from longshore._journal_records import Accepted as Accepted
+from longshore._journal_records import AttemptTrace as AttemptTrace
 from longshore._journal_records import CommitBatch as CommitBatch
 from longshore._journal_records import JournalQuery as JournalQuery
 from longshore._journal_records import Recalled as Recalled
@@ -29,6 +30,7 @@ from longshore._journal_records import Settled as Settled
 from longshore._journal_records import Started as Started
 from longshore._journal_records import TaskEntry as TaskEntry
 from longshore._journal_records import TaskKind as TaskKind
+from longshore._journal_records import TaskTrace as TaskTrace
 from longshore._journal_records import Tried as Tried
 from longshore._readings import Bound as Bound
 from longshore._readings import Device as Device
