@@ -1,6 +1,6 @@
 """How a pool watches itself: one timer on its loop looks at the run, remembers it, and raises alerts.
 
-A look costs by executors, stages and tasks that wait, never by those that ran; between two of them nothing is done.
+A look costs by executors and stages, never by tasks; between two of them nothing is done.
 """
 
 from __future__ import annotations

@@ -253,7 +253,7 @@ async def test_a_journal_that_fails_or_hangs_is_a_reason(
         await pool.stop()
 
 
-@pytest.mark.requirement("req:L03")
+@pytest.mark.requirement("req:L04")
 async def test_a_sink_can_serve_the_health_of_its_run(eventually: Any) -> None:
     """What it is opened with answers on any thread, and tells nobody of it."""
     heard: list[AnyEvent] = []

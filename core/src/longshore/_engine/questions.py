@@ -122,7 +122,7 @@ class Questions:
         return {name: (place.slots, place.busy()) for name, place in list(self._dispatch.places.items())}
 
     def queue(self) -> dict[str, dict[str, int]]:
-        """Return how many wait in the queue, by executor and name of the priority; looks at all; from any thread."""
+        """Return how many wait in the queue, by executor and name of the priority; from any thread."""
         depths = {name: place.depths() for name, place in list(self._dispatch.places.items())}
         return {name: depth for name, depth in depths.items() if depth}
 
