@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +24,15 @@ class Log(list[str]):
     def note(self, what: str) -> None:
         if what not in self:
             self.append(what)
+
+    def then(self, what: str, act: Callable[[float], Any]) -> Callable[[float], Any]:
+        """Return what notes that, and does what it did."""
+
+        def noted(deadline: float) -> Any:
+            self.note(what)
+            return act(deadline)
+
+        return noted
 
 
 class Probe:
@@ -96,13 +105,7 @@ async def test_a_system_is_shut_down_in_order(monkeypatch: pytest.MonkeyPatch) -
 
     async with asyncio.timeout(DEADLINE_S):
         await pool.start()
-        stop_executors = pool._executors.stop
-
-        async def noted(deadline: float) -> Any:
-            log.note("executors")
-            return await stop_executors(deadline)
-
-        monkeypatch.setattr(pool._executors, "stop", noted)
+        monkeypatch.setattr(pool._executors, "stop", log.then("executors", pool._executors.stop))
         tasks = [await pool.options(executor="asyncio").submit(work, name) for name in ("a", "b")]
         stopping = asyncio.create_task(pool.stop(60))
         await asyncio.sleep(0)

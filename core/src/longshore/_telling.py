@@ -22,6 +22,7 @@ from longshore.hookspecs import Sink
 from longshore.progress import ProgressTracker
 from longshore.records import (
     Alert,
+    Load,
     PoolStats,
     RunInfo,
     RunSnapshot,
@@ -60,6 +61,7 @@ class Telling:
         self.heard: Callable[[Happened], None] = lambda event: None
         """Told of every event that is none of tasks, but for ends of workers that were meant."""
         self.usage: Callable[[], Mapping[str, Usage]] = dict
+        self.loads: Callable[[], Mapping[str, Load]] = dict
         self.utilization: Callable[[], Mapping[str, float]] = dict
 
     @property
@@ -121,6 +123,7 @@ class Telling:
             total=None if self._unknown else self._expected or None,
             throttled=self.throttled(),
             usage=self.usage(),
+            loads=self.loads(),
             sinks=self.health(),
             alerts=self.alerts(),
         )

@@ -24,6 +24,8 @@ from longshore.task import Priority
 
 _NAMED = 3
 """Running tasks that are named where nothing moves."""
+_NAME = 100
+"""Characters of a name or key that are told."""
 _QUEUES = {"the queue": Priority.NORMAL, "the queue of CRITICAL tasks": Priority.CRITICAL}
 
 
@@ -56,8 +58,9 @@ class Watching:
         telling.alerts = self.alerts
 
     def start(self) -> None:
-        """Look now, and go on with that."""
-        self._tick()
+        """Look now, and go on with that; a run that only begins has nothing to record yet."""
+        self._look(self._clock(), datetime.now(UTC))
+        self._arm()
 
     def stop(self) -> None:
         """Look for the last time, and have the journal keep what is remembered."""
@@ -98,16 +101,21 @@ class Watching:
 
     # ---- on the loop
 
+    def _arm(self) -> None:
+        self._due = self._clock() + self._cadence.fine_every_s
+        self._timer = asyncio.get_running_loop().call_later(self._cadence.fine_every_s, self._tick)
+
     def _tick(self) -> None:
-        now, at = self._clock(), datetime.now(UTC)
-        self._look(now, at)
+        self._arm()  # first: what is raised in a look may not end the looking
+        now = self._clock()
+        if self._look(now, datetime.now(UTC)):
+            self._record()
         if now >= self._health_due:
             self._health_due = now + self._settings.every_s
             self._telling.publish(told_of(self._health()))
-        self._due = now + self._cadence.fine_every_s
-        self._timer = asyncio.get_running_loop().call_later(self._cadence.fine_every_s, self._tick)
 
-    def _look(self, now: float, at: datetime) -> None:
+    def _look(self, now: float, at: datetime) -> bool:
+        """Look at the run, and tell whether it is time to record what is remembered."""
         telling, engine = self._telling, self._driver.engine
         counts = telling.fold.counts()
         self._see_queues(counts.ended, now)
@@ -115,9 +123,7 @@ class Watching:
         look = Look(counts=counts, moves=telling.fold.moves, percent=percent, paused=engine.paused)
         for event in self._alerts.look(look, now, at, lambda: self._stuck(counts, now)):
             telling.publish(event)
-        keep = self._book.add(self._point(counts, now, at), telling.throttled(), now)
-        if keep and self._timer is not None:  # a run that only begins has nothing to record yet
-            self._record()
+        return self._book.add(self._point(counts, now, at), telling.throttled(), now)
 
     def _see_queues(self, ended: int, now: float) -> None:
         if ended != self._ended:
@@ -142,7 +148,10 @@ class Watching:
     def _stuck(self, counts: TaskCounts, now: float) -> str:
         """Say what runs, and what waits for what, as `explain` says it."""
         slowest = self._telling.fold.slowest(now, _NAMED)
-        named = [f"{task.label} ({task.name}) on {task.executor} for {task.running_s:.0f} s" for task in slowest]
+        named = [
+            f"{task.label[:_NAME]} ({task.name[:_NAME]}) on {task.executor} for {task.running_s:.0f} s"
+            for task in slowest
+        ]
         runs = f"{counts.running} running, the longest {', '.join(named)}" if named else "none is running"
         waits = self._driver.engine.what_waits(now)
         return f"{runs}; {counts.queued} waiting, of which {waits}" if waits else runs

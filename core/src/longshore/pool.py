@@ -152,8 +152,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._measuring = self._parts.measuring(self._monitor_given)
         telling = Telling(self.events, self._foreign, self.progress_tracker)
         run_id = self._resume or f"{started:%Y%m%dT%H%M%S}-{token}"
-        facts = {**self._run_facts, "snapshot": self.snapshot, "health": self._health, "history": self.history}
-        run = RunInfo(run_id=run_id, started=started, **facts)
+        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **self._run_facts, **self._asked())
         await self._open_journal(run)
         self._telling, self._hooks, self._ending = telling, hooks, None
         self._put_together(token)
@@ -174,6 +173,10 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         told = {"run": run.run_id, "config": config, "events_version": EVENTS_VERSION}
         self._publish(Happened("worker_pool_started", told))
         hooks.pool_started(PoolInfo(run_id=run.run_id, executors=executors, settings=settings))
+
+    def _asked(self) -> dict[str, Any]:  # Any: what sinks may ask, each with its own answer
+        asked = {"health": self._health, "history": self.history}
+        return {**asked, "stats": self.get_stats, "workers": self.get_worker_stats}
 
     async def _forsake(self) -> None:
         """Close what is left of a run whose loop was closed under it, as far as that goes from another one."""
@@ -227,7 +230,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         )
         self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because
-        self._telling.usage = lambda: monitor.usage
+        self._telling.usage, self._telling.loads = lambda: monitor.usage, lambda: monitor.loads
         self._telling.utilization = lambda: monitor.current_usage
         self._watching = Watching(
             self._driver,

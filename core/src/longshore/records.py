@@ -102,6 +102,8 @@ class StageSnapshot(TaskCounts, frozen=True, kw_only=True):
     """Mean run time of completed tasks."""
     rate_per_s: float = 0.0
     """Ended tasks per second over the last seconds."""
+    retries: Mapping[str, int] = {}
+    """How many attempts were followed by another, by the type of their error; past 100 types by "(other)"."""
 
 
 class RunningTask(Struct, frozen=True, kw_only=True):
@@ -175,6 +177,8 @@ class RunSnapshot(TaskCounts, frozen=True, kw_only=True):
     throttled: str | None = None
     """Why nothing more is started, in plain words; None when it is."""
     usage: Mapping[str, Usage] = {}
+    loads: Mapping[str, Load] = {}
+    """The same beside the limits, and the pressures, as `ResourceMonitor.loads`; empty where nothing measures."""
     sinks: Sequence[SinkHealth] = ()
     alerts: Sequence[Alert] = ()
     """Those that stand, the oldest first."""
@@ -228,6 +232,10 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     second at most. Of a run that no pool is behind, such as a recorded one, nothing is looked at."""
     history: Callable[[], RunHistory] = RunHistory
     """What is remembered of the run so far; empty where nobody does."""
+    stats: Callable[[], PoolStats] = lambda: PoolStats()
+    """The pool's statistics, as `WorkerPool.get_stats`; all nothing where no pool is behind the run."""
+    workers: Callable[[], Sequence[WorkerStats]] = list
+    """What each worker is doing, as `WorkerPool.get_worker_stats`."""
 
 
 class PoolInfo(Struct, frozen=True, kw_only=True):

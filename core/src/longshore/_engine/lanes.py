@@ -155,7 +155,6 @@ class Lane:
         "held_to_mb",
         "key",
         "most",
-        "packed",
         "queues",
         "rank",
         "running",
@@ -182,8 +181,6 @@ class Lane:
         """How many of an exact lane's tasks run; a plain lane does not count them."""
         self.queues: tuple[deque[Attempt | AttemptColumns], ...] = tuple(deque() for _ in Priority)
         """What waits, by priority. Attempts in columns stand as one, until somebody wants one of them."""
-        self.packed = [0] * len(Priority)
-        """How many more wait than stand in each queue, since columns stand as one."""
 
     @property
     def spent(self) -> bool:
@@ -258,7 +255,6 @@ class Lane:
         """Let attempts wait behind those of their priority."""
         if in_columns(attempts):
             self.queues[priority].append(attempts)
-            self.packed[priority] += len(attempts) - 1
         else:
             self.queues[priority].extend(attempts)
 
@@ -273,10 +269,8 @@ class Lane:
             elif len(head) <= most:
                 part = head
                 queue.popleft()
-                self.packed[priority] -= len(part) - 1
             else:
                 part, rest = head[:most], head[most:]
-                self.packed[priority] -= len(part)
                 queue[0] = rest if in_columns(rest) else head
             taken.append(part)
             most -= len(part)
@@ -290,7 +284,6 @@ class Lane:
             return head
         first, *others = head
         queue.extendleft(reversed(others))
-        self.packed[priority] -= len(others)
         return first
 
     def waiting(self, priority: int) -> Iterator[Attempt]:
@@ -311,7 +304,6 @@ class Lane:
                 stay = [attempt for attempt in self.waiting(priority) if attempt.task_id not in task_ids]
                 queue.clear()
                 queue.extend(stay)
-                self.packed[priority] = 0
         return gone
 
     def give_up(
@@ -336,16 +328,11 @@ class Lane:
                 gone += [(priority, attempt) for attempt in strangers]
                 queue.clear()
                 queue.extend(stay)
-                self.packed[priority] = sum(len(item) - 1 for item in stay if type(item) is AttemptColumns)
         return gone
 
     def count(self) -> int:
         """Return how many are queued here."""
-        return sum(map(len, self.queues)) + sum(self.packed)
-
-    def depth(self, priority: int) -> int:
-        """Return how many of one priority are queued here; from any thread, where it may be a step behind."""
-        return max(0, len(self.queues[priority]) + self.packed[priority])
+        return sum(len(item) if type(item) is AttemptColumns else 1 for queue in self.queues for item in queue)
 
     def waits(self) -> bool:
         """Tell whether anything is queued here."""

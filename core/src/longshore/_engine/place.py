@@ -7,8 +7,6 @@ itself, so that an urgent task waits for little.
 
 from __future__ import annotations
 
-from collections import Counter
-
 from longshore._engine.lanes import Lane, Rank
 from longshore.task import Priority
 
@@ -34,6 +32,7 @@ class Place:
         "limits",
         "mean_s",
         "name",
+        "queued",
         "runs_ahead",
         "slots",
         "waiting",
@@ -59,6 +58,8 @@ class Place:
         self.ahead = 1
         self.mean_s: float | None = None
         self.lanes: list[Lane] = []
+        self.queued = [0] * len(Priority)
+        """How many tasks wait, by priority."""
 
     def up(self, slots: int, runs_ahead: bool, limits: bool = False) -> None:
         """Have `slots` workers from now on."""
@@ -75,14 +76,6 @@ class Place:
     def waits(self) -> bool:
         """Tell whether anything may be waiting here."""
         return any(map(Lane.waits, self.lanes))
-
-    def depths(self) -> dict[str, int]:
-        """Return how many wait here by the name of their priority, where any does; from any thread."""
-        depths: Counter[str] = Counter()
-        for lane in list(self.lanes):
-            for priority in Priority:
-                depths[priority.name] += lane.depth(priority)
-        return {name: depth for name, depth in depths.items() if depth}
 
     def busy(self) -> int:
         """Return how many of its workers may be running something."""

@@ -26,6 +26,9 @@ from longshore._engine.why import queued, retrying, running
 from longshore.records import WorkerScale
 from longshore.task import Attempt, Priority, Resources, Task, TaskState
 
+_NAME = 100
+"""Characters of a key that are told."""
+
 
 class Questions:
     """The questions to an engine, which sets what is declared here."""
@@ -115,16 +118,11 @@ class Questions:
         attempt = next(iter(self._dispatch.waiting()), None)
         if attempt is None:
             return None
-        return f"{attempt.key or attempt.task_id} {queued(attempt, self._dispatch, now, paused=self._paused)}"
+        return f"{(attempt.key or attempt.task_id)[:_NAME]} {queued(attempt, self._dispatch, now, paused=self._paused)}"
 
     def in_use(self) -> dict[str, tuple[int, int]]:
         """Return how many workers each executor has, and how many of them may be running something; from any thread."""
         return {name: (place.slots, place.busy()) for name, place in list(self._dispatch.places.items())}
-
-    def queue(self) -> dict[str, dict[str, int]]:
-        """Return how many wait in the queue, by executor and name of the priority; from any thread."""
-        depths = {name: place.depths() for name, place in list(self._dispatch.places.items())}
-        return {name: depth for name, depth in depths.items() if depth}
 
     def slots(self) -> dict[str, int]:
         """Return how many workers each executor has, as far as it has said."""
@@ -174,6 +172,14 @@ class Questions:
     def idle(self) -> bool:
         """Whether no accepted task is left."""
         return not self._running and not self._waiting and not any(self._dispatch.queued)
+
+    def queue(self) -> dict[str, dict[str, int]]:
+        """Return how many tasks wait, by executor and priority, where any does; from any thread."""
+        found = {
+            name: {level.name: count for level, count in zip(Priority, place.queued, strict=True) if count > 0}
+            for name, place in list(self._dispatch.places.items())
+        }
+        return {name: levels for name, levels in found.items() if levels}
 
     def throttled_s(self) -> dict[str, float]:
         """Return for how long tasks waited while the machine was short of something, by resource; from any thread."""

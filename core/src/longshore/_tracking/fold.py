@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import assert_never
+from typing import Any, assert_never
 
 from longshore._columns import ids_of, not_completed, queued_s, ran_s
 from longshore._sketch import Sketch
@@ -27,7 +27,17 @@ from longshore.events import (
     TasksStarted,
     TasksSubmitted,
 )
-from longshore.records import Alert, RunInfo, RunningTask, RunSnapshot, SinkHealth, StageSnapshot, TaskCounts, Usage
+from longshore.records import (
+    Alert,
+    Load,
+    RunInfo,
+    RunningTask,
+    RunSnapshot,
+    SinkHealth,
+    StageSnapshot,
+    TaskCounts,
+    Usage,
+)
 from longshore.task import Attempt, Outcome, TaskSpec, TaskState
 
 SLOWEST = 10
@@ -137,6 +147,7 @@ class RunFold:
         self._overdue.discard(task_id)
         self._retrying[task_id] = batch.spec
         self._retried += 1
+        self._stages.of(batch.spec).tried(batch.outcome)
 
     def _settle(self, batch: TasksSettled, now: float) -> None:
         outcomes, stage = batch.outcomes, self._stages.of(batch.spec)
@@ -213,6 +224,7 @@ class RunFold:
         total: int | None = None,
         throttled: str | None = None,
         usage: Mapping[str, Usage] | None = None,
+        loads: Mapping[str, Load] | None = None,
         sinks: Sequence[SinkHealth] = (),
         alerts: Sequence[Alert] = (),
     ) -> RunSnapshot:
@@ -229,10 +241,7 @@ class RunFold:
             elapsed_s=max(0.0, now - self._began),
             total=total,
             **{name: getattr(counts, name) for name in TaskCounts.__struct_fields__},
-            retried=self._retried,
-            overdue=len(self._overdue),
-            mean_wait_s=self.mean_wait_s,
-            mean_run_s=self.mean_run_s,
+            **self._figures(),
             rate_per_s=rate_per_s,
             eta_low_s=eta[0] if eta else None,
             eta_high_s=eta[1] if eta else None,
@@ -241,9 +250,14 @@ class RunFold:
             failures=self._failures.snapshot(),
             throttled=throttled,
             usage=usage or {},
+            loads=loads or {},
             sinks=sinks,
             alerts=alerts,
         )
+
+    def _figures(self) -> dict[str, Any]:  # Any: numbers, whole or not
+        means = {"mean_wait_s": self.mean_wait_s, "mean_run_s": self.mean_run_s}
+        return {"retried": self._retried, "overdue": len(self._overdue), **means}
 
     def _read_stages(self, now: float | None = None) -> list[StageSnapshot]:
         """Return every stage; where folds keep coming between, the last reading stands: it adds up too."""
