@@ -137,6 +137,22 @@ async def test_the_history_lasts_and_a_run_that_goes_on_goes_on_with_it(gate: th
     assert len(again.metrics_history()) == 4
 
 
+async def test_a_look_that_fails_is_not_the_last(
+    monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
+) -> None:
+    """What goes wrong in one look is told by the loop, and the next one comes: a pool is not dead for that."""
+    told: list[dict[str, Any]] = []
+    async with asyncio.timeout(DEADLINE_S), pool_of() as pool:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        with monkeypatch.context() as patch:
+            patch.setattr(pool._watching._book, "add", lambda *_: 1 / 0)
+            await eventually(lambda: told, "a look")
+        points = len(pool.history().points_fine)
+        await eventually(lambda: len(pool.history().points_fine) > points, "another look")
+        assert pool.health().live
+    assert all(isinstance(one["exception"], ZeroDivisionError) for one in told)
+
+
 async def test_a_pool_that_never_ran_has_no_history() -> None:
     """It can be asked all the same; and of a run that is over it is as it was at its end."""
     pool = pool_of()

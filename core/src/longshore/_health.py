@@ -21,7 +21,7 @@ from longshore.records import Health, WorkerStatus
 _ANSWER_S = 1.0  # what the loop gets to answer in
 _LATE_S = 5.0  # what the scheduler may be behind its times, as it is while the loop is taken for a moment
 _COMMIT_S = 10.0  # what a commit may take before people should know
-_LOST = ("failing", "quarantined", "stuck")
+_LOST = ("quarantined", "stuck")
 
 
 def look(
@@ -56,7 +56,11 @@ def look(
         "queue": watching.saturated(),
         "progress": watching.stalled(),
         "probes": [f"probe {name} gives no readings" for name in monitor.silent()],
-        "sinks": [f"sink {sink.name} is {sink.state}" for sink in telling.health() if sink.state in _LOST],
+        "sinks": [
+            f"sink {sink.name} is {sink.state}"
+            for sink in telling.health()
+            if sink.state in _LOST or (sink.failing and sink.state == "failing")
+        ],
         "handlers": _handlers(telling.bus),
     }
     if journaling is not None:

@@ -145,6 +145,8 @@ class SinkHealth(Struct, frozen=True, kw_only=True):
     waiting: int = 0
     """Of an event handler: how many events it is still to be told of; handlers that share a thread share them."""
     errors: int = 0
+    failing: int = 0
+    """How many calls in a row have raised, the last one included."""
     last_error: str | None = None
     state: str = "ok"
     """"ok", "slow" (events were dropped, or waited when the pool stopped), "failing" (it raised), "quarantined" or

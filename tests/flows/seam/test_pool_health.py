@@ -143,6 +143,34 @@ async def test_a_quarantined_sink_and_a_raising_handler_are_reasons(eventually: 
         assert len(pool.health().reasons) == 2
 
 
+class MoodySink(BadSink):
+    """Raises for as long as it is in a bad mood."""
+
+    bad = True
+
+    @hookimpl
+    def open(self, run: RunInfo) -> None:
+        """Begin."""
+
+    @hookimpl
+    def on_events(self, batch: Sequence[AnyEvent]) -> None:
+        if self.bad:
+            raise OSError("no paper")
+
+
+@pytest.mark.requirement("req:L04")
+async def test_a_sink_that_works_again_is_no_reason_any_more(eventually: Any) -> None:
+    """Of one that raises now and then, only the last call counts."""
+    sink = MoodySink()
+    async with asyncio.timeout(20), pool_of(sinks=[sink]) as pool:
+        await eventually(lambda: pool.health().reasons == ("sink MoodySink is failing",), "the sink to raise")
+        sink.bad = False
+        await (await pool.submit(abs, -1))
+        await eventually(lambda: pool.health().healthy, "the sink to be told of that")
+    assert pool.summary is not None
+    assert pool.summary.snapshot.sinks[0].errors == 1
+
+
 class Mute:
     """A probe that never comes back with anything."""
 
