@@ -16,7 +16,7 @@ from longshore._telling import Telling
 from longshore._watching import Watching
 from longshore.errors import JournalError
 from longshore.monitor import ResourceMonitor
-from longshore.records import Health, WorkerStatus
+from longshore.records import Health, SinkHealth, WorkerStatus
 
 _ANSWER_S = 1.0  # what the loop gets to answer in
 _LATE_S = 5.0  # what the scheduler may be behind its times, as it is while the loop is taken for a moment
@@ -43,24 +43,12 @@ def look(
         "running": _running(driver),
         "loop": _loop(driver.loop),
         "scheduler": [f"what is due has not been done for {late_s:.0f} s"] if late_s > _LATE_S else [],
-        "executors": [
-            *(f"executor {name} has no workers" for name in executors.up() if not driver.engine.slots().get(name)),
-            *driver.engine.scaled_late(time.monotonic()),
-            *(f"executor {name}: {complaint}" for name, complaint in executors.complaints()),
-        ],
-        "workers": [
-            f"worker {row.worker_id} is dead, or does not answer"
-            for row in roster.workers()
-            if row.status is WorkerStatus.ERROR
-        ],
+        "executors": _executors(driver, executors),
+        "workers": _workers(roster),
         "queue": watching.saturated(),
         "progress": watching.stalled(),
         "probes": [f"probe {name} gives no readings" for name in monitor.silent()],
-        "sinks": [
-            f"sink {sink.name} is {sink.state}"
-            for sink in telling.health()
-            if sink.state in _LOST or (sink.failing and sink.state == "failing")
-        ],
+        "sinks": [f"sink {sink.name} is {sink.state}" for sink in telling.health() if _is_lost(sink)],
         "handlers": _handlers(telling.bus),
     }
     if journaling is not None:
@@ -78,6 +66,25 @@ def _told(found: Mapping[str, list[str]]) -> Health:
         checks={name: not group for name, group in found.items()},
         found={name: tuple(group) for name, group in found.items() if group},
     )
+
+
+def _executors(driver: Driver, executors: Executors) -> list[str]:
+    slots = driver.engine.slots()
+    return [
+        *(f"executor {name} has no workers" for name in executors.up() if not slots.get(name)),
+        *driver.engine.scaled_late(time.monotonic()),
+        *(f"executor {name}: {complaint}" for name, complaint in executors.complaints()),
+    ]
+
+
+def _workers(roster: Roster) -> list[str]:
+    dead = [row.worker_id for row in roster.workers() if row.status is WorkerStatus.ERROR]
+    return [f"worker {name} is dead, or does not answer" for name in dead]
+
+
+def _is_lost(sink: SinkHealth) -> bool:
+    """Tell whether a sink hears nothing any more, or has raised when it was told last; it may have before, too."""
+    return sink.state in _LOST or (sink.failing > 0 and sink.state == "failing")
 
 
 def _handlers(bus: EventBus) -> list[str]:
