@@ -27,6 +27,12 @@ def pool_of(
     return WorkerPool(None, None, monitor, settings=settings, journal=journal, resume=resume, sinks=sinks)
 
 
+def kept_in(journal: MemoryJournal) -> list[RunHistory]:
+    """Return the histories that were recorded, in order."""
+    states = [batch.states[HISTORY_STATE] for batch in journal.batches if HISTORY_STATE in batch.states]
+    return [RunHistory.from_state(json.loads(json.dumps(state))) for state in states]
+
+
 @pytest.fixture
 def gate() -> Iterator[threading.Event]:
     """What held tasks wait for; let go at the end, whatever happens."""
@@ -127,14 +133,24 @@ async def test_the_history_lasts_and_a_run_that_goes_on_goes_on_with_it(gate: th
             await asyncio.sleep(0.01)
         pool.unpause()
         await waiting
-    (kept,) = [batch.states[HISTORY_STATE] for batch in journal.batches if HISTORY_STATE in batch.states][-1:]
-    recorded = RunHistory.from_state(json.loads(json.dumps(kept)))
+    recorded = kept_in(journal)[-1]
     assert recorded == RunHistory.from_state(pool.history().to_state())
     assert [point.completed for point in recorded.points_minute] == [0, 2]
     assert [(band.reason, band.ended is not None) for band in recorded.bands] == [("paused", True)]
     async with pool_of(journal=journal, resume=pool.run_id, history={"every_s": 1000}) as again:
         assert again.metrics_history()[:2] == list(recorded.points_minute)
     assert len(again.metrics_history()) == 4
+
+
+@pytest.mark.requirement("req:L09")
+async def test_the_history_is_recorded_as_the_run_goes_on(eventually: Callable[..., Any]) -> None:
+    """At each of the points that are kept for long, so that a controller that is killed leaves all but the last."""
+    journal = MemoryJournal()
+    async with asyncio.timeout(DEADLINE_S), pool_of(journal=journal) as pool:
+        await (await pool.submit(abs, -1))
+        await eventually(lambda: len(kept_in(journal)) > 1, "two records")
+    first, *_, last = kept_in(journal)
+    assert len(first.points_minute) < len(last.points_minute)
 
 
 async def test_a_look_that_fails_is_not_the_last(
