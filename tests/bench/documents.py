@@ -1,15 +1,18 @@
-"""Rows M11 and M12: real documents, all at once, through the pipeline `documents`."""
+"""Rows M11 to M13: real documents, all at once, through the pipeline `documents`."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from longshore import Settings, WorkerPool
+from longshore import Pipeline, ResourceMonitor, Resources, Settings, Stage, WorkerPool
 
 MANY = 100
+FEW = 50
+_LOOK_S = 0.25
 TEXTLESS = frozenset({"empty", "encrypted", "no-text"})
 """Reasons of documents in which nobody finds a text."""
 _SUFFIXES = frozenset(
@@ -30,7 +33,7 @@ def corpus() -> Path:
     beside = [parent / "shared" / "corpus" for parent in Path(__file__).resolve().parents]
     found = next((path for path in beside if path.is_dir()), None)
     if found is None:
-        raise FileNotFoundError("rows M11 and M12 want real documents in ../shared/corpus, beside the checkout")
+        raise FileNotFoundError("rows M11 to M13 want real documents in ../shared/corpus, beside the checkout")
     return found
 
 
@@ -68,3 +71,33 @@ async def throughput() -> list[float]:
     """M12: documents a second, and chunks a minute, under the preset `throughput`."""
     run = await read("throughput")
     return [MANY / run.done_s[-1], 60.0 * run.chunks / run.done_s[-1]]
+
+
+async def within_limits() -> list[float]:
+    """M13: the most that is used under the default limits, of CPU by the pool, of memory in all; in percent.
+
+    Each task reserves a core, so that as many run as fit below the limit: what nobody reserves is not held back.
+    """
+    core = Resources(cpu=1)
+    stages = [
+        Stage("extract", "extract", executor="processes", resources=core),
+        Stage("chunk", "chunk", after=("extract",), executor="processes", resources=core),
+    ]
+    monitor, peaks = ResourceMonitor(None, _LOOK_S), [0.0, 0.0]
+    async with WorkerPool(resource_monitor=monitor, settings=Settings()) as pool:
+        looking = asyncio.create_task(_look(monitor, peaks))
+        async with pool.run_pipeline(Pipeline("documents", stages), chosen(FEW), in_flight=FEW) as results:
+            done = [result.state async for result in results]
+        looking.cancel()
+    if len(done) != FEW:
+        raise AssertionError(f"{FEW - len(done)} of {FEW} documents have no end")
+    return peaks
+
+
+async def _look(monitor: ResourceMonitor, peaks: list[float]) -> None:
+    """Keep the highest that is read."""
+    while True:
+        loads = monitor.loads
+        if "cpu" in loads and "memory" in loads:
+            peaks[:] = max(peaks[0], loads["cpu"].own or 0.0), max(peaks[1], loads["memory"].usage)
+        await asyncio.sleep(_LOOK_S)

@@ -1,4 +1,4 @@
-"""The figures the specification names, rows M01 to M12, on this machine: as it asks, and as we want them.
+"""The figures the specification names, rows M01 to M13, on this machine: as it asks, and as we want them.
 
     uv run python tests/bench/figures.py [--only M01,M07] [--rounds 5] [--json FILE] [--write docs/benchmarks.md]
 
@@ -84,6 +84,15 @@ FIGURES = (
     Figure("M11", "those of them that have a text, and failed", "%", 5, 0.1, least=False),
     Figure("M12", "real documents under the preset `throughput`", "/s", 5, None),
     Figure("M12", "their chunks", "/min", 1000, None),
+    Figure(
+        "M13",
+        "most CPU that a pool uses while it reads 50 of them, each in a core of its own",
+        "%",
+        80,
+        None,
+        least=False,
+    ),
+    Figure("M13", "most memory in use meanwhile, of the machine", "%", 70, None, least=False),
 )
 
 
@@ -287,6 +296,7 @@ MEASURES: dict[str, Callable[[], Awaitable[list[float]]]] = {
     "M10": no_ops,
     "M11": documents.at_once,
     "M12": documents.throughput,
+    "M13": documents.within_limits,
 }
 
 

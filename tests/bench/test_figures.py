@@ -11,6 +11,7 @@ import pytest
 
 FIGURES = Path(__file__).with_name("figures.py")
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
+READS = pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of real documents, ../shared/corpus, is not there")
 SUITES = {
     "M01": pytest.mark.concurrency,
     "M03": pytest.mark.concurrency,
@@ -19,9 +20,8 @@ SUITES = {
     "M06": pytest.mark.utilisation,
     "M07": pytest.mark.update_rate,
     "M09": pytest.mark.scaling,
-    "M11": pytest.mark.skipif(
-        not CORPUS.is_dir(), reason="the corpus of real documents, ../shared/corpus, is not there"
-    ),
+    "M11": READS,
+    "M13": READS,
 }
 
 

@@ -113,6 +113,7 @@ async def test_control_cancel_all(gate: threading.Event) -> None:
         assert pool.get_stats().cancelled_tasks == 12
 
 
+@pytest.mark.requirement("req:L08")
 @pytest.mark.parametrize("executor", ["asyncio", "threads"])
 async def test_control_resize(executor: str) -> None:
     """After `resize` that many tasks run at once, fewer after the next; nothing is lost on the way."""

@@ -237,7 +237,7 @@ async def test_events_fit_the_catalogue() -> None:
         assert set(event.data) <= set(record.__struct_fields__)
         msgspec.json.encode(event.data)
         assert event.at.tzinfo is not None
-    left = {"resource_warning", "workers_scaled", "pipeline_progress", "stage_completed", "task_overdue"}
+    left = {"alert", "resource_warning", "workers_scaled", "pipeline_progress", "stage_completed", "task_overdue"}
     assert set(types) == set(CATALOGUE) - left
     started = sink.events[0]
     assert started.data["events_version"] == EVENTS_VERSION

@@ -31,6 +31,7 @@ def test_a_task_without_workers_says_so_and_shows_its_age() -> None:
         "is queued for executor quay with priority NORMAL, and has waited 0.5 s: "
         "executor quay has no workers yet; 1 task ahead"
     )
+    assert "and has waited 1500 s: " in str(engine.why("low", 1500.0))
     assert engine.why("nosuch", 4.0) is None
     assert engine.find("nosuch") is None
 

@@ -108,10 +108,10 @@ def test_health_tells_living_from_being_ready() -> None:
 
 def test_health_is_told_in_lines() -> None:
     """Each check is one line that begins with how it is; what a reason holds makes no other line."""
-    reasons = {"journal": ["the disk\n[+]is full", "again"]}
+    reasons = {"journal": ["the disk\n[+]is full", "ag\x1bain"]}
     found = Health(healthy=False, checks={"loop": True, "journal": False}, found=reasons)
-    assert found.lines() == ["[+]loop ok", "[-]journal failed: the disk [+]is full; again"]
-    assert found.lines(("journal", "nothing")) == ["[-]journal failed: the disk [+]is full; again"]
+    assert found.lines() == ["[+]loop ok", "[-]journal failed: the disk [+]is full; ag?ain"]
+    assert found.lines(("journal", "nothing")) == ["[-]journal failed: the disk [+]is full; ag?ain"]
 
 
 def test_a_run_without_a_pool_can_be_asked_as_well() -> None:

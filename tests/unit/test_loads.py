@@ -6,8 +6,8 @@ import math
 
 import pytest
 from longshore import ResourceLimits
-from longshore._loads import loads_of
-from longshore.records import Bound, Load, Usage
+from longshore._loads import loads_of, strained, uses_of
+from longshore.records import Bound, Load, ResourceUse, Usage
 
 LIMITS = ResourceLimits(max_memory_percent=75.0, warning_memory_percent=65.0, max_cpu_percent=80.0)
 
@@ -61,3 +61,34 @@ def test_pressure_is_a_load_that_nothing_can_be_lent_of() -> None:
     assert levels.pop("memory.some") == (10.0, math.inf)
     assert levels.pop("memory.full") == (math.inf, 20.0)
     assert set(levels.values()) == {(math.inf, math.inf)}
+
+
+def test_use_is_told_in_percent_of_what_there_is_beside_its_limit() -> None:
+    """Of I/O, whose bound nobody knows, of its limit; without one in MB/s alone. Pressures are no resources."""
+    usage = {
+        "memory": Usage(6_000.0, 8_000.0),
+        "gpu.0": Usage(40.0, 100.0),
+        "gpu_memory.0": Usage(6_000.0, 10_000.0),
+        "gpu_memory.1": Usage(2_000.0, 10_000.0),
+        "disk_io.read": Usage(30.0),
+        "disk_io.write": Usage(10.0),
+        "network_io.sent": Usage(5.0),
+        "pressure.memory.some": Usage(50.0),
+    }
+    limits = ResourceLimits(max_disk_io_mbps=50.0, max_gpu_memory_mb=15_000)
+    assert uses_of(loads_of(usage, limits)) == {
+        "memory": ResourceUse(75.0, 75.0, 75.0, "%"),
+        "gpu": ResourceUse(40.0, None, 40.0, "%"),
+        "gpu_memory": ResourceUse(40.0, 75.0, 8_000.0, "MB"),
+        "disk_io": ResourceUse(80.0, 100.0, 40.0, "MB/s"),
+        "network_io": ResourceUse(None, None, 5.0, "MB/s"),
+    }
+
+
+@pytest.mark.requirement("req:L10")
+def test_nobody_is_alerted_of_a_pool_that_uses_what_it_is_for() -> None:
+    """Of CPU what others use counts, of a GPU nothing while tasks have one; memory is memory, whoever holds it."""
+    usage = {"cpu": Usage(2.0, 2.0, 1.5), "gpu.0": Usage(99.0, 100.0), "memory": Usage(95.0, 100.0, 90.0)}
+    loads = loads_of(usage, ResourceLimits())
+    assert strained(loads, gpu_lent=True) == {"cpu": 25.0, "memory": 95.0}
+    assert strained(loads, gpu_lent=False) == {"cpu": 25.0, "gpu": 99.0, "memory": 95.0}

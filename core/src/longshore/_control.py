@@ -19,10 +19,20 @@ from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.roster import Roster
 from longshore._telling import Telling
+from longshore._watching import Watching
 from longshore.errors import PoolNotRunning, WrongPlace
 from longshore.hookspecs import Processor
 from longshore.processor import ProcessorHealth
-from longshore.records import LeftBehind, PoolStats, RunSnapshot, WorkerStats, WorkerUsage
+from longshore.records import (
+    Alert,
+    LeftBehind,
+    MetricsPoint,
+    PoolStats,
+    RunHistory,
+    RunSnapshot,
+    WorkerStats,
+    WorkerUsage,
+)
 from longshore.settings import Settings, WorkerConfig
 from longshore.worker import running_task
 
@@ -35,6 +45,7 @@ class Control:
     _executors: Executors
     _roster: Roster
     _telling: Telling
+    _watching: Watching
     _parts: Parts
     _processors: Processors
     _measuring: Measuring
@@ -167,6 +178,21 @@ class Control:
             engine.throttled_s(),
             engine.queue(),
         )
+
+    def alerts(self) -> list[Alert]:
+        """Return the alerts that stand, the oldest first, or stood as the run ended. From any thread."""
+        return list(self._watching.alerts()) if self._started else []
+
+    def history(self) -> RunHistory:
+        """Return what is remembered of the run, or was at its end; empty before the first. From any thread."""
+        return self._watching.history() if self._started else RunHistory()
+
+    def metrics_history(self) -> list[MetricsPoint]:
+        """Return a point for each minute of the run, the oldest first; at most those of a day. From any thread.
+
+        How often, and how many, is for the settings' table `history` to say; `history().points_fine` has finer ones.
+        """
+        return list(self.history().points_minute)
 
     def get_worker_stats(self) -> list[WorkerStats]:
         """Return what each worker of each executor in use is doing; after `stop`, all as stopped. From any thread."""

@@ -67,4 +67,5 @@ class Health(Struct, frozen=True, kw_only=True):
         return [f"[+]{name} ok" if self.checks[name] else f"[-]{name} failed: {self._said(name)}" for name in made]
 
     def _said(self, name: str) -> str:
-        return " ".join("; ".join(self.found.get(name, ())).split())
+        said = " ".join("; ".join(self.found.get(name, ())).split())
+        return "".join(char if char.isprintable() else "?" for char in said)  # reasons hold what tasks are named

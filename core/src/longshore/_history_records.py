@@ -5,7 +5,7 @@ Used by `records`, from where everybody has them. `RunHistory.to_state` is how a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self, TypeVar
 
@@ -108,8 +108,7 @@ class RunHistory(Struct, frozen=True, kw_only=True):
 
     def to_state(self) -> dict[str, Any]:  # Any: JSON-safe values
         """Return it in JSON-safe values, points as rows under one list of their fields; about 150 bytes a point."""
-        rows = (self.points_fine, self.points_minute)
-        return state_of(self, *([row_of(point) for point in points] for points in rows))
+        return state_of(self, rows_of(self.points_minute))
 
     @classmethod
     def from_state(cls, state: object) -> Self:
@@ -133,8 +132,12 @@ class RunHistory(Struct, frozen=True, kw_only=True):
 _FIELDS = MetricsPoint.__struct_fields__
 
 
-def row_of(point: MetricsPoint) -> list[Any]:  # Any: JSON-safe values
-    """Return a point as a row of JSON-safe values, in the order of its fields; times are seconds since 1970."""
+def rows_of(points: Iterable[MetricsPoint]) -> list[list[Any]]:  # Any: JSON-safe values
+    """Return points as rows of JSON-safe values, in the order of their fields; times are seconds since 1970."""
+    return [_row(point) for point in points]
+
+
+def _row(point: MetricsPoint) -> list[Any]:  # Any: JSON-safe values
     row: list[Any] = [_rounded(getattr(point, name)) for name in _FIELDS]  # Any: as above
     at, usage, workers = _FIELDS.index("at"), _FIELDS.index("usage"), _FIELDS.index("workers")
     row[at] = round(point.at.timestamp(), _DIGITS)
@@ -148,15 +151,14 @@ def row_of(point: MetricsPoint) -> list[Any]:  # Any: JSON-safe values
 
 def state_of(
     history: RunHistory,
-    fine: Sequence[list[Any]],  # Any: JSON-safe values
     minute: Sequence[list[Any]],  # Any: JSON-safe values
 ) -> dict[str, Any]:  # Any: JSON-safe values
-    """Return the state of a history whose points are rows already."""
+    """Return the state of a history whose points of each minute are rows already."""
     return {
         "fine_s": history.fine_s,
         "minute_s": history.minute_s,
         "fields": list(_FIELDS),
-        "fine": fine,
+        "fine": rows_of(history.points_fine),
         "minute": minute,
         "bands": [_span(band) for band in history.bands],
         "happenings": [_span(happening) for happening in history.happenings],

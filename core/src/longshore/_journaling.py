@@ -22,7 +22,7 @@ from longshore._runtime.recalling import Recall, Recalling
 from longshore._runtime.recording import Recorder
 from longshore.errors import JournalError
 from longshore.hookspecs import Journal
-from longshore.records import Recalled, RunInfo, RunOpening
+from longshore.records import HISTORY_STATE, Recalled, RunHistory, RunInfo, RunOpening
 from longshore.settings import Settings
 from longshore.task import Outcome, TaskSpec
 
@@ -78,6 +78,15 @@ class Journaling:
         """Return the folder of a run; None of a journal that has none."""
         named = getattr(self._journal.archive(), "folder", None)
         return str(named(run_id)) if named is not None else None
+
+    @property
+    def history(self) -> RunHistory:
+        """What is recorded of the run over its time, before it went on; empty for one that begins."""
+        return RunHistory.from_state(self._recalled.states.get(HISTORY_STATE))
+
+    def busy_s(self) -> float:
+        """Return for how many seconds the journal has been at its commit; from any thread."""
+        return self._committer.busy_s()
 
     def begin(self, engine: Engine) -> None:
         """Keep what `engine` learns, from now on."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from longshore._cpus import usable_cores
 from longshore._limits import ResourceLimits, ResourceType
 from longshore.cgroups import usable_memory_bytes
-from longshore.records import Bound, Device, Load, Usage
+from longshore.records import Bound, Device, Load, ResourceUse, Usage
 from longshore.task import Resources
 
 GPU_MEMORY = "gpu_memory"
@@ -81,6 +81,34 @@ def loads_of(usage: Mapping[str, Usage], limits: ResourceLimits) -> dict[str, Lo
 def is_pressure(name: str) -> bool:
     """Tell whether a load is a pressure, and so no resource."""
     return name.startswith(_PRESSURE)
+
+
+def uses_of(loads: Mapping[str, Load]) -> dict[str, ResourceUse]:
+    """Return how far each resource is used, in percent of what there is; pressures left out."""
+    return {name: _use(name, load, loads) for name, load in loads.items() if not is_pressure(name)}
+
+
+def strained(loads: Mapping[str, Load], *, gpu_lent: bool) -> dict[str, float]:
+    """Return the percent of each resource that people are alerted by.
+
+    A pool that uses its cores and GPUs does what it is for: of those only what others use counts.
+    """
+    percents = {name: use.percent for name, use in uses_of(loads).items() if use.percent is not None}
+    if "cpu" in percents:
+        percents["cpu"] = loads["cpu"].foreign
+    if gpu_lent:
+        percents.pop("gpu", None)
+    return percents
+
+
+def _use(name: str, load: Load, loads: Mapping[str, Load]) -> ResourceUse:
+    there: float | None = 100.0 if load.unit == "%" else load.limit if load.limit < math.inf else None
+    if name == GPU_MEMORY:
+        devices = loads["gpu"].devices.values() if "gpu" in loads else ()
+        there = sum(device.memory_mb or 0.0 for device in devices) or None
+    percent = None if there is None else 100.0 * load.usage / there
+    limit = None if there is None or load.limit == math.inf else 100.0 * load.limit / there
+    return ResourceUse(percent, limit, load.usage, load.unit)
 
 
 def _pressure(key: str, one: Usage) -> Load:

@@ -10,6 +10,7 @@ from typing import Any
 
 from longshore._engine.config import EngineConfig, ScaleBounds
 from longshore._engine.engine import Engine
+from longshore._intake import Defaults
 from longshore._limits import ResourceLimits
 from longshore._loads import HostSize
 from longshore._measuring import Measuring, monitor_of
@@ -32,6 +33,19 @@ class Parts:
         self.config = config
         self.plugins = PluginHost(settings.plugins)
         self.processors = Processors(settings, self.plugins)
+
+    def defaults(self) -> Defaults:
+        """Return what holds of tasks that say nothing else."""
+        config, breaker = self.config, self.settings.breaker
+        return Defaults(
+            executor=self.settings.executor,
+            timeout_s=config.default_timeout,
+            soft_timeout_s=config.default_soft_timeout,
+            breaker=breaker.rule() if breaker is not None else None,
+            memory_limit_mb=config.task_memory_limit_mb,
+            profile=self.settings.profile,
+            memory_limit_asked="task_memory_limit_mb" in config.model_fields_set,
+        )
 
     def engine(self, limits: ResourceLimits, learnt: Mapping[str, Any] | None = None) -> Engine:  # Any: JSON-safe
         """Make the engine, with what may be lent of this host; what is measured later counts instead.

@@ -16,6 +16,7 @@ from longshore._cpus import usable_cores
 from longshore._engine.ledger import Shortage
 from longshore._health import look
 from longshore._intake import Intake
+from longshore._journaling import Journaling
 from longshore._limits import ResourceType
 from longshore._loads import usable_memory_mb
 from longshore._measuring import Measuring
@@ -28,8 +29,8 @@ from longshore._runtime.results import ResultStore
 from longshore._runtime.roster import Roster
 from longshore._runtime.specs import from_here, is_coroutine_function, merged
 from longshore._telling import Telling
+from longshore._watching import Watching, told_of
 from longshore.errors import QueueFull, ResourceUnavailable, ResultNotReady
-from longshore.events import Happened
 from longshore.processor import ProcessorContext
 from longshore.records import Health, TaskRecord
 from longshore.settings import ResultLimits, Settings
@@ -49,6 +50,8 @@ class Seam:
     _roster: Roster
     _measuring: Measuring
     _telling: Telling
+    _journaling: Journaling | None
+    _watching: Watching
     _processors: Processors
     _shared: TaskOptions
     _intake: Callable[[], Intake]
@@ -181,12 +184,24 @@ class Seam:
 
         From any thread; from another one it may wait a second.
         """
+        found = self._health()
+        if self._started:
+            self._driver.inject(lambda: self._telling.publish(told_of(found)))
+        return found
+
+    def _health(self) -> Health:
+        """Return the same, and tell nobody."""
         if not self._started:
             return Health(healthy=False, reasons=("the pool was not started",), checks={"running": False})
-        found = look(self._driver, self._executors, self._measuring.monitor, self._telling)
-        told = Happened("health_check", {"healthy": found.healthy, "reasons": list(found.reasons)})
-        self._driver.inject(lambda: self._telling.publish(told))
-        return found
+        return look(
+            self._driver,
+            self._executors,
+            roster=self._roster,
+            monitor=self._measuring.monitor,
+            telling=self._telling,
+            journaling=self._journaling,
+            watching=self._watching,
+        )
 
     def _called(
         self,

@@ -21,6 +21,7 @@ from longshore.events import EventBatch, Happened
 from longshore.hookspecs import Sink
 from longshore.progress import ProgressTracker
 from longshore.records import (
+    Alert,
     Load,
     PoolStats,
     RunInfo,
@@ -56,6 +57,9 @@ class Telling:
         self._unknown = 0  # how many streams go on that can't say how many tasks they will have
         self._troubles: Counter[str] = Counter()
         self.throttled: Callable[[], str | None] = lambda: None
+        self.alerts: Callable[[], Sequence[Alert]] = tuple
+        self.heard: Callable[[Happened], None] = lambda event: None
+        """Told of every event that is none of tasks, but for ends of workers that were meant."""
         self.usage: Callable[[], Mapping[str, Usage]] = dict
         self.loads: Callable[[], Mapping[str, Load]] = dict
         self.utilization: Callable[[], Mapping[str, float]] = dict
@@ -98,8 +102,8 @@ class Telling:
 
     def publish(self, batch: EventBatch) -> None:
         """Fold a batch and pass it on."""
-        if isinstance(batch, Happened) and batch.type in _TROUBLE and _is_trouble(batch.data):
-            self._troubles[str(batch.data.get("error", "no reason given"))[:200]] += 1
+        if isinstance(batch, Happened):
+            self._note(batch)
         self.fold.fold(batch, time.monotonic())
         if self._couriers or self.bus.is_heard:
             at = datetime.now(UTC)
@@ -107,6 +111,15 @@ class Telling:
             for courier in self._couriers:
                 courier.put(batch, self._seq, at)
         self._seq += len(batch)
+
+    def _note(self, event: Happened) -> None:
+        """Count trouble with workers, and pass on what is not of tasks."""
+        trouble = event.type in _TROUBLE
+        if trouble and not _is_trouble(event.data):
+            return
+        if trouble:
+            self._troubles[str(event.data.get("error", "no reason given"))[:200]] += 1
+        self.heard(event)
 
     def snapshot(self) -> RunSnapshot:
         """Return the run as it is now."""
@@ -120,6 +133,7 @@ class Telling:
             usage=self.usage(),
             loads=self.loads(),
             sinks=self.health(),
+            alerts=self.alerts(),
         )
 
     def health(self) -> Sequence[SinkHealth]:
@@ -141,7 +155,7 @@ class Telling:
         throttled_s: Mapping[str, float],
         queue: Mapping[str, Mapping[str, int]],
     ) -> PoolStats:
-        """Return the run's statistics, with what its workers do, and in how many something goes on for no task."""
+        """Return the run's statistics, with what its workers do, what goes on for no task, and how many wait where."""
         counts = self.fold.counts()
         there = [worker for worker in workers if worker.status is not WorkerStatus.STOPPED]
         active = sum(worker.current_task is not None for worker in there)

@@ -136,8 +136,23 @@ class StageCompleted(_Payload, frozen=True):
     error: str | None
 
 
+class AlertEvent(_Payload, frozen=True):
+    """Something that people should look at began or is over: `state` is "raised" or "cleared".
+
+    `alert` is "error_rate", "resource" (`subject` says which), "throughput" or "stalled"; `value` and `threshold` are
+    percent, tasks a second, or seconds without anything happening.
+    """
+
+    alert: str
+    subject: str
+    state: str
+    message: str
+    value: float
+    threshold: float
+
+
 class HealthCheck(_Payload, frozen=True):
-    """Somebody asked how the pool is: what is wrong is in `reasons`."""
+    """How the pool is, as it looked at itself or was asked: what is wrong is in `reasons`."""
 
     healthy: bool
     reasons: list[str]
@@ -177,6 +192,7 @@ CATALOGUE: Mapping[str, type[Struct]] = {
     "workers_scaled": WorkersScaled,
     "pipeline_progress": PipelineProgress,
     "stage_completed": StageCompleted,
+    "alert": AlertEvent,
     "health_check": HealthCheck,
 }
 """The type of each event we tell, and the record that its `data` fits."""

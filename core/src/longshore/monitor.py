@@ -143,6 +143,13 @@ class ResourceMonitor:
         """Return the probes that have given no reading for long, by name; none while it does not run."""
         return self._probing.silent() if self._probing is not None else ()
 
+    def quiet_s(self) -> float:
+        """Return the seconds since the last reading, or since the start; 0 while it does not run, or has no probe.
+
+        After `valid_s` of them what was measured counts no more.
+        """
+        return self._probing.quiet_s() if self._probing is not None else 0.0
+
     @property
     def current_usage(self) -> dict[str, float]:
         """What is used, a copy: every resource that is measured, in the units of the limits."""
@@ -170,6 +177,11 @@ class ResourceMonitor:
     def valid_s(self) -> float:
         """How long a reading counts for those that use the monitor, if no other comes: a few intervals."""
         return self._probing.valid_s if self._probing is not None else 5.0
+
+    @property
+    def probes(self) -> list[str]:
+        """The names of its probes; empty before the first start where they are left to it."""
+        return list(self._probes or {})
 
     @property
     def resources(self) -> set[str]:

@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from longshore._control import Control
 from longshore._delivery import EventBus
-from longshore._intake import Defaults, Intake
+from longshore._intake import Intake
 from longshore._journaling import Journaling, opening, to_resume
 from longshore._parts import Parts
 from longshore._pipelines import Pipelines
@@ -28,6 +28,7 @@ from longshore._runtime.roster import Roster
 from longshore._seam import Seam
 from longshore._submit import Submitter
 from longshore._telling import Telling
+from longshore._watching import Watching
 from longshore.catalogue import EVENTS_VERSION
 from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened, TasksSettled, TasksStarted
@@ -152,8 +153,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._measuring = self._parts.measuring(self._monitor_given)
         telling = Telling(self.events, self._foreign, self.progress_tracker)
         run_id = self._resume or f"{started:%Y%m%dT%H%M%S}-{token}"
-        facts = {**self._run_facts, "stats": self.get_stats, "workers": self.get_worker_stats}
-        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **facts)
+        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **self._run_facts, **self._asked())
         await self._open_journal(run)
         self._telling, self._hooks, self._ending = telling, hooks, None
         self._put_together(token)
@@ -169,10 +169,15 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             self._journaling.begin(self._driver.engine)
         self._stop_by = math.inf
         self._roster.start()
+        self._watching.start()
         config, settings = self.config.model_dump(mode="json"), self.settings.model_dump(mode="json")
         told = {"run": run.run_id, "config": config, "events_version": EVENTS_VERSION}
         self._publish(Happened("worker_pool_started", told))
         hooks.pool_started(PoolInfo(run_id=run.run_id, executors=executors, settings=settings))
+
+    def _asked(self) -> dict[str, Any]:  # Any: what sinks may ask, each with its own answer
+        asked = {"health": self._health, "history": self.history}
+        return {**asked, "stats": self.get_stats, "workers": self.get_worker_stats}
 
     async def _forsake(self) -> None:
         """Close what is left of a run whose loop was closed under it, as far as that goes from another one."""
@@ -181,7 +186,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             return
         self._running = False
         self._runs.clear()
-        for close in (self._roster.stop, self._driver.close):
+        for close in (self._roster.stop, self._watching.stop, self._driver.close):
             with suppress(RuntimeError):  # who waited on that loop can't be woken any more
                 close()
         closing: list[Awaitable[object]] = [
@@ -221,7 +226,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             self.snapshot,
             self._processors,
             token=token,
-            defaults=self._defaults(),
+            defaults=self._parts.defaults(),
             profiles=Profiles(token, lambda: self.run_folder),
             recalling=journaling.recalling if journaling is not None else None,
         )
@@ -229,17 +234,13 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._telling.throttled = self._driver.engine.held_because
         self._telling.usage, self._telling.loads = lambda: monitor.usage, lambda: monitor.loads
         self._telling.utilization = lambda: monitor.current_usage
-
-    def _defaults(self) -> Defaults:
-        config, breaker = self.config, self.settings.breaker
-        return Defaults(
-            executor=self.settings.executor,
-            timeout_s=config.default_timeout,
-            soft_timeout_s=config.default_soft_timeout,
-            breaker=breaker.rule() if breaker is not None else None,
-            memory_limit_mb=config.task_memory_limit_mb,
-            profile=self.settings.profile,
-            memory_limit_asked="task_memory_limit_mb" in config.model_fields_set,
+        self._watching = Watching(
+            self._driver,
+            self._telling,
+            monitor,
+            settings=self.settings,
+            journaling=journaling,
+            health=self._health,
         )
 
     async def stop(self, timeout: float | None = None) -> RunSummary | None:
@@ -293,6 +294,8 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         error = await self._stop_executors()
         for shared in list(self._shares):
             shared.unload()
+        await asyncio.gather(self._measuring.stop(), return_exceptions=True)  # one that raises keeps no journal open
+        self._watching.stop()
         if self._journaling is not None:
             known = error or self._driver.failure
             state = "failed" if known else "completed" if drained else "stopped"
@@ -304,10 +307,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._roster.stop()
         self._publish(Happened("worker_pool_stopped", {"run": self.run_id, "uptime_s": self._telling.uptime_s}))
         self._driver.close()
-        await asyncio.gather(
-            self._telling.conclude(self._sum_up(state, error), _CLOSE_S),
-            self._measuring.stop(),
-        )
+        await self._telling.conclude(self._sum_up(state, error), _CLOSE_S)
         self.summary = summary = self._sum_up(state, error)
         self._hooks.pool_stopped(summary)
         return summary

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct, to_builtins
 
+from longshore._health_records import LIVE_CHECKS as LIVE_CHECKS
+from longshore._health_records import READY_CHECKS as READY_CHECKS
 from longshore._health_records import Alert as Alert
 from longshore._health_records import Health as Health
 from longshore._history_records import HISTORY_STATE as HISTORY_STATE
@@ -144,6 +146,8 @@ class SinkHealth(Struct, frozen=True, kw_only=True):
     waiting: int = 0
     """Of an event handler: how many events it is still to be told of; handlers that share a thread share them."""
     errors: int = 0
+    failing: int = 0
+    """How many calls in a row have raised, the last one included."""
     last_error: str | None = None
     state: str = "ok"
     """"ok", "slow" (events were dropped, or waited when the pool stopped), "failing" (it raised), "quarantined" or

@@ -26,6 +26,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from longshore._cadence import AlertSettings, HealthSettings, HistorySettings
 from longshore._faults import entry_of, message_of
 from longshore._limits import PRESETS, BreakerSettings, ResourceLimits, ResourceType, WorkerConfig, under_preset
 from longshore._plugins.advice import nearest, unknown_plugin
@@ -124,6 +125,9 @@ class Settings(BaseModel):
     limits: ResourceLimits = Field(default_factory=ResourceLimits, description="What of the machine may be used")
     breaker: BreakerSettings | None = Field(default=None, description="When what fails is held back; none: never")
     results: ResultLimits = Field(default_factory=ResultLimits, description="How long results of submit_task are kept")
+    health: HealthSettings = Field(default_factory=HealthSettings, description="When a pool looks after itself")
+    alerts: AlertSettings = Field(default_factory=AlertSettings, description="What people are alerted of")
+    history: HistorySettings = Field(default_factory=HistorySettings, description="How much of a run is remembered")
     pipelines: dict[str, Options] = Field(default={}, description="Pipelines by name")
     executors: dict[str, Options] = Field(default={}, description="Options of executors by name")
     journals: dict[str, Options] = Field(default={}, description="Options of journals by name")

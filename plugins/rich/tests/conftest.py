@@ -10,7 +10,7 @@ from typing import Any
 
 import pyte
 import pytest
-from longshore.records import FailureGroup, RunInfo, RunningTask, RunSnapshot, StageSnapshot, Usage
+from longshore.records import Alert, FailureGroup, RunInfo, RunningTask, RunSnapshot, StageSnapshot, Usage
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 SnapshotMaker = Callable[..., RunSnapshot]
@@ -129,6 +129,13 @@ def stage(name: str, **fields: Any) -> StageSnapshot:
 @pytest.fixture
 def stage_of() -> Callable[..., StageSnapshot]:
     return stage
+
+
+@pytest.fixture
+def alert_of() -> Callable[..., Alert]:
+    """Return a maker of alerts by their name."""
+    usual: dict[str, Any] = {"message": "it is full", "since": AT, "value": 612.0, "threshold": 600.0}
+    return lambda name, **fields: Alert(name=name, **{**usual, **fields})
 
 
 @pytest.fixture

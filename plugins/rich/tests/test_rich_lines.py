@@ -14,7 +14,16 @@ from typing import Any
 
 import pytest
 from longshore.events import Event
-from longshore.records import FailureGroup, RunInfo, RunningTask, RunSnapshot, RunSummary, SinkHealth, StageSnapshot
+from longshore.records import (
+    Alert,
+    FailureGroup,
+    RunInfo,
+    RunningTask,
+    RunSnapshot,
+    RunSummary,
+    SinkHealth,
+    StageSnapshot,
+)
 from longshore_rich import RichSink
 from longshore_rich._story import Story, summary_entries
 from longshore_rich._views import PlainView
@@ -92,6 +101,22 @@ def test_what_is_overdue_is_told_once(story: Story, snapshot_with: Maker) -> Non
     [progress] = story.advance(many, 31.0)
     assert "overdue 50" in progress.text
     assert progress.data["overdue"] == 50
+
+
+def test_alerts_are_told_once_and_again_when_they_are_over(
+    story: Story, snapshot_with: Maker, alert_of: Callable[..., Alert]
+) -> None:
+    """Each by itself, one of each resource, with its reason; data say what a program would ask for."""
+    quiet: dict[str, Any] = {"failures": [], "throttled": None, "failed": 0, "total": None}
+    stalled, full = alert_of("stalled", message="nothing moves"), alert_of("resource", subject="memory")
+    [entry] = story.advance(snapshot_with(alerts=[stalled], **quiet), 1.0)
+    assert (entry.type, entry.text) == ("alert", "alert: nothing moves")
+    assert (entry.data["alert"], entry.data["state"], entry.data["threshold"]) == ("stalled", "raised", 600.0)
+    assert told(story, snapshot_with(alerts=[stalled], **quiet), 2.0) == []
+    assert told(story, snapshot_with(alerts=[stalled, full], **quiet), 3.0) == ["alert"]
+    [over] = story.advance(snapshot_with(alerts=[full], **quiet), 4.0)
+    assert (over.text, over.data["state"]) == ("alert over: nothing moves", "cleared")
+    assert told(story, snapshot_with(alerts=[full, stalled], **quiet), 5.0) == ["alert"]
 
 
 def test_each_kind_of_failure_is_told_once(story: Story, snapshot_with: Maker) -> None:
@@ -229,7 +254,7 @@ def test_a_stream_that_goes_away_is_raised_to_the_host(snapshot_with: Maker, run
 
 PIPED = """
 from datetime import UTC, datetime
-from longshore.records import FailureGroup, RunInfo, RunSnapshot, RunSummary
+from longshore.records import Alert, FailureGroup, RunInfo, RunSnapshot, RunSummary
 from longshore_rich import RichSink
 
 now = datetime.now(UTC)

@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from longshore.records import FailureGroup, RunInfo, RunningTask, RunSnapshot, RunSummary, StageSnapshot
+from longshore.records import Alert, FailureGroup, RunInfo, RunningTask, RunSnapshot, RunSummary, StageSnapshot
 from longshore_rich import RichSink
 
 Maker = Callable[..., RunSnapshot]
@@ -104,7 +104,11 @@ def test_a_notebook_shows_one_output_that_is_replaced(
 
 
 def test_nothing_in_a_name_becomes_html(
-    notebook: Notebook, snapshot_with: Maker, run_of: RunMaker, hostile: list[str]
+    notebook: Notebook,
+    snapshot_with: Maker,
+    run_of: RunMaker,
+    alert_of: Callable[..., Alert],
+    hostile: list[str],
 ) -> None:
     """Names are text, in what is shown meanwhile and in what stays: escaped, and with controls spelled out."""
     evil = '<script>alert("1")</script><img src=x onerror=alert(1)>&amp;'
@@ -117,6 +121,7 @@ def test_nothing_in_a_name_becomes_html(
         slowest=[RunningTask(task_id=n, name=n, executor=n, running_s=1, label=n, message=n) for n in names[::-1]],
         failures=[FailureGroup(type=n, message=n, reason=n, count=2, labels=[n]) for n in names[::-1]],
         usage={evil: snapshot_with().usage["cpu"]},
+        alerts=[alert_of("resource", subject=n, message=n) for n in names],
     )
     sink = RichSink(RichSink.Settings(refresh_hz=0.01))
     sink.open(run_of(lambda: snapshot))

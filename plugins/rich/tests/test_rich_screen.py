@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from longshore.records import RunInfo, RunningTask, RunSnapshot, RunSummary
+from longshore.records import Alert, RunInfo, RunningTask, RunSnapshot, RunSummary
 from longshore_rich._live import LiveView
 
 Maker = Callable[..., RunSnapshot]
@@ -137,6 +137,18 @@ def test_the_summary_remains_and_the_view_is_gone(show: Callable[..., Shown], sn
     assert shown.emulator.heads == 0
     assert not shown.emulator.screen.cursor.hidden
     assert shown.emulator.rows[shown.emulator.screen.cursor.y] == ""
+
+
+def test_alerts_stand_above_once(
+    show: Callable[..., Shown], snapshot_with: Maker, alert_of: Callable[..., Alert]
+) -> None:
+    """However many frames an alert stands for, it is one line above the rows, and another when it is over."""
+    shown = show(80, 24, before=0)
+    for alerts in ([], [alert_of("stalled")], [alert_of("stalled")], [], []):
+        shown.draw(snapshot_with(alerts=alerts))
+    assert shown.emulator.rows[:2] == ["alert: it is full", "alert over: it is full"]
+    assert shown.emulator.rows[2].startswith("longshore  3m12s")
+    shown.close()
 
 
 @pytest.mark.parametrize("size", [(80, 24), (40, 10), (20, 5)])

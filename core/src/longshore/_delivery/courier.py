@@ -101,6 +101,7 @@ class SinkCourier:
             delivered=self._delivered,
             dropped=self._mailbox.dropped + self._lost + given_up,
             errors=self._errors,
+            failing=self._failing,
             last_error=self._last_error,
             state=state,
         )

@@ -26,6 +26,9 @@ from longshore._engine.why import queued, retrying, running
 from longshore.records import WorkerScale
 from longshore.task import Attempt, Priority, Resources, Task, TaskState
 
+_NAME = 100
+"""Characters of a key that are told."""
+
 
 class Questions:
     """The questions to an engine, which sets what is declared here."""
@@ -125,6 +128,17 @@ class Questions:
             for name in sorted({*lent, *ledger.capacity})
         }
 
+    def what_waits(self, now: float) -> str | None:
+        """Return in plain words what one of the tasks in the queue waits for; None where none is there."""
+        attempt = next(iter(self._dispatch.waiting()), None)
+        if attempt is None:
+            return None
+        return f"{(attempt.key or attempt.task_id)[:_NAME]} {queued(attempt, self._dispatch, now, paused=self._paused)}"
+
+    def in_use(self) -> dict[str, tuple[int, int]]:
+        """Return how many workers each executor has, and how many of them may be running something; from any thread."""
+        return {name: (place.slots, place.busy()) for name, place in list(self._dispatch.places.items())}
+
     def slots(self) -> dict[str, int]:
         """Return how many workers each executor has, as far as it has said."""
         return {name: place.slots for name, place in self._dispatch.places.items()}
@@ -163,6 +177,11 @@ class Questions:
     def lent_to(self, task_id: str) -> Mapping[str, float]:
         """Return what is lent to a running task."""
         return self._dispatch.ledger.lent_to(task_id)
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing new starts until `Unpause`."""
+        return self._paused
 
     @property
     def idle(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from longshore._engine.dispatch import Dispatch
 from longshore._engine.lanes import effective, standing
-from longshore._engine.wording import ahead
+from longshore._engine.wording import ahead, seconds
 from longshore.task import Attempt, Priority
 
 
@@ -17,7 +17,7 @@ def retrying(attempt: Attempt, now: float) -> str:
     """Return what is to be said of a task that waits for its next attempt to fall due."""
     return (
         f"waits for its retry: attempt {attempt.number - 1} failed, {_which(attempt)} is due in "
-        f"{max(0.0, attempt.queued_at - now):.3g} s"
+        f"{seconds(max(0.0, attempt.queued_at - now))}"
     )
 
 
@@ -30,7 +30,7 @@ def queued(attempt: Attempt, dispatch: Dispatch, now: float, *, paused: bool) ->
     because = "the pool is paused" if paused else dispatch.obstacle(attempt, now)
     return (
         f"is queued for executor {spec.executor} with priority {spec.priority.name}{aged}, and has waited "
-        f"{waited_s:.3g} s: {because or ('those before it go first' if before else 'it is about to start')}; "
+        f"{seconds(waited_s)}: {because or ('those before it go first' if before else 'it is about to start')}; "
         f"{ahead(before)}"
     )
 

@@ -21,6 +21,11 @@ def amount(resource: str, value: float) -> str:
     return f"{number} {_UNITS[resource]}" if resource in _UNITS else number
 
 
+def seconds(value: float) -> str:
+    """Return a time with its unit, without powers of ten."""
+    return f"{value:.0f} s" if value >= _WHOLE_FROM else f"{value:.3g} s"
+
+
 def lack(resource: str, needed: float, free: float, after: str) -> str:
     """Return what is needed and what is free; `after` says of what, or less what that is."""
     return f"{resource}: needs {amount(resource, needed)}, {amount(resource, max(0.0, free))} free {after}"

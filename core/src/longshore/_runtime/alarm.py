@@ -25,6 +25,10 @@ class Alarm:
         self._due = due
         self._timer = self._loop.call_later(max(0.0, due - self._clock()), self._rung)
 
+    def late_s(self) -> float:
+        """Return for how many seconds it should have rung; from any thread."""
+        return max(0.0, self._clock() - self._due)
+
     def cancel(self) -> None:
         """Ring no more, until it is set again."""
         if self._timer is not None:

@@ -82,6 +82,7 @@ class Committer:
         self._opened: asyncio.Future[Recalled] = self._loop.create_future()
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._broken = self._busy = False
+        self._commits_since: float | None = None
         self._before_commit, self._after_commit = point("journal.before-commit"), point("journal.after-commit")
         self._thread = threading.Thread(target=self._write, name="longshore-journal", daemon=True)
 
@@ -102,6 +103,11 @@ class Committer:
     def note(self, notes: Notes) -> None:
         """Queue something for the next commit."""
         self._queue.put(notes)
+
+    def busy_s(self) -> float:
+        """Return for how many seconds the journal has been at its commit; 0 where it is at none. From any thread."""
+        since = self._commits_since
+        return 0.0 if since is None else time.monotonic() - since
 
     async def stop(self, deadline_s: float) -> bool:
         """Commit what is queued, close the journal; False when that took longer than `deadline_s`."""
@@ -155,9 +161,11 @@ class Committer:
         try:
             batch = _batch(self._run.run_id, items)
             if batch is not None:
+                self._commits_since = time.monotonic()
                 self._before_commit("")
                 self._journal.commit(batch)
                 self._after_commit("")
+                self._commits_since = None
             groups = [item if item.settled is not None else self._restored(item) for item in items if _is_group(item)]
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and none of these may be told
             self._broken = True

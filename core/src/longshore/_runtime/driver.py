@@ -93,7 +93,7 @@ class Driver:
         self.cuts: set[Callable[[LongshoreError], None]] = set()
         """Who beside feeders is told when no more is taken: the pool is stopping, or has failed."""
         self._scheduled = self._stepping = False
-        self._alarm = Alarm(self.loop, self.wake, clock)
+        self.alarm = Alarm(self.loop, self.wake, clock)
         self.waits = OpenWaits(self.stimulate, engine.is_running)
         self.adapt: Callable[[Lend | Limit | Scale], None] = lambda command: None
         """How an executor is given workers beyond its own, or told to use fewer of them."""
@@ -245,7 +245,7 @@ class Driver:
     def close(self) -> None:
         """End for good; no step comes after, and whoever still waits is told."""
         self._closed = True
-        self._alarm.cancel()
+        self.alarm.cancel()
         self._turn_away()
         self._give_up_on_owners(PoolNotRunning("the pool has stopped, and the outcome of this task is not known"))
 
@@ -318,7 +318,7 @@ class Driver:
         if self._feeders or self.line or self._turnstiles[0] or self._turnstiles[1]:
             self._let_in()
         self._idling.look()
-        self._alarm.set(self.engine.next_due(now))
+        self.alarm.set(self.engine.next_due(now))
 
     def _take(self) -> list[Stimulus]:
         """Take what the engine is to be told, submissions first: a retry would take the room that they were promised.

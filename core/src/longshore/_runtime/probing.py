@@ -104,6 +104,11 @@ class Probing:
         since_s = self._clock() - max(_SILENT_S, 3.0 * self.longest_s)
         return [name for name, heard_s in list(self._heard_s.items()) if heard_s < since_s]
 
+    def quiet_s(self) -> float:
+        """Return the seconds since any probe last gave a reading; 0 where there is none."""
+        heard_s = list(self._heard_s.values())
+        return max(0.0, self._clock() - max(heard_s)) if heard_s else 0.0
+
     def _read(self, name: str, probe: Probe) -> None:
         failed, period_s = 0, self._period_s or _PERIOD_S
         while not self._stop.is_set():

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import assert_never
+from typing import Any, assert_never
 
 from longshore._columns import ids_of, not_completed, queued_s, ran_s
 from longshore._sketch import Sketch
@@ -28,7 +28,17 @@ from longshore.events import (
     TasksStarted,
     TasksSubmitted,
 )
-from longshore.records import Load, RunInfo, RunningTask, RunSnapshot, SinkHealth, StageSnapshot, TaskCounts, Usage
+from longshore.records import (
+    Alert,
+    Load,
+    RunInfo,
+    RunningTask,
+    RunSnapshot,
+    SinkHealth,
+    StageSnapshot,
+    TaskCounts,
+    Usage,
+)
 from longshore.task import Attempt, Outcome, TaskSpec, TaskState
 
 SLOWEST = 10
@@ -55,6 +65,7 @@ class RunFold:
         "_failures",
         "_folds",
         "_foreseen",
+        "_moves",
         "_overdue",
         "_progress",
         "_rate",
@@ -71,6 +82,7 @@ class RunFold:
         """Begin a run at monotonic `began`."""
         self._began = began
         self._folds = 0
+        self._moves = 0
         self._ended = 0
         self._unsampled = 0
         self._retried = 0
@@ -124,8 +136,10 @@ class RunFold:
             for attempt in attempts:
                 self._retrying.pop(attempt.task_id, None)
         self._running.start(attempts, now)
+        self._moves += len(attempts)
 
     def _advance(self, updates: Sequence[ProgressUpdate]) -> None:
+        self._moves += len(updates)
         for update in updates:
             attempt = self._running.get(update.task_id)
             if attempt is None or attempt.number != update.attempt:
@@ -207,6 +221,15 @@ class RunFold:
         """How many attempts were followed by another."""
         return self._retried
 
+    @property
+    def moves(self) -> int:
+        """Rises with every task that starts, ends, is to be retried or reports progress."""
+        return self._moves + self._ended + self._retried
+
+    def rate_per_s(self, now: float) -> float:
+        """Return the ended tasks per second over the last seconds."""
+        return self._rate.per_second(now)
+
     def counts(self) -> TaskCounts:
         """Return where the tasks are now."""
         return _total(self._read_stages())
@@ -221,6 +244,7 @@ class RunFold:
         usage: Mapping[str, Usage] | None = None,
         loads: Mapping[str, Load] | None = None,
         sinks: Sequence[SinkHealth] = (),
+        alerts: Sequence[Alert] = (),
     ) -> RunSnapshot:
         """Return the run as of monotonic `now`; what the events cannot tell is given by the caller."""
         stages = self._read_stages(now)
@@ -235,21 +259,23 @@ class RunFold:
             elapsed_s=max(0.0, now - self._began),
             total=total,
             **{name: getattr(counts, name) for name in TaskCounts.__struct_fields__},
-            retried=self._retried,
-            overdue=len(self._overdue),
-            mean_wait_s=self.mean_wait_s,
-            mean_run_s=self.mean_run_s,
+            **self._figures(),
             rate_per_s=rate_per_s,
             eta_low_s=eta[0] if eta else None,
             eta_high_s=eta[1] if eta else None,
             stages=stages,
-            slowest=self._slowest(now),
+            slowest=self.slowest(now),
             failures=self._failures.snapshot(),
             throttled=throttled,
             usage=usage or {},
             loads=loads or {},
             sinks=sinks,
+            alerts=alerts,
         )
+
+    def _figures(self) -> dict[str, Any]:  # Any: numbers, whole or not
+        means = {"mean_wait_s": self.mean_wait_s, "mean_run_s": self.mean_run_s}
+        return {"retried": self._retried, "overdue": len(self._overdue), **means}
 
     def _read_stages(self, now: float | None = None) -> list[StageSnapshot]:
         """Return every stage; where folds keep coming between, the last reading stands: it adds up too."""
@@ -293,8 +319,9 @@ class RunFold:
             durations=self._sketch,
         )
 
-    def _slowest(self, now: float) -> list[RunningTask]:
-        return [self._running_task(attempt, now - started) for attempt, started in self._oldest(SLOWEST)]
+    def slowest(self, now: float, most: int = SLOWEST) -> list[RunningTask]:
+        """Return the longest-running tasks, longest first."""
+        return [self._running_task(attempt, now - started) for attempt, started in self._oldest(most)]
 
     def _oldest(self, limit: int) -> list[tuple[Attempt, float]]:
         for _ in range(_READ_TRIES):

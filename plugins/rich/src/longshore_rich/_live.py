@@ -13,7 +13,7 @@ from longshore_rich._frame import Frames, rows_for
 from longshore_rich._ink import Ink
 from longshore_rich._mode import Size, terminal_size, wants_colour
 from longshore_rich._painter import Painter
-from longshore_rich._story import summary_lines
+from longshore_rich._story import AlertLines, summary_lines, told
 from longshore_rich._taskbar import CLEAR, progress_code, takes_progress
 from longshore_rich._text import glyphs_for
 from longshore_rich._ticker import Ticker
@@ -32,6 +32,7 @@ class LiveView:
         self._env = env
         self._glyphs = glyphs_for(getattr(stream, "encoding", None), env)
         self._frames = Frames(self._glyphs)
+        self._alerts = AlertLines()
         self._ink = Ink(env, colour=wants_colour(terminal=True, env=env))
         self._painter = Painter(stream, self._size)
         self._others = Others(stream, self._painter.above)
@@ -60,6 +61,8 @@ class LiveView:
         if snapshot is None:
             return
         self._ticker.period_s = self._period_s * (2 if len(snapshot.stages) > _MANY_STAGES else 1)
+        for entry in self._alerts.entries(snapshot.alerts):
+            self._painter.above(f"{told(entry, self._glyphs, self._ink)}\n")
         size = self._size()
         # One column stays free: at the last one terminals differ in where the cursor is.
         rows = self._frames.frame(snapshot, max(1, size.width - 1), rows_for(*size))

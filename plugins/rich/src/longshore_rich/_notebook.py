@@ -14,7 +14,7 @@ from typing import Any
 from longshore.records import RunInfo, RunSnapshot, RunSummary, StageSnapshot
 
 from longshore_rich._gauges import gauges
-from longshore_rich._story import failure_text, held_text, progress_text, summary_entries
+from longshore_rich._story import alert_text, failure_text, held_text, progress_text, summary_entries
 from longshore_rich._text import UNICODE, duration, per_second, percent
 from longshore_rich._ticker import Ticker
 from longshore_rich._views import looked_at
@@ -91,6 +91,7 @@ def _body(snapshot: RunSnapshot, over: bool) -> Iterable[str]:
             yield f"<div>+{len(snapshot.stages) - len(stages):,} more stages</div>"
     if over:
         return
+    yield from (f"<div>{_safe(alert_text(alert))}</div>" for alert in snapshot.alerts)
     if snapshot.throttled:
         yield f"<div>{_safe(held_text(snapshot.throttled))}</div>"
     if snapshot.usage:

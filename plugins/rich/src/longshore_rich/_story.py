@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from longshore.records import FailureGroup, RunInfo, RunningTask, RunSnapshot, RunSummary, SinkHealth
+from longshore.records import Alert, FailureGroup, RunInfo, RunningTask, RunSnapshot, RunSummary, SinkHealth
 from rich.text import Text
 
 from longshore_rich._text import Glyphs, duration, per_second, percent, span
@@ -34,6 +34,23 @@ class Entry(msgspec.Struct, frozen=True):
     style: str = ""
 
 
+class AlertLines:
+    """Tells each alert once as it is raised, and once as it is over."""
+
+    def __init__(self) -> None:
+        """Have told none."""
+        self._standing: dict[tuple[str, str], Alert] = {}
+
+    def entries(self, standing: Sequence[Alert]) -> list[Entry]:
+        """Return what is new, from the alerts that stand now."""
+        before, self._standing = self._standing, {(alert.name, alert.subject): alert for alert in standing}
+        raised = [alert for key, alert in self._standing.items() if key not in before]
+        over = [alert for key, alert in before.items() if key not in self._standing]
+        told = [Entry("alert", alert_text(alert), _alert(alert, "raised"), "bold yellow") for alert in raised]
+        gone = [Entry("alert", f"alert over: {alert.message}", _alert(alert, "cleared"), "yellow") for alert in over]
+        return told + gone
+
+
 class Story:
     """Decides what of a run is told when; not safe to be used from two threads at once."""
 
@@ -44,6 +61,7 @@ class Story:
         self._tenths = 0
         self._groups: set[tuple[str, str | None, str]] = set()
         self._overdue: set[tuple[str, int]] = set()
+        self._alerts = AlertLines()
         self._held = ""
         self._throttle_told_s = float("-inf")
 
@@ -59,6 +77,7 @@ class Story:
             *self._failures(snapshot),
             *self._late(snapshot),
             *self._throttle(snapshot, now_s),
+            *self._alerts.entries(snapshot.alerts),
             *self._progress(snapshot, now_s),
         ]
 
@@ -142,6 +161,11 @@ def held_text(reason: str) -> str:
     return "paused: nothing new is started" if reason == "paused" else f"throttled: {reason}"
 
 
+def alert_text(alert: Alert) -> str:
+    """Return an alert that stands."""
+    return f"alert: {alert.message}"
+
+
 def overdue_text(task: RunningTask) -> str:
     """Return that a task is past its soft timeout, and goes on."""
     said = [f"overdue: {task.label or task.task_id} {task.name} runs for {duration(task.running_s)}"]
@@ -203,6 +227,11 @@ def _sink_text(sink: SinkHealth) -> str:
 
 def _note(text: str) -> Entry:
     return Entry("note", f"note: {text}", {"note": text}, "yellow")
+
+
+def _alert(alert: Alert, state: str) -> dict[str, Any]:  # Any: JSON-safe values
+    plain = {name: getattr(alert, name) for name in ("subject", "message", "value", "threshold")}
+    return {"alert": alert.name, "state": state, **plain}
 
 
 def _counts(snapshot: RunSnapshot) -> dict[str, Any]:  # Any: JSON-safe values
