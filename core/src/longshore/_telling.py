@@ -55,6 +55,7 @@ class Telling:
         self._unknown = 0  # how many streams go on that can't say how many tasks they will have
         self._troubles: Counter[str] = Counter()
         self.throttled: Callable[[], str | None] = lambda: None
+        self.throttled_s: Callable[[], Mapping[str, float]] = dict
         self.usage: Callable[[], Mapping[str, Usage]] = dict
         self.utilization: Callable[[], Mapping[str, float]] = dict
 
@@ -107,6 +108,7 @@ class Telling:
             time.monotonic(),
             total=None if self._unknown else self._expected or None,
             throttled=self.throttled(),
+            throttled_s=self.throttled_s(),
             usage=self.usage(),
             sinks=self.health(),
         )

@@ -84,6 +84,8 @@ class TaskSubmitted(_OfTask, frozen=True, gc=False):
     """The task that submitted it, where one did."""
     group: str | None = None
     """Of a pipeline's stage: what the `pipeline_id` begins with, and `key` is its document."""
+    traceparent: str | None = None
+    """The span that it was submitted in, as W3C's Trace Context writes it, where OpenTelemetry is in use."""
 
 
 class TaskStarted(_OfTask, frozen=True, gc=False):
@@ -94,6 +96,8 @@ class TaskStarted(_OfTask, frozen=True, gc=False):
     key: str | None = None
     processor: str | None = None
     parent_id: str | None = None
+    traceparent: str | None = None
+    """As in `TaskSubmitted`."""
 
 
 class TaskProgress(_Typed, frozen=True, gc=False):
@@ -193,9 +197,10 @@ class TasksSubmitted(Struct, frozen=True):
         name, executor, priority = spec.name, spec.executor, int(spec.priority)
         processor, retry_of, parent_id, group = spec.processor, spec.retry_of, spec.parent, spec.group
         return [
-            TaskSubmitted(i, at, t.task_id, name, executor, priority, t.key, processor, retry_of, parent_id, group)
+            TaskSubmitted(i, at, t.task_id, name, executor, priority, t.key, processor, retry_of, parent_id, group,
+                spec.traceparent or (t.traceparent if isinstance(t, Attempt) else None))
             for i, t in enumerate(self.tasks, seq)
-        ]
+        ]  # fmt: skip
 
 
 class TasksStarted(Struct, frozen=True):
@@ -214,9 +219,10 @@ class TasksStarted(Struct, frozen=True):
             name, executor, priority = spec.name, spec.executor, int(spec.priority)
             processor, parent_id = spec.processor, spec.parent
             events += [
-                TaskStarted(i, at, a.task_id, name, executor, priority, a.number, a.key, processor, parent_id)
+                TaskStarted(i, at, a.task_id, name, executor, priority, a.number, a.key, processor, parent_id,
+                    spec.traceparent or a.traceparent)
                 for i, a in enumerate(attempts, seq + len(events))
-            ]
+            ]  # fmt: skip
         return events
 
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
+from longshore._carrying import task_traces
 from longshore._control import Control
 from longshore._delivery import EventBus
 from longshore._intake import Defaults, Intake
@@ -31,7 +32,7 @@ from longshore.catalogue import EVENTS_VERSION
 from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened, TasksSettled, TasksStarted
 from longshore.hookspecs import Journal, Sink, WorkerNotice
-from longshore.records import PoolInfo, RunInfo, RunSummary
+from longshore.records import PoolInfo, RunInfo, RunSummary, TaskTraces
 from longshore.settings import Settings, WorkerConfig, load_settings
 from longshore.shared import Shared
 from longshore.task import TaskOptions
@@ -151,10 +152,11 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._measuring = self._parts.measuring(self._monitor_given)
         telling = Telling(self.events, self._foreign, self.progress_tracker)
         run_id = self._resume or f"{started:%Y%m%dT%H%M%S}-{token}"
-        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **self._run_facts)
+        traces = task_traces(sinks.values())
+        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, traces=traces, **self._run_facts)
         await self._open_journal(run)
         self._telling, self._hooks, self._ending = telling, hooks, None
-        self._put_together(token)
+        self._put_together(token, traces)
         try:
             executors = await self._executors.bring_up(self._parts.lanes())
             telling.open(run, sinks)
@@ -202,7 +204,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         if self._journaling is not None:
             await self._journaling.close(_CLOSE_S)
 
-    def _put_together(self, token: str) -> None:
+    def _put_together(self, token: str, traces: TaskTraces | None) -> None:
         """Make what decides and acts in the run that begins."""
         monitor = self._measuring.monitor
         journaling = self._journaling
@@ -221,9 +223,11 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             token=token,
             defaults=self._defaults(),
             recalling=journaling.recalling if journaling is not None else None,
+            traces=traces,
         )
         self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because
+        self._telling.throttled_s = self._driver.engine.throttled_s
         self._telling.usage = lambda: monitor.usage
         self._telling.utilization = lambda: monitor.current_usage
 

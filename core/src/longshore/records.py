@@ -26,6 +26,9 @@ from longshore._readings import Reading as Reading
 from longshore._readings import ReadRequest as ReadRequest
 from longshore._readings import Usage as Usage
 from longshore._readings import WorkerUsage as WorkerUsage
+from longshore._traces import SpanPlace as SpanPlace
+from longshore._traces import TaskTraces as TaskTraces
+from longshore._traces import TraceRules as TraceRules
 from longshore._workers import LeftBehind as LeftBehind
 from longshore._workers import WorkerStats as WorkerStats
 from longshore._workers import WorkerStatus as WorkerStatus
@@ -161,6 +164,8 @@ class RunSnapshot(TaskCounts, frozen=True, kw_only=True):
     """Most frequent first."""
     throttled: str | None = None
     """Why nothing more is started, in plain words; None when it is."""
+    throttled_s: Mapping[str, float] = {}
+    """For how many seconds tasks waited while the machine was short, by what it was short of."""
     usage: Mapping[str, Usage] = {}
     sinks: Sequence[SinkHealth] = ()
 
@@ -204,6 +209,8 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     """Whether a person's command line is behind it, so that a view may be drawn."""
     view: str = "auto"
     """How the command line asked for progress to be shown: auto, live, lines, json or none."""
+    traces: TaskTraces | None = None
+    """Where the spans of its tasks are; None unless a sink makes them."""
 
 
 class PoolInfo(Struct, frozen=True, kw_only=True):

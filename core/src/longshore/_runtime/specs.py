@@ -10,10 +10,11 @@ from itertools import chain, count
 from typing import Any
 
 from longshore._calling import NamedCall
-from longshore._carrying import carrying
+from longshore._carrying import TracedCall, TracedCoroutine, carrying
 from longshore._processing import ProcessorCall
 from longshore.errors import PayloadError
 from longshore.hookspecs import Capabilities
+from longshore.records import TaskTraces
 from longshore.shared import Shared, opened_partial
 from longshore.task import CircuitBreaker, Priority, Resources, RetryPolicy, TaskOptions, TaskSpec
 from longshore.worker import running_task
@@ -105,20 +106,20 @@ def make_spec(
     default_soft_timeout_s: float | None = None,
     default_breaker: CircuitBreaker | None = None,
     memory_limit_mb: float | None = None,
+    traces: TaskTraces | None = None,
 ) -> TaskSpec:
     """Return the spec of `function` on an executor; ValueError names an option that it cannot honour.
 
-    Who declares more memory than `memory_limit_mb` may take what is declared.
+    Who declares more memory than `memory_limit_mb` may take what is declared. With `traces` its tasks have spans.
     """
     function, initializer = _fitted(function, capabilities), options.initializer
     if initializer is None and isinstance(function, ProcessorCall) and capabilities.initializer:
         initializer = function.ready
     name = options.name or name_of(function)
     _check_honoured(function, name, options, executor, capabilities)
-    can_end = capabilities.timeout != "none"
-    timeout_s = default_timeout_s if options.timeout is None and can_end else options.timeout
+    timeout_s = options.timeout or (default_timeout_s if capabilities.timeout != "none" else None)
     spec = TaskSpec(
-        function=carrying(function, options.context) if capabilities.pickles else function,
+        function=_carried(function, options, capabilities, traces),
         name=name,
         executor=executor,
         timeout_s=timeout_s,
@@ -145,6 +146,20 @@ def _soft_timeout_s(name: str, own_s: float | None, default_s: float | None, tim
     if own_s is not None:
         raise ValueError(f"{name} is ended after {timeout_s:g} s: its soft_timeout must be less, not {own_s:g}")
     return None
+
+
+def _carried(
+    function: Callable[..., Any],  # Any: the user's function
+    options: TaskOptions,
+    capabilities: Capabilities,
+    traces: TaskTraces | None,
+) -> Callable[..., Any]:
+    """Return what is called in place of `function`, so that it finds there what is to be there of its context."""
+    if capabilities.pickles:
+        return carrying(function, options.context, traces)
+    if traces is None or options.isolation == "shared":  # which shares its context as well
+        return function
+    return TracedCoroutine(function, traces) if is_coroutine_function(function) else TracedCall(function, traces)
 
 
 def _fitted(function: Callable[..., Any], capabilities: Capabilities) -> Callable[..., Any]:  # Any: as above

@@ -199,6 +199,7 @@ class RunFold:
         *,
         total: int | None = None,
         throttled: str | None = None,
+        throttled_s: Mapping[str, float] | None = None,
         usage: Mapping[str, Usage] | None = None,
         sinks: Sequence[SinkHealth] = (),
     ) -> RunSnapshot:
@@ -226,6 +227,7 @@ class RunFold:
             slowest=self._slowest(now),
             failures=self._failures.snapshot(),
             throttled=throttled,
+            throttled_s=throttled_s or {},
             usage=usage or {},
             sinks=sinks,
         )
