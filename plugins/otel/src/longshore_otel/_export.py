@@ -42,6 +42,7 @@ class CountedExporter(SpanExporter):
         """Count what `exporter` takes."""
         self._exporter = exporter
         self.sent = self.failed = 0
+        self._is_over = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send some; on the batch processor's thread."""
@@ -56,8 +57,10 @@ class CountedExporter(SpanExporter):
         return result
 
     def shutdown(self) -> None:
-        """Give up what is being tried."""
-        self._exporter.shutdown()
+        """Give up what is being tried; a second time does nothing."""
+        if not self._is_over:
+            self._is_over = True
+            self._exporter.shutdown()
 
 
 class Outbox(SpanProcessor):

@@ -41,6 +41,7 @@ class CountedMetrics(MetricExporter):
         super().__init__(exporter._preferred_temporality, exporter._preferred_aggregation)
         self._exporter = exporter
         self.failed = 0
+        self._is_over = False
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: Any) -> MetricExportResult:
         """Send some; on the reader's thread. Any: as the SDK has it."""
@@ -56,8 +57,10 @@ class CountedMetrics(MetricExporter):
         return self._exporter.force_flush(timeout_millis)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> None:
-        """Give up what is being tried. Any: as the SDK has it."""
-        self._exporter.shutdown(timeout_millis, **kwargs)
+        """Give up what is being tried; a second time does nothing. Any: as the SDK has it."""
+        if not self._is_over:
+            self._is_over = True
+            self._exporter.shutdown(timeout_millis, **kwargs)
 
 
 class Meters:

@@ -95,7 +95,9 @@ class OtelSink:
             within(0.1, [part.abandon for part in ends])
         losses = self._losses()
         if losses:
-            raise PluginError(f"{'; '.join(losses)}: is there a collector at {self._wishes.collector}?")
+            told = f"{'; '.join(losses)}: is there a collector at {self._wishes.collector}?"
+            _log.warning("%s", told)  # for the summary that other sinks are closed with this comes too late
+            raise PluginError(told)
 
     def _losses(self) -> list[str]:
         losses = []
