@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from longshore import RetryPolicy, Settings, WorkerConfig, WorkerPool
 from longshore.events import AnyEvent
-from longshore.records import SpanPlace, TaskTraces, TraceRules
+from longshore.records import SpanPlace, SpanRules, TaskSpans
 from longshore.testing import RecordingSink
 from opentelemetry import context as otel_context
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, set_span_in_context
@@ -35,13 +35,13 @@ def in_a_span(call: Callable[[], Any]) -> Any:
 class Tracing(RecordingSink):
     """A sink that makes spans of tasks, as far as the pool can tell."""
 
-    trace_rules = TraceRules()
+    span_rules = SpanRules()
 
     @property
-    def traces(self) -> TaskTraces:
+    def spans(self) -> TaskSpans:
         assert self.run is not None
-        assert self.run.traces is not None
-        return self.run.traces
+        assert self.run.spans is not None
+        return self.run.spans
 
 
 def pool_of(*sinks: Any) -> WorkerPool:
@@ -101,10 +101,10 @@ async def test_where_a_sink_makes_spans_a_task_is_in_its_own(function: Any) -> N
         streamed = [place async for place in pool.map(function, range(100))]
         assert in_a_span(here) == CALLER
         assert here() is None
-    traces = sink.traces
-    assert seen == [traces.of(handles[0].task_id), traces.of(handles[1].task_id, CALLER)]
+    spans = sink.spans
+    assert seen == [spans.of(handles[0].task_id), spans.of(handles[1].task_id, CALLER)]
     assert len(set(streamed)) == 100
-    assert {place.trace_id for place in streamed if place is not None} == {traces.run.trace_id}
+    assert {place.trace_id for place in streamed if place is not None} == {spans.run.trace_id}
 
 
 async def test_a_run_that_starts_in_a_span_is_its_child() -> None:
@@ -113,8 +113,8 @@ async def test_a_run_that_starts_in_a_span_is_its_child() -> None:
     pool = pool_of(sink)
     await in_a_span(lambda: asyncio.get_running_loop().create_task(pool.start()))
     await pool.stop(DEADLINE_S)
-    assert sink.traces.parent == CALLER
-    assert sink.traces.run.trace_id == CALLER.trace_id
+    assert sink.spans.parent == CALLER
+    assert sink.spans.run.trace_id == CALLER.trace_id
 
 
 async def test_without_such_a_sink_there_is_nothing() -> None:
@@ -124,7 +124,7 @@ async def test_without_such_a_sink_there_is_nothing() -> None:
     async with asyncio.timeout(DEADLINE_S), pool_of(sink) as pool:
         assert await in_a_span(lambda: pool.submit_nowait(here)) == CALLER
     assert sink.run is not None
-    assert sink.run.traces is None
+    assert sink.run.spans is None
 
 
 UNTRACED = """

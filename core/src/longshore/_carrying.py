@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from longshore.records import SpanPlace, TaskTraces, TraceRules
+from longshore.records import SpanPlace, SpanRules, TaskSpans
 from longshore.shared import opened_partial
 from longshore.task import TaskSpec
 from longshore.worker import running_task
@@ -43,24 +43,24 @@ class CarriedCall:
     Without `baggage` of its own, which it has for a stream, each call brings that among its keyword arguments.
     """
 
-    __slots__ = ("_variables", "baggage", "function", "traces")
+    __slots__ = ("_variables", "baggage", "function", "spans")
 
     def __init__(
         self,
         function: Callable[..., Any],  # Any: the user's function
         variables: Iterable[tuple[Place, ContextVar[Any]]] = (),
         baggage: Baggage | None = None,
-        traces: TaskTraces | None = None,
+        spans: TaskSpans | None = None,
     ) -> None:
-        """Call `function`; `variables` are those whose values are to be carried. With `traces`, in the task's span."""
+        """Call `function`; `variables` are those whose values are to be carried. With `spans`, in the task's span."""
         self.function = function
-        self.traces = traces
+        self.spans = spans
         self._variables = tuple(variables)
         self.baggage = baggage
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel without the variables themselves."""
-        return CarriedCall, (self.function, (), self.baggage, self.traces)
+        return CarriedCall, (self.function, (), self.baggage, self.spans)
 
     def packed(self) -> Baggage:
         """Return what is to be carried from the context of the caller."""
@@ -69,7 +69,7 @@ class CarriedCall:
 
     def bound(self) -> CarriedCall:
         """Return the same for calls that all carry what is to be carried from the context of the caller."""
-        return CarriedCall(self.function, self._variables, self.packed(), self.traces)
+        return CarriedCall(self.function, self._variables, self.packed(), self.spans)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:  # Any: the user's arguments and result
         """Call the function in a copy of the worker's context, with what was carried."""
@@ -82,24 +82,24 @@ class CarriedCall:
             getattr(import_module(module), name).set(value)
         if trace is not None:
             _attach(trace)
-        if self.traces is not None:
-            _enter(self.traces)
+        if self.spans is not None:
+            _enter(self.spans)
         return opened_partial(self.function)(*args, **kwargs)
 
 
 class TracedCall:
     """A function that is called, in this process, in its task's span."""
 
-    __slots__ = ("_traces", "function")
+    __slots__ = ("_spans", "function")
 
-    def __init__(self, function: Callable[..., Any], traces: TaskTraces) -> None:  # Any: the user's function
+    def __init__(self, function: Callable[..., Any], spans: TaskSpans) -> None:  # Any: the user's function
         """Call `function`."""
         self.function = function
-        self._traces = traces
+        self._spans = spans
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:  # Any: the user's arguments and result
         """Call the function."""
-        leave = _enter(self._traces)
+        leave = _enter(self._spans)
         try:
             return self.function(*args, **kwargs)
         finally:
@@ -113,7 +113,7 @@ class TracedCoroutine(TracedCall):
 
     async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:  # Any: as above
         """Await what the function gives."""
-        leave = _enter(self._traces)
+        leave = _enter(self._spans)
         try:
             return await self.function(*args, **kwargs)
         finally:
@@ -131,7 +131,7 @@ def _trace() -> dict[str, str] | None:
     return headers or None
 
 
-def _enter(traces: TaskTraces) -> Callable[[], None]:
+def _enter(spans: TaskSpans) -> Callable[[], None]:
     """Be in the running task's span, until what is returned is called; where OpenTelemetry is not installed, in none.
 
     Whose trace that is says the span that is current: the submitter's, as it came with the context.
@@ -146,7 +146,7 @@ def _enter(traces: TaskTraces) -> Callable[[], None]:
         return _nothing
     outer = get_current_span().get_span_context()
     submitter = SpanPlace(outer.trace_id, outer.span_id, outer.trace_flags.sampled) if outer.is_valid else None
-    own = traces.of(task.task_id, submitter)
+    own = spans.of(task.task_id, submitter)
     state = outer.trace_state if submitter is not None else None
     span = NonRecordingSpan(SpanContext(own.trace_id, own.span_id, True, TraceFlags(own.sampled), state))
     token = attach(set_span_in_context(span))
@@ -172,10 +172,10 @@ def _here() -> SpanPlace | None:
     return SpanPlace(context.trace_id, context.span_id, context.trace_flags.sampled) if context.is_valid else None
 
 
-def task_traces(sinks: Iterable[object]) -> TaskTraces | None:
+def task_spans(sinks: Iterable[object]) -> TaskSpans | None:
     """Return where the spans of a run are, by the rules of the first sink that makes them; None where none does."""
-    rules = [rules for rules in (getattr(sink, "trace_rules", None) for sink in sinks) if isinstance(rules, TraceRules)]
-    return TaskTraces.begin(rules[0], _here(), secrets.token_bytes(24)) if rules else None
+    rules = [rules for rules in (getattr(sink, "span_rules", None) for sink in sinks) if isinstance(rules, SpanRules)]
+    return TaskSpans.begin(rules[0], _here(), secrets.token_bytes(24)) if rules else None
 
 
 def _attach(headers: dict[str, str]) -> None:
@@ -189,14 +189,14 @@ def _attach(headers: dict[str, str]) -> None:
 
 
 def carrying(
-    function: Callable[..., Any], variables: Iterable[ContextVar[Any]], traces: TaskTraces | None = None
+    function: Callable[..., Any], variables: Iterable[ContextVar[Any]], spans: TaskSpans | None = None
 ) -> Callable[..., Any]:
     """Return what is called in another process in place of `function`; itself where nothing is to be carried.
 
     ValueError for a variable that no module holds. Any: the user's function.
     """
     found = [(place_of(variable), variable) for variable in variables]
-    return CarriedCall(function, found, None, traces) if found or traces or is_tracing() else function
+    return CarriedCall(function, found, None, spans) if found or spans or is_tracing() else function
 
 
 @lru_cache(256)
@@ -254,6 +254,6 @@ __all__ = [
     "one_call",
     "place_of",
     "plain",
-    "task_traces",
+    "task_spans",
     "traceparent",
 ]

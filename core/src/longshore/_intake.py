@@ -21,7 +21,7 @@ from longshore._runtime.recalling import Recalling
 from longshore._runtime.specs import is_coroutine_function, make_spec, merged, name_of, task_ids
 from longshore.errors import PluginError, ResourceUnavailable
 from longshore.plugins import HookCaller
-from longshore.records import RunSnapshot, TaskTraces
+from longshore.records import RunSnapshot, TaskSpans
 from longshore.task import Attempt, CircuitBreaker, Outcome, Task, TaskOptions, TaskSpec
 
 _log = logging.getLogger("longshore.pool")
@@ -55,9 +55,9 @@ class Intake:
         token: str,
         defaults: Defaults,
         recalling: Recalling | None = None,
-        traces: TaskTraces | None = None,
+        spans: TaskSpans | None = None,
     ) -> None:
-        """Take what the pool is made of; `token` begins the ids of its tasks, `traces` tells where their spans are."""
+        """Take what the pool is made of; `token` begins the ids of its tasks, `spans` tells where their spans are."""
         self.driver = driver
         self.recalling = recalling
         self.processors = processors
@@ -68,7 +68,7 @@ class Intake:
         self._hooks = hooks
         self._snapshot = snapshot
         self._defaults = defaults
-        self._traces = traces
+        self._spans = spans
         self._advised: set[str] = set()
         self._specs: dict[tuple[object, TaskOptions], TaskSpec] = {}  # each keeps its function, whose id may be the key
         self._last: tuple[object, object, TaskSpec | None] = (None, None, None)  # a function, options, and their spec
@@ -126,7 +126,7 @@ class Intake:
             default_soft_timeout_s=self._defaults.soft_timeout_s,
             default_breaker=self._defaults.breaker,
             memory_limit_mb=self._defaults.memory_limit_mb,
-            traces=self._traces,
+            spans=self._spans,
         )
         never = self.driver.engine.never_fits(spec.resources)
         if never is not None:

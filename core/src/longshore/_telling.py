@@ -21,6 +21,7 @@ from longshore.events import EventBatch, Happened
 from longshore.hookspecs import Sink
 from longshore.progress import ProgressTracker
 from longshore.records import (
+    Load,
     PoolStats,
     RunInfo,
     RunSnapshot,
@@ -55,8 +56,8 @@ class Telling:
         self._unknown = 0  # how many streams go on that can't say how many tasks they will have
         self._troubles: Counter[str] = Counter()
         self.throttled: Callable[[], str | None] = lambda: None
-        self.throttled_s: Callable[[], Mapping[str, float]] = dict
         self.usage: Callable[[], Mapping[str, Usage]] = dict
+        self.loads: Callable[[], Mapping[str, Load]] = dict
         self.utilization: Callable[[], Mapping[str, float]] = dict
 
     @property
@@ -108,8 +109,8 @@ class Telling:
             time.monotonic(),
             total=None if self._unknown else self._expected or None,
             throttled=self.throttled(),
-            throttled_s=self.throttled_s(),
             usage=self.usage(),
+            loads=self.loads(),
             sinks=self.health(),
         )
 
@@ -130,6 +131,7 @@ class Telling:
         left_behind: int,
         scaling: Mapping[str, WorkerScale],
         throttled_s: Mapping[str, float],
+        queue: Mapping[str, Mapping[str, int]],
     ) -> PoolStats:
         """Return the run's statistics, with what its workers do, and in how many something goes on for no task."""
         counts = self.fold.counts()
@@ -154,6 +156,7 @@ class Telling:
             uptime_s=self.uptime_s,
             scaling=scaling,
             throttled_s=throttled_s,
+            queue=queue,
         )
 
     async def conclude(self, summary: RunSummary, within_s: float) -> None:

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
-from longshore._carrying import task_traces
+from longshore._carrying import task_spans
 from longshore._control import Control
 from longshore._delivery import EventBus
 from longshore._intake import Defaults, Intake
@@ -32,7 +32,7 @@ from longshore.catalogue import EVENTS_VERSION
 from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened, TasksSettled, TasksStarted
 from longshore.hookspecs import Journal, Sink, WorkerNotice
-from longshore.records import PoolInfo, RunInfo, RunSummary, TaskTraces
+from longshore.records import PoolInfo, RunInfo, RunSummary, TaskSpans
 from longshore.settings import Settings, WorkerConfig, load_settings
 from longshore.shared import Shared
 from longshore.task import TaskOptions
@@ -152,11 +152,12 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._measuring = self._parts.measuring(self._monitor_given)
         telling = Telling(self.events, self._foreign, self.progress_tracker)
         run_id = self._resume or f"{started:%Y%m%dT%H%M%S}-{token}"
-        traces = task_traces(sinks.values())
-        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, traces=traces, **self._run_facts)
+        spans = task_spans(sinks.values())
+        facts = {**self._run_facts, "stats": self.get_stats, "workers": self.get_worker_stats, "spans": spans}
+        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **facts)
         await self._open_journal(run)
         self._telling, self._hooks, self._ending = telling, hooks, None
-        self._put_together(token, traces)
+        self._put_together(token, spans)
         try:
             executors = await self._executors.bring_up(self._parts.lanes())
             telling.open(run, sinks)
@@ -204,7 +205,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         if self._journaling is not None:
             await self._journaling.close(_CLOSE_S)
 
-    def _put_together(self, token: str, traces: TaskTraces | None) -> None:
+    def _put_together(self, token: str, spans: TaskSpans | None) -> None:
         """Make what decides and acts in the run that begins."""
         monitor = self._measuring.monitor
         journaling = self._journaling
@@ -223,12 +224,11 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             token=token,
             defaults=self._defaults(),
             recalling=journaling.recalling if journaling is not None else None,
-            traces=traces,
+            spans=spans,
         )
         self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because
-        self._telling.throttled_s = self._driver.engine.throttled_s
-        self._telling.usage = lambda: monitor.usage
+        self._telling.usage, self._telling.loads = lambda: monitor.usage, lambda: monitor.loads
         self._telling.utilization = lambda: monitor.current_usage
 
     def _defaults(self) -> Defaults:

@@ -8,7 +8,17 @@ from typing import Any, Protocol
 
 from msgspec import Struct, to_builtins
 
+from longshore._health_records import Alert as Alert
+from longshore._health_records import Health as Health
+from longshore._history_records import HISTORY_STATE as HISTORY_STATE
+from longshore._history_records import Happening as Happening
+from longshore._history_records import MetricsPoint as MetricsPoint
+from longshore._history_records import ResourceUse as ResourceUse
+from longshore._history_records import RunHistory as RunHistory
+from longshore._history_records import ThrottleBand as ThrottleBand
+from longshore._history_records import WorkerCount as WorkerCount
 from longshore._journal_records import Accepted as Accepted
+from longshore._journal_records import AttemptTrace as AttemptTrace
 from longshore._journal_records import CommitBatch as CommitBatch
 from longshore._journal_records import JournalQuery as JournalQuery
 from longshore._journal_records import Recalled as Recalled
@@ -18,6 +28,7 @@ from longshore._journal_records import Settled as Settled
 from longshore._journal_records import Started as Started
 from longshore._journal_records import TaskEntry as TaskEntry
 from longshore._journal_records import TaskKind as TaskKind
+from longshore._journal_records import TaskTrace as TaskTrace
 from longshore._journal_records import Tried as Tried
 from longshore._readings import Bound as Bound
 from longshore._readings import Device as Device
@@ -26,9 +37,9 @@ from longshore._readings import Reading as Reading
 from longshore._readings import ReadRequest as ReadRequest
 from longshore._readings import Usage as Usage
 from longshore._readings import WorkerUsage as WorkerUsage
-from longshore._traces import SpanPlace as SpanPlace
-from longshore._traces import TaskTraces as TaskTraces
-from longshore._traces import TraceRules as TraceRules
+from longshore._spans import SpanPlace as SpanPlace
+from longshore._spans import SpanRules as SpanRules
+from longshore._spans import TaskSpans as TaskSpans
 from longshore._workers import LeftBehind as LeftBehind
 from longshore._workers import WorkerStats as WorkerStats
 from longshore._workers import WorkerStatus as WorkerStatus
@@ -92,6 +103,8 @@ class StageSnapshot(TaskCounts, frozen=True, kw_only=True):
     """Mean run time of completed tasks."""
     rate_per_s: float = 0.0
     """Ended tasks per second over the last seconds."""
+    retries: Mapping[str, int] = {}
+    """How many attempts were followed by another, by the type of their error; past 100 types by "(other)"."""
 
 
 class RunningTask(Struct, frozen=True, kw_only=True):
@@ -164,10 +177,12 @@ class RunSnapshot(TaskCounts, frozen=True, kw_only=True):
     """Most frequent first."""
     throttled: str | None = None
     """Why nothing more is started, in plain words; None when it is."""
-    throttled_s: Mapping[str, float] = {}
-    """For how many seconds tasks waited while the machine was short, by what it was short of."""
     usage: Mapping[str, Usage] = {}
+    loads: Mapping[str, Load] = {}
+    """The same beside the limits, and the pressures, as `ResourceMonitor.loads`; empty where nothing measures."""
     sinks: Sequence[SinkHealth] = ()
+    alerts: Sequence[Alert] = ()
+    """Those that stand, the oldest first."""
 
 
 class RunSummary(Struct, frozen=True, kw_only=True):
@@ -197,8 +212,12 @@ class RunControl(Protocol):
         """Change the number of workers of an executor."""
 
 
+def _not_looked_at() -> Health:
+    return Health(healthy=True)
+
+
 class RunInfo(Struct, frozen=True, kw_only=True):
-    """What a sink is opened with; `snapshot` and `control` may be called from any thread."""
+    """What a sink is opened with; all that can be called may be called from any thread."""
 
     run_id: str
     started: datetime
@@ -209,7 +228,16 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     """Whether a person's command line is behind it, so that a view may be drawn."""
     view: str = "auto"
     """How the command line asked for progress to be shown: auto, live, lines, json or none."""
-    traces: TaskTraces | None = None
+    health: Callable[[], Health] = _not_looked_at
+    """How the pool is, as `WorkerPool.health`, but without an event that tells of it: it may be asked often. It waits a
+    second at most. Of a run that no pool is behind, such as a recorded one, nothing is looked at."""
+    history: Callable[[], RunHistory] = RunHistory
+    """What is remembered of the run so far; empty where nobody does."""
+    stats: Callable[[], PoolStats] = lambda: PoolStats()
+    """The pool's statistics, as `WorkerPool.get_stats`; all nothing where no pool is behind the run."""
+    workers: Callable[[], Sequence[WorkerStats]] = list
+    """What each worker is doing, as `WorkerPool.get_worker_stats`."""
+    spans: TaskSpans | None = None
     """Where the spans of its tasks are; None unless a sink makes them."""
 
 
@@ -262,6 +290,8 @@ class PoolStats(Struct, frozen=True, kw_only=True):
     """For how many seconds tasks waited while the machine was short, by what it was short of; to the last reading."""
     scaling: Mapping[str, WorkerScale] = {}
     """Executors that grow and shrink, by name."""
+    queue: Mapping[str, Mapping[str, int]] = {}
+    """How many tasks wait, by executor and the name of the priority; where none does nothing is there."""
 
     def to_dict(self) -> dict[str, Any]:  # Any: JSON-safe values
         """Return the fields as a plain dict."""
@@ -322,13 +352,3 @@ class TaskRecord(Struct, frozen=True, kw_only=True, eq=False):
             "cpu_s": self.cpu_s,
             "resources": self.resources.amounts() if self.resources is not None else {},
         }
-
-
-class Health(Struct, frozen=True, kw_only=True):
-    """Whether a pool is well; what it has to do, or has not, is no part of that: an idle pool is healthy."""
-
-    healthy: bool
-    reasons: Sequence[str] = ()
-    """What is wrong, for people; empty when healthy."""
-    checks: Mapping[str, bool] = {}
-    """What was looked at: running, loop, executors, queue, probes, sinks, handlers; true is well."""

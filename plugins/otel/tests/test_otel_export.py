@@ -17,7 +17,7 @@ import pytest
 from longshore import PluginError, Settings, WorkerConfig, WorkerPool
 from longshore.events import Event, TaskCompleted, TaskFailed
 from longshore.hookspecs import PROJECT, Sink
-from longshore.records import RunInfo, RunSnapshot, RunSummary, SpanPlace, TaskTraces, TraceRules
+from longshore.records import RunInfo, RunSnapshot, RunSummary, SpanPlace, SpanRules, TaskSpans
 from longshore_otel import OtelSink
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -27,8 +27,8 @@ DEADLINE_S = 50.0
 AT = datetime(2026, 1, 2, 3, 4, 5, 250_001, tzinfo=UTC)
 SNAPSHOT = RunSnapshot(run_id="r1", name="docs", started=AT, elapsed_s=2.5, completed=2)
 SUMMARY = RunSummary(snapshot=SNAPSHOT, state="completed")
-TRACES = TaskTraces.begin(TraceRules(), None, bytes(range(1, 25)))
-INFO = RunInfo(run_id="r1", started=AT, snapshot=lambda: SNAPSHOT, name="docs", traces=TRACES)
+SPANS = TaskSpans.begin(SpanRules(), None, bytes(range(1, 25)))
+INFO = RunInfo(run_id="r1", started=AT, snapshot=lambda: SNAPSHOT, name="docs", spans=SPANS)
 
 
 def ended(number: int, **more: Any) -> TaskCompleted:
@@ -258,4 +258,4 @@ def test_times_are_exact() -> None:
     task = next(span for span in exporter.get_finished_spans() if span.name == "parse task")
     assert task.end_time == 1_767_323_045_250_001_000
     assert task.start_time == task.end_time - 500_000_000
-    assert SpanPlace.read(TRACES.of("x-1").traceparent) == TRACES.of("x-1")
+    assert SpanPlace.read(SPANS.of("x-1").traceparent) == SPANS.of("x-1")

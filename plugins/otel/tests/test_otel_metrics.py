@@ -9,8 +9,17 @@ from typing import Any
 
 import pytest
 from longshore import Settings, WorkerConfig, WorkerPool
-from longshore.events import Event, TaskCompleted, TaskFailed
-from longshore.records import RunInfo, RunSnapshot, RunSummary, StageSnapshot, Usage
+from longshore.events import TaskCompleted, TaskFailed
+from longshore.records import (
+    PoolStats,
+    RunInfo,
+    RunSnapshot,
+    RunSummary,
+    StageSnapshot,
+    Usage,
+    WorkerStats,
+    WorkerStatus,
+)
 from longshore_otel import OtelSink
 
 DEADLINE_S = 50.0
@@ -22,7 +31,6 @@ SNAPSHOT = RunSnapshot(
     started=AT,
     elapsed_s=2.5,
     stages=[StageSnapshot(name="parse", executor="threads", running=2, queued=5)],
-    throttled_s={"memory": 1.5},
     usage={
         "cpu": Usage(2.0, 4.0),
         "memory": Usage(1000.0, 4000.0),
@@ -33,25 +41,36 @@ SNAPSHOT = RunSnapshot(
 )
 
 
-def heartbeat(worker_id: str, status: str) -> Event:
-    data = {"worker_id": worker_id, "worker_type": "thread", "executor": "threads", "status": status, "task_id": None}
-    return Event("worker_heartbeat", data, 1, AT)
+def worker(worker_id: str, status: WorkerStatus) -> WorkerStats:
+    return WorkerStats(worker_id=worker_id, worker_type="thread", executor="threads", status=status)
+
+
+WORKERS = [
+    worker("w0", WorkerStatus.BUSY),
+    worker("w1", WorkerStatus.BUSY),
+    worker("w2", WorkerStatus.IDLE),
+    worker("w3", WorkerStatus.ERROR),
+    worker("w4", WorkerStatus.STOPPED),
+]
 
 
 @pytest.fixture
 def sent(collector: Any) -> Any:  # Any: the collector, with what a run that is known has sent
     sink = OtelSink(OtelSink.Settings(endpoint=collector.url, traces=False))
-    sink.open(RunInfo(run_id="r1", started=AT, snapshot=lambda: SNAPSHOT, name="docs"))
+    stats = PoolStats(throttled_s={"memory": 1.5})
+    sink.open(
+        RunInfo(
+            run_id="r1",
+            started=AT,
+            snapshot=lambda: SNAPSHOT,
+            name="docs",
+            stats=lambda: stats,
+            workers=lambda: WORKERS,
+        )
+    )
     common = ("parse", "threads", 2)
     sink.on_events(
         [
-            heartbeat("w0", "busy"),
-            heartbeat("w1", "idle"),
-            heartbeat("w1", "busy"),
-            heartbeat("w2", "idle"),
-            heartbeat("w3", "error"),
-            heartbeat("w4", "busy"),
-            Event("worker_error", {"worker_id": "w4", "error": "it died"}, 2, AT),
             TaskCompleted(3, AT, "t1", *common, duration_s=0.2, key="a.pdf"),
             TaskCompleted(4, AT, "t2", *common, duration_s=0.3, key="b.pdf"),
             TaskFailed(5, AT, "t3", *common, duration_s=9.0, error="ValueError", message="x"),

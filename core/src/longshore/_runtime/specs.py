@@ -14,7 +14,7 @@ from longshore._carrying import TracedCall, TracedCoroutine, carrying
 from longshore._processing import ProcessorCall
 from longshore.errors import PayloadError
 from longshore.hookspecs import Capabilities
-from longshore.records import TaskTraces
+from longshore.records import TaskSpans
 from longshore.shared import Shared, opened_partial
 from longshore.task import CircuitBreaker, Priority, Resources, RetryPolicy, TaskOptions, TaskSpec
 from longshore.worker import running_task
@@ -106,11 +106,11 @@ def make_spec(
     default_soft_timeout_s: float | None = None,
     default_breaker: CircuitBreaker | None = None,
     memory_limit_mb: float | None = None,
-    traces: TaskTraces | None = None,
+    spans: TaskSpans | None = None,
 ) -> TaskSpec:
     """Return the spec of `function` on an executor; ValueError names an option that it cannot honour.
 
-    Who declares more memory than `memory_limit_mb` may take what is declared. With `traces` its tasks have spans.
+    Who declares more memory than `memory_limit_mb` may take what is declared. With `spans` its tasks have spans.
     """
     function, initializer = _fitted(function, capabilities), options.initializer
     if initializer is None and isinstance(function, ProcessorCall) and capabilities.initializer:
@@ -119,7 +119,7 @@ def make_spec(
     _check_honoured(function, name, options, executor, capabilities)
     timeout_s = options.timeout or (default_timeout_s if capabilities.timeout != "none" else None)
     spec = TaskSpec(
-        function=_carried(function, options, capabilities, traces),
+        function=_carried(function, options, capabilities, spans),
         name=name,
         executor=executor,
         timeout_s=timeout_s,
@@ -152,14 +152,14 @@ def _carried(
     function: Callable[..., Any],  # Any: the user's function
     options: TaskOptions,
     capabilities: Capabilities,
-    traces: TaskTraces | None,
+    spans: TaskSpans | None,
 ) -> Callable[..., Any]:
     """Return what is called in place of `function`, so that it finds there what is to be there of its context."""
     if capabilities.pickles:
-        return carrying(function, options.context, traces)
-    if traces is None or options.isolation == "shared":  # which shares its context as well
+        return carrying(function, options.context, spans)
+    if spans is None or options.isolation == "shared":  # which shares its context as well
         return function
-    return TracedCoroutine(function, traces) if is_coroutine_function(function) else TracedCall(function, traces)
+    return TracedCoroutine(function, spans) if is_coroutine_function(function) else TracedCall(function, spans)
 
 
 def _fitted(function: Callable[..., Any], capabilities: Capabilities) -> Callable[..., Any]:  # Any: as above

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from longshore.events import AnyEvent
-from longshore.records import RunInfo, Usage
+from longshore.records import RunInfo, Usage, WorkerStatus
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import (
@@ -23,11 +22,9 @@ from longshore_otel._results import error_type, result_of
 from longshore_otel._spans import ENDS
 from longshore_otel._text import Names
 
-TYPES = ENDS | {"worker_heartbeat", "worker_error"}
+TYPES = ENDS
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
-_STATES = {"idle": "available", "busy": "busy"}
-_SILENT_S = 90.0  # three heartbeats of the default interval: a worker that was not heard of since is none
-_WORKERS_MOST = 10_000
+_STATES = {WorkerStatus.IDLE: "available", WorkerStatus.BUSY: "busy"}
 _MB = 1_000_000
 _Observations = Iterable[Observation]
 
@@ -75,7 +72,6 @@ class Meters:
         self._reader = PeriodicExportingMetricReader(self._exporter, interval_s * 1000 if interval_s else None)
         self._provider = MeterProvider([self._reader], resource, shutdown_on_exit=False)
         self._stages, self._errors = Names(), Names()
-        self._workers: dict[str, tuple[str, str, float]] = {}  # executor, state, when that was heard
         meter = self._provider.get_meter("longshore")
         self._duration = meter.create_histogram(
             "longshore.task.duration",
@@ -93,13 +89,6 @@ class Meters:
     def _take(self, event: AnyEvent) -> None:
         if event.type in ENDS:
             self._end(event.data)
-        elif event.type == "worker_heartbeat":
-            data = event.data
-            if data["worker_id"] in self._workers or len(self._workers) < _WORKERS_MOST:
-                state = _STATES.get(data["status"], "offline")
-                self._workers[data["worker_id"]] = data["executor"], state, time.monotonic()
-        elif event.type == "worker_error":
-            self._workers.pop(event.data["worker_id"], None)
 
     @property
     def failed(self) -> int:
@@ -162,15 +151,18 @@ class Meters:
         ]
 
     def _worker_counts(self, _: CallbackOptions) -> _Observations:
-        heard = time.monotonic() - _SILENT_S
-        counts = Counter((executor, state) for executor, state, at in list(self._workers.values()) if at >= heard)
+        counts = Counter(
+            (worker.executor, _STATES.get(worker.status, "offline"))
+            for worker in self._run.workers()
+            if worker.status is not WorkerStatus.STOPPED
+        )
         return [
             Observation(number, {"longshore.backend.name": executor, "longshore.worker.state": state})
             for (executor, state), number in counts.items()
         ]
 
     def _throttled(self, _: CallbackOptions) -> _Observations:
-        short_s = self._run.snapshot().throttled_s
+        short_s = self._run.stats().throttled_s
         return [Observation(seconds, {"longshore.throttle.reason": reason}) for reason, seconds in short_s.items()]
 
     def _usage(self, prefix: str) -> list[tuple[str, Usage]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from longshore.records import TraceRules
+from longshore.records import SpanRules
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -54,9 +54,9 @@ class Wishes:
         self.metrics = settings.metrics and not off and self._said("OTEL_METRICS_EXPORTER") != "none"
 
     @property
-    def rules(self) -> TraceRules:
+    def rules(self) -> SpanRules:
         """How the spans of tasks are placed."""
-        return TraceRules(most_children=self.settings.max_children, ratio=self._ratio())
+        return SpanRules(most_children=self.settings.max_children, ratio=self._ratio())
 
     @property
     def names_service(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from longshore.errors import PluginError
 from longshore.events import AnyEvent
 from longshore.hookspecs import hookimpl
-from longshore.records import RunInfo, RunSummary, TraceRules
+from longshore.records import RunInfo, RunSummary, SpanRules
 from opentelemetry.sdk.metrics.export import MetricExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.export import SpanExporter
@@ -52,7 +52,7 @@ class OtelSink:
         self._meters: Meters | None = None
 
     @property
-    def trace_rules(self) -> TraceRules | None:
+    def span_rules(self) -> SpanRules | None:
         """How the spans of tasks are to be placed; None where none are made."""
         return self._wishes.rules if self._wishes.traces else None
 
@@ -69,9 +69,9 @@ class OtelSink:
         settings, resource = wishes.settings, self._resource()
         if wishes.other_protocol is not None and None in self._given:
             _log.warning("OTEL_EXPORTER_OTLP_PROTOCOL is %s: the sink speaks http/protobuf only", wishes.other_protocol)
-        if wishes.traces and run.traces is not None:
+        if wishes.traces and run.spans is not None:
             self._outbox = Outbox(spans or otlp_spans(wishes), settings.max_waiting)
-            self._spans = SpanMaker(run, run.traces, self._outbox, resource, settings.max_spans)
+            self._spans = SpanMaker(run, run.spans, self._outbox, resource, settings.max_spans)
         if wishes.metrics:
             exporter = metrics or otlp_metrics(wishes)
             self._meters = Meters(run, exporter, resource, settings.metrics_interval_s, settings.close_s)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from longshore.events import AnyEvent
-from longshore.records import RunInfo, RunSummary, SpanPlace, TaskTraces
+from longshore.records import RunInfo, RunSummary, SpanPlace, TaskSpans
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -65,9 +65,9 @@ class _Open:
 class SpanMaker:
     """Makes the spans of one run; for one thread, that of the sink."""
 
-    def __init__(self, run: RunInfo, traces: TaskTraces, outbox: Outbox, resource: Resource, most: int) -> None:
+    def __init__(self, run: RunInfo, spans: TaskSpans, outbox: Outbox, resource: Resource, most: int) -> None:
         """Begin; at most `most` spans of tasks are made."""
-        self._run, self._traces, self._most = run, traces, most
+        self._run, self._places, self._most = run, spans, most
         self._ids = _Ids()
         self._provider = TracerProvider(
             sampler=ALWAYS_ON, resource=resource, id_generator=self._ids, shutdown_on_exit=False
@@ -76,7 +76,7 @@ class SpanMaker:
         self._tracer = self._provider.get_tracer("longshore")
         self._open: dict[str, _Open | None] = {}  # None: one that is not sampled
         self._common = {"longshore.run.id": clean(run.run_id), "longshore.pipeline.name": clean(run.name)}
-        self._link = Link(_context(traces.run))
+        self._link = Link(_context(spans.run))
         self._pids: dict[str, int] = {}  # of workers that died, by what they ran
         self._made = self.passed_over = 0
         """How many sampled tasks had no span, since there had been so many."""
@@ -114,7 +114,7 @@ class SpanMaker:
 
     def finish(self, summary: RunSummary, now_ns: int) -> None:
         """Make the span of the run."""
-        run, counts = self._traces.run, summary.snapshot
+        run, counts = self._places.run, summary.snapshot
         if not run.sampled:
             return
         ok = "failure" if counts.failed else "success"
@@ -131,7 +131,7 @@ class SpanMaker:
         span = self._begin(
             f"run {clean(self._run.name)}",
             run,
-            self._traces.parent,
+            self._places.parent,
             SpanKind.INTERNAL,
             attributes,
             (),
@@ -147,8 +147,8 @@ class SpanMaker:
         if task_id in self._open:
             return self._open[task_id]
         submitter = SpanPlace.read(data.get("traceparent"))
-        place = self._traces.of(task_id, submitter)
-        run = self._traces.run
+        place = self._places.of(task_id, submitter)
+        run = self._places.run
         above = submitter or (run if place.trace_id == run.trace_id else None)
         task = self._open[task_id] = _Open(place, above) if place.sampled else None
         if len(self._open) > _OPEN_MOST:
@@ -166,7 +166,7 @@ class SpanMaker:
         self._made += 1
         kind = SpanKind.INTERNAL if data["executor"] in _HERE else SpanKind.CONSUMER
         began_ns = task.started_ns or at_ns - int(data.get("duration_s", 0.0) * 1e9)
-        links = () if task.above == self._traces.run else (self._link,)
+        links = () if task.above == self._places.run else (self._link,)
         result = result_of(data)
         attributes = {**self._common, **_attributes(data, result, self._pids.get(data["task_id"]))}
         span = self._begin(f"{clean(data['name'])} task", task.place, task.above, kind, attributes, links, began_ns)

@@ -39,7 +39,7 @@ class SpanPlace(NamedTuple):
         return f"00-{self.trace_id:032x}-{self.span_id:016x}-{self.sampled:02x}"
 
 
-class TraceRules(Struct, frozen=True, kw_only=True):
+class SpanRules(Struct, frozen=True, kw_only=True):
     """How a sink that makes a span of each task wants them placed; see `Sink`."""
 
     most_children: int = 1000
@@ -48,16 +48,16 @@ class TraceRules(Struct, frozen=True, kw_only=True):
     """Of the traces that begin here, the part that is recorded; a trace that began elsewhere has been decided on."""
 
 
-class TaskTraces(Struct, frozen=True, kw_only=True):
+class TaskSpans(Struct, frozen=True, kw_only=True):
     """Where the spans of a run and of its tasks are."""
 
     run: SpanPlace
     parent: SpanPlace | None = None
     """The span in which the pool was started, where it was in one."""
-    rules: TraceRules = TraceRules()
+    rules: SpanRules = SpanRules()
 
     @classmethod
-    def begin(cls, rules: TraceRules, parent: SpanPlace | None, dice: bytes) -> TaskTraces:
+    def begin(cls, rules: SpanRules, parent: SpanPlace | None, dice: bytes) -> TaskSpans:
         """Return those of a run that begins in `parent`; `dice` are 24 random bytes, its span's own."""
         trace_id, span_id = _ids(dice)
         if parent is not None:

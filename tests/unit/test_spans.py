@@ -7,13 +7,13 @@ import secrets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from longshore.records import SpanPlace, TaskTraces, TraceRules
+from longshore.records import SpanPlace, SpanRules, TaskSpans
 
 PLACES = st.builds(SpanPlace, st.integers(1, 2**128 - 1), st.integers(1, 2**64 - 1), st.booleans())
 
 
-def begun(parent: SpanPlace | None = None, **rules: float) -> TaskTraces:
-    return TaskTraces.begin(TraceRules(**rules), parent, secrets.token_bytes(24))  # type: ignore[arg-type]
+def begun(parent: SpanPlace | None = None, **rules: float) -> TaskSpans:
+    return TaskSpans.begin(SpanRules(**rules), parent, secrets.token_bytes(24))  # type: ignore[arg-type]
 
 
 @given(PLACES)
@@ -43,11 +43,11 @@ def test_what_is_no_traceparent_is_none(text: str | None) -> None:
 @given(PLACES, st.text(max_size=20))
 def test_a_task_is_in_its_submitters_trace(submitter: SpanPlace, task_id: str) -> None:
     """Its trace and whether it is recorded are the submitter's; the span's own id is the task's, each time."""
-    traces = begun(ratio=0.5)
-    place = traces.of(task_id, submitter)
+    spans = begun(ratio=0.5)
+    place = spans.of(task_id, submitter)
     assert (place.trace_id, place.sampled) == (submitter.trace_id, submitter.sampled)
-    assert place == traces.of(task_id, submitter)
-    assert place.span_id == traces.of(task_id).span_id
+    assert place == spans.of(task_id, submitter)
+    assert place.span_id == spans.of(task_id).span_id
 
 
 def test_tasks_of_a_run_have_spans_of_their_own() -> None:
@@ -59,9 +59,9 @@ def test_tasks_of_a_run_have_spans_of_their_own() -> None:
 
 def test_the_first_tasks_are_in_the_runs_trace() -> None:
     """Those that were submitted first, by whatever way, are; later ones have traces of their own."""
-    traces = begun(most_children=1000)
+    spans = begun(most_children=1000)
     inside = [
-        traces.of(task_id).trace_id == traces.run.trace_id for task_id in ("x-3e7", "x-t3e7", "x-3e8", "x-t3e8", "own")
+        spans.of(task_id).trace_id == spans.run.trace_id for task_id in ("x-3e7", "x-t3e7", "x-3e8", "x-t3e8", "own")
     ]
     assert inside == [True, True, False, False, True]
 
@@ -69,12 +69,12 @@ def test_the_first_tasks_are_in_the_runs_trace() -> None:
 def test_a_run_that_was_begun_in_a_span_is_in_its_trace() -> None:
     """Then whether it is recorded was decided there."""
     parent = SpanPlace(5, 6, False)
-    traces = begun(parent, ratio=1.0)
-    assert (traces.run.trace_id, traces.run.sampled, traces.parent) == (5, False, parent)
+    spans = begun(parent, ratio=1.0)
+    assert (spans.run.trace_id, spans.run.sampled, spans.parent) == (5, False, parent)
 
 
 @pytest.mark.parametrize(("ratio", "least", "most"), [(0.0, 0, 0), (0.25, 150, 350), (1.0, 1000, 1000)])
 def test_a_part_of_the_traces_is_recorded(ratio: float, least: int, most: int) -> None:
     """As many as the ratio says, of those that begin here."""
-    traces = begun(most_children=0, ratio=ratio)
-    assert least <= sum(traces.of(f"x-{number:x}").sampled for number in range(1000)) <= most
+    spans = begun(most_children=0, ratio=ratio)
+    assert least <= sum(spans.of(f"x-{number:x}").sampled for number in range(1000)) <= most
