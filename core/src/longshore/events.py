@@ -141,6 +141,8 @@ class _Ended(_OfTask, frozen=True, gc=False):
     cpu_s: float | None = None
     """Processor time of the last attempt, and beside it its peak of memory, where the executor measures them."""
     peak_memory_mb: float | None = None
+    restored: bool | None = None
+    """True where it was recorded before the run went on, and nothing was run for it now."""
 
 
 class TaskCompleted(_Ended, frozen=True, gc=False):
@@ -311,7 +313,7 @@ class TasksSettled(Struct, frozen=True):
         processor, parent_id = spec.processor, spec.parent
         return [
             TaskCompleted(i, at, o.task_id, name, executor, priority, o.attempts, o.queued_s, o.ran_s, o.worker, o.key,
-                processor, parent_id, o.cpu_s, o.peak_memory_mb)
+                processor, parent_id, o.cpu_s, o.peak_memory_mb, o.restored or None)
             if o.state is _COMPLETED
             else _ended_badly(spec, o, i, at)
             for i, o in enumerate(self.outcomes, seq)
@@ -360,6 +362,7 @@ def _ended_badly(spec: TaskSpec, outcome: Outcome, seq: int, at: datetime) -> An
         spec.parent,
         outcome.cpu_s,
         outcome.peak_memory_mb,
+        outcome.restored or None,
     )
     error = outcome.error
     if outcome.state is TaskState.CANCELLED:

@@ -249,6 +249,15 @@ def test_a_task_that_its_worker_died_of_says_which_process_that_was() -> None:
         )
 
 
+def test_what_was_restored_has_no_span() -> None:
+    """A task that a resumed run has from its journal was not run by it, and is no part of its trace."""
+    exporter = InMemorySpanExporter()
+    sink = opened({}, span_exporter=exporter)
+    sink.on_events([ended(1, restored=True), ended(2)])
+    sink.close(SUMMARY)
+    assert sorted(span.name for span in exporter.get_finished_spans()) == ["parse task", "run docs"]
+
+
 def test_times_are_exact() -> None:
     """Nanoseconds are made of a time without a float between: microseconds stay what they were."""
     exporter = InMemorySpanExporter()

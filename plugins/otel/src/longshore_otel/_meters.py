@@ -87,7 +87,7 @@ class Meters:
             self._take(event)
 
     def _take(self, event: AnyEvent) -> None:
-        if event.type in ENDS:
+        if event.type in ENDS and not event.data.get("restored"):
             self._end(event.data)
 
     @property
