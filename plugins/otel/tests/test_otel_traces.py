@@ -34,7 +34,7 @@ def hexed(context: SpanContext) -> tuple[str, str]:
     return f"{context.trace_id:032x}", f"{context.span_id:016x}"
 
 
-@pytest.mark.parametrize("executor", ["asyncio", "threads", "processes"])
+@pytest.mark.parametrize("executor", ["asyncio", "threads", "processes", "inline"])
 async def test_a_task_is_a_child_of_the_span_it_was_submitted_in(
     collector: Any, work: Any, span_of_ours: Caller, executor: str
 ) -> None:
@@ -69,7 +69,7 @@ async def test_what_code_in_a_worker_process_traces_is_in_the_trace(
     assert task.kind == "CONSUMER"
 
 
-@pytest.mark.parametrize("executor", ["asyncio", "threads", "processes"])
+@pytest.mark.parametrize("executor", ["asyncio", "threads", "processes", "inline"])
 async def test_without_a_span_around_it_a_task_is_a_child_of_the_run(collector: Any, work: Any, executor: str) -> None:
     """What nobody traces is in the run's trace, and so are the spans that its own code makes."""
     function = work.here_async if executor == "asyncio" else work.here
