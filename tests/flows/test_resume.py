@@ -12,7 +12,7 @@ from longshore._engine.learning import Kind
 from longshore._identifying import Identifying
 from longshore._runtime.recalling import Way
 from longshore.records import JournalQuery
-from longshore.testing import MemoryJournal
+from longshore.testing import MemoryJournal, RecordingSink
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 DEADLINE_S = 20.0
@@ -87,6 +87,16 @@ async def test_what_succeeded_is_not_run_again() -> None:
     assert set(ran.values()) == {1}
     assert journal.refused == 0
     assert "100 results were recorded before, and their tasks not run again" in notes
+
+
+@pytest.mark.requirement("req:I02")
+async def test_events_say_what_was_not_run_now() -> None:
+    """The end of a task that is recorded is told as `restored`; of one that ran, nothing is said of that."""
+    journal, sink = MemoryJournal(), RecordingSink()
+    _, run_id, _ = await run(journal, double, range(3))
+    await run(journal, double, range(5), resume=run_id, sinks=[sink])
+    ends = [event.data for event in sink.events if event.type == "task_completed"]
+    assert sorted(str(end.get("restored")) for end in ends) == ["None", "None", "True", "True", "True"]
 
 
 async def test_the_place_of_an_input_says_nothing() -> None:

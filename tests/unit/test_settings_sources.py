@@ -192,10 +192,12 @@ def test_a_hint_for_a_table_in_the_wrong_file(load: Load, tmp_path: Path) -> Non
         load()
 
 
-def test_options_for_a_plugin_that_is_not_there_warn(load: Load) -> None:
+def test_options_for_a_plugin_that_is_not_there_warn(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table for a plugin that is not installed is no error, and says what to install."""
-    loaded = load("sinks.otel.path=x")
-    assert any("pip install longshore-otel" in warning for warning in loaded.warnings)
+    ours = {("sinks", "steamboat"): "longshore-steamboat"}  # the real ones are installed here
+    monkeypatch.setattr("longshore._plugins.advice.FIRST_PARTY", ours)
+    loaded = load("sinks.steamboat.path=x")
+    assert any("pip install longshore-steamboat" in warning for warning in loaded.warnings)
     assert load().warnings == ()
 
 

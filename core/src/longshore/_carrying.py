@@ -7,6 +7,7 @@ names, each by the module that holds it, and where OpenTelemetry is in use its t
 
 from __future__ import annotations
 
+import secrets
 import sys
 from collections.abc import Callable, Iterable
 from contextvars import Context, ContextVar, copy_context
@@ -17,8 +18,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from longshore._profiling import Profiled
+from longshore.records import SpanPlace, SpanRules, TaskSpans
 from longshore.shared import opened_partial
 from longshore.task import TaskSpec
+from longshore.worker import running_task
 
 _UNSET: Any = object()  # Any: stands in for a value of any type
 BAGGAGE = "longshore: baggage"  # no name that a parameter could have
@@ -41,22 +44,24 @@ class CarriedCall:
     Without `baggage` of its own, which it has for a stream, each call brings that among its keyword arguments.
     """
 
-    __slots__ = ("_variables", "baggage", "function")
+    __slots__ = ("_variables", "baggage", "function", "spans")
 
     def __init__(
         self,
         function: Callable[..., Any],  # Any: the user's function
         variables: Iterable[tuple[Place, ContextVar[Any]]] = (),
         baggage: Baggage | None = None,
+        spans: TaskSpans | None = None,
     ) -> None:
-        """Call `function`; `variables` are those whose values are to be carried."""
+        """Call `function`; `variables` are those whose values are to be carried. With `spans`, in the task's span."""
         self.function = function
+        self.spans = spans
         self._variables = tuple(variables)
         self.baggage = baggage
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel without the variables themselves."""
-        return CarriedCall, (self.function, (), self.baggage)
+        return CarriedCall, (self.function, (), self.baggage, self.spans)
 
     def packed(self) -> Baggage:
         """Return what is to be carried from the context of the caller."""
@@ -65,21 +70,55 @@ class CarriedCall:
 
     def bound(self) -> CarriedCall:
         """Return the same for calls that all carry what is to be carried from the context of the caller."""
-        return CarriedCall(self.function, self._variables, self.packed())
+        return CarriedCall(self.function, self._variables, self.packed(), self.spans)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:  # Any: the user's arguments and result
         """Call the function in a copy of the worker's context, with what was carried."""
         baggage = self.baggage if self.baggage is not None else kwargs.pop(BAGGAGE)
-        return copy_context().run(_call, baggage, self.function, args, kwargs)
+        return copy_context().run(self._call, baggage, args, kwargs)
+
+    def _call(self, baggage: Baggage, args: Any, kwargs: Any) -> Any:  # Any: as above
+        values, trace = baggage
+        for (module, name), value in values:
+            getattr(import_module(module), name).set(value)
+        if trace is not None:
+            _attach(trace)
+        if self.spans is not None:
+            _enter(self.spans)
+        return opened_partial(self.function)(*args, **kwargs)
 
 
-def _call(baggage: Baggage, function: Any, args: Any, kwargs: Any) -> Any:  # Any: as above
-    values, trace = baggage
-    for (module, name), value in values:
-        getattr(import_module(module), name).set(value)
-    if trace is not None:
-        _attach(trace)
-    return opened_partial(function)(*args, **kwargs)
+class TracedCall:
+    """A function that is called, in this process, in its task's span."""
+
+    __slots__ = ("_spans", "function")
+
+    def __init__(self, function: Callable[..., Any], spans: TaskSpans) -> None:  # Any: the user's function
+        """Call `function`."""
+        self.function = function
+        self._spans = spans
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:  # Any: the user's arguments and result
+        """Call the function."""
+        leave = _enter(self._spans)
+        try:
+            return self.function(*args, **kwargs)
+        finally:
+            leave()
+
+
+class TracedCoroutine(TracedCall):
+    """A coroutine function that is awaited, in this process, in its task's span."""
+
+    __slots__ = ()
+
+    async def __call__(self, /, *args: Any, **kwargs: Any) -> Any:  # Any: as above
+        """Await what the function gives."""
+        leave = _enter(self._spans)
+        try:
+            return await self.function(*args, **kwargs)
+        finally:
+            leave()
 
 
 def _trace() -> dict[str, str] | None:
@@ -93,6 +132,53 @@ def _trace() -> dict[str, str] | None:
     return headers or None
 
 
+def _enter(spans: TaskSpans) -> Callable[[], None]:
+    """Be in the running task's span, until what is returned is called; where OpenTelemetry is not installed, in none.
+
+    Whose trace that is says the span that is current: the submitter's, as it came with the context.
+    """
+    task = running_task()
+    try:
+        from opentelemetry.context import attach, detach
+        from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, get_current_span, set_span_in_context
+    except ImportError:
+        return _nothing
+    if task is None:
+        return _nothing
+    outer = get_current_span().get_span_context()
+    submitter = SpanPlace(outer.trace_id, outer.span_id, outer.trace_flags.sampled) if outer.is_valid else None
+    own = spans.of(task.task_id, submitter)
+    state = outer.trace_state if submitter is not None else None
+    span = NonRecordingSpan(SpanContext(own.trace_id, own.span_id, True, TraceFlags(own.sampled), state))
+    token = attach(set_span_in_context(span))
+    return lambda: detach(token)
+
+
+def _nothing() -> None:
+    """There is nothing to leave."""
+
+
+def traceparent() -> str | None:
+    """Return the span that the caller is in; None outside of one, and where nobody traces."""
+    place = _here()
+    return place.traceparent if place is not None else None
+
+
+def _here() -> SpanPlace | None:
+    if not is_tracing():
+        return None
+    from opentelemetry.trace import get_current_span
+
+    context = get_current_span().get_span_context()
+    return SpanPlace(context.trace_id, context.span_id, context.trace_flags.sampled) if context.is_valid else None
+
+
+def task_spans(sinks: Iterable[object]) -> TaskSpans | None:
+    """Return where the spans of a run are, by the rules of the first sink that makes them; None where none does."""
+    rules = [rules for rules in (getattr(sink, "span_rules", None) for sink in sinks) if isinstance(rules, SpanRules)]
+    return TaskSpans.begin(rules[0], _here(), secrets.token_bytes(24)) if rules else None
+
+
 def _attach(headers: dict[str, str]) -> None:
     """Be in this trace until the context is left; where OpenTelemetry is not installed, in none."""
     try:
@@ -103,13 +189,15 @@ def _attach(headers: dict[str, str]) -> None:
     attach(extract(headers))
 
 
-def carrying(function: Callable[..., Any], variables: Iterable[ContextVar[Any]]) -> Callable[..., Any]:
+def carrying(
+    function: Callable[..., Any], variables: Iterable[ContextVar[Any]], spans: TaskSpans | None = None
+) -> Callable[..., Any]:
     """Return what is called in another process in place of `function`; itself where nothing is to be carried.
 
     ValueError for a variable that no module holds. Any: the user's function.
     """
     found = [(place_of(variable), variable) for variable in variables]
-    return CarriedCall(function, found) if found or is_tracing() else function
+    return CarriedCall(function, found, None, spans) if found or spans or is_tracing() else function
 
 
 @lru_cache(256)
@@ -131,30 +219,43 @@ def place_of(variable: ContextVar[Any]) -> Place:  # Any: of whatever type it is
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:  # Any: the user's function
-    """Return the function itself, whatever carries its context or profiles it."""
-    function = function.function if isinstance(function, CarriedCall) else function
+    """Return the function itself, whatever carries its context, has a span for it, or profiles it."""
+    function = function.function if isinstance(function, CarriedCall | TracedCall) else function
     return function.function if isinstance(function, Profiled) else function
 
 
 def in_this_context(spec: TaskSpec) -> TaskSpec:
     """Return a stream's spec with the context of the caller for all its tasks."""
     if isinstance(spec.function, CarriedCall):
-        return replace(spec, function=spec.function.bound())
-    _, context = one_call(spec, None)
-    return spec if context is None else replace(spec, context=context)
+        return replace(spec, function=spec.function.bound(), traceparent=traceparent())
+    _, context, trace = one_call(spec, None)
+    return spec if context is None and trace is None else replace(spec, context=context, traceparent=trace)
 
 
 def one_call(
     spec: TaskSpec,
     kwargs: dict[str, Any] | None,  # Any: the user's arguments
-) -> tuple[dict[str, Any] | None, Context | None]:
-    """Return the keyword arguments and the context of one task, submitted by the caller."""
+) -> tuple[dict[str, Any] | None, Context | None, str | None]:
+    """Return the keyword arguments, the context and the traceparent of one task, submitted by the caller."""
+    trace = traceparent() if _TRACING in sys.modules else None
     if spec.carries:
         context = copy_context()
-        return kwargs, context if len(context) else None  # where nothing is set, tasks are to pay nothing
+        return kwargs, context if len(context) else None, trace  # where nothing is set, tasks are to pay nothing
     if isinstance(spec.function, CarriedCall) and spec.function.baggage is None:
-        return {**(kwargs or {}), BAGGAGE: spec.function.packed()}, None
-    return kwargs, None
+        return {**(kwargs or {}), BAGGAGE: spec.function.packed()}, None, trace
+    return kwargs, None, trace
 
 
-__all__ = ["CarriedCall", "carrying", "in_this_context", "is_tracing", "one_call", "place_of", "plain"]
+__all__ = [
+    "CarriedCall",
+    "TracedCall",
+    "TracedCoroutine",
+    "carrying",
+    "in_this_context",
+    "is_tracing",
+    "one_call",
+    "place_of",
+    "plain",
+    "task_spans",
+    "traceparent",
+]

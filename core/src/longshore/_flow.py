@@ -251,9 +251,10 @@ class Traffic:
     def _submit(self, document: Document, step: Step, spec: TaskSpec, context: ProcessorContext) -> None:
         intake, number, key = self._ways.intake, document.flow.number, context.document_id
         args = step.arguments(context)
-        named, where = one_call(spec, None)
+        named, where, trace = one_call(spec, None)
         now = time.monotonic()
-        handle = intake.accept(Attempt(next(intake.ids), spec, args, named, number, key, 1, now, None, where))
+        own = (number, key, 1, now, None, where, (), None, trace)
+        handle = intake.accept(Attempt(next(intake.ids), spec, args, named, *own))
         passage = self.passages[number, step.name] = Passage(self, document, step, handle)
         self._ways.listeners[handle.task_id] = passage
         self.submitted += 1

@@ -294,10 +294,11 @@ class Desk:
     ) -> Attempt:
         """Return the task that a future stands for; from any thread, in the context of whoever submitted it."""
         spec = known.spec
-        named, context = one_call(spec, kwargs)
+        named, context, trace = one_call(spec, kwargs)
         future.task_id = task_id = next(self._ids)
         self._futures[task_id] = future
-        return Attempt(task_id, spec, args, named, 0, known.options.key, 1, time.monotonic(), None, context)
+        own = (0, known.options.key, 1, time.monotonic(), None, context, (), None, trace)
+        return Attempt(task_id, spec, args, named, *own)
 
     def _submit(self, attempts: list[Attempt]) -> None:
         """Give tasks of one spec to the engine, less those that a hook refuses."""

@@ -22,7 +22,7 @@ from longshore._runtime.recalling import Recalling
 from longshore._runtime.specs import is_coroutine_function, make_spec, merged, name_of, task_ids
 from longshore.errors import PluginError, ResourceUnavailable
 from longshore.plugins import HookCaller
-from longshore.records import RunSnapshot
+from longshore.records import RunSnapshot, TaskSpans
 from longshore.task import Attempt, CircuitBreaker, Outcome, Task, TaskOptions, TaskSpec
 
 _log = logging.getLogger("longshore.pool")
@@ -58,8 +58,9 @@ class Intake:
         defaults: Defaults,
         profiles: Profiles,
         recalling: Recalling | None = None,
+        spans: TaskSpans | None = None,
     ) -> None:
-        """Take what the pool is made of; `token` begins the ids of its tasks."""
+        """Take what the pool is made of; `token` begins the ids of its tasks, `spans` tells where their spans are."""
         self.driver = driver
         self.recalling = recalling
         self.processors = processors
@@ -71,6 +72,7 @@ class Intake:
         self._hooks = hooks
         self._snapshot = snapshot
         self._defaults = defaults
+        self._spans = spans
         self._advised: set[str] = set()
         self._specs: dict[tuple[object, TaskOptions], TaskSpec] = {}  # each keeps its function, whose id may be the key
         self._last: tuple[object, object, TaskSpec | None] = (None, None, None)  # a function, options, and their spec
@@ -130,6 +132,7 @@ class Intake:
             default_breaker=self._defaults.breaker,
             memory_limit_mb=self._defaults.memory_limit_mb,
             profiles=self.profiles.folder() if profile else None,
+            spans=self._spans,
         )
         never = self.driver.engine.never_fits(spec.resources)
         if never is not None:

@@ -242,9 +242,9 @@ class Seam:
             left_s = max(0.0, give_up - time.monotonic()) if resource_timeout > 0 else resource_timeout
             await self._wait_for_resources(driver, spec, resources, left_s, resource_timeout)
         intake = self._intake()
-        named, where = one_call(spec, None)
-        now = time.monotonic()
-        attempt = Attempt(self._kept.issue(intake.token), spec, args, named, 0, key, 1, now, None, where)
+        named, where, trace = one_call(spec, None)
+        own = (0, key, 1, time.monotonic(), None, where, (), None, trace)
+        attempt = Attempt(self._kept.issue(intake.token), spec, args, named, *own)
         kept = KeptTask(attempt, driver, self._kept)
         intake.accept(attempt, kept)
         self._kept.add(attempt.task_id, kept)

@@ -202,9 +202,9 @@ class Submitter:
     ) -> Handle[Any]:
         if Shared.used and intake.stays(spec):
             args, kwargs = opened(args, kwargs)
-        named, context = one_call(spec, kwargs or None)
+        named, context, trace = one_call(spec, kwargs or None)
         now, key = time.monotonic(), self._options.key
-        attempt = Attempt(next(intake.ids), spec, args, named, 0, key, 1, now, None, context)
+        attempt = Attempt(next(intake.ids), spec, args, named, 0, key, 1, now, None, context, (), None, trace)
         # A document's id is its key, and not all there is to say of it: its file may have changed.
         return intake.accept(attempt, hurry=hurry, key=key if spec.processor is None else None)
 

@@ -84,6 +84,8 @@ class TaskSubmitted(_OfTask, frozen=True, gc=False):
     """The task that submitted it, where one did."""
     group: str | None = None
     """Of a pipeline's stage: what the `pipeline_id` begins with, and `key` is its document."""
+    traceparent: str | None = None
+    """The span that it was submitted in, as W3C's Trace Context writes it, where OpenTelemetry is in use."""
 
 
 class TaskStarted(_OfTask, frozen=True, gc=False):
@@ -94,6 +96,8 @@ class TaskStarted(_OfTask, frozen=True, gc=False):
     key: str | None = None
     processor: str | None = None
     parent_id: str | None = None
+    traceparent: str | None = None
+    """As in `TaskSubmitted`."""
 
 
 class TaskProgress(_Typed, frozen=True, gc=False):
@@ -137,6 +141,8 @@ class _Ended(_OfTask, frozen=True, gc=False):
     cpu_s: float | None = None
     """Processor time of the last attempt, and beside it its peak of memory, where the executor measures them."""
     peak_memory_mb: float | None = None
+    restored: bool | None = None
+    """True where it was recorded before the run went on, and nothing was run for it now."""
 
 
 class TaskCompleted(_Ended, frozen=True, gc=False):
@@ -199,9 +205,10 @@ class TasksSubmitted(Struct, frozen=True):
         name, executor, priority = spec.name, spec.executor, int(spec.priority)
         processor, retry_of, parent_id, group = spec.processor, spec.retry_of, spec.parent, spec.group
         return [
-            TaskSubmitted(i, at, t.task_id, name, executor, priority, t.key, processor, retry_of, parent_id, group)
+            TaskSubmitted(i, at, t.task_id, name, executor, priority, t.key, processor, retry_of, parent_id, group,
+                spec.traceparent or (t.traceparent if isinstance(t, Attempt) else None))
             for i, t in enumerate(self.tasks, seq)
-        ]
+        ]  # fmt: skip
 
 
 class TasksStarted(Struct, frozen=True):
@@ -220,9 +227,10 @@ class TasksStarted(Struct, frozen=True):
             name, executor, priority = spec.name, spec.executor, int(spec.priority)
             processor, parent_id = spec.processor, spec.parent
             events += [
-                TaskStarted(i, at, a.task_id, name, executor, priority, a.number, a.key, processor, parent_id)
+                TaskStarted(i, at, a.task_id, name, executor, priority, a.number, a.key, processor, parent_id,
+                    spec.traceparent or a.traceparent)
                 for i, a in enumerate(attempts, seq + len(events))
-            ]
+            ]  # fmt: skip
         return events
 
 
@@ -305,7 +313,7 @@ class TasksSettled(Struct, frozen=True):
         processor, parent_id = spec.processor, spec.parent
         return [
             TaskCompleted(i, at, o.task_id, name, executor, priority, o.attempts, o.queued_s, o.ran_s, o.worker, o.key,
-                processor, parent_id, o.cpu_s, o.peak_memory_mb)
+                processor, parent_id, o.cpu_s, o.peak_memory_mb, o.restored or None)
             if o.state is _COMPLETED
             else _ended_badly(spec, o, i, at)
             for i, o in enumerate(self.outcomes, seq)
@@ -354,6 +362,7 @@ def _ended_badly(spec: TaskSpec, outcome: Outcome, seq: int, at: datetime) -> An
         spec.parent,
         outcome.cpu_s,
         outcome.peak_memory_mb,
+        outcome.restored or None,
     )
     error = outcome.error
     if outcome.state is TaskState.CANCELLED:

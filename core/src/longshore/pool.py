@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
+from longshore._carrying import task_spans
 from longshore._control import Control
 from longshore._delivery import EventBus
 from longshore._intake import Intake
@@ -33,7 +34,7 @@ from longshore.catalogue import EVENTS_VERSION
 from longshore.errors import PoolNotRunning
 from longshore.events import EventBatch, Happened, TasksSettled, TasksStarted
 from longshore.hookspecs import Journal, Sink, WorkerNotice
-from longshore.records import PoolInfo, RunInfo, RunSummary
+from longshore.records import PoolInfo, RunInfo, RunSummary, TaskSpans
 from longshore.settings import Settings, WorkerConfig, load_settings
 from longshore.shared import Shared
 from longshore.task import TaskOptions
@@ -153,10 +154,12 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._measuring = self._parts.measuring(self._monitor_given)
         telling = Telling(self.events, self._foreign, self.progress_tracker)
         run_id = self._resume or f"{started:%Y%m%dT%H%M%S}-{token}"
-        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **self._run_facts, **self._asked())
+        spans = task_spans(sinks.values())
+        facts = {**self._run_facts, **self._asked(), "spans": spans}
+        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **facts)
         await self._open_journal(run)
         self._telling, self._hooks, self._ending = telling, hooks, None
-        self._put_together(token)
+        self._put_together(token, spans)
         try:
             executors = await self._executors.bring_up(self._parts.lanes())
             telling.open(run, sinks)
@@ -209,7 +212,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         if self._journaling is not None:
             await self._journaling.close(_CLOSE_S)
 
-    def _put_together(self, token: str) -> None:
+    def _put_together(self, token: str, spans: TaskSpans | None) -> None:
         """Make what decides and acts in the run that begins."""
         monitor = self._measuring.monitor
         journaling = self._journaling
@@ -229,6 +232,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             defaults=self._parts.defaults(),
             profiles=Profiles(token, lambda: self.run_folder),
             recalling=journaling.recalling if journaling is not None else None,
+            spans=spans,
         )
         self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because

@@ -39,6 +39,9 @@ from longshore._readings import Reading as Reading
 from longshore._readings import ReadRequest as ReadRequest
 from longshore._readings import Usage as Usage
 from longshore._readings import WorkerUsage as WorkerUsage
+from longshore._spans import SpanPlace as SpanPlace
+from longshore._spans import SpanRules as SpanRules
+from longshore._spans import TaskSpans as TaskSpans
 from longshore._workers import LeftBehind as LeftBehind
 from longshore._workers import StackTrace as StackTrace
 from longshore._workers import WorkerStats as WorkerStats
@@ -239,6 +242,8 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     """The pool's statistics, as `WorkerPool.get_stats`; all nothing where no pool is behind the run."""
     workers: Callable[[], Sequence[WorkerStats]] = list
     """What each worker is doing, as `WorkerPool.get_worker_stats`."""
+    spans: TaskSpans | None = None
+    """Where the spans of its tasks are; None unless a sink makes them."""
 
 
 class PoolInfo(Struct, frozen=True, kw_only=True):

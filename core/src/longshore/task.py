@@ -185,6 +185,8 @@ class TaskSpec(Struct, frozen=True, kw_only=True, eq=False):
     """Whether its tasks run in a copy of the context of whoever submitted them."""
     context: Context | None = None
     """That context, where it is the same for all: those of a stream."""
+    traceparent: str | None = None
+    """The span that all of them were submitted in: those of a stream, where OpenTelemetry is in use."""
 
     def again(self, task_id: str) -> TaskSpec:
         """Return the spec of a task that tries `task_id` again."""
@@ -209,7 +211,7 @@ class Attempt(Task, frozen=True, eq=False, gc=False):
     `min(its start + spec.timeout_s, expires_at)`, where None is no limit. It is to run in a copy of `context`, else of
     `spec.context`, else in none of its submitter's. `gpus` are the numbers of the devices that are lent to it; an
     executor with processes of its own shows them to CUDA by CUDA_VISIBLE_DEVICES. `memory_limit_mb` stands in place of
-    its spec's where it is tried again since it took too much.
+    its spec's where it is tried again since it took too much. `traceparent` is the span it was submitted in by itself.
     """
 
     number: int = 1
@@ -218,12 +220,13 @@ class Attempt(Task, frozen=True, eq=False, gc=False):
     context: Context | None = None
     gpus: tuple[int, ...] = ()
     memory_limit_mb: float | None = None
+    traceparent: str | None = None
 
     @classmethod
     def of(cls, task: Task, number: int = 1, queued_at: float = 0.0, expires_at: float | None = None) -> Self:
         """Return a try at `task`."""
         head = (task.task_id, task.spec, task.args, task.kwargs, task.index, task.key)
-        own = (task.context, (), task.memory_limit_mb) if isinstance(task, Attempt) else ()
+        own = (task.context, (), task.memory_limit_mb, task.traceparent) if isinstance(task, Attempt) else ()
         return cls(*head, number, queued_at, expires_at, *own)
 
 

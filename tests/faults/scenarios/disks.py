@@ -10,8 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
@@ -24,7 +23,8 @@ from suite.ledger import Ledger
 from suite.lives import BROKEN, Plan, last_error, live
 from suite.power import Act, Disk, acts_of, compile_disk, put
 from suite.registry import scenario
-from suite.trial import Skipped, Trial
+from suite.smalldisk import enlarge, small_disk
+from suite.trial import Trial
 
 KEEPER = Path(__file__).parents[1] / "suite" / "keeper.py"
 
@@ -136,7 +136,7 @@ def j4_full_disk(trial: Trial) -> None:
         ledger = Ledger(trial, plan)
         for size in trial.pick(("8m",), ("1m", "16m")):
             _expect_broken(trial, ledger, "full")
-            subprocess.run(["mount", "-o", f"remount,size={size}", str(disk)], check=True, timeout=20)
+            enlarge(disk, size)
             if size == "1m":
                 continue
             _go_on(trial, ledger)
@@ -151,22 +151,6 @@ def j5_limited_files(trial: Trial) -> None:
     _expect_broken(trial, ledger, "full", "io")
     ledger.plan = plan
     _go_on(trial, ledger)
-
-
-@contextmanager
-def small_disk(folder: Path) -> Iterator[Path]:
-    """Mount a file system of half a MiB."""
-    if os.geteuid():
-        raise Skipped("mounting a small file system needs root")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=512k,mode=0700", "tmpfs", str(folder)], check=False, timeout=20
-    )
-    if mounted.returncode:
-        raise Skipped("no file system can be mounted here")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=20)
 
 
 def _expect_broken(trial: Trial, ledger: Ledger, *reasons: str) -> None:

@@ -253,7 +253,12 @@ def slim(batch: Batch) -> Batch:
 
 
 def _slim_task(task: Task) -> Task:
-    return Task(task.task_id, task.spec, (), None, task.index, task.key) if task.args or task.kwargs else task
+    if not (task.args or task.kwargs):
+        return task
+    traceparent = task.traceparent if isinstance(task, Attempt) else None
+    if traceparent is None:
+        return Task(task.task_id, task.spec, (), None, task.index, task.key)
+    return Attempt(task.task_id, task.spec, (), None, task.index, task.key, traceparent=traceparent)
 
 
 def _slim_outcome(o: Outcome) -> Outcome:

@@ -10,11 +10,12 @@ from itertools import chain, count
 from typing import Any
 
 from longshore._calling import NamedCall
-from longshore._carrying import carrying
+from longshore._carrying import TracedCall, TracedCoroutine, carrying
 from longshore._processing import ProcessorCall
 from longshore._profiling import Profiled, ProfiledCoroutine
 from longshore.errors import PayloadError
 from longshore.hookspecs import Capabilities
+from longshore.records import TaskSpans
 from longshore.shared import Shared, opened_partial
 from longshore.task import CircuitBreaker, Priority, Resources, RetryPolicy, TaskOptions, TaskSpec
 from longshore.worker import running_task
@@ -108,10 +109,12 @@ def make_spec(
     default_breaker: CircuitBreaker | None = None,
     memory_limit_mb: float | None = None,
     profiles: str | None = None,
+    spans: TaskSpans | None = None,
 ) -> TaskSpec:
     """Return the spec of `function` on an executor; ValueError names an option that it cannot honour.
 
     Who declares more memory than `memory_limit_mb` may take what is declared. Profiles go to the folder `profiles`.
+    With `spans` its tasks have spans.
     """
     function, initializer = _fitted(function, capabilities), options.initializer
     if initializer is None and isinstance(function, ProcessorCall) and capabilities.initializer:
@@ -120,7 +123,7 @@ def make_spec(
     _check_honoured(function, name, options, executor, capabilities)
     timeout_s = default_timeout_s if options.timeout is None and capabilities.timeout != "none" else options.timeout
     spec = TaskSpec(
-        function=_travelling(_profiled(function, profiles), options, capabilities),
+        function=_carried(_profiled(function, profiles), options, capabilities, spans),
         name=name,
         executor=executor,
         timeout_s=timeout_s,
@@ -139,14 +142,6 @@ def make_spec(
     return spec
 
 
-def _travelling(
-    function: Callable[..., Any],  # Any: as above
-    options: TaskOptions,
-    capabilities: Capabilities,
-) -> Callable[..., Any]:  # Any: as above
-    return carrying(function, options.context) if capabilities.pickles else function
-
-
 def _profiled(function: Callable[..., Any], folder: str | None) -> Callable[..., Any]:  # Any: as above
     if folder is None:
         return function
@@ -161,6 +156,20 @@ def _soft_timeout_s(name: str, own_s: float | None, default_s: float | None, tim
     if own_s is not None:
         raise ValueError(f"{name} is ended after {timeout_s:g} s: its soft_timeout must be less, not {own_s:g}")
     return None
+
+
+def _carried(
+    function: Callable[..., Any],  # Any: the user's function
+    options: TaskOptions,
+    capabilities: Capabilities,
+    spans: TaskSpans | None,
+) -> Callable[..., Any]:
+    """Return what is called in place of `function`, so that it finds there what is to be there of its context."""
+    if capabilities.pickles:
+        return carrying(function, options.context, spans)
+    if spans is None or options.isolation == "shared":  # which shares its context as well
+        return function
+    return TracedCoroutine(function, spans) if is_coroutine_function(function) else TracedCall(function, spans)
 
 
 def _fitted(function: Callable[..., Any], capabilities: Capabilities) -> Callable[..., Any]:  # Any: as above
