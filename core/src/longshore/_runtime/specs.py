@@ -116,9 +116,7 @@ def make_spec(
     Who declares more memory than `memory_limit_mb` may take what is declared. Profiles go to the folder `profiles`.
     With `spans` its tasks have spans.
     """
-    function, initializer = _fitted(function, capabilities), options.initializer
-    if initializer is None and isinstance(function, ProcessorCall) and capabilities.initializer:
-        initializer = function.ready
+    function = _fitted(function, capabilities)
     name = options.name or name_of(function)
     _check_honoured(function, name, options, executor, capabilities)
     timeout_s = default_timeout_s if options.timeout is None and capabilities.timeout != "none" else options.timeout
@@ -132,7 +130,7 @@ def make_spec(
         breaker=options.breaker or default_breaker,
         retry=options.retry or RetryPolicy(),
         processor=function.name if isinstance(function, ProcessorCall | NamedCall) else None,
-        initializer=initializer,
+        initializer=_initializer(function, options, capabilities),
         memory_limit_mb=_may_take(memory_limit_mb, options.resources),
         carries=options.isolation == "task" and not capabilities.pickles,
         **{name: getattr(options, name) for name in _KEPT},
@@ -140,6 +138,16 @@ def make_spec(
     if capabilities.pickles:
         _check_payload(spec)
     return spec
+
+
+def _initializer(
+    function: Callable[..., Any],  # Any: as above
+    options: TaskOptions,
+    capabilities: Capabilities,
+) -> Callable[[], object] | None:
+    if options.initializer is None and isinstance(function, ProcessorCall) and capabilities.initializer:
+        return function.ready
+    return options.initializer
 
 
 def _profiled(function: Callable[..., Any], folder: str | None) -> Callable[..., Any]:  # Any: as above
