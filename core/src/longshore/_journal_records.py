@@ -147,6 +147,8 @@ class JournalQuery(Struct, frozen=True, kw_only=True):
     run_id: str | None = None
     task_ids: Sequence[str] | None = None
     states: Sequence[TaskState] | None = None
+    since: float | None = None
+    """Only tasks whose outcome was recorded then or later, or that have none; in seconds since 1970."""
 
 
 class TaskEntry(Struct, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ from longshore.records import (
     TaskKind,
     TaskTrace,
 )
-from longshore.task import Outcome
+from longshore.task import Outcome, TaskState
 
 _OF_ENTRIES = ("task_id", "kind", "identity", "key", "index", "retry_of", "state", "attempts")
 _OF_ENDS = ("state", "error_type", "reason", "worker", "ran_s")
@@ -194,7 +194,7 @@ class MemoryArchive:
         """Yield recorded tasks."""
         for run in self._wanted(query):
             for entry in list(run.tasks.values()):
-                if _asked_for(entry.task_id, query) and (query.states is None or entry.state in query.states):
+                if _asked_for(run, entry.task_id, entry.state, query):
                     yield entry
 
     def traces(self, query: JournalQuery) -> Iterator[TaskTrace]:
@@ -203,14 +203,14 @@ class MemoryArchive:
             entries = list(run.tasks.values())
             redone = {entry.retry_of for entry in entries}
             for entry in entries:
-                if _asked_for(entry.task_id, query) and (query.states is None or entry.state in query.states):
+                if _asked_for(run, entry.task_id, entry.state, query):
                     yield run.trace(entry, redone=entry.task_id in redone)
 
     def outcomes(self, query: JournalQuery) -> Iterator[Outcome]:
         """Yield recorded outcomes."""
         for run in self._wanted(query):
             for outcome in list(run.outcomes.values()):
-                if _asked_for(outcome.task_id, query) and (query.states is None or outcome.state in query.states):
+                if _asked_for(run, outcome.task_id, outcome.state, query):
                     yield outcome
 
     def remove(self, run_id: str) -> None:
@@ -232,5 +232,10 @@ class MemoryArchive:
         return [self._runs[query.run_id]] if query.run_id in self._runs else []
 
 
-def _asked_for(task_id: str, query: JournalQuery) -> bool:
-    return query.task_ids is None or task_id in query.task_ids
+def _asked_for(run: _Run, task_id: str, state: TaskState | None, query: JournalQuery) -> bool:
+    ended_at = run.ended_at.get(task_id)
+    return (
+        (query.task_ids is None or task_id in query.task_ids)
+        and (query.states is None or state in query.states)
+        and (query.since is None or ended_at is None or ended_at >= query.since)
+    )

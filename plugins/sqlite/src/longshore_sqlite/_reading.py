@@ -189,6 +189,9 @@ def _rows(connection: sqlite3.Connection, statement: str, query: JournalQuery) -
     if query.states is not None:
         statement += f" AND state IN ({', '.join('?' * len(query.states))})"
         values += [state.value for state in query.states]
+    if query.since is not None:
+        statement += " AND (at IS NULL OR at >= ?)"
+        values.append(query.since)
     if query.task_ids is None:
         yield from connection.execute(f"{statement} ORDER BY seq", values)
         return
