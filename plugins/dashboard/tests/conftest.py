@@ -159,18 +159,13 @@ def read_all(connection: socket.socket) -> bytes:
 def events_of(number: int, *, failed: bool = False, key: str | None = None, message: str = "no") -> list[AnyEvent]:
     """Return the events of a task that ended."""
     at, task_id, seq = BEGAN + timedelta(seconds=number), f"t{number}", 3 * number
-    parts = (task_id, "work", "threads", 2)
-    end: AnyEvent
-    common = (1, 0.5, 1.0, "thread-0", key)
+    task: Any = {"task_id": task_id, "name": "work", "executor": "threads", "priority": 2, "key": key}  # Any: fields
+    ended: Any = {"seq": seq + 3, "at": at + timedelta(seconds=2), "wait_s": 0.5, "duration_s": 1.0, **task}
+    end: AnyEvent = TaskCompleted(worker_id="thread-0", **ended)
     if failed:
-        end = TaskFailed(seq + 3, at + timedelta(seconds=2), *parts, *common, error="ValueError", message=message)
-    else:
-        end = TaskCompleted(seq + 3, at + timedelta(seconds=2), *parts, *common)
-    return [
-        TaskSubmitted(seq + 1, at, *parts, key),
-        TaskStarted(seq + 2, at + timedelta(seconds=1), *parts, 1, key),
-        end,
-    ]
+        end = TaskFailed(worker_id="thread-0", error="ValueError", message=message, **ended)
+    started = TaskStarted(seq=seq + 2, at=at + timedelta(seconds=1), **task)
+    return [TaskSubmitted(seq=seq + 1, at=at, **task), started, end]
 
 
 def run_info(**more: Any) -> RunInfo:  # Any: RunInfo's

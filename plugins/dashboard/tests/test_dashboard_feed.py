@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -69,6 +70,10 @@ class Page:
                 number, event, _ = part.split("\n", 2)
                 found.append((int(number[4:]), event[7:]))
         return found
+
+    def has(self, count: int) -> bool:
+        """Tell whether so many events came."""
+        return len(self.told()) >= count
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait for something."""
@@ -147,7 +152,7 @@ async def test_a_frame_is_made_once_for_all(make: Make) -> None:
         await page.until(page.told)
     feed.tell(["tasks"])
     for page in pages:
-        await page.until(lambda page=page: len(page.told()) >= 2)
+        await page.until(partial(page.has, 2))
     assert source.wholes < 20
     assert source.moments <= 2
     for page in pages:
@@ -173,7 +178,7 @@ async def test_who_is_slow_is_given_the_whole_again(make: Make) -> None:
     slow.held.clear()
     for count in range(2, 40):
         feed.tell(["tasks"])
-        await quick.until(lambda count=count: len(quick.told()) >= count)
+        await quick.until(partial(quick.has, count))
     moments = source.moments
     slow.held.set()
     await slow.until(lambda: [event for _, event in slow.told()].count("snapshot") == 2)
@@ -193,7 +198,7 @@ async def test_who_comes_back_gets_what_it_missed(make: Make) -> None:
     await page.until(page.told)
     for count in range(2, 12):
         feed.tell(["tasks"])
-        await page.until(lambda count=count: len(page.told()) >= count)
+        await page.until(partial(page.has, count))
     last = page.told()[-1][0]
     again = Page(feed, last=last - 9)
     await again.until(lambda: len(again.told()) >= 9)

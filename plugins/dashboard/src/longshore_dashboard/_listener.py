@@ -209,8 +209,10 @@ class Listener:
             await asyncio.wait_for(self._end(), STOP_S)
         for connection in list(state.connections):
             connection.shutdown()
-        if state.tasks:
-            await asyncio.wait(set(state.tasks), timeout=STOP_S)
+        # answers under way, and connections that were accepted and are still being made: asyncio would drop those open
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        if others:
+            await asyncio.wait(others, timeout=STOP_S)
         for connection in list(state.connections):
             connection.transport.abort()
         self._address.close()
