@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,13 +56,15 @@ def test_lines_that_cannot_be_made_are_said_to_be_so(ring: LogRing) -> None:
         def __str__(self) -> str:
             raise RuntimeError("no")
 
-    logger = logging.getLogger("longshore.x")
-    ring.keep(logging.LogRecord("longshore.x", logging.WARNING, __file__, 1, "%s", (Hostile(),), None), None)
-    logger.warning("x" * 10_000)
+    def keep(said: str, *args: object) -> None:
+        ring.keep(logging.LogRecord("longshore.x", logging.ERROR, __file__, 1, said, args, sys.exc_info()), None)
+
+    keep("%s", Hostile())
+    keep("x" * 10_000)
     try:
         raise ValueError("inside")
     except ValueError:
-        logger.exception("with a traceback \udce9")
+        keep("with a traceback \udce9")
     first, second, third = messages(ring)
     assert first == "a line that cannot be shown: RuntimeError"
     assert len(second) == 2_000

@@ -204,15 +204,17 @@ class Listener:
         self._begin()
         self._up.set()
         await self._over.wait()
+        with suppress(NotImplementedError):
+            self._loop.remove_reader(self._address.socket)
+            await asyncio.sleep(0)  # what was accepted becomes a connection now: a closed server would drop it open
+            await asyncio.sleep(0)
         server.close()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._end(), STOP_S)
         for connection in list(state.connections):
             connection.shutdown()
-        # answers under way, and connections that were accepted and are still being made: asyncio would drop those open
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        if others:
-            await asyncio.wait(others, timeout=STOP_S)
+        if state.tasks:
+            await asyncio.wait(set(state.tasks), timeout=STOP_S)
         for connection in list(state.connections):
             connection.transport.abort()
         self._address.close()
