@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -18,6 +19,7 @@ from longshore._processors import Processors
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.roster import Roster
+from longshore._setup import setup_of
 from longshore._telling import Telling
 from longshore._watching import Watching
 from longshore.errors import PoolNotRunning, WrongPlace
@@ -35,6 +37,30 @@ from longshore.records import (
 )
 from longshore.settings import Settings, WorkerConfig
 from longshore.worker import running_task
+
+
+class Steering:
+    """What a sink may do to the run of a pool: this and no more; from any thread."""
+
+    def __init__(self, pool: Control) -> None:
+        """Steer this one."""
+        self._pool = pool
+
+    def cancel(self, task_id: str) -> None:
+        """Cancel one task; unknown and ended ones are ignored."""
+        self._pool.cancel(task_id)
+
+    def pause(self) -> None:
+        """Start nothing new until `unpause`."""
+        self._pool.pause()
+
+    def unpause(self) -> None:
+        """Start work again."""
+        self._pool.unpause()
+
+    def resize(self, executor: str, workers: int) -> None:
+        """Change the number of workers of an executor; ValueError and PluginError for what can't be."""
+        self._pool.resize(executor, workers)
 
 
 class Control:
@@ -165,6 +191,17 @@ class Control:
         if not self._started:
             raise PoolNotRunning("the pool has not been started")
         return self._telling.snapshot()
+
+    def _offered(self) -> dict[str, Any]:  # Any: RunInfo's
+        """Return what sinks are offered to ask and do."""
+        parts = self._parts
+        return {
+            "snapshot": self.snapshot,
+            "control": Steering(self),
+            "stats": self.get_stats,
+            "workers": self.get_worker_stats,
+            "setup": lambda: setup_of(parts.settings, parts.plugins),
+        }
 
     def get_stats(self) -> PoolStats:
         """Return the pool's statistics; cheap. Those of the last run once it has stopped."""

@@ -235,6 +235,9 @@ class Sink(Protocol):
     A sink that looks at some types of events only says so by an attribute `event_types`, a set of their names that is
     read before it is opened: others are neither made for it nor kept. One that draws from snapshots wants few.
     One that makes a span of each task has an attribute `span_rules`, a SpanRules, and finds in `run.spans` where.
+
+    One that may steer the run says so by an attribute `controls` that is True, where its own settings allow it: only
+    such a sink is opened with a `RunInfo.control`.
     """
 
     @hookspec

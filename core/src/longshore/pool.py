@@ -155,8 +155,8 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         telling = Telling(self.events, self._foreign, self.progress_tracker)
         run_id = self._resume or f"{started:%Y%m%dT%H%M%S}-{token}"
         spans = task_spans(sinks.values())
-        facts = {**self._run_facts, **self._asked(), "spans": spans}
-        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **facts)
+        offered = {**self._run_facts, **self._offered(), "health": self._health, "history": self.history}
+        run = RunInfo(run_id=run_id, started=started, spans=spans, **offered)
         await self._open_journal(run)
         self._telling, self._hooks, self._ending = telling, hooks, None
         self._put_together(token, spans)
@@ -177,10 +177,6 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         told = {"run": run.run_id, "config": config, "events_version": EVENTS_VERSION}
         self._publish(Happened("worker_pool_started", told))
         hooks.pool_started(PoolInfo(run_id=run.run_id, executors=executors, settings=settings))
-
-    def _asked(self) -> dict[str, Any]:  # Any: what sinks may ask, each with its own answer
-        asked = {"health": self._health, "history": self.history}
-        return {**asked, "stats": self.get_stats, "workers": self.get_worker_stats}
 
     async def _forsake(self) -> None:
         """Close what is left of a run whose loop was closed under it, as far as that goes from another one."""

@@ -39,6 +39,9 @@ from longshore._readings import Reading as Reading
 from longshore._readings import ReadRequest as ReadRequest
 from longshore._readings import Usage as Usage
 from longshore._readings import WorkerUsage as WorkerUsage
+from longshore._setup_records import PluginEntry as PluginEntry
+from longshore._setup_records import RunSetup as RunSetup
+from longshore._setup_records import SettingEntry as SettingEntry
 from longshore._spans import SpanPlace as SpanPlace
 from longshore._spans import SpanRules as SpanRules
 from longshore._spans import TaskSpans as TaskSpans
@@ -221,6 +224,10 @@ def _not_looked_at() -> Health:
     return Health(healthy=True)
 
 
+def _not_over() -> RunSummary | None:
+    return None
+
+
 class RunInfo(Struct, frozen=True, kw_only=True):
     """What a sink is opened with; all that can be called may be called from any thread."""
 
@@ -228,6 +235,7 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     started: datetime
     snapshot: Callable[[], RunSnapshot]
     control: RunControl | None = None
+    """None for a sink that does not say that it may steer the run: see `hookspecs.Sink`."""
     name: str = "longshore"
     interactive: bool = False
     """Whether a person's command line is behind it, so that a view may be drawn."""
@@ -244,6 +252,10 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     """What each worker is doing, as `WorkerPool.get_worker_stats`."""
     spans: TaskSpans | None = None
     """Where the spans of its tasks are; None unless a sink makes them."""
+    setup: Callable[[], RunSetup] = RunSetup
+    """What the run is done with: takes a while, and changes little."""
+    summary: Callable[[], RunSummary | None] = _not_over
+    """How a recorded run ended, where it has; None while a run goes on, whose end is told to `Sink.close`."""
 
 
 class PoolInfo(Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ from longshore.cli.resume import resume
 from longshore.cli.run import run
 from longshore.cli.runs import list_ as list_runs
 from longshore.cli.runs import prune, show_
+from longshore.cli.serve import serve
 from longshore.cli.simulate import simulate
 from longshore.cli.top import top
 from longshore.errors import JournalError, LongshoreError, PluginError, SettingsError
@@ -54,6 +55,7 @@ def build_app() -> App:
     runs.command(prune)
     app.command(runs)
     app.command(failures)
+    app.command(serve)
     app.command(simulate)
     app.command(top)
     app.command(report)
@@ -107,7 +109,20 @@ def _told(error: Exception, arguments: Sequence[str]) -> ExitCode:
     return ExitCode.USAGE if named or isinstance(error, UsageError | SettingsError) else ExitCode.FAULT
 
 
-_COMMANDS = ("run", "resume", "runs", "failures", "report", "top", "simulate", "plugins", "config", "doctor", "bench")
+_COMMANDS = (
+    "run",
+    "resume",
+    "runs",
+    "failures",
+    "report",
+    "top",
+    "serve",
+    "simulate",
+    "plugins",
+    "config",
+    "doctor",
+    "bench",
+)
 
 
 def _forget_stdout() -> None:
