@@ -1,0 +1,194 @@
+// The run as it is now, for all components: what the stream tells, at most four times a second, and only while the page is shown.
+import { useEffect, useReducer, useState, useRef } from "./lib.js";
+import { address, text } from "./api.js";
+
+const REPAINT_MS = 250;
+const REREAD_MS = 1000;
+const asleep = () => document.visibilityState === "hidden";
+
+export const run = { info: null, snapshot: null, health: null, state: "", notes: [], paused: false, link: "off", error: null, heard: 0 };
+const watchers = new Set(); // called when `run` has changed
+const readers = new Set(); // {topics, call}: called when what they read has changed
+
+let pending = false;
+let painted = 0;
+
+/** Have everything that shows the run drawn again, soon and once however much has come. */
+function repaint() {
+  if (pending) return;
+  pending = true;
+  setTimeout(() => requestAnimationFrame(() => {
+    pending = false;
+    painted = performance.now();
+    for (const watcher of watchers) watcher();
+  }), Math.max(0, painted + REPAINT_MS - performance.now()));
+}
+
+function changed(topics) {
+  for (const reader of readers) if (!topics || reader.topics.some((topic) => topics.includes(topic))) reader.call();
+}
+
+/** Read the run's own page of facts, and open the stream where it goes on. */
+export async function begin() {
+  try {
+    take(JSON.parse(await text("api/run")));
+    if (run.info.live) listen();
+  } catch (error) {
+    run.error = error.message;
+  }
+  repaint();
+}
+
+function take(facts) {
+  run.info = facts.run;
+  Object.assign(run, { snapshot: facts.snapshot, health: facts.health, state: facts.state, notes: facts.notes ?? [] });
+  run.paused = Boolean(facts.paused);
+  run.heard = performance.now();
+  run.error = null;
+}
+
+let port = null;
+
+function listen() {
+  if (port) return;
+  run.link = "joining";
+  port = typeof SharedWorker === "function" ? shared() : own();
+  port.say("hello");
+  document.addEventListener("visibilitychange", () => port.say(asleep() ? "hidden" : "shown"));
+  addEventListener("pagehide", () => port.say("bye"));
+  addEventListener("pageshow", (event) => event.persisted && port.say("shown"));
+}
+
+function shared() {
+  const worker = new SharedWorker(new URL("./stream.js", import.meta.url), { name: "longshore" });
+  worker.port.onmessage = (message) => hear(message.data);
+  const url = new URL("api/events", location.href).href;
+  return { say: (word) => worker.port.postMessage({ word, url }) };
+}
+
+/** The same without shared workers (some phones): a stream for this tab alone. */
+function own() {
+  let source = null;
+  const close = () => {
+    if (source) source.close();
+    source = null;
+  };
+  const open = () => {
+    if (source || run.link === "over") return;
+    source = new EventSource("api/events");
+    source.onopen = () => hear({ kind: "up" });
+    source.onerror = () => hear({ kind: "down" });
+    for (const kind of ["snapshot", "delta", "end"]) source.addEventListener(kind, (event) => hear({ kind, data: event.data }));
+  };
+  return { say: (word) => (word === "hello" || word === "shown" ? open() : close()) };
+}
+
+function hear({ kind, data }) {
+  if (kind === "up") run.link = "live";
+  else if (kind === "down") run.link = "down";
+  else if (kind === "end") over();
+  else {
+    const told = JSON.parse(data);
+    run.snapshot = told.snapshot ?? told;
+    if (told.health !== undefined) run.health = told.health;
+    if (told.paused !== undefined) run.paused = told.paused;
+    run.link = "live";
+    run.heard = performance.now();
+    changed(kind === "delta" ? told.changed : null);
+  }
+  repaint();
+}
+
+async function over() {
+  port.say("bye");
+  run.link = "over";
+  await refresh();
+  run.info = { ...run.info, live: false };
+  repaint();
+}
+
+/** Read the run's facts again, and have every reader read again: after something was done to it, or when it has ended. */
+export async function refresh() {
+  try {
+    take(JSON.parse(await text("api/run")));
+  } catch (error) {
+    run.error = error.message;
+  }
+  changed(null);
+  repaint();
+}
+
+/** The run, for a component that is drawn again when it has changed. */
+export function useRun() {
+  const [, again] = useReducer((turn) => turn + 1, 0);
+  useEffect(() => {
+    watchers.add(again);
+    return () => watchers.delete(again);
+  }, []);
+  return run;
+}
+
+/** Call back when one of these topics has changed, once a second at most; returns what ends that. */
+export function onChanged(topics, call) {
+  const { soon, stop } = spaced(call);
+  const reader = { topics, call: soon };
+  readers.add(reader);
+  return () => {
+    readers.delete(reader);
+    stop();
+  };
+}
+
+/** The same call, however often it is asked for, with a second between two of them. */
+function spaced(call) {
+  let [timer, last] = [null, -Infinity];
+  const now = () => {
+    [timer, last] = [null, performance.now()];
+    call();
+  };
+  const soon = () => {
+    if (timer === null) timer = setTimeout(now, Math.max(0, last + REREAD_MS - performance.now()));
+  };
+  return { soon, stop: () => clearTimeout(timer) };
+}
+
+/** Data of the API: {data, error, stale}. Read again when one of the topics has changed, once a second at most and never
+    twice at a time; an answer that says the same draws nothing. A null path reads nothing. */
+export function useData(path, params = {}, topics = []) {
+  const url = path === null ? null : address(path, params);
+  const [state, set] = useState({ url: null, data: null, error: null });
+  const watched = useRef(topics);
+  useEffect(() => (url === null ? undefined : keepRead(url, watched.current, set)), [url]);
+  return { ...state, stale: state.url !== url };
+}
+
+function keepRead(url, topics, set) {
+  const stop = new AbortController();
+  let [busy, again, said] = [false, false, null];
+  async function read() {
+    if (busy) {
+      again = true;
+      return;
+    }
+    busy = true;
+    try {
+      const got = await text(url, stop.signal);
+      if (got !== said) set({ url, data: JSON.parse(got), error: null });
+      said = got;
+    } catch (error) {
+      if (error.name !== "AbortError") set((before) => ({ ...before, url, error: error.message }));
+      said = null;
+    }
+    busy = false;
+    if (again && !stop.signal.aborted) later.soon();
+    again = false;
+  }
+  const later = spaced(read);
+  const off = onChanged(topics, read);
+  read();
+  return () => {
+    off();
+    later.stop();
+    stop.abort();
+  };
+}
