@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 PUBLIC = {"hookspecs", "events", "task", "records", "errors", "processor", "worker", "shared", "chaos", "cgroups"} | {
-    "keeping"
+    "keeping",
+    "runs",
 }
 
 

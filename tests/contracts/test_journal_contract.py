@@ -13,6 +13,7 @@ from longshore.hookspecs import Journal
 from longshore.processor import ProcessorResult
 from longshore.records import (
     Accepted,
+    AttemptTrace,
     CommitBatch,
     JournalQuery,
     RunOpening,
@@ -20,6 +21,7 @@ from longshore.records import (
     Started,
     TaskEntry,
     TaskKind,
+    TaskTrace,
     Tried,
 )
 from longshore.task import ErrorRecord, Outcome, TaskState
@@ -176,6 +178,67 @@ def test_states_begin_with_the_run(make: Make) -> None:
         make().archive().states("none-such", ("a",))
 
 
+def traces(make: Make, **query: Any) -> list[TaskTrace]:
+    """Read what is recorded of the run's tasks, as somebody else's process would."""
+    archive = make().archive()
+    try:
+        return list(archive.traces(JournalQuery(run_id="run", **query)))
+    finally:
+        archive.close()
+
+
+def record_one_of_each(make: Make, error: ErrorRecord) -> None:
+    """Record "a", which failed at its second attempt, "b", which completed, and "c", which has not begun."""
+    journal = make()
+    journal.open(opening())
+    tried = Tried(
+        task_id="a", number=1, state=TaskState.TIMED_OUT, error_type="E", reason="slow", worker="w1", ran_s=0.75
+    )
+    begun = [accepted("a", key="k", index=4), accepted("c", kind=msgspec.structs.replace(KIND, name="other"))]
+    journal.commit(batch(accepted=begun, started=[Started("a", 1, 1000.5)]))
+    journal.commit(batch(tried=[tried], started=[Started("a", 2, 1000.75)]))
+    failed = ended(
+        "a", key="k", index=4, state=TaskState.FAILED, error=error, attempts=2, queued_s=0.5, ran_s=0.25, worker="w2"
+    )
+    journal.commit(batch(failed, ended("b", {"large": "x" * 200_000}, ran_s=0.125, cpu_s=0.0625, peak_memory_mb=2.5)))
+    journal.close()
+
+
+def test_all_but_the_value_is_read_back(make: Make) -> None:
+    """The archive tells of each task, without its value, what it was, and how and when it ended."""
+    error = ErrorRecord(type="ValueError", message="bad", reason="x", attempt=2, worker="w2")
+    record_one_of_each(make, error)
+    first, other, second = traces(make)
+    known = {"identity": "of a", "key": "k", "index": 4, "state": TaskState.FAILED, "error": error, "attempts": 2}
+    measured = {"queued_s": 0.5, "ran_s": 0.25, "worker": "w2", "ended_at": 1001.0}
+    assert first == TaskTrace(task_id="a", kind=KIND, **known, **measured, tries=first.tries)  # type: ignore[arg-type]
+    assert (other.kind.name, other.state, other.ran_s, other.ended_at, list(other.tries)) == ("other", *[None] * 3, [])
+    assert (second.ran_s, second.cpu_s, second.peak_memory_mb, second.attempts) == (0.125, 0.0625, 2.5, 1)
+    assert [one.task_id for one in traces(make, states=[TaskState.COMPLETED])] == ["b"]
+    assert [one.task_id for one in traces(make, task_ids=["c", "a", "none such"])] == ["a", "c"]
+
+
+def test_attempts_are_read_back(make: Make) -> None:
+    """Of each recorded attempt the archive tells when it began, and how it ended if another one followed."""
+    record_one_of_each(make, ErrorRecord(type="ValueError", message="bad"))
+    [first] = traces(make, task_ids=["a"])
+    ending = {"state": TaskState.TIMED_OUT, "error_type": "E", "reason": "slow", "worker": "w1", "ran_s": 0.75}
+    followed = AttemptTrace(number=1, started=1000.5, **ending)  # type: ignore[arg-type]
+    assert list(first.tries) == [followed, AttemptTrace(number=2, started=1000.75)]
+
+
+def test_what_is_done_again_is_read_back_too(make: Make) -> None:
+    """A task that another one does again is told of and marked, and the other one names it."""
+    journal = make()
+    journal.open(opening())
+    journal.commit(batch(ended("a", state=TaskState.FAILED, error=ErrorRecord(type="E", message="m"), ran_s=2.0)))
+    journal.commit(batch(accepted=[accepted("b", retry_of="a")]))
+    journal.commit(batch(ended("b", 1, ran_s=3.0)))
+    journal.close()
+    found = [(one.task_id, one.redone, one.retry_of, one.ran_s) for one in traces(make)]
+    assert found == [("a", True, None, 2.0), ("b", False, "a", 3.0)]
+
+
 def test_names_that_are_no_unicode_come_back(make: Make) -> None:
     """A file's name may be any bytes: as a key, as what tells work apart, and in errors."""
     name = "in/x\udcff"
@@ -190,6 +253,7 @@ def test_names_that_are_no_unicode_come_back(make: Make) -> None:
     journal.close()
     entries = {entry.task_id: entry for entry in make().archive().tasks(JournalQuery(run_id="run"))}
     assert (entries["a"].key, entries["b"].key, entries["c"].identity) == (name, name, name)
+    assert [one.key for one in traces(make) if one.task_id != "c"] == [name, name]
     outcomes = {one.task_id: one for one in make().archive().outcomes(JournalQuery(run_id="run"))}
     assert outcomes["b"].key == name
     assert outcomes["b"].error is not None

@@ -71,10 +71,13 @@ if TYPE_CHECKING:
     from longshore.progress import PipelineProgress as PipelineProgress
     from longshore.progress import ProgressTracker as ProgressTracker
     from longshore.progress import TaskProgress as TaskProgress
+    from longshore.records import Alert as Alert
     from longshore.records import Health as Health
     from longshore.records import LeftBehind as LeftBehind
+    from longshore.records import MetricsPoint as MetricsPoint
     from longshore.records import PoolStats as PoolStats
     from longshore.records import ResourceSnapshot as ResourceSnapshot
+    from longshore.records import RunHistory as RunHistory
     from longshore.records import RunSnapshot as RunSnapshot
     from longshore.records import RunSummary as RunSummary
     from longshore.records import TaskRecord as TaskRecord
@@ -108,7 +111,8 @@ _ERRORS = (
     "TaskNotFound TaskTimeout WorkerDied WorkerNotReady WrongPlace"
 )
 _RECORDS = (
-    "Health LeftBehind PoolStats ResourceSnapshot RunSnapshot RunSummary TaskRecord WorkerStats WorkerStatus WorkerType"
+    "Alert Health LeftBehind MetricsPoint PoolStats ResourceSnapshot RunHistory RunSnapshot RunSummary TaskRecord "
+    "WorkerStats WorkerStatus WorkerType"
 )
 _HOMES = {
     "longshore._cpus": "usable_cpus",

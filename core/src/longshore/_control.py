@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from longshore._engine.messages import Cancel, Keep, Pause, Unpause
 from longshore._parts import Parts
@@ -12,12 +13,37 @@ from longshore._processors import Processors
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.roster import Roster
+from longshore._setup import setup_of
 from longshore._telling import Telling
 from longshore.errors import PoolNotRunning, WrongPlace
 from longshore.hookspecs import Processor
 from longshore.processor import ProcessorHealth
 from longshore.records import LeftBehind, PoolStats, RunSnapshot, WorkerStats
 from longshore.worker import running_task
+
+
+class Steering:
+    """What a sink may do to the run of a pool: this and no more; from any thread."""
+
+    def __init__(self, pool: Control) -> None:
+        """Steer this one."""
+        self._pool = pool
+
+    def cancel(self, task_id: str) -> None:
+        """Cancel one task; unknown and ended ones are ignored."""
+        self._pool.cancel(task_id)
+
+    def pause(self) -> None:
+        """Start nothing new until `unpause`."""
+        self._pool.pause()
+
+    def unpause(self) -> None:
+        """Start work again."""
+        self._pool.unpause()
+
+    def resize(self, executor: str, workers: int) -> None:
+        """Change the number of workers of an executor; ValueError and PluginError for what can't be."""
+        self._pool.resize(executor, workers)
 
 
 class Control:
@@ -137,6 +163,16 @@ class Control:
         if not self._started:
             raise PoolNotRunning("the pool has not been started")
         return self._telling.snapshot()
+
+    def _offered(self) -> dict[str, Any]:  # Any: RunInfo's
+        """Return what sinks are offered to ask and do."""
+        parts = self._parts
+        return {
+            "snapshot": self.snapshot,
+            "control": Steering(self),
+            "workers": self.get_worker_stats,
+            "setup": lambda: setup_of(parts.settings, parts.plugins),
+        }
 
     def get_stats(self) -> PoolStats:
         """Return the pool's statistics; cheap. Those of the last run once it has stopped."""

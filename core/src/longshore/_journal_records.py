@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from longshore.task import Outcome, TaskState
+from longshore.task import ErrorRecord, Outcome, TaskState
 
 
 class RunOpening(Struct, frozen=True, kw_only=True):
@@ -147,6 +147,8 @@ class JournalQuery(Struct, frozen=True, kw_only=True):
     run_id: str | None = None
     task_ids: Sequence[str] | None = None
     states: Sequence[TaskState] | None = None
+    since: float | None = None
+    """Only tasks whose outcome was recorded then or later, or that have none; in seconds since 1970."""
 
 
 class TaskEntry(Struct, frozen=True, kw_only=True):
@@ -170,6 +172,48 @@ class TaskEntry(Struct, frozen=True, kw_only=True):
     retry_of: str | None = None
     stale: bool = False
     """Whether what it worked on is another by now, so that it runs again; said by whoever knows, not by journals."""
+
+
+class AttemptTrace(Struct, frozen=True, kw_only=True):
+    """A recorded attempt; the last one of a task that ended has no end of its own: it ended as the task did."""
+
+    number: int
+    started: float | None = None
+    """Seconds since 1970; None where its beginning was not recorded, as it isn't of most short ones."""
+    state: TaskState | None = None
+    """How it ended, where another one followed it."""
+    error_type: str = ""
+    reason: str | None = None
+    worker: str | None = None
+    ran_s: float | None = None
+
+
+class TaskTrace(Struct, frozen=True, kw_only=True):
+    """All that is recorded of a task but its value: what happened to it, when, and what it took."""
+
+    task_id: str
+    kind: TaskKind
+    identity: str | None = None
+    key: str | None = None
+    index: int = 0
+    retry_of: str | None = None
+    redone: bool = False
+    """Whether another task does it again."""
+    state: TaskState | None = None
+    """How it ended; None while it has no outcome, and then so are the others of an outcome."""
+    error: ErrorRecord | None = None
+    attempts: int = 0
+    """The highest number of an attempt that is recorded; 0: none has begun."""
+    queued_s: float | None = None
+    ran_s: float | None = None
+    """Of its last attempt, as the other measures."""
+    cpu_s: float | None = None
+    peak_memory_mb: float | None = None
+    worker: str | None = None
+    ended_at: float | None = None
+    """When its outcome was committed, in seconds since 1970."""
+    tries: Sequence[AttemptTrace] = ()
+    """By number, those of which anything is recorded: of most tasks that ended soon, none."""
 
 
 class Recalled(Struct, frozen=True, kw_only=True):

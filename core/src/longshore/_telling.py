@@ -82,7 +82,7 @@ class Telling:
         if self._tracker is not None:
             self._detach.append(self._tracker(self.bus))
         for name, sink in sinks.items():
-            courier = SinkCourier(name, sink, run)
+            courier = SinkCourier(name, sink, run if _controls(sink) else replace(run, control=None))
             courier.start()
             self._couriers.append(courier)
 
@@ -186,6 +186,11 @@ async def in_threads(calls: Sequence[Callable[[], object]]) -> None:
             threads.shutdown(wait=False)
             raise
         threads.shutdown()  # the calls have returned, and their threads end at once: none is left behind
+
+
+def _controls(sink: Sink) -> bool:
+    """Tell whether a sink may steer the run: by default none may."""
+    return getattr(sink, "controls", False) is True
 
 
 def _is_trouble(data: Mapping[str, object]) -> bool:

@@ -120,6 +120,10 @@ class TaskRetried(_OfTask, frozen=True, gc=False):
     error: str | None = None
     message: str | None = None
     key: str | None = None
+    wait_s: float | None = None
+    """What the attempt that failed had waited; beside it what it ran, and where."""
+    duration_s: float | None = None
+    worker_id: str | None = None
 
 
 class _Ended(_OfTask, frozen=True, gc=False):
@@ -153,6 +157,8 @@ class TaskFailed(_Ended, frozen=True, gc=False):
     traceback: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+    output_tail: str | None = None
+    """What it wrote last, where its executor can tell."""
 
 
 class TaskCancelled(_Ended, frozen=True, gc=False):
@@ -275,6 +281,9 @@ class TaskRetrying(Struct, frozen=True):
                 error.type if error else None,
                 error.message if error else None,
                 outcome.key,
+                outcome.queued_s,
+                outcome.ran_s,
+                outcome.worker,
             )
         ]
 
@@ -358,4 +367,5 @@ def _ended_badly(spec: TaskSpec, outcome: Outcome, seq: int, at: datetime) -> An
         (error.traceback or None) if error else None,
         error.exit_code if error else None,
         error.signal if error else None,
+        (error.output_tail or None) if error else None,
     )

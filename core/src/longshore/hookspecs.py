@@ -10,12 +10,13 @@ left out). A constructor keeps its settings and does nothing else: checking a pl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import pluggy
 from msgspec import Struct
 
+from longshore._archive import Archive as Archive
 from longshore.events import AnyEvent, ProgressUpdate
 from longshore.processor import ProcessorContext, ProcessorMetadata, ProcessorResult
 from longshore.records import (
@@ -28,10 +29,8 @@ from longshore.records import (
     Recalled,
     RunInfo,
     RunOpening,
-    RunRecord,
     RunSnapshot,
     RunSummary,
-    TaskEntry,
     WorkerStats,
 )
 from longshore.task import Attempt, Outcome, Task
@@ -227,6 +226,9 @@ class Sink(Protocol):
 
     A sink that looks at some types of events only says so by an attribute `event_types`, a set of their names that is
     read before it is opened: others are neither made for it nor kept. One that draws from snapshots wants few.
+
+    One that may steer the run says so by an attribute `controls` that is True, where its own settings allow it: only
+    such a sink is opened with a `RunInfo.control`.
     """
 
     @hookspec
@@ -274,31 +276,6 @@ class Journal(Protocol):
     @hookspec
     def archive(self) -> Archive:
         """Return a reader of all that is recorded; needs no `open`, and disturbs no run."""
-
-
-class Archive(Protocol):
-    """What is recorded, for reading, while runs go on or not; may be used from any one thread."""
-
-    def runs(self) -> Sequence[RunRecord]:
-        """Return all runs, the newest first. A damaged one has the state "damaged"."""
-
-    def run(self, run_id: str) -> RunRecord:
-        """Return one run; JournalError if it is not there."""
-
-    def states(self, run_id: str, names: Sequence[str]) -> Mapping[str, Any]:
-        """Return those of a run's named states that are there; JournalError if the run is not. Any: JSON-safe."""
-
-    def tasks(self, query: JournalQuery) -> Iterator[TaskEntry]:
-        """Yield recorded tasks, in the order they were recorded; `run_id` is needed."""
-
-    def outcomes(self, query: JournalQuery) -> Iterator[Outcome]:
-        """Yield recorded outcomes; the value of one that was not kept is None. `run_id` is needed."""
-
-    def remove(self, run_id: str) -> None:
-        """Delete a run with all that belongs to it; JournalError if a controller holds it."""
-
-    def close(self) -> None:
-        """Let go of what is open."""
 
 
 @runtime_checkable

@@ -151,7 +151,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._measuring = self._parts.measuring(self._monitor_given)
         telling = Telling(self.events, self._foreign, self.progress_tracker)
         run_id = self._resume or f"{started:%Y%m%dT%H%M%S}-{token}"
-        run = RunInfo(run_id=run_id, started=started, snapshot=self.snapshot, **self._run_facts)
+        run = RunInfo(run_id=run_id, started=started, **self._run_facts, **self._offered())
         await self._open_journal(run)
         self._telling, self._hooks, self._ending = telling, hooks, None
         self._put_together(token)

@@ -8,7 +8,17 @@ from typing import Any, Protocol
 
 from msgspec import Struct, to_builtins
 
+from longshore._health_records import Alert as Alert
+from longshore._health_records import Health as Health
+from longshore._history_records import HISTORY_STATE as HISTORY_STATE
+from longshore._history_records import Happening as Happening
+from longshore._history_records import MetricsPoint as MetricsPoint
+from longshore._history_records import ResourceUse as ResourceUse
+from longshore._history_records import RunHistory as RunHistory
+from longshore._history_records import ThrottleBand as ThrottleBand
+from longshore._history_records import WorkerCount as WorkerCount
 from longshore._journal_records import Accepted as Accepted
+from longshore._journal_records import AttemptTrace as AttemptTrace
 from longshore._journal_records import CommitBatch as CommitBatch
 from longshore._journal_records import JournalQuery as JournalQuery
 from longshore._journal_records import Recalled as Recalled
@@ -18,6 +28,7 @@ from longshore._journal_records import Settled as Settled
 from longshore._journal_records import Started as Started
 from longshore._journal_records import TaskEntry as TaskEntry
 from longshore._journal_records import TaskKind as TaskKind
+from longshore._journal_records import TaskTrace as TaskTrace
 from longshore._journal_records import Tried as Tried
 from longshore._readings import Bound as Bound
 from longshore._readings import Device as Device
@@ -26,6 +37,9 @@ from longshore._readings import Reading as Reading
 from longshore._readings import ReadRequest as ReadRequest
 from longshore._readings import Usage as Usage
 from longshore._readings import WorkerUsage as WorkerUsage
+from longshore._setup_records import PluginEntry as PluginEntry
+from longshore._setup_records import RunSetup as RunSetup
+from longshore._setup_records import SettingEntry as SettingEntry
 from longshore._workers import LeftBehind as LeftBehind
 from longshore._workers import WorkerStats as WorkerStats
 from longshore._workers import WorkerStatus as WorkerStatus
@@ -163,6 +177,8 @@ class RunSnapshot(TaskCounts, frozen=True, kw_only=True):
     """Why nothing more is started, in plain words; None when it is."""
     usage: Mapping[str, Usage] = {}
     sinks: Sequence[SinkHealth] = ()
+    alerts: Sequence[Alert] = ()
+    """Those that stand, the oldest first."""
 
 
 class RunSummary(Struct, frozen=True, kw_only=True):
@@ -192,18 +208,38 @@ class RunControl(Protocol):
         """Change the number of workers of an executor."""
 
 
+def _not_looked_at() -> Health:
+    return Health(healthy=True)
+
+
+def _not_over() -> RunSummary | None:
+    return None
+
+
 class RunInfo(Struct, frozen=True, kw_only=True):
-    """What a sink is opened with; `snapshot` and `control` may be called from any thread."""
+    """What a sink is opened with; all that can be called may be called from any thread."""
 
     run_id: str
     started: datetime
     snapshot: Callable[[], RunSnapshot]
     control: RunControl | None = None
+    """None for a sink that does not say that it may steer the run: see `hookspecs.Sink`."""
     name: str = "longshore"
     interactive: bool = False
     """Whether a person's command line is behind it, so that a view may be drawn."""
     view: str = "auto"
     """How the command line asked for progress to be shown: auto, live, lines, json or none."""
+    health: Callable[[], Health] = _not_looked_at
+    """How the pool is, as `WorkerPool.health`, but without an event that tells of it: it may be asked often. It waits a
+    second at most. Of a run that no pool is behind, such as a recorded one, nothing is looked at."""
+    history: Callable[[], RunHistory] = RunHistory
+    """What is remembered of the run so far; empty where nobody does."""
+    workers: Callable[[], Sequence[WorkerStats]] = tuple
+    """What each worker is doing; empty for a recorded run."""
+    setup: Callable[[], RunSetup] = RunSetup
+    """What the run is done with: takes a while, and changes little."""
+    summary: Callable[[], RunSummary | None] = _not_over
+    """How a recorded run ended, where it has; None while a run goes on, whose end is told to `Sink.close`."""
 
 
 class PoolInfo(Struct, frozen=True, kw_only=True):
@@ -315,13 +351,3 @@ class TaskRecord(Struct, frozen=True, kw_only=True, eq=False):
             "cpu_s": self.cpu_s,
             "resources": self.resources.amounts() if self.resources is not None else {},
         }
-
-
-class Health(Struct, frozen=True, kw_only=True):
-    """Whether a pool is well; what it has to do, or has not, is no part of that: an idle pool is healthy."""
-
-    healthy: bool
-    reasons: Sequence[str] = ()
-    """What is wrong, for people; empty when healthy."""
-    checks: Mapping[str, bool] = {}
-    """What was looked at: running, loop, executors, queue, probes, sinks, handlers; true is well."""

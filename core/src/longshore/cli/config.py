@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json as json_module
 from collections.abc import Iterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 from pydantic import BaseModel, ValidationError
 
 from longshore._pipeline_tables import load_pipeline
+from longshore._setup import values
 from longshore.cli import console
 from longshore.cli.console import ExitCode, say
 from longshore.cli.named import Named
@@ -17,9 +18,7 @@ from longshore.cli.options import Json, Set
 from longshore.errors import LongshoreError, PluginError, SettingsError
 from longshore.hookspecs import KINDS
 from longshore.plugins import PluginHost, PluginState
-from longshore.settings import LoadedSettings, leaves, load_settings, settings_schema
-
-_SECRET = ("token", "password", "secret")
+from longshore.settings import LoadedSettings, load_settings, settings_schema
 
 
 def show(
@@ -35,14 +34,14 @@ def show(
     For example: `longshore config show --origin`
     """
     loaded = _load(set_)
-    values = dict(_values(loaded.settings.model_dump(mode="json")))
+    shown = dict(values(loaded.settings.model_dump(mode="json")))
     if json:
-        told = {key: {"value": value} for key, value in values.items()}
+        told = {key: {"value": value} for key, value in shown.items()}
         if origin:
             told = {key: {**entry, "origin": _origin(loaded, key)} for key, entry in told.items()}
         console.show_json(told)
         return ExitCode.OK
-    for key, value in values.items():
+    for key, value in shown.items():
         text = console.line(f"{key} = {json_module.dumps(value)}")
         console.show(f"{text:50}  # {console.line(str(loaded.origins[key]))}" if origin else text)
     return ExitCode.OK
@@ -86,15 +85,6 @@ def _load(overrides: tuple[str, ...]) -> LoadedSettings:
     for warning in loaded.warnings:
         say(f"note: {warning}")
     return loaded
-
-
-def _values(table: dict[str, Any]) -> Iterator[tuple[str, object]]:  # Any: JSON-safe values
-    for key in leaves(table):
-        value: Any = table  # Any: as above
-        for name in key:
-            value = value[name]
-        secret = isinstance(value, str) and any(word in key[-1].lower() for word in _SECRET)
-        yield ".".join(key), "********" if secret else value
 
 
 def _origin(loaded: LoadedSettings, key: str) -> dict[str, object]:

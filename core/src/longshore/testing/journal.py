@@ -10,8 +10,21 @@ from msgspec.structs import replace
 
 from longshore.errors import JournalError
 from longshore.hookspecs import hookimpl
-from longshore.records import CommitBatch, JournalQuery, Recalled, RunOpening, RunRecord, TaskEntry, TaskKind
-from longshore.task import Outcome
+from longshore.records import (
+    AttemptTrace,
+    CommitBatch,
+    JournalQuery,
+    Recalled,
+    RunOpening,
+    RunRecord,
+    TaskEntry,
+    TaskKind,
+    TaskTrace,
+)
+from longshore.task import Outcome, TaskState
+
+_OF_ENTRIES = ("task_id", "kind", "identity", "key", "index", "retry_of", "state", "attempts")
+_OF_ENDS = ("state", "error_type", "reason", "worker", "ran_s")
 
 
 class _Run:
@@ -22,15 +35,28 @@ class _Run:
         self.tasks: dict[str, TaskEntry] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.states: dict[str, Any] = {}
-        self.tried: dict[str, set[int]] = {}  # attempts with a recorded end
+        self.tries: dict[str, dict[int, AttemptTrace]] = {}
+        self.ended_at: dict[str, float] = {}
 
     def entry(self, task_id: str, kind: TaskKind, **facts: Any) -> None:  # Any: the fields of TaskEntry
         known = self.tasks.get(task_id) or TaskEntry(task_id=task_id, kind=kind)
         self.tasks[task_id] = replace(known, **facts)
 
     def recalled(self, entry: TaskEntry) -> TaskEntry:
-        lost = entry.attempts - len(self.tried.get(entry.task_id, ())) if entry.state is None else 0
-        return replace(entry, lost=lost)
+        ended = [one for one in self.tries.get(entry.task_id, {}).values() if one.state is not None]
+        return replace(entry, lost=entry.attempts - len(ended) if entry.state is None else 0)
+
+    def trace(self, entry: TaskEntry, *, redone: bool) -> TaskTrace:
+        tries = self.tries.get(entry.task_id, {})
+        outcome = self.outcomes.get(entry.task_id)
+        names = ("error", "queued_s", "ran_s", "cpu_s", "peak_memory_mb", "worker")
+        return TaskTrace(
+            **{name: getattr(entry, name) for name in _OF_ENTRIES},
+            **{name: getattr(outcome, name) for name in names if outcome is not None},
+            redone=redone,
+            ended_at=self.ended_at.get(entry.task_id),
+            tries=[tries[number] for number in sorted(tries)],
+        )
 
 
 class MemoryJournal:
@@ -84,7 +110,7 @@ class MemoryJournal:
         self._attempts(run, batch)
         for group in batch.settled:
             for outcome, identity in zip(group.outcomes, group.identities, strict=True):
-                self._settle(run, group.kind, outcome, identity)
+                self._settle(run, group.kind, outcome, identity, batch.at)
         run.states.update(batch.states)
         if batch.ended is not None:
             run.record = replace(run.record, state=batch.ended, ended=batch.at)
@@ -93,18 +119,24 @@ class MemoryJournal:
         for start in batch.started:
             known = run.tasks[start.task_id]
             run.entry(start.task_id, known.kind, attempts=max(known.attempts, start.number))
+            begun = AttemptTrace(number=start.number, started=start.at)
+            run.tries.setdefault(start.task_id, {}).setdefault(start.number, begun)
         for tried in batch.tried:
             known = run.tasks[tried.task_id]
-            run.tried.setdefault(tried.task_id, set()).add(tried.number)
+            tries = run.tries.setdefault(tried.task_id, {})
+            begun = tries.get(tried.number, AttemptTrace(number=tried.number))
+            if begun.state is None:
+                tries[tried.number] = replace(begun, **{name: getattr(tried, name) for name in _OF_ENDS})
             died = tried.error_type.endswith(".WorkerDied")
             deaths = (*known.deaths, tried.reason or "unknown") if died else known.deaths
             run.entry(tried.task_id, known.kind, attempts=max(known.attempts, tried.number), deaths=deaths)
 
-    def _settle(self, run: _Run, kind: TaskKind, outcome: Outcome, identity: str | None) -> None:
+    def _settle(self, run: _Run, kind: TaskKind, outcome: Outcome, identity: str | None, at: float) -> None:
         if outcome.task_id in run.outcomes:
             self.refused += 1
             return
         run.outcomes[outcome.task_id] = outcome
+        run.ended_at[outcome.task_id] = at
         facts: Mapping[str, Any] = {  # Any: the fields of TaskEntry
             "identity": identity,
             "key": outcome.key,
@@ -162,14 +194,23 @@ class MemoryArchive:
         """Yield recorded tasks."""
         for run in self._wanted(query):
             for entry in list(run.tasks.values()):
-                if _asked_for(entry.task_id, query) and (query.states is None or entry.state in query.states):
+                if _asked_for(run, entry.task_id, entry.state, query):
                     yield entry
+
+    def traces(self, query: JournalQuery) -> Iterator[TaskTrace]:
+        """Yield all that is recorded of tasks but their values."""
+        for run in self._wanted(query):
+            entries = list(run.tasks.values())
+            redone = {entry.retry_of for entry in entries}
+            for entry in entries:
+                if _asked_for(run, entry.task_id, entry.state, query):
+                    yield run.trace(entry, redone=entry.task_id in redone)
 
     def outcomes(self, query: JournalQuery) -> Iterator[Outcome]:
         """Yield recorded outcomes."""
         for run in self._wanted(query):
             for outcome in list(run.outcomes.values()):
-                if _asked_for(outcome.task_id, query) and (query.states is None or outcome.state in query.states):
+                if _asked_for(run, outcome.task_id, outcome.state, query):
                     yield outcome
 
     def remove(self, run_id: str) -> None:
@@ -191,5 +232,10 @@ class MemoryArchive:
         return [self._runs[query.run_id]] if query.run_id in self._runs else []
 
 
-def _asked_for(task_id: str, query: JournalQuery) -> bool:
-    return query.task_ids is None or task_id in query.task_ids
+def _asked_for(run: _Run, task_id: str, state: TaskState | None, query: JournalQuery) -> bool:
+    ended_at = run.ended_at.get(task_id)
+    return (
+        (query.task_ids is None or task_id in query.task_ids)
+        and (query.states is None or state in query.states)
+        and (query.since is None or ended_at is None or ended_at >= query.since)
+    )

@@ -11,13 +11,13 @@ from typing import Any
 
 import msgspec
 from longshore.errors import JournalError
-from longshore.records import JournalQuery, RunRecord, TaskEntry
+from longshore.records import JournalQuery, RunRecord, TaskEntry, TaskTrace
 from longshore.task import Outcome
 
 from longshore_sqlite import _place
 from longshore_sqlite._faults import described
 from longshore_sqlite._lock import RunLock, is_held
-from longshore_sqlite._reading import entries, outcomes, states
+from longshore_sqlite._reading import entries, outcomes, states, traces
 from longshore_sqlite._schema import check
 from longshore_sqlite._spool import Spool
 
@@ -54,6 +54,12 @@ class SqliteArchive:
         run_id = _named(query)
         with closing(self._connect(run_id)) as connection, self._reading(run_id):
             yield from entries(connection, query)
+
+    def traces(self, query: JournalQuery) -> Iterator[TaskTrace]:
+        """Yield all that is recorded of the tasks of one run but their values, in the order they were recorded."""
+        run_id = _named(query)
+        with closing(self._connect(run_id)) as connection, self._reading(run_id):
+            yield from traces(connection, query)
 
     def outcomes(self, query: JournalQuery) -> Iterator[Outcome]:
         """Yield recorded outcomes of one run; the value of one that was not kept is None."""

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from longshore.errors import JournalError
 from longshore.keeping import NOT_KEPT, Packed, unpack
-from longshore.records import JournalQuery, TaskEntry, TaskKind
+from longshore.records import AttemptTrace, JournalQuery, TaskEntry, TaskKind, TaskTrace
 from longshore.task import ErrorRecord, Outcome, TaskState
 
 from longshore_sqlite._rows import unsealed
@@ -23,6 +23,13 @@ _OUTCOMES = (
     "peak_memory_mb, worker FROM tasks WHERE state IS NOT NULL"
 )
 _ENTRIES = "SELECT task_id, kind, identity, key, idx, state, form, attempts, retry_of FROM tasks WHERE redone = 0"
+_TRACES = (
+    "SELECT task_id, kind, identity, key, idx, retry_of, redone, state, error, attempts, queued_s, ran_s, cpu_s, "
+    "peak_memory_mb, worker, at FROM tasks WHERE 1"
+)
+_TRIES = (
+    "SELECT number, started, state, error_type, reason, worker, ran_s FROM attempts WHERE task_id = ? ORDER BY number"
+)
 
 
 def outcomes(
@@ -105,6 +112,60 @@ def entries(connection: sqlite3.Connection, query: JournalQuery) -> Iterator[Tas
             )
 
 
+def traces(connection: sqlite3.Connection, query: JournalQuery) -> Iterator[TaskTrace]:
+    """Yield what is recorded of tasks but their values, in the order in which they were recorded."""
+    kinds = kinds_of(connection)
+    for row in _rows(connection, _TRACES, query):
+        with _named(row[0]):
+            # Reads at the same moment of the run as the rows of the tasks: their statement has not come to its end.
+            yield _trace(row, kinds, connection.execute(_TRIES, (row[0],)))
+
+
+def _trace(row: Sequence[Any], kinds: dict[int, TaskKind], tries: Iterable[Sequence[Any]]) -> TaskTrace:
+    # Any: what SQLite stores
+    task_id, kind, identity, key, index, retry_of, redone, state, error, attempts, *measured = row
+    queued_s, ran_s, cpu_s, peak_memory_mb, worker, at = measured
+    return TaskTrace(
+        task_id=task_id,
+        kind=kinds[kind],
+        identity=read(identity),
+        key=read(key),
+        index=index,
+        retry_of=retry_of,
+        redone=bool(redone),
+        state=TaskState(state) if state is not None else None,
+        error=msgspec.json.decode(error, type=ErrorRecord) if error is not None else None,
+        attempts=attempts,
+        queued_s=queued_s,
+        ran_s=ran_s,
+        cpu_s=cpu_s,
+        peak_memory_mb=peak_memory_mb,
+        worker=worker,
+        ended_at=at,
+        tries=tuple(_attempt(*one) for one in tries),
+    )
+
+
+def _attempt(
+    number: int,
+    started: float | None,
+    state: str | None,
+    error_type: str | None,
+    reason: str | None,
+    worker: str | None,
+    ran_s: float | None,
+) -> AttemptTrace:
+    return AttemptTrace(
+        number=number,
+        started=started,
+        state=TaskState(state) if state is not None else None,
+        error_type=error_type or "",
+        reason=reason,
+        worker=worker,
+        ran_s=ran_s,
+    )
+
+
 def states(connection: sqlite3.Connection, names: Sequence[str] | None = None) -> dict[str, Any]:
     """Return the states that are kept, by name; of these `names`, if they are given. Any: JSON-safe values."""
     rows: Iterable[tuple[str, str]] = connection.execute("SELECT name, value FROM states")
@@ -128,6 +189,9 @@ def _rows(connection: sqlite3.Connection, statement: str, query: JournalQuery) -
     if query.states is not None:
         statement += f" AND state IN ({', '.join('?' * len(query.states))})"
         values += [state.value for state in query.states]
+    if query.since is not None:
+        statement += " AND (at IS NULL OR at >= ?)"
+        values.append(query.since)
     if query.task_ids is None:
         yield from connection.execute(f"{statement} ORDER BY seq", values)
         return

@@ -1,0 +1,62 @@
+"""What a run is done with, as views show it: settings without their secrets, plugins, versions.
+
+Made when it is asked for: by the pool for a run that goes on, by the command line for a recorded one.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from longshore._plugins.facts import CORE, core_version
+from longshore.plugins import PluginHost
+from longshore.records import PluginEntry, RunSetup, SettingEntry
+from longshore.settings import Settings, leaves
+
+_SECRET = ("token", "password", "secret")
+_MISSING = object()
+
+
+def setup_of(settings: Settings, host: PluginHost) -> RunSetup:
+    """Return what a run with these settings is done with; reads what is installed, and imports nothing."""
+    plugins = [
+        PluginEntry(
+            kind=one.kind,
+            name=one.name,
+            distribution=one.distribution,
+            version=one.version,
+            state=one.state.value,
+            reason=one.reason,
+        )
+        for one in host.candidates()
+    ]
+    versions = {"python": platform.python_version(), CORE: core_version() or "unknown"}
+    return RunSetup(plugins=plugins, settings=entries(settings.model_dump(mode="json")), versions=versions)
+
+
+def recorded_setup(
+    settings: Mapping[str, Any],  # Any: JSON-safe values
+    versions: Mapping[str, str],
+) -> RunSetup:
+    """Return what a recorded run was done with, as far as its record says."""
+    return RunSetup(settings=entries(settings), versions=dict(versions))
+
+
+def entries(table: Mapping[str, Any]) -> list[SettingEntry]:  # Any: JSON-safe values
+    """Return settings by their keys, each beside whether it is as it comes."""
+    defaults = dict(values(Settings().model_dump(mode="json")))
+    return [
+        SettingEntry(key=key, value=value, origin="default" if defaults.get(key, _MISSING) == value else "set")
+        for key, value in values(table)
+    ]
+
+
+def values(table: Mapping[str, Any]) -> Iterator[tuple[str, object]]:  # Any: JSON-safe values
+    """Yield each value by its dotted key; what looks like a secret is hidden."""
+    for key in leaves(table):
+        value: Any = table  # Any: as above
+        for name in key:
+            value = value[name]
+        secret = isinstance(value, str) and any(word in key[-1].lower() for word in _SECRET)
+        yield ".".join(key), "********" if secret else value

@@ -1,0 +1,213 @@
+"""The store of a run: takes its events in on one thread, and answers from any thread what views ask of it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from longshore.events import AnyEvent
+from longshore.runs import _details, _pages, _sums, _timeline
+from longshore.runs._folding import Changes, Folding
+from longshore.runs._schema import PUT_ATTEMPT, PUT_TASK, PUT_TEXT, connect, create
+from longshore.runs._views import (
+    By,
+    FailureView,
+    StageView,
+    TaskDetail,
+    TaskFilter,
+    TaskPage,
+    TaskRow,
+    Throughput,
+    Timeline,
+    WorkerView,
+)
+
+_T = TypeVar("_T")
+_ALL = TaskFilter()
+
+
+class RunStore:
+    """A run's tasks in a private temporary database, which is gone with the store.
+
+    Takes some 300 bytes of disk a task, and memory only for those that have not ended. Of more than `tasks_most` tasks
+    the rows of the first ones are kept, and the others are only counted: see `left_out`.
+    """
+
+    def __init__(self, *, folder: Path | None = None, tasks_most: int = 2_000_000) -> None:
+        """Make an empty store, in a folder of its own within `folder` (None: where the system has temporary files)."""
+        if tasks_most < 1:
+            raise ValueError(f"tasks_most must be at least 1, not {tasks_most!r}")
+        self.tasks_most = tasks_most
+        self.left_out = 0
+        """How many tasks have no row, since there were more than `tasks_most`."""
+        self.version = 0
+        """Rises with every batch that changed something: what was answered before it may be old."""
+        self._place = Path(tempfile.mkdtemp(prefix="longshore-run-", dir=folder))  # of mode 0700
+        self._path = self._place / "run.db"
+        self._folding = Folding()
+        self._writer = create(self._path)
+        self._readers: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self._cached: dict[str, tuple[int, object]] = {}
+
+    # ---- taking in
+
+    def take(self, batch: Sequence[AnyEvent]) -> None:
+        """Take in events of one run, in their order; on one thread. Those of a task that has ended change nothing."""
+        changes = self._folding.fold(batch)
+        if not changes.rows:
+            return
+        with self._lock:
+            if self._closed:
+                return
+            self._write(changes)
+            self.version += 1
+
+    def _write(self, changes: Changes) -> None:
+        execute = self._writer.execute
+        execute("BEGIN")
+        try:
+            rows = list(changes.rows.values())
+            if self._count() + len(rows) > self.tasks_most:
+                rows = self._known_or_fitting(rows)
+            self._writer.executemany(PUT_TASK, rows)
+            self._writer.executemany(PUT_ATTEMPT, changes.attempts)
+            self._writer.executemany(PUT_TEXT, changes.texts)
+            execute("COMMIT")
+        except BaseException:
+            execute("ROLLBACK")
+            raise
+
+    def _count(self) -> int:
+        [[count]] = self._writer.execute("SELECT coalesce(max(id), 0) FROM tasks")
+        return int(count)
+
+    def _known_or_fitting(self, rows: Sequence[list[Any]]) -> list[list[Any]]:  # Any: what SQLite stores
+        """Return the rows that are there already, and as many new ones as there is room for."""
+        [[there]] = self._writer.execute("SELECT count(*) FROM tasks")
+        kept, room = [], self.tasks_most - there
+        for row in rows:
+            known = self._writer.execute("SELECT 1 FROM tasks WHERE task_id = ?", (row[0],)).fetchone()
+            if known is None and room <= 0:
+                self.left_out += row[9] is not None  # counted once, as it ends
+                continue
+            room -= known is None
+            kept.append(row)
+        return kept
+
+    def close(self) -> None:
+        """Remove the database; a second call does nothing. What is asked afterwards raises ValueError."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            for connection in (*self._readers, self._writer):
+                connection.close()
+            self._readers.clear()
+        shutil.rmtree(self._place, ignore_errors=True)
+
+    # ---- answering
+
+    def span(self) -> tuple[float, float] | None:
+        """Return when the first task was submitted, and when something last happened; None before both."""
+        first, last = self._folding.first, self._folding.last
+        return None if first is None or last is None else (first, max(first, last))
+
+    def stages(self) -> list[StageView]:
+        """Return the tasks by name and executor, in the order in which they came; the 200 most frequent by name."""
+        return self._answer("stages", _sums.stages)
+
+    def throughput(self, start: float | None = None, end: float | None = None, *, steps: int = 60) -> Throughput:
+        """Return how many tasks ended in each of `steps` steps (1 to 1000), of the whole run or between two times."""
+        since, until = self._bounds(start, end)
+        return self._ask(lambda reader: _sums.throughput(reader, since, until, max(1, min(steps, 1000))))
+
+    def tasks(
+        self,
+        wanted: TaskFilter = _ALL,
+        *,
+        sort: str = "id",
+        descending: bool = False,
+        after: str | None = None,
+        limit: int = 100,
+    ) -> TaskPage:
+        """Return a page of at most `limit` tasks (1 to 1000), the one that follows what `TaskPage.next` was.
+
+        ValueError for a sort that is none, and for an `after` that comes from another sort.
+        """
+        size = max(1, min(limit, 1000))
+        return self._ask(lambda reader: _pages.page(reader, wanted, sort, descending, after, size))
+
+    def task(self, task_id: str) -> TaskDetail | None:
+        """Return all that is known of one task."""
+        return self._ask(lambda reader: _details.task(reader, task_id))
+
+    def slowest(self, limit: int = 20, *, running: bool = False) -> list[TaskRow]:
+        """Return the tasks that ran longest, the longest first; with `running` those that run now, the oldest first."""
+        return self._ask(lambda reader: _pages.slowest(reader, limit, running))
+
+    def failures(self, limit: int = 100) -> list[FailureView]:
+        """Return failures by what they have in common, the most frequent first."""
+        return self._answer(f"failures {limit}", lambda reader: _details.failures(reader, limit))
+
+    def workers(self) -> list[WorkerView]:
+        """Return what each worker did, by name; at most 1000."""
+        return self._answer("workers", _sums.workers)
+
+    def timeline(
+        self,
+        start: float | None = None,
+        end: float | None = None,
+        *,
+        by: By = "workers",
+        bars_most: int = 5000,
+        steps: int = 600,
+        lanes_most: int = 200,
+    ) -> Timeline:
+        """Return the attempts from `start` to `end` by worker or stage: each, or sums of `steps` steps if too many."""
+        since, until = self._bounds(start, end)
+        asked = _timeline.Asked(since, until, by, bars_most, max(1, steps), max(1, lanes_most))
+        return self._ask(lambda reader: _timeline.timeline(reader, asked))
+
+    def _bounds(self, start: float | None, end: float | None) -> tuple[float, float]:
+        span = self.span() or (0.0, 0.0)
+        since = span[0] if start is None else start
+        return since, max(since + 1e-3, span[1] if end is None else end)
+
+    def _answer(self, name: str, query: Callable[[sqlite3.Connection], list[_T]]) -> list[_T]:
+        """Return what a query gives; what it gave, where nothing has changed since."""
+        version = self.version
+        cached = self._cached.get(name)
+        if cached is None or cached[0] != version:
+            cached = self._cached[name] = (version, self._ask(query))
+        return list(cached[1])  # type: ignore[call-overload, no-any-return]  # what this query gave
+
+    def _ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
+        with self._reader() as reader:
+            return query(reader)
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """Lend a connection that nobody else uses meanwhile."""
+        with self._lock:
+            if self._closed:
+                raise ValueError("the store of this run is closed")
+            reader = self._readers.pop() if self._readers else connect(self._path)
+        try:
+            yield reader
+        finally:
+            self._give_back(reader)
+
+    def _give_back(self, reader: sqlite3.Connection) -> None:
+        with self._lock:
+            if self._closed:
+                reader.close()
+            else:
+                self._readers.append(reader)
