@@ -23,6 +23,7 @@ from longshore.events import (
     TaskSubmitted,
 )
 from longshore.runs._schema import COLUMNS
+from longshore.runs._stages import StageSum, StageSums
 
 Row = list[Any]  # Any: what SQLite stores, in the order of COLUMNS
 
@@ -44,6 +45,7 @@ _KINDS_MOST: Final = 10_000
 _TIMED_OUT = "TaskTimeout"
 
 Ended = TaskCompleted | TaskFailed | TaskCancelled
+_ENDS: Final = (TaskCompleted, TaskFailed, TaskCancelled)
 
 
 class Changes:
@@ -62,10 +64,12 @@ class Changes:
 class Folding:
     """Holds the rows of tasks that have not ended, and makes changes of batches."""
 
-    def __init__(self) -> None:
-        """Begin with no task."""
+    def __init__(self, has_ended: Callable[[str], bool]) -> None:
+        """Begin with no task; `has_ended` tells of one that is not held here whether its end was told before."""
+        self._has_ended = has_ended
         self._live: dict[str, Row] = {}
         self._kinds: Counter[str] = Counter()
+        self.stages = StageSums()
         self.first: float | None = None
         self.last: float | None = None
         self._take: dict[type, Callable[[Changes, Any, float], None]] = {
@@ -83,13 +87,17 @@ class Folding:
         changes, take = Changes(), self._take
         for event in batch:
             act = take.get(type(event))
-            if act is not None:
+            if act is not None and not self._told_again(event):
                 at = event.at.timestamp()
                 self.last = at if self.last is None else max(at, self.last)
                 act(changes, event, at)
         for task_id in changes.ended:
             self._live.pop(task_id, None)
         return changes
+
+    def _told_again(self, event: AnyEvent) -> bool:
+        """Tell whether this is the end of a task that has ended, which a journal that is read anew gives again."""
+        return isinstance(event, _ENDS) and event.task_id not in self._live and self._has_ended(event.task_id)
 
     def _row(self, changes: Changes, event: TaskSubmitted | TaskStarted | TaskRetried | Ended) -> Row:
         task_id = event.task_id
@@ -99,8 +107,17 @@ class Folding:
             row[:6] = (task_id, event.name, event.executor, "pending", event.key, event.priority)
             row[_ATTEMPT], row[_NOTE] = 0, ""
             self._live[task_id] = row
+            self.stages.of(event.name, event.executor).counts["pending"] += 1
         changes.rows[task_id] = row
         return row
+
+    def _move(self, row: Row, state: str) -> StageSum:
+        """Count a task for another state; returns the sum of its stage."""
+        stage = self.stages.of(row[_NAME], row[_EXECUTOR])
+        stage.counts[row[_STATE]] -= 1
+        stage.counts[state] += 1
+        row[_STATE] = state
+        return stage
 
     def _began(self, at: float) -> None:
         if self.first is None or at < self.first:
@@ -109,17 +126,14 @@ class Folding:
     def _submitted(self, changes: Changes, event: TaskSubmitted, at: float) -> None:
         row = self._row(changes, event)
         row[_SUBMITTED] = at
-        row[_PROCESSOR], row[_PARENT], row[_RETRY_OF], row[_GROUP] = (
-            event.processor,
-            event.parent_id,
-            event.retry_of,
-            event.group,
-        )
+        row[_PROCESSOR], row[_PARENT] = event.processor, event.parent_id
+        row[_RETRY_OF], row[_GROUP] = event.retry_of, event.group
         self._began(at)
 
     def _started(self, changes: Changes, event: TaskStarted, at: float) -> None:
         row = self._row(changes, event)
-        row[_STATE], row[_ATTEMPT], row[_STARTED] = "processing", event.attempt, at
+        self._move(row, "processing").began(at)
+        row[_ATTEMPT], row[_STARTED] = event.attempt, at
         row[_PROGRESS], row[_NOTE], row[_ERROR], row[_REASON] = None, "", None, None
         row[_PROCESSOR], row[_PARENT] = event.processor, event.parent_id
         self._began(at)
@@ -138,15 +152,19 @@ class Folding:
         message = event.message[:NOTE_MOST] if event.message else None
         attempt = (event.task_id, event.attempt, state, started, at, event.worker_id, event.error, message)
         changes.attempts.append(attempt)
-        row[_STATE], row[_ATTEMPT], row[_ERROR] = "retrying", event.attempt, event.error
+        self._move(row, "retrying").retried += 1
+        row[_ATTEMPT], row[_ERROR] = event.attempt, event.error
         row[_NOTE], row[_STARTED], row[_PROGRESS] = message or "", started, None
 
     def _ended(self, changes: Changes, event: Ended, at: float) -> Row:
         row = self._row(changes, event)
-        ran = event.attempt > 0 and (event.duration_s > 0 or event.worker_id is not None or row[_STARTED] is not None)
-        row[_STATE], row[_ATTEMPT], row[_ENDED], row[_WAIT] = event.state, event.attempt, at, event.wait_s
+        ran = event.duration_s > 0 or event.worker_id is not None or row[_STARTED] is not None
+        stage = self._move(row, event.state)
+        stage.ended(at, event.wait_s, event.duration_s, event.cpu_s)
+        row[_ATTEMPT], row[_ENDED], row[_WAIT] = event.attempt, at, event.wait_s
         if ran:
             row[_RUN], row[_STARTED] = event.duration_s, at - event.duration_s
+            stage.began(row[_STARTED])
         if row[_SUBMITTED] is None:
             row[_SUBMITTED] = at - event.duration_s - event.wait_s
         row[_CPU], row[_PEAK], row[_WORKER] = event.cpu_s, event.peak_memory_mb, event.worker_id
@@ -157,6 +175,7 @@ class Folding:
 
     def _completed(self, changes: Changes, event: TaskCompleted, at: float) -> None:
         row = self._ended(changes, event, at)
+        self.stages.of(event.name, event.executor).completed_s += event.duration_s
         row[_PROGRESS], row[_ERROR], row[_REASON] = 1.0, None, None
 
     def _failed(self, changes: Changes, event: TaskFailed, at: float) -> None:

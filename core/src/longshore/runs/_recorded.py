@@ -19,8 +19,10 @@ from longshore.events import (
 )
 from longshore.hookspecs import Archive
 from longshore.records import (
+    HISTORY_STATE,
     FailureGroup,
     JournalQuery,
+    RunHistory,
     RunInfo,
     RunRecord,
     RunSnapshot,
@@ -32,6 +34,9 @@ from longshore.records import (
 from longshore.task import ErrorRecord, Priority, TaskState
 
 BATCH: Final = 1000
+_EDGE_S: Final = 2.0
+"""Outcomes that were recorded so long before the newest one are read again: it may have come to be seen before them."""
+_EDGE_LEAST: Final = 1000
 _FAILURES: Final = 20
 _PRIORITY = int(Priority.NORMAL)  # which one a task had is not recorded
 _NO_ERROR = ErrorRecord(type="", message="")
@@ -44,7 +49,11 @@ class RecordedRun:
         """Read what is recorded of the run itself; JournalError if it is not there, or damaged."""
         self._archive = archive
         self.record: RunRecord = archive.run(run_id)
-        self._tally: _Tally | None = None
+        self._ended = _Tally()
+        self._open: _Tally | None = None
+        self._newest: float | None = None
+        self._edge: dict[str, float] = {}  # tasks whose end was told, and that would be given again
+        self._edge_most = _EDGE_LEAST
         self._seq = 0
 
     @property
@@ -53,36 +62,61 @@ class RecordedRun:
         record = self.record
         return "interrupted" if record.state == "running" and not record.held else record.state
 
-    def events(self, since: float | None = None) -> Iterator[Sequence[AnyEvent]]:
+    def events(self) -> Iterator[Sequence[AnyEvent]]:
         """Yield the events of its tasks, those of each task in order and together, in batches of about a thousand.
 
-        With `since` (seconds since 1970), of the tasks only that ended then or later, or have not ended. Tasks that
+        The first time those of all tasks; after that, of the tasks that have ended since, or have not ended. Tasks that
         another one does again are left out, as they are from the run's counts. When a task was submitted follows from
-        how long it waited; the attempts before its last one, where their beginnings were not recorded, stand as early
-        as they can have been. Priorities are not recorded, and given as NORMAL.
+        how long it waited; attempts before its last one, where their beginnings were not recorded, stand as early as
+        they can have been. Priorities are not recorded, and given as NORMAL.
         """
-        tally, batch = _Tally(), list[AnyEvent]()
+        since = self._newest - _EDGE_S if self._newest is not None else None
+        open_, batch = _Tally(), list[AnyEvent]()
         for trace in self._archive.traces(JournalQuery(run_id=self.record.run_id, since=since)):
-            if not trace.redone:
-                tally.add(trace)
-                batch += self._events_of(trace)
+            if trace.redone or self._is_told(trace):
+                continue
+            (open_ if trace.state is None else self._ended).add(trace)
+            batch += self._events_of(trace)
             if len(batch) >= BATCH:
                 yield batch
                 batch = []
         if batch:
             yield batch
-        if since is None:
-            self._tally = tally
+        self._open = open_
+
+    def _is_told(self, trace: TaskTrace) -> bool:
+        """Tell whether this end was told before; take note of it if it was not."""
+        at = trace.ended_at
+        if trace.state is None or at is None:
+            return False
+        if trace.task_id in self._edge:
+            return True
+        self._newest = at if self._newest is None else max(at, self._newest)
+        if at >= self._newest - _EDGE_S:
+            self._edge[trace.task_id] = at
+        if len(self._edge) > self._edge_most:
+            self._edge = {name: end for name, end in self._edge.items() if end >= self._newest - _EDGE_S}
+            self._edge_most = max(_EDGE_LEAST, 2 * len(self._edge))
+        return False
 
     def refresh(self) -> None:
-        """Read anew what is recorded of the run itself, and forget the snapshot."""
+        """Read anew what is recorded of the run itself."""
         self.record = self._archive.run(self.record.run_id)
-        self._tally = None
 
     def info(self) -> RunInfo:
         """Return what a sink is opened with to show this run; nothing can be done to it."""
-        started = datetime.fromtimestamp(self.record.started, UTC)
-        return RunInfo(run_id=self.record.run_id, started=started, snapshot=self.snapshot, name=self.record.name)
+        return RunInfo(
+            run_id=self.record.run_id,
+            started=_aware(self.record.started),
+            snapshot=self.snapshot,
+            name=self.record.name,
+            history=self.history,
+        )
+
+    def history(self) -> RunHistory:
+        """Return what was measured of the run over its time, and what of note happened; empty where nothing is kept."""
+        kept = self._archive.states(self.record.run_id, (HISTORY_STATE,))
+        return RunHistory.from_state(kept.get(HISTORY_STATE))
 
     def summary(self) -> RunSummary:
         """Return what a sink is closed with."""
@@ -90,11 +124,11 @@ class RecordedRun:
 
     def snapshot(self) -> RunSnapshot:
         """Return the run as it was at its end, or is recorded now; reads all of it unless `events` was gone through."""
-        if self._tally is None:
+        if self._open is None:
             for _ in self.events():
                 pass
-        assert self._tally is not None
-        return self._tally.snapshot(self.record)
+        assert self._open is not None
+        return self._ended.with_open(self._open).snapshot(self.record)
 
     def _events_of(self, trace: TaskTrace) -> list[AnyEvent]:
         events = list(_submitted_and_tried(trace, self._seq)) + list(_last(trace, self._seq + 1 + 2 * len(trace.tries)))
@@ -201,6 +235,16 @@ class _Tally:
             self._waited += 1
         if trace.error is not None and trace.state is not TaskState.CANCELLED:
             self._fail(trace, trace.error)
+
+    def with_open(self, open_: _Tally) -> _Tally:
+        """Return these counts with those of tasks that have not ended."""
+        both = _Tally()
+        both.__dict__.update(self.__dict__)
+        both._states = {stage: Counter(states) for stage, states in self._states.items()}
+        for stage, states in open_._states.items():
+            both._states.setdefault(stage, Counter()).update(states)
+        both._retried = self._retried + open_._retried
+        return both
 
     def _fail(self, trace: TaskTrace, error: ErrorRecord) -> None:
         kind = error.fingerprint

@@ -6,10 +6,11 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from longshore.events import AnyEvent
 from longshore.runs import _details, _pages, _sums, _timeline
@@ -30,6 +31,14 @@ from longshore.runs._views import (
 
 _T = TypeVar("_T")
 _ALL = TaskFilter()
+_REST = 10
+"""Sums are made anew at most so often that they take one part in so many of a thread's time."""
+
+
+class _Answer(NamedTuple):
+    found: list[Any]  # Any: what one query gives
+    version: int
+    until: float
 
 
 class RunStore:
@@ -50,12 +59,12 @@ class RunStore:
         """Rises with every batch that changed something: what was answered before it may be old."""
         self._place = Path(tempfile.mkdtemp(prefix="longshore-run-", dir=folder))  # of mode 0700
         self._path = self._place / "run.db"
-        self._folding = Folding()
         self._writer = create(self._path)
+        self._folding = Folding(self._has_ended)
         self._readers: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
         self._closed = False
-        self._cached: dict[str, tuple[int, object]] = {}
+        self._cached: dict[str, _Answer] = {}
 
     # ---- taking in
 
@@ -84,6 +93,10 @@ class RunStore:
         except BaseException:
             execute("ROLLBACK")
             raise
+
+    def _has_ended(self, task_id: str) -> bool:
+        sql = "SELECT 1 FROM tasks WHERE task_id = ? AND ended IS NOT NULL"
+        return self._writer.execute(sql, (task_id,)).fetchone() is not None
 
     def _count(self) -> int:
         [[count]] = self._writer.execute("SELECT coalesce(max(id), 0) FROM tasks")
@@ -121,8 +134,11 @@ class RunStore:
         return None if first is None or last is None else (first, max(first, last))
 
     def stages(self) -> list[StageView]:
-        """Return the tasks by name and executor, in the order in which they came; the 200 most frequent by name."""
-        return self._answer("stages", _sums.stages)
+        """Return the tasks by name and executor, in the order in which they came: the first 200, and the others as one.
+
+        All tasks are in it, those without rows too; the quantiles are over those that have rows.
+        """
+        return self._answer("stages", lambda reader: _sums.stages(reader, self._folding.stages.all()))
 
     def throughput(self, start: float | None = None, end: float | None = None, *, steps: int = 60) -> Throughput:
         """Return how many tasks ended in each of `steps` steps (1 to 1000), of the whole run or between two times."""
@@ -182,12 +198,14 @@ class RunStore:
         return since, max(since + 1e-3, span[1] if end is None else end)
 
     def _answer(self, name: str, query: Callable[[sqlite3.Connection], list[_T]]) -> list[_T]:
-        """Return what a query gives; what it gave, where nothing has changed since."""
-        version = self.version
+        """Return what a query gives; what it gave, where nothing has changed, or it took long for how old that is."""
+        version, now = self.version, time.monotonic()
         cached = self._cached.get(name)
-        if cached is None or cached[0] != version:
-            cached = self._cached[name] = (version, self._ask(query))
-        return list(cached[1])  # type: ignore[call-overload, no-any-return]  # what this query gave
+        if cached is None or (cached.version != version and now >= cached.until):
+            found = self._ask(query)
+            took_s = time.monotonic() - now
+            cached = self._cached[name] = _Answer(found, version, now + took_s * _REST)
+        return list(cached.found)
 
     def _ask(self, query: Callable[[sqlite3.Connection], _T]) -> _T:
         with self._reader() as reader:

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from math import ceil
 from typing import Final
 
+from longshore.runs._stages import OTHERS, StageSum
 from longshore.runs._views import StageView, Throughput, WorkerView
 
-NAMES_MOST: Final = 200
-"""Stages that are told apart; the tasks of others come under OTHERS."""
-OTHERS: Final = "(others)"
 _WORKERS_MOST: Final = 1000
-_STAGES = (
-    "SELECT name, executor, state, count(*), coalesce(sum(wait_s), 0), coalesce(sum(run_s), 0), "
-    "coalesce(sum(cpu_s), 0), min(started), max(ended), min(id) FROM tasks GROUP BY name, executor, state"
-)
-_RETRIED = (
-    "SELECT name, executor, count(*) FROM attempts JOIN tasks USING (task_id) GROUP BY name, executor"  # few, by nature
-)
 _RANKED = (
     "SELECT run_s FROM tasks WHERE name = ? AND executor = ? AND state = 'completed' AND run_s IS NOT NULL "
     "ORDER BY run_s LIMIT 1 OFFSET ?"
 )
 _COUNTED = (
-    "SELECT count(run_s), sum(run_s) FROM tasks WHERE name = ? AND executor = ? AND state = 'completed' "
-    "AND run_s IS NOT NULL"
+    "SELECT count(run_s) FROM tasks WHERE name = ? AND executor = ? AND state = 'completed' AND run_s IS NOT NULL"
 )
 _WORKED = (
     "SELECT worker, executor, count(*), sum(state IN ('failed', 'timed_out')), coalesce(sum(run_s), 0), "
@@ -35,64 +26,25 @@ _WORKED = (
 )
 _ENDED = (
     "SELECT name, CAST((ended - ?) / ? AS INTEGER) AS step, count(*), sum(state IN ('failed', 'timed_out')) "
-    "FROM tasks WHERE ended >= ? AND ended <= ? GROUP BY name, step"
+    "FROM tasks INDEXED BY tasks_ended WHERE ended IS NOT NULL AND ended >= ? AND ended <= ? GROUP BY name, step"
 )
-_STATES = frozenset(("pending", "processing", "retrying", "completed", "failed", "timed_out", "cancelled"))
 
 
-def stages(reader: sqlite3.Connection) -> list[StageView]:
-    """Return the tasks by name and executor; beyond NAMES_MOST of them the rarer ones as one."""
-    found: dict[tuple[str, str], dict[str, float]] = {}
-    for name, executor, state, count, wait_s, run_s, cpu_s, started, ended, place in reader.execute(_STAGES):
-        sums = found.setdefault((name, executor), {})
-        sums[state] = sums.get(state, 0) + count
-        for field, value in (("wait_s", wait_s), ("run_s", run_s), ("cpu_s", cpu_s), ("count", count)):
-            sums[field] = sums.get(field, 0) + value
-        for field, value, better in (("first", started, min), ("last", ended, max), ("place", place, min)):
-            if value is not None:
-                sums[field] = better(sums.get(field, value), value)
-    for name, executor, count in reader.execute(_RETRIED):
-        found.setdefault((name, executor), {})["retried"] = count
-    named = sorted(found, key=lambda key: (-found[key].get("count", 0), key))[:NAMES_MOST]
-    views = [_stage(reader, *key, found[key]) for key in sorted(named, key=lambda key: found[key].get("place", 0))]
-    rest = [found[key] for key in found.keys() - set(named)]
-    return [*views, _others(rest)] if rest else views
+def stages(reader: sqlite3.Connection, sums: Sequence[StageSum]) -> list[StageView]:
+    """Return the stages with their quantiles, by nearest rank over the completed tasks that have rows."""
+    return [stage.view(**_quantiles(reader, stage)) for stage in sums]
 
 
-def _stage(reader: sqlite3.Connection, name: str, executor: str, sums: dict[str, float]) -> StageView:
-    [[count, total]] = reader.execute(_COUNTED, (name, executor))
+def _quantiles(reader: sqlite3.Connection, stage: StageSum) -> dict[str, float]:
+    if not stage.counts["completed"]:
+        return {}
+    of_it = (stage.name, stage.executor)
+    [[count]] = reader.execute(_COUNTED, of_it)
     quantiles = {}
-    if count:
-        for field, share in (("p50_s", 0.5), ("p95_s", 0.95), ("p99_s", 0.99)):
-            rank = ceil(share * count) - 1  # nearest rank
-            [[quantiles[field]]] = reader.execute(_RANKED, (name, executor, rank))
-    return _view(name, executor, sums, mean_s=total / count if count else None, **quantiles)
-
-
-def _view(name: str, executor: str, sums: dict[str, float], **more: float | None) -> StageView:
-    return StageView(
-        name=name,
-        executor=executor,
-        retried=int(sums.get("retried", 0)),
-        wait_s=sums.get("wait_s", 0.0),
-        run_s=sums.get("run_s", 0.0),
-        cpu_s=sums.get("cpu_s", 0.0),
-        first_started=sums.get("first"),
-        last_ended=sums.get("last"),
-        **{state: int(sums.get(state, 0)) for state in _STATES},
-        **more,  # type: ignore[arg-type]  # mean and quantiles
-    )
-
-
-def _others(rest: list[dict[str, float]]) -> StageView:
-    sums: dict[str, float] = {}
-    for one in rest:
-        for field, value in one.items():
-            if field in ("first", "last"):
-                sums[field] = (min if field == "first" else max)(sums.get(field, value), value)
-            else:
-                sums[field] = sums.get(field, 0) + value
-    return _view(OTHERS, "", sums)
+    for field, share in (("p50_s", 0.5), ("p95_s", 0.95), ("p99_s", 0.99)):
+        for (run_s,) in reader.execute(_RANKED, (*of_it, ceil(share * count) - 1)):
+            quantiles[field] = run_s
+    return quantiles
 
 
 def workers(reader: sqlite3.Connection) -> list[WorkerView]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -42,31 +42,51 @@ def timeline(reader: sqlite3.Connection, asked: Asked) -> Timeline:
         raise ValueError(f"a timeline is by workers or by stages, not by {asked.by!r}")
     attempts = _ATTEMPTS.format(lane=_LANE[asked.by], earlier=_EARLIER[asked.by])
     bounds = {"since": asked.since, "until": asked.until, "now": asked.until}
-    found = reader.execute(f"SELECT lane, count(*), min(began) FROM ({attempts}) GROUP BY lane", bounds).fetchall()  # noqa: S608
-    total = sum(count for _, count, _ in found)
-    lanes = sorted(lane for lane, _, _ in sorted(found, key=lambda lane: (-lane[1], lane[2]))[: asked.lanes_most])
-    names: dict[str, int] = {}
-    view = Timeline(start=asked.since, end=asked.until, lanes=lanes, names=[], total=total)
-    places = {lane: place for place, lane in enumerate(lanes)}
+    [[total]] = reader.execute(f"SELECT count(*) FROM ({attempts})", bounds)  # noqa: S608 - our own names
+    view = Timeline(start=asked.since, end=asked.until, lanes=[], names=[], total=total)
     if total <= asked.bars_most:
-        bars = [
-            Bar(places[lane], began, over, state, names.setdefault(name, len(names)), row, wait_s)
-            for lane, began, over, state, name, row, wait_s in reader.execute(f"{attempts} ORDER BY 2", bounds)
-            if lane in places
-        ]
-        return _with(view, names, bars=bars, lanes_left_out=len(found) - len(lanes))
+        return _drawn(view, reader.execute(f"{attempts} ORDER BY 2", bounds).fetchall(), asked.lanes_most)
     step_s = (asked.until - asked.since) / asked.steps
+    return _binned(view, list(_summed(reader, attempts, bounds, step_s)), asked, step_s)
+
+
+def _drawn(view: Timeline, rows: Sequence[tuple[Any, ...]], lanes_most: int) -> Timeline:  # Any: what SQLite stores
+    """Return the view with a bar for each attempt."""
+    lanes, left_out = _lanes(Counter(row[0] for row in rows), lanes_most)
+    names: dict[str, int] = {}
+    bars = [
+        Bar(lanes[lane], began, over, state, names.setdefault(name, len(names)), row, wait_s)
+        for lane, began, over, state, name, row, wait_s in rows
+        if lane in lanes
+    ]
+    return _with(view, lanes, names, bars=bars, lanes_left_out=left_out)
+
+
+def _binned(view: Timeline, parts: Sequence[tuple[Any, ...]], asked: Asked, step_s: float) -> Timeline:
+    """Return the view with sums by step. Any: what SQLite stores."""
+    counts: Counter[str] = Counter()
+    for lane, _, _, _, count, *_ in parts:
+        counts[lane] += count
+    lanes, left_out = _lanes(counts, asked.lanes_most)
+    names: dict[str, int] = {}
     sums = _Sums(asked.since, step_s, asked.steps)
-    for lane, *one in _summed(reader, attempts, bounds, step_s):
-        if lane in places:
-            sums.add(places[lane], *one)
-    bins = sums.bins(names)
-    return _with(view, names, bins=bins, step_s=step_s, lanes_left_out=len(found) - len(lanes))
+    for lane, *one in parts:
+        if lane in lanes:
+            sums.add(lanes[lane], *one)
+    return _with(view, lanes, names, bins=sums.bins(names), step_s=step_s, lanes_left_out=left_out)
 
 
-def _with(view: Timeline, names: dict[str, int], **more: Any) -> Timeline:  # Any: the fields of Timeline
+def _lanes(counts: Counter[str], most: int) -> tuple[dict[str, int], int]:
+    """Return the places of the lanes with the most attempts, by their names, and how many have none."""
+    kept = sorted(sorted(counts, key=lambda lane: (-counts[lane], lane))[:most])
+    return {lane: place for place, lane in enumerate(kept)}, len(counts) - len(kept)
+
+
+def _with(
+    view: Timeline, lanes: Iterable[str], names: Iterable[str], **more: Any
+) -> Timeline:  # Any: the fields of Timeline
     given = {field: getattr(view, field) for field in view.__struct_fields__}
-    return Timeline(**{**given, "names": list(names), **more})
+    return Timeline(**{**given, "lanes": list(lanes), "names": list(names), **more})
 
 
 def _summed(
