@@ -10,7 +10,7 @@ import { again } from "./repeat.js";
 export function Page() {
   const { group } = useQuery();
   const { info } = useRun();
-  const found = useData("api/failures", {}, ["tasks"]);
+  const found = useData("api/failures", {}, ["failures"]);
   const groups = (found.data ?? []).filter((one) => !group || one.fingerprint === group);
   const [died, other] = [groups.filter((one) => one.died), groups.filter((one) => !one.died)];
   const sum = (some) => count(some.reduce((total, one) => total + one.count, 0));

@@ -1,7 +1,7 @@
 // What stands around every page: the run in one line, whether it is held up, the way to the pages.
 import { html, useEffect, useRef, useState } from "./lib.js";
 import { clock, count, duration, number, range, seconds } from "./format.js";
-import { useRun } from "./live.js";
+import { going, useRun } from "./live.js";
 import { State } from "./marks.js";
 import { Act } from "./parts.js";
 import { Link, useQuery } from "./router.js";
@@ -48,16 +48,18 @@ const ended = (snapshot) => snapshot.completed + snapshot.failed + snapshot.canc
 function Run({ onHelp }) {
   const run = useRun();
   const { info, snapshot } = run;
+  const live = going();
   if (!info) return html`<div class="head-row"><strong>longshore</strong>${run.error && html`<span role="alert">${run.error}</span>`}<${Tools} onHelp=${onHelp} /></div>`;
   return html`<div class="head-row">
       <div class="title"><strong title=${info.name}>${info.name}</strong><span class="mono muted">${info.run_id}</span></div>
       <${Facts} run=${run} />
-      <div class="tools">${info.live && info.control && (run.paused
+      <div class="tools">${live && info.control && (run.paused
         ? html`<${Act} action="unpause">Go on<//>` : html`<${Act} action="pause">Pause<//>`)}<${Tools} onHelp=${onHelp} /></div>
     </div>
     ${snapshot && html`<${Meter} snapshot=${snapshot} />`}
-    ${info.live && snapshot?.throttled && html`<p class="banner"><strong>Held back:</strong> <span>${snapshot.throttled}</span></p>`}
+    ${live && snapshot?.throttled && html`<p class="banner"><strong>Held back:</strong> <span>${snapshot.throttled}</span></p>`}
     ${run.health && !run.health.healthy && html`<p class="banner bad"><strong>Not well:</strong> <span>${run.health.reasons.join("; ")}</span></p>`}
+    ${run.error && html`<p class="banner bad" role="alert">${run.error}</p>`}
     ${run.notes.length > 0 && html`<p class="banner"><span>${run.notes.join(" · ")}</span></p>`}`;
 }
 
@@ -69,19 +71,20 @@ function Tools({ onHelp }) {
 const LINKS = { live: "live", joining: "joining …", down: "reconnecting …" };
 
 function Facts({ run }) {
-  const { info, snapshot } = run;
+  const { snapshot } = run;
   if (!snapshot) return html`<div class="facts"><${State} state=${run.state} /></div>`;
-  const left = info.live ? range(snapshot.eta_low_s, snapshot.eta_high_s) : null;
+  const live = going();
+  const left = live ? range(snapshot.eta_low_s, snapshot.eta_high_s) : null;
   const all = snapshot.total ?? snapshot.submitted;
   return html`<div class="facts">
-    ${info.live ? html`<span class="live ${run.link === "live" ? "" : "down"}">${LINKS[run.link] ?? ""}</span>` : html`<${State} state=${run.state} />`}
+    ${live ? html`<span class="live ${run.link === "live" ? "" : "down"}">${LINKS[run.link] ?? ""}</span>` : html`<${State} state=${run.state} />`}
     <span><b>${count(ended(snapshot))}</b> of ${count(all)}${all > 0 && ` (${Math.floor((100 * ended(snapshot)) / all)} %)`}</span>
     <span><${State} state="completed">${count(snapshot.completed)} completed<//></span>
     <span><${State} state="failed">${count(snapshot.failed)} failed<//></span>
     ${snapshot.cancelled > 0 && html`<span><${State} state="cancelled">${count(snapshot.cancelled)} cancelled<//></span>`}
-    ${info.live && html`<span><${State} state="processing">${count(snapshot.running)} running<//></span>`}
-    ${info.live && html`<span><b>${number(snapshot.rate_per_s)}</b> a second</span>`}
-    <span>${info.live ? html`<${Elapsed} run=${run} />` : html`<b>${duration(snapshot.elapsed_s)}</b>`}</span>
+    ${live && html`<span><${State} state="processing">${count(snapshot.running)} running<//></span>`}
+    ${live && html`<span><b>${number(snapshot.rate_per_s)}</b> a second</span>`}
+    <span>${live ? html`<${Elapsed} run=${run} />` : html`<b>${duration(snapshot.elapsed_s)}</b>`}</span>
     ${left && html`<span title=${`ends at about ${clock(Date.now() / 1000 + (snapshot.eta_high_s ?? snapshot.eta_low_s))} at the latest`}><b>${left}</b> left</span>`}
   </div>`;
 }
@@ -108,13 +111,13 @@ function Meter({ snapshot }) {
 
 /** What a screen reader is told without asking: the totals, when they have changed, every ten seconds at most. */
 function Spoken() {
-  const { snapshot, info } = useRun();
+  const { snapshot } = useRun();
   const [said, say] = useState("");
   const timer = useRef(null);
   const line = useRef("");
   line.current = snapshot ? `${ended(snapshot)} of ${snapshot.total ?? snapshot.submitted} tasks ended, ${snapshot.failed} failed.` : "";
   useEffect(() => {
-    if (!info?.live || timer.current !== null || line.current === said) return;
+    if (!going() || timer.current !== null || line.current === said) return;
     timer.current = setTimeout(() => {
       timer.current = null;
       say(line.current);

@@ -44,10 +44,10 @@ export class Gantt {
   }
 
   /** Draw this from now on. */
-  show(line, { waits, live }) {
+  show(line, { waits, by }) {
     this.line = line;
     this.waits = waits;
-    this.live = live;
+    this.by = by;
     this.lay();
     this.ask();
   }
@@ -67,10 +67,14 @@ export class Gantt {
     const free = lanes.map(() => []);
     this.rows = [...bars].sort((a, b) => a[1] - b[1]).map((bar) => {
       const ends = free[bar[0]];
-      let row = ends.findIndex((end) => end <= bar[1] + 1e-6);
+      // stamps come from two clocks: what overlaps by less than this followed one another
+      const slack = Math.min(0.005, (bar[2] - bar[1]) / 4);
+      let row = ends.findIndex((end) => end <= bar[1] + slack);
       if (row < 0) row = Math.min(ends.length, SIDE_BY_SIDE - 1);
+      // a worker's lane shows a wait only where nothing else ran on it; on a stage's each row stands for itself
+      const before = Math.max(-Infinity, ...(this.by === "workers" ? ends.filter((end) => end !== undefined) : [ends[row] ?? -Infinity]));
       ends[row] = Math.max(bar[2], ends[row] ?? 0);
-      return { bar, row };
+      return { bar, row, waited: Math.max(bar[1] - (bar[6] ?? 0), before) };
     });
     this.most = Math.max(1e-9, ...bins.map((bin) => bin[2]));
     let top = AXIS;
@@ -148,14 +152,14 @@ export class Gantt {
   }
 
   bars(draw) {
-    for (const { bar, row } of this.rows) {
-      const [lane, start, end, state, name, , wait] = bar;
+    for (const { bar, row, waited } of this.rows) {
+      const [lane, start, end, state, name] = bar;
       const top = this.lanes[lane].top + row * ROW + 1;
       const [left, right] = [this.x(start), this.x(end)];
       const wide = Math.max(1.5, right - left - 0.5);
-      if (this.waits && wait > 0) {
+      if (this.waits && waited < start) {
         draw.fillStyle = this.ink["line-strong"];
-        draw.fillRect(this.x(start - wait), top + (ROW - 2) / 2 - 0.5, left - this.x(start - wait), 1);
+        draw.fillRect(this.x(waited), top + (ROW - 2) / 2 - 0.5, left - this.x(waited), 1);
       }
       const ink = this.ink.stages[colour(this.line.names[name])];
       if (state === "cancelled") {

@@ -6,6 +6,9 @@ const REPAINT_MS = 250;
 const REREAD_MS = 1000;
 const asleep = () => document.visibilityState === "hidden";
 
+const GOING = new Set(["running", "paused", "starting", "stopping"]);
+const DOWN_MS = 5000;
+
 export const run = { info: null, snapshot: null, health: null, state: "", notes: [], paused: false, link: "off", error: null, heard: 0 };
 const watchers = new Set(); // called when `run` has changed
 const readers = new Set(); // {topics, call}: called when what they read has changed
@@ -32,16 +35,21 @@ function changed(topics) {
 export async function begin() {
   try {
     take(JSON.parse(await text("api/run")));
-    if (run.info.live) listen();
+    if (going()) listen();
   } catch (error) {
     run.error = error.message;
   }
   repaint();
 }
 
+/** Whether the run goes on, as far as was heard. */
+export function going() {
+  return Boolean(run.info?.live) && GOING.has(run.state);
+}
+
 function take(facts) {
-  run.info = facts.run;
-  Object.assign(run, { snapshot: facts.snapshot, health: facts.health, state: facts.state, notes: facts.notes ?? [] });
+  if (facts.run) run.info = facts.run;
+  for (const name of ["snapshot", "health", "state", "notes"]) if (facts[name] !== undefined) run[name] = facts[name];
   run.paused = Boolean(facts.paused);
   run.heard = performance.now();
   run.error = null;
@@ -54,9 +62,9 @@ function listen() {
   run.link = "joining";
   port = typeof SharedWorker === "function" ? shared() : own();
   port.say("hello");
-  document.addEventListener("visibilitychange", () => port.say(asleep() ? "hidden" : "shown"));
+  document.addEventListener("visibilitychange", () => going() && port.say(asleep() ? "hidden" : "shown"));
   addEventListener("pagehide", () => port.say("bye"));
-  addEventListener("pageshow", (event) => event.persisted && port.say("shown"));
+  addEventListener("pageshow", (event) => event.persisted && going() && port.say("shown"));
 }
 
 function shared() {
@@ -74,38 +82,35 @@ function own() {
     source = null;
   };
   const open = () => {
-    if (source || run.link === "over") return;
+    if (source) return;
     source = new EventSource("api/events");
     source.onopen = () => hear({ kind: "up" });
     source.onerror = () => hear({ kind: "down" });
-    for (const kind of ["snapshot", "delta", "end"]) source.addEventListener(kind, (event) => hear({ kind, data: event.data }));
+    for (const kind of ["snapshot", "delta"]) source.addEventListener(kind, (event) => hear({ kind, data: event.data }));
   };
   return { say: (word) => (word === "hello" || word === "shown" ? open() : close()) };
 }
 
 function hear({ kind, data }) {
   if (kind === "up") run.link = "live";
-  else if (kind === "down") run.link = "down";
-  else if (kind === "end") over();
-  else {
+  else if (kind === "down") {
+    run.link = "down";
+    asking.soon();
+  } else {
     const told = JSON.parse(data);
-    run.snapshot = told.snapshot ?? told;
-    if (told.health !== undefined) run.health = told.health;
-    if (told.paused !== undefined) run.paused = told.paused;
+    take(told);
     run.link = "live";
-    run.heard = performance.now();
-    changed(kind === "delta" ? told.changed : null);
+    changed(kind === "delta" && going() ? told.changed : null);
+    if (!going()) {
+      port.say("bye");
+      run.link = "over";
+    }
   }
   repaint();
 }
 
-async function over() {
-  port.say("bye");
-  run.link = "over";
-  await refresh();
-  run.info = { ...run.info, live: false };
-  repaint();
-}
+// Without a stream (too many follow, or the server is gone) the facts are asked for, at most as often as this.
+const asking = spaced(() => run.link === "down" && refresh(), DOWN_MS);
 
 /** Read the run's facts again, and have every reader read again: after something was done to it, or when it has ended. */
 export async function refresh() {
@@ -139,15 +144,15 @@ export function onChanged(topics, call) {
   };
 }
 
-/** The same call, however often it is asked for, with a second between two of them. */
-function spaced(call) {
+/** The same call, however often it is asked for, with a rest between two of them. */
+function spaced(call, rest = REREAD_MS) {
   let [timer, last] = [null, -Infinity];
   const now = () => {
     [timer, last] = [null, performance.now()];
     call();
   };
   const soon = () => {
-    if (timer === null) timer = setTimeout(now, Math.max(0, last + REREAD_MS - performance.now()));
+    if (timer === null) timer = setTimeout(now, Math.max(0, last + rest - performance.now()));
   };
   return { soon, stop: () => clearTimeout(timer) };
 }

@@ -2,7 +2,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./lib.js";
 import { address, text } from "./api.js";
 import { fine } from "./format.js";
-import { onChanged, useRun } from "./live.js";
+import { going, onChanged, useRun } from "./live.js";
 import { Choice, Empty, Head, Search } from "./parts.js";
 import { go, TaskLink, useQuery } from "./router.js";
 
@@ -11,8 +11,8 @@ const LEVELS = ["debug", "info", "warning", "error", "critical"];
 
 export function Page() {
   const { level, q, follow } = useQuery();
-  const { info } = useRun();
-  const { lines, error, read } = useLines(level, q, Boolean(info?.live) && follow === "1");
+  useRun();
+  const { lines, error, read } = useLines(level, q, going() && follow === "1");
   const box = useRef(null);
   const end = useRef(true);
   useLayoutEffect(() => {
@@ -26,7 +26,7 @@ export function Page() {
     <form class="filters" role="search" onSubmit=${(event) => event.preventDefault()}>
       <${Search} name="q" label="Text" placeholder="part of a line" />
       <${Choice} name="level" label="At least" options=${LEVELS} />
-      ${info?.live && html`<div class="check"><input id="follow" type="checkbox" checked=${follow === "1"} onChange=${(event) => go({ follow: event.currentTarget.checked })} /><label for="follow">Follow</label></div>`}
+      ${going() && html`<div class="check"><input id="follow" type="checkbox" checked=${follow === "1"} onChange=${(event) => go({ follow: event.currentTarget.checked })} /><label for="follow">Follow</label></div>`}
     </form>
     ${error && html`<p class="error" role="alert">${error}</p>`}
     <section class="panel" aria-label="Log lines">${lines.length === 0 ? html`<${Empty}>${read ? (level || q ? "No line fits." : "There are no lines.") : "Reading …"}<//>`

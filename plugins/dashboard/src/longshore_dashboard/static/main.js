@@ -46,13 +46,6 @@ onMove((elsewhere) => {
   requestAnimationFrame(() => requestAnimationFrame(() => look(60)));
 });
 
-// A token that opened the page has become a cookie: it is not left where it can be read or copied.
-const address = new URL(location.href);
-if (address.searchParams.has("token")) {
-  address.searchParams.delete("token");
-  history.replaceState(null, "", address);
-}
-
 const root = document.getElementById("page");
 root.replaceChildren();
 render(html`<${App} />`, root);

@@ -1,20 +1,20 @@
 // Overview: the stages in numbers, what was done over time, what held it back, what is slow now, what failed most.
 import { html } from "./lib.js";
 import { clock, count, duration, number, range, seconds } from "./format.js";
-import { useData, useRun } from "./live.js";
-import { Legend, Stage, State } from "./marks.js";
+import { going, useData, useRun } from "./live.js";
+import { colour, Legend, Stage, State } from "./marks.js";
 import { Act, Empty, Head, Panel, Table, Told } from "./parts.js";
 import { Link, TaskLink } from "./router.js";
 import { Stacked } from "./stacked.js";
 
 export function Page() {
   const run = useRun();
-  const overview = useData("api/overview", {}, ["tasks", "resources"]);
+  const overview = useData("api/overview", {}, ["tasks", "failures", "resources"]);
   return html`<${Head} title="Overview" /><${Told} of=${overview}>${overview.data && html`<div class="grid"><${Parts} all=${overview.data} run=${run} /></div>`}<//>`;
 }
 
 function Parts({ all, run }) {
-  const live = Boolean(run.info?.live);
+  const live = going();
   return html`
     <${Panel} title="Stages" bare><${Stages} stages=${all.stages} snapshot=${run.snapshot} live=${live} /><//>
     <${Panel} title="Tasks ended" half><${Ended} throughput=${all.throughput} /><//>
@@ -36,15 +36,14 @@ function Stages({ stages, snapshot, live }) {
   const now = new Map((snapshot?.stages ?? []).map((stage) => [`${stage.name}\n${stage.executor}`, stage]));
   const rate = (stage) => now.get(`${stage.name}\n${stage.executor}`)?.rate_per_s ?? null;
   const columns = [
-    { key: "name", name: "Stage", clip: true, cell: (stage) => html`<${Stage} name=${stage.name} /><${Share} stage=${stage} />` },
-    { key: "executor", name: "Executor", cell: (stage) => stage.executor },
+    { key: "name", name: "Stage", clip: true, cell: (stage) => html`<${Stage} name=${stage.name} /> <span class="muted">${stage.executor}</span><${Share} stage=${stage} />` },
     ...SHOWN.map((state, place) => ({ key: state, name: HEADS[place], num: true, cell: (stage) => html`<${Many} stage=${stage} state=${state} value=${stage[state]} />` })),
     ...(live ? [{ key: "rate", name: "A second", num: true, cell: (stage) => number(rate(stage)) }] : []),
     { key: "mean", name: "Mean", num: true, cell: (stage) => duration(stage.mean_s) },
     { key: "p50", name: "p50", num: true, cell: (stage) => duration(stage.p50_s) },
     { key: "p95", name: "p95", num: true, cell: (stage) => duration(stage.p95_s) },
     { key: "p99", name: "p99", num: true, cell: (stage) => duration(stage.p99_s) },
-    ...(live ? [{ key: "end", name: "Ends at about", num: true, cell: (stage) => projected(stage, rate(stage)) }] : []),
+    ...(live ? [{ key: "end", name: "Ends about", num: true, cell: (stage) => projected(stage, rate(stage)) }] : []),
   ];
   return html`<${Table} caption="Tasks of each stage by state, with rates and run times" columns=${columns} rows=${stages}
     keyed=${(stage) => `${stage.name}\n${stage.executor}`} empty="No task has been submitted yet." />`;
@@ -62,7 +61,8 @@ function Share({ stage }) {
     style=${{ width: `${(100 * stage[state]) / Math.max(1, stage.total)}%` }}></span>`)}</div>`;
 }
 
-function Ended({ throughput }) {
+function Ended({ throughput: given }) {
+  const throughput = inOrder(given);
   if (!throughput.counts.some((row) => row.some(Boolean))) return html`<p class="muted">Nothing has ended yet.</p>`;
   const steps = throughput.failures.map((failed, place) => ({ at: throughput.start + place * throughput.step_s, failed, counts: throughput.counts.map((row) => row[place]) }));
   const columns = [
@@ -74,6 +74,12 @@ function Ended({ throughput }) {
     <details><summary>As a table</summary><${Table} caption="Tasks that ended, by time and stage" columns=${columns} rows=${steps} keyed=${(step) => step.at} /></details></div>`;
 }
 
+// Stages stand in the same order, and have the same colour, wherever they are shown.
+function inOrder(given) {
+  const places = given.names.map((_, place) => place).sort((a, b) => colour(given.names[a]) - colour(given.names[b]));
+  return { ...given, names: places.map((place) => given.names[place]), counts: places.map((place) => given.counts[place]) };
+}
+
 function Held({ all, run, live }) {
   const { snapshot } = run;
   const left = live && snapshot ? range(snapshot.eta_low_s, snapshot.eta_high_s) : null;
@@ -83,7 +89,7 @@ function Held({ all, run, live }) {
     ${live && html`<p>${left ? html`<b>${left}</b> left: the end is between <b>${clock(Date.now() / 1000 + snapshot.eta_low_s)}</b> and <b>${clock(Date.now() / 1000 + (snapshot.eta_high_s ?? snapshot.eta_low_s))}</b>.`
       : "How long it will take cannot be told yet."}</p>`}
     ${live && snapshot?.throttled && html`<p><strong>Held back now:</strong> ${snapshot.throttled}</p>`}
-    <${Bands} bands=${all.bands ?? []} begin=${begin} end=${end} />
+    ${((all.bands ?? []).length > 0 || !(live && snapshot?.throttled)) && html`<${Bands} bands=${all.bands ?? []} begin=${begin} end=${end} />`}
     ${(all.alerts ?? []).length > 0 && html`<${Alerts} alerts=${all.alerts} />`}</div>`;
 }
 
@@ -118,7 +124,7 @@ function Running({ rows, control }) {
     { key: "name", name: "Stage", clip: true, cell: (row) => html`<${Stage} name=${row.name} />` },
     { key: "for", name: "Since", num: true, cell: (row) => html`<span title=${clock(row.started)}>${row.started ? duration(Math.max(0, now - row.started)) : "–"}</span>` },
     { key: "worker", name: "Worker", cell: (row) => row.worker ?? "–" },
-    { key: "note", name: "Says", wide: true, cell: (row) => [row.progress === null || row.progress === undefined ? "" : `${Math.round(100 * row.progress)} %`, row.note].filter(Boolean).join(" ") },
+    { key: "note", name: "Says", clip: true, cell: (row) => [row.progress === null || row.progress === undefined ? "" : `${Math.round(100 * row.progress)} %`, row.note].filter(Boolean).join(" ") },
     ...(control ? [{ key: "act", name: "", cell: (row) => html`<${Act} action="cancel" body=${{ task_id: row.task_id }} sure="Cancel this task?" danger>Cancel<//>` }] : []),
   ];
   return html`<${Table} caption="Tasks that run for the longest time" columns=${columns} rows=${rows} keyed=${(row) => row.task_id} empty="Nothing runs." />`;

@@ -1,5 +1,5 @@
 // A shared worker: the one stream of events for all tabs of a browser, which opens no more than 6 connections to a host.
-// In: {word: "hello" | "shown" | "hidden" | "bye", url: the stream's address} from each tab. Out: {kind: "snapshot" | "delta" | "up" | "down" | "end", data}.
+// In: {word: "hello" | "shown" | "hidden" | "bye", url: the stream's address} from each tab. Out: {kind: "snapshot" | "delta" | "up" | "down", data}.
 // While every tab is hidden there is no stream at all; the first that is shown again gets a fresh snapshot.
 
 const WAIT_MS = [1000, 2000, 5000, 10000, 30000];
@@ -8,7 +8,6 @@ let address = null;
 let source = null;
 let timer = null;
 let failures = 0;
-let ended = false;
 let last = null; // the newest snapshot, for a tab that comes later
 
 function tell(kind, data = null) {
@@ -16,7 +15,7 @@ function tell(kind, data = null) {
 }
 
 function open() {
-  if (source || ended) return;
+  if (source) return;
   clearTimeout(timer);
   source = new EventSource(address);
   source.onopen = () => {
@@ -25,11 +24,6 @@ function open() {
   };
   source.addEventListener("snapshot", (event) => pass("snapshot", event));
   source.addEventListener("delta", (event) => pass("delta", event));
-  source.addEventListener("end", (event) => {
-    ended = true;
-    close();
-    tell("end", event.data);
-  });
   source.onerror = lost;
 }
 
@@ -67,8 +61,7 @@ function hear(port, { word, url }) {
   if (word === "bye") tabs.delete(port);
   else {
     tabs.set(port, word !== "hidden");
-    if (ended) port.postMessage({ kind: "end", data: null });
-    else if (word !== "hidden" && source && last !== null) port.postMessage({ kind: "snapshot", data: last });
+    if (word !== "hidden" && source && last !== null) port.postMessage({ kind: "snapshot", data: last });
   }
   settle();
 }

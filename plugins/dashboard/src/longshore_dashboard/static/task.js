@@ -1,7 +1,7 @@
 // One task: what is known of it, its attempts, and the stages of its document side by side in time.
 import { html } from "./lib.js";
 import { count, duration, fine, memory, seconds, stamp } from "./format.js";
-import { useData, useRun } from "./live.js";
+import { going, useData, useRun } from "./live.js";
 import { colour, Stage, State } from "./marks.js";
 import { Act, Copy, Head, Panel, Table, Told } from "./parts.js";
 import { Link, TaskLink } from "./router.js";
@@ -11,9 +11,9 @@ export function Task({ id }) {
   const run = useRun();
   const found = useData(`api/tasks/${encodeURIComponent(id)}`, {}, ["tasks"]);
   const detail = found.data;
-  const going = detail && run.info?.live && run.info.control && ["pending", "processing", "retrying"].includes(detail.task.state);
+  const open = detail && going() && run.info.control && ["pending", "processing", "retrying"].includes(detail.task.state);
   return html`<${Head} title=${detail ? (detail.task.key ?? detail.task.task_id) : "Task"}>
-      ${going && html`<${Act} action="cancel" body=${{ task_id: detail.task.task_id }} sure="Cancel this task?" danger>Cancel<//>`}
+      ${open && html`<${Act} action="cancel" body=${{ task_id: detail.task.task_id }} sure="Cancel this task?" danger>Cancel<//>`}
       <${Link} class="button" to=${{ page: "tasks" }} fresh>All tasks<//><//>
     <${Told} of=${found}>${detail && html`<${Detail} detail=${detail} info=${run.info} />`}<//>`;
 }

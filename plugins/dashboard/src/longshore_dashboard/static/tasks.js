@@ -39,7 +39,6 @@ const COLUMNS = [
   { key: "peak", name: "Peak memory", sort: "peak_memory_mb", num: true, cell: (row) => memory(row.peak_memory_mb) },
   { key: "worker", name: "Worker", sort: "worker", cell: (row) => row.worker ?? "–" },
   { key: "started", name: "Started", sort: "started", num: true, cell: (row) => clock(row.started) },
-  { key: "ended", name: "Ended", sort: "ended", num: true, cell: (row) => clock(row.ended) },
   { key: "said", name: "What became of it", wide: true, cell: (row) => [row.error, row.note].filter(Boolean).join(": ").slice(0, 300) },
 ];
 

@@ -1,7 +1,7 @@
 // Timeline: what ran when, on lanes of workers or of stages, drawn on a canvas of our own; with a brush to zoom.
 import { html, useMemo, useRef, useEffect, useState } from "./lib.js";
 import { clock, count, duration, fine } from "./format.js";
-import { useData, useRun } from "./live.js";
+import { useData } from "./live.js";
 import { Gantt } from "./gantt.js";
 import { Legend, Stage, State } from "./marks.js";
 import { Empty, Head, Table, Told } from "./parts.js";
@@ -16,11 +16,10 @@ export function Page() {
       <span class="chips" role="group" aria-label="Lanes">${["workers", "stages"].map((one) => html`<${Link} key=${one} class="button" aria-current=${String(by === one)}
         to=${{ by: one === "workers" ? null : one }}>by ${one}<//>`)}</span>
       <button type="button" aria-pressed=${String(waits)} onClick=${() => go({ waits: waits ? "0" : null })}>Show waits</button><//>
-    <${Told} of=${found}>${found.data && html`<${Shown} line=${found.data} query=${query} waits=${waits} />`}<//>`;
+    <${Told} of=${found}>${found.data && html`<${Shown} line=${found.data} query=${query} waits=${waits} by=${by} />`}<//>`;
 }
 
-function Shown({ line, query, waits }) {
-  const { info } = useRun();
+function Shown({ line, query, waits, by }) {
   const wide = line.end - line.start;
   const zoom = (from, to) => go({ from: from.toFixed(4), to: to.toFixed(4) });
   const move = (part) => zoom(line.start + part * wide, line.end + part * wide);
@@ -42,7 +41,7 @@ function Shown({ line, query, waits }) {
           <button type="button" onClick=${() => scale(0.5)}>Zoom in</button>
           <button type="button" onClick=${() => scale(2)} disabled=${!query.from}>Zoom out</button>
           <button type="button" onClick=${all} disabled=${!query.from}>All</button></div></header>
-      <${Canvas} line=${line} waits=${waits} live=${Boolean(info?.live)} acts=${{ zoom, move, scale, all }} />
+      <${Canvas} line=${line} waits=${waits} by=${by} acts=${{ zoom, move, scale, all }} />
       <div class="body stack"><${Legend} names=${line.names} />
         <p class="legend"><span class="mark"><span class="swatch hatch"></span>failed or timed out</span><span>outlined: cancelled</span><span>open at its end: running</span>
           ${waits && html`<span>thin line before a bar: it waited</span>`}<span>empty: nothing to do</span></p>
@@ -50,7 +49,7 @@ function Shown({ line, query, waits }) {
 }
 
 /** The canvas, made once; what it shows is given to it again with each change. */
-function Canvas({ line, waits, live, acts }) {
+function Canvas({ line, waits, by, acts }) {
   const box = useRef(null);
   const drawn = useRef(null);
   const newest = useRef(acts);
@@ -65,7 +64,7 @@ function Canvas({ line, waits, live, acts }) {
     drawn.current = gantt;
     return () => gantt.end();
   }, []);
-  useEffect(() => drawn.current.show(line, { waits, live }), [line, waits, live]);
+  useEffect(() => drawn.current.show(line, { waits, by }), [line, waits, by]);
   const press = (event) => {
     const { move, scale, all } = newest.current;
     const acts = { ArrowLeft: () => move(-0.25), ArrowRight: () => move(0.25), "+": () => scale(0.5), "=": () => scale(0.5), "-": () => scale(2), "0": all, Escape: all };

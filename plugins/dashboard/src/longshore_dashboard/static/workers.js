@@ -1,7 +1,7 @@
 // Workers: what each has done and is at; where settings allow it, how many an executor has can be changed.
 import { html, useState } from "./lib.js";
 import { clock, count, duration, memory, percent, seconds } from "./format.js";
-import { useData, useRun } from "./live.js";
+import { going, useData, useRun } from "./live.js";
 import { State } from "./marks.js";
 import { Act, Head, Panel, sortedRows, Table, Told, useSorted } from "./parts.js";
 import { Link, TaskLink } from "./router.js";
@@ -13,7 +13,7 @@ export function Page() {
   const rows = (found.data ?? []).map((row) => ({ ...row, share: share(row, snapshot, info) }));
   const executors = [...new Set(rows.map((row) => row.executor))];
   return html`<${Head} title="Workers">${found.data && html`<span class="muted">${count(rows.length)} ${rows.length === 1 ? "worker" : "workers"}</span>`}<//>
-    ${info?.live && info.control && executors.length > 0 && html`<${Panel} title="How many"><div class="stack">
+    ${going() && info.control && executors.length > 0 && html`<${Panel} title="How many"><div class="stack">
       ${executors.map((name) => html`<${Resize} key=${name} name=${name} now=${rows.filter((row) => row.executor === name && row.status !== "stopped").length} />`)}</div><//>`}
     <${Told} of=${found}>${found.data && html`<section class="panel" aria-label="Workers">
       <${Table} caption="Workers" columns=${columns(rows)} rows=${sortedRows(rows, sorted)} keyed=${(row) => row.worker} sorted=${sorted} empty="No worker has had a task yet." /></section>`}<//>`;
