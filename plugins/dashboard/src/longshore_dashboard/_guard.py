@@ -10,7 +10,7 @@ import json
 import logging
 import secrets
 from collections import deque
-from collections.abc import Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -76,13 +76,23 @@ class Links:
 class Guard:
     """The ASGI app that the listener has."""
 
-    def __init__(self, app: ASGIApp, rules: Rules, *, prefix: str, links: Links, refusals: Refusals) -> None:
-        """Guard `app`, whose paths stand below `prefix`."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        rules: Rules,
+        *,
+        prefix: str,
+        links: Links,
+        refusals: Refusals,
+        used: Callable[[], None],
+    ) -> None:
+        """Guard `app`, whose paths stand below `prefix`; `used` is called when somebody came in by a link."""
         self._app = app
         self._rules = rules
         self._prefix = prefix
         self._links = links
         self._refusals = refusals
+        self._used = used
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -91,6 +101,7 @@ class Guard:
         code = _code(scope, asked)
         if code is not None and self._is_only_unknown(asked) and self._links.use(code):
             await answer.start(303, [(b"location", f"{self._prefix}/".encode()), self._cookie()])
+            self._used()
             return
         refusal = self._rules.refusal(asked)
         if refusal is not None:

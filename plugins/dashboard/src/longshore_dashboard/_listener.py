@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -144,11 +145,20 @@ class Protocol(H11Protocol):
 class Listener:
     """A daemon thread that answers at one address until `stop`."""
 
-    def __init__(self, app: Any, address: Address, limits: Limits, begin: Callable[[], None]) -> None:  # Any: ASGI
-        """Listen to nothing yet; `begin` is called first thing on the thread, within its loop."""
+    def __init__(
+        self,
+        app: Any,  # Any: an ASGI app
+        address: Address,
+        limits: Limits,
+        *,
+        begin: Callable[[], None],
+        end: Callable[[], Awaitable[None]],
+    ) -> None:
+        """Listen to nothing yet; on the thread `begin` is called before the first connection, `end` before the end."""
         self._limits = limits
         self._address = address
         self._begin = begin
+        self._end = end
         self._config = uvicorn.Config(
             app,
             http=Protocol,
@@ -195,6 +205,8 @@ class Listener:
         self._up.set()
         await self._over.wait()
         server.close()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._end(), STOP_S)
         for connection in list(state.connections):
             connection.shutdown()
         if state.tasks:

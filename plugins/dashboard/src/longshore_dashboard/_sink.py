@@ -1,32 +1,26 @@
-"""The sink: a run opens the listener, its events go into the store that the pages read, its end closes both."""
+"""The sink: a run that begins opens its pages, its events go into their store, its end closes them, now or later."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-import sys
+import atexit
+import threading
+import time
 from collections.abc import Sequence
 
 from longshore.events import AnyEvent
 from longshore.hookspecs import hookimpl
 from longshore.records import RunInfo, RunSummary
 
-from longshore_dashboard._assets import read_assets
-from longshore_dashboard._guard import Guard, Links, Refusals
-from longshore_dashboard._listener import Limits, Listener
-from longshore_dashboard._routes import Pages, make_router
-from longshore_dashboard._rules import Rules
+from longshore_dashboard._serving import Serving
 from longshore_dashboard._settings import DashboardSettings
-from longshore_dashboard._sockets import Address
-
-_CONNECTIONS = 64
-_BESIDE = 32
-"""Connections for pages and health beside those that follow the run."""
-_START_S = 10.0
 
 
 class DashboardSink:
-    """Serves the run to browsers, from a thread and a loop of its own."""
+    """Serves a run to browsers, from a thread and a loop of its own; the pool never waits for a page.
+
+    What comes in is kept in a temporary database, which is gone with the sink, and in memory only what has not ended.
+    With `linger_s` the pages outlive the run for that long, at the end of the interpreter too, which Ctrl-C cuts short.
+    """
 
     api: int = 1
     Settings = DashboardSettings
@@ -34,42 +28,64 @@ class DashboardSink:
     def __init__(self, settings: DashboardSettings | None = None) -> None:
         """Keep the settings; nothing is bound before the run begins."""
         self._settings = settings or DashboardSettings()
-        self._links = Links()
-        self._refusals = Refusals()
-        self._address: Address | None = None
-        self._listener: Listener | None = None
+        self._serving: Serving | None = None
+
+    @property
+    def controls(self) -> bool:
+        """Whether it may steer the run: where settings say so."""
+        return self._settings.control
 
     @hookimpl
     def open(self, run: RunInfo) -> None:
-        """Bind, listen, and print the link; OSError where the address can't be had."""
-        settings = self._settings
-        self._address = address = Address(settings)
-        rules = Rules(
-            hosts=address.hosts,
-            token=secrets.token_urlsafe(32),
-            cookie=f"longshore_{hashlib.sha256(run.run_id.encode()).hexdigest()[:12]}",
-            control=settings.control and run.control is not None,
-        )
-        router = make_router(Pages(read_assets()).routes())
-        guard = Guard(router, rules, prefix=settings.url_prefix, links=self._links, refusals=self._refusals)
-        limits = Limits(max(_CONNECTIONS, settings.max_clients + _BESIDE), self._refusals.note)
-        self._listener = Listener(guard, address, limits, lambda: None)
-        self._listener.start(_START_S)
-        if settings.announce:
-            print(f"longshore: the dashboard is at {self.link()}", file=sys.stderr)
+        """Bind, listen, and print a link; OSError where the address can't be had."""
+        self._serving = Serving(run, self._settings)
 
     def link(self) -> str:
-        """Return a link that lets one browser in, once; ValueError before the run has begun. From any thread."""
-        if self._address is None:
-            raise ValueError("the dashboard has no address before the run has begun")
-        return f"http://{self._address.authority}{self._settings.url_prefix}/?code={self._links.make()}"
+        """Return a link that lets one browser in, once; ValueError while there are no pages. From any thread."""
+        if self._serving is None:
+            raise ValueError("the dashboard has no pages before the run has begun, and after it is closed")
+        return self._serving.link()
 
     @hookimpl
     def on_events(self, batch: Sequence[AnyEvent]) -> None:
         """Take the events in."""
+        if self._serving is None:
+            raise ValueError("the dashboard was given events before it was opened")
+        self._serving.take(batch)
 
     @hookimpl
     def close(self, summary: RunSummary) -> None:
-        """Let go of the address and the thread."""
-        if self._listener is not None:
-            self._listener.stop(_START_S)
+        """Show the end of the run, and let go of all, after a while where settings say so."""
+        serving, self._serving = self._serving, None
+        if serving is None:
+            return
+        serving.conclude(summary)
+        if self._settings.linger_s > 0:
+            _Lingering(serving, self._settings.linger_s)
+        else:
+            serving.shut()
+
+
+class _Lingering:
+    """Pages that outlive their run: they end after a while, which the end of the interpreter waits for."""
+
+    def __init__(self, serving: Serving, linger_s: float) -> None:
+        self._serving = serving
+        self._until = time.monotonic() + linger_s
+        self._over = threading.Event()
+        self._timer = threading.Timer(linger_s, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+        atexit.register(self._wait)
+
+    def _wait(self) -> None:
+        try:
+            self._over.wait(max(0.0, self._until - time.monotonic()))
+        except KeyboardInterrupt:
+            self._timer.cancel()
+        self._end()
+
+    def _end(self) -> None:
+        self._over.set()
+        self._serving.shut()
+        atexit.unregister(self._wait)
