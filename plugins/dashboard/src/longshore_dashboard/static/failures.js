@@ -1,11 +1,10 @@
 // Failures: those that are the same together, with an example; the ones that cost a worker apart from those that only cost a task.
 import { html } from "./lib.js";
-import { clock, count } from "./format.js";
+import { clock, count, quoted } from "./format.js";
 import { useData, useRun } from "./live.js";
 import { State } from "./marks.js";
 import { Copy, Empty, Head, Panel, Told } from "./parts.js";
 import { Link, TaskLink, useQuery } from "./router.js";
-import { again } from "./repeat.js";
 
 export function Page() {
   const { group } = useQuery();
@@ -15,17 +14,18 @@ export function Page() {
   const [died, other] = [groups.filter((one) => one.died), groups.filter((one) => !one.died)];
   const sum = (some) => count(some.reduce((total, one) => total + one.count, 0));
   return html`<${Head} title="Failures">${group && html`<${Link} class="button" to=${{ page: "failures" }} fresh>All failures<//>`}<//>
+    ${groups.length > 0 && info && html`<${Panel} title="Again"><div class="stack"><p>Where the run has a journal, this shows what failed, and that tries it again and nothing else:</p>
+      <${Copy} line=${`longshore failures ${quoted(info.run_id)} --traceback`} label="Copy command" /><${Copy} line=${`longshore resume ${quoted(info.run_id)} --failed`} label="Copy command" /></div><//>`}
     <${Told} of=${found}>${found.data && (groups.length === 0 ? html`<${Panel} title="Failures" bare><${Empty}>${group ? "There is no such failure in this run." : "Nothing has failed."}<//><//>` : html`
-      ${died.length > 0 && html`<${Panel} title=${`Cost a worker: crashes, signals, memory (${sum(died)})`} bare><${Groups} groups=${died} info=${info} open=${group} /><//>`}
-      ${other.length > 0 && html`<${Panel} title=${`Failed tasks (${sum(other)})`} bare><${Groups} groups=${other} info=${info} open=${group} /><//>`}`)}<//>`;
+      ${died.length > 0 && html`<${Panel} title=${`Cost a worker: crashes, signals, memory (${sum(died)})`} bare><${Groups} groups=${died} open=${group} /><//>`}
+      ${other.length > 0 && html`<${Panel} title=${`Failed tasks (${sum(other)})`} bare><${Groups} groups=${other} open=${group} /><//>`}`)}<//>`;
 }
 
-function Groups({ groups, info, open }) {
-  return groups.map((group) => html`<${Group} key=${`${group.fingerprint}${group.state}`} group=${group} info=${info} open=${Boolean(open)} />`);
+function Groups({ groups, open }) {
+  return groups.map((group) => html`<${Group} key=${`${group.fingerprint}${group.state}`} group=${group} open=${Boolean(open)} />`);
 }
 
-function Group({ group, info, open }) {
-  const line = again(info, group.keys[0]);
+function Group({ group, open }) {
   return html`<article class="group stack" aria-label=${group.type}>
     <div class="what"><span class="count" title="how many">${count(group.count)}</span>
       <h3><${State} state=${group.state}>${group.type}<//>${group.reason && html` <span class="muted">(${group.reason})</span>`}</h3></div>
@@ -34,7 +34,6 @@ function Group({ group, info, open }) {
     <p class="prose">${group.keys.slice(0, 5).join(", ")}${group.count > 5 && group.keys.length ? ", …" : ""}
       ${" "}<${Link} to=${{ page: "tasks", fingerprint: group.fingerprint }} fresh>${group.count === 1 ? "its task" : `its ${count(group.count)} tasks`}<//>
       ${group.example && html` · <${TaskLink} id=${group.example}>newest one<//>`}</p>
-    ${line && html`<${Copy} line=${line} label="Copy command" />`}
     ${group.traceback && html`<details open=${open}><summary>Traceback of the newest</summary><pre tabindex="0">${group.traceback}</pre></details>`}
     ${group.output_tail && html`<details open=${open}><summary>The end of what it wrote</summary><pre tabindex="0">${group.output_tail}</pre></details>`}
   </article>`;

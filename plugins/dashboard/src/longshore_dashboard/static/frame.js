@@ -1,7 +1,7 @@
 // What stands around every page: the run in one line, whether it is held up, the way to the pages.
 import { html, useEffect, useRef, useState } from "./lib.js";
 import { clock, count, duration, number, range, seconds } from "./format.js";
-import { going, useRun } from "./live.js";
+import { going, run, useRun } from "./live.js";
 import { State } from "./marks.js";
 import { Act } from "./parts.js";
 import { Link, useQuery } from "./router.js";
@@ -43,23 +43,30 @@ function Nav() {
       <span>${title}</span>${counts[id] > 0 && html`<span class="count">${count(counts[id])}</span>`}<//></li>`)}</ul>`;
 }
 
+// A run does not say that it is paused: this page remembers what was pressed on it.
+function hold(paused) {
+  run.paused = paused;
+}
+
 const ended = (snapshot) => snapshot.completed + snapshot.failed + snapshot.cancelled;
 
 function Run({ onHelp }) {
-  const run = useRun();
+  useRun();
   const { info, snapshot } = run;
   const live = going();
   if (!info) return html`<div class="head-row"><strong>longshore</strong>${run.error && html`<span role="alert">${run.error}</span>`}<${Tools} onHelp=${onHelp} /></div>`;
   return html`<div class="head-row">
-      <div class="title"><strong title=${info.name}>${info.name}</strong><span class="mono muted">${info.run_id}</span></div>
+      <div class="title"><strong title=${`${info.name}, run ${info.run_id}`}>${info.name}</strong><span class="mono muted">${info.run_id}</span></div>
       <${Facts} run=${run} />
       <div class="tools">${live && info.control && (run.paused
-        ? html`<${Act} action="unpause">Go on<//>` : html`<${Act} action="pause">Pause<//>`)}<${Tools} onHelp=${onHelp} /></div>
+        ? html`<${Act} key="on" action="unpause" done=${() => hold(false)}>Go on<//>` : html`<${Act} key="off" action="pause" done=${() => hold(true)}>Pause<//>`)}<${Tools} onHelp=${onHelp} /></div>
     </div>
     ${snapshot && html`<${Meter} snapshot=${snapshot} />`}
     ${live && snapshot?.throttled && html`<p class="banner"><strong>Held back:</strong> <span>${snapshot.throttled}</span></p>`}
     ${run.health && !run.health.healthy && html`<p class="banner bad"><strong>Not well:</strong> <span>${run.health.reasons.join("; ")}</span></p>`}
     ${run.error && html`<p class="banner bad" role="alert">${run.error}</p>`}
+    ${run.fault && html`<p class="banner bad"><strong>The run itself failed:</strong> <span>${run.fault}</span></p>`}
+    ${run.left_out > 0 && html`<p class="banner"><span>${count(run.left_out)} tasks are counted and have no row here: they are more than are kept.</span></p>`}
     ${run.notes.length > 0 && html`<p class="banner"><span>${run.notes.join(" · ")}</span></p>`}`;
 }
 

@@ -40,6 +40,7 @@ export class Gantt {
   end() {
     this.sizes.disconnect();
     this.themes();
+    this.line = null; // what was asked for and not drawn yet is not drawn
     this.scroller.remove();
   }
 
@@ -57,7 +58,7 @@ export class Gantt {
     this.asked = true;
     requestAnimationFrame(() => {
       this.asked = false;
-      this.draw();
+      if (this.line) this.draw();
     });
   }
 

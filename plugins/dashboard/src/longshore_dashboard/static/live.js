@@ -9,7 +9,7 @@ const asleep = () => document.visibilityState === "hidden";
 const GOING = new Set(["running", "paused", "starting", "stopping"]);
 const DOWN_MS = 5000;
 
-export const run = { info: null, snapshot: null, health: null, state: "", notes: [], paused: false, link: "off", error: null, heard: 0 };
+export const run = { info: null, snapshot: null, health: null, state: "", notes: [], left_out: 0, paused: false, link: "off", error: null, fault: null, heard: 0 };
 const watchers = new Set(); // called when `run` has changed
 const readers = new Set(); // {topics, call}: called when what they read has changed
 
@@ -49,10 +49,10 @@ export function going() {
 
 function take(facts) {
   if (facts.run) run.info = facts.run;
-  for (const name of ["snapshot", "health", "state", "notes"]) if (facts[name] !== undefined) run[name] = facts[name];
-  run.paused = Boolean(facts.paused);
+  for (const name of ["snapshot", "health", "state", "notes", "left_out"]) if (facts[name] !== undefined) run[name] = facts[name];
   run.heard = performance.now();
   run.error = null;
+  run.fault = facts.error ?? null;
 }
 
 let port = null;

@@ -29,7 +29,7 @@ export function Page() {
       ${going() && html`<div class="check"><input id="follow" type="checkbox" checked=${follow === "1"} onChange=${(event) => go({ follow: event.currentTarget.checked })} /><label for="follow">Follow</label></div>`}
     </form>
     ${error && html`<p class="error" role="alert">${error}</p>`}
-    <section class="panel" aria-label="Log lines">${lines.length === 0 ? html`<${Empty}>${read ? (level || q ? "No line fits." : "There are no lines.") : "Reading …"}<//>`
+    <section class="panel" aria-label="Log lines">${lines.length === 0 ? html`<${Empty} reading=${!read}>${read ? (level || q ? "No line fits." : "There are no lines.") : "Reading …"}<//>`
       : html`<ul class="log" ref=${box} onScroll=${scrolled} tabindex="0" aria-label="Log lines, oldest first">${lines.map((line) => html`<${Line} key=${line.place} line=${line} />`)}</ul>`}</section>`;
 }
 

@@ -24,7 +24,7 @@ function Shown() {
   useEffect(() => {
     document.title = `${page.title} – longshore`;
   }, [page.id]);
-  if (loaded.id !== page.id) return html`<p class="empty">Reading …</p>`;
+  if (loaded.id !== page.id) return html`<p class="empty reading">Reading …</p>`;
   return loaded.error ? html`<p class="error" role="alert">${loaded.error}</p>` : html`<${loaded.Page} key=${page.id} />`;
 }
 

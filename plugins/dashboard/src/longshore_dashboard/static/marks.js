@@ -1,9 +1,9 @@
 // States and stages as marks: a state has a shape and its word beside its colour, a stage one of eight colours and its name.
-import { html } from "./lib.js";
+import { html, table } from "./lib.js";
 import { run } from "./live.js";
 
 export const STATES = ["pending", "processing", "retrying", "completed", "failed", "timed_out", "cancelled"];
-const WORDS = { pending: "queued", processing: "running", timed_out: "timed out" };
+const WORDS = table({ pending: "queued", processing: "running", timed_out: "timed out" });
 
 /** The word for a state, as people say it. */
 export function word(state) {
@@ -11,7 +11,7 @@ export function word(state) {
 }
 
 const RING = html`<circle cx="5.5" cy="5.5" r="4.5" fill="none" stroke="currentColor" stroke-width="1.5" />`;
-const SHAPES = {
+const SHAPES = table({
   pending: RING,
   processing: html`${RING}<path d="M5.5 1a4.5 4.5 0 0 1 0 9z" fill="currentColor" />`,
   retrying: html`<path d="M5.5 .5 10.5 5.5 5.5 10.5 .5 5.5z" fill="currentColor" />`,
@@ -19,11 +19,11 @@ const SHAPES = {
   failed: html`<path d="M1.5 1.5l8 8m0-8l-8 8" fill="none" stroke="currentColor" stroke-width="2" />`,
   timed_out: html`<path d="M1 .5h9L1 10.5h9z" fill="currentColor" />`,
   cancelled: html`<path d="M1 5.5h9" fill="none" stroke="currentColor" stroke-width="2" />`,
-};
+});
 // States of a run, and of plugins, by the shape that fits them.
-const LIKE = { running: "processing", paused: "pending", stopped: "cancelled", interrupted: "failed", loaded: "completed", available: "pending",
+const LIKE = table({ running: "processing", paused: "pending", stopped: "cancelled", interrupted: "failed", loaded: "completed", available: "pending",
   disabled: "cancelled", quarantined: "failed", conflict: "failed", incompatible: "failed", idle: "pending", busy: "processing", stopping: "cancelled",
-  error: "failed", ok: "completed", slow: "timed_out", failing: "failed", stuck: "failed" };
+  error: "failed", ok: "completed", slow: "timed_out", failing: "failed", stuck: "failed" });
 
 /** A state: its shape and its word. Words that are not known are shown without a shape. */
 export function State({ state, children }) {

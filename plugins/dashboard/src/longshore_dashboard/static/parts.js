@@ -1,5 +1,5 @@
 // What pages are put together from: panels, tables, fields of filters, what is said when there is nothing.
-import { html, useEffect, useRef, useState } from "./lib.js";
+import { html, own, useEffect, useRef, useState } from "./lib.js";
 import { control } from "./api.js";
 import { refresh } from "./live.js";
 import { go, Link, useQuery } from "./router.js";
@@ -19,12 +19,12 @@ export function Head({ title, children }) {
 /** What has to be said instead of data, or with old data: nothing yet, an error. */
 export function Told({ of, children }) {
   return html`${of.error && html`<p class="error" role="alert">${of.error}</p>`}
-    ${!of.data && !of.error && html`<p class="empty">Reading …</p>`}
+    ${!of.data && !of.error && html`<${Empty} reading>Reading …<//>`}
     ${of.data && html`<div aria-busy=${of.stale ? "true" : "false"}>${children}</div>`}`;
 }
 
-export function Empty({ children }) {
-  return html`<p class="empty">${children}</p>`;
+export function Empty({ children, reading }) {
+  return html`<p class="empty ${reading ? "reading" : ""}">${children}</p>`;
 }
 
 /** A table in a box of its own that scrolls sideways. `columns`: {key, name, cell(row), num, sort, wide}. With `sorted` {by, down,
@@ -59,7 +59,7 @@ export function useSorted(by, down) {
 }
 
 /** Rows in that order; what has no value comes last either way. */
-export function sortedRows(rows, { by, down }, value = (row) => row[by]) {
+export function sortedRows(rows, { by, down }, value = (row) => own(row, by)) {
   const empty = (one) => one === null || one === undefined;
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
   return [...rows].sort((left, right) => {
@@ -117,8 +117,8 @@ export function Copy({ line, label = "Copy" }) {
   return html`<div class="copy"><code ref=${shown}>${line}</code><button type="button" onClick=${copy}>${label}</button><span role="status">${done}</span></div>`;
 }
 
-/** A button that does something to the run. With `sure`, that has to be pressed too. */
-export function Act({ action, body, sure, danger, children }) {
+/** A button that does something to the run. With `sure`, that has to be pressed too; `done` is called when it was done. */
+export function Act({ action, body, sure, danger, done, children }) {
   const [state, set] = useState({ asked: false, error: null, busy: false });
   const press = async () => {
     if (sure && !state.asked) return set({ asked: true, error: null, busy: false });
@@ -126,6 +126,7 @@ export function Act({ action, body, sure, danger, children }) {
     try {
       await control(action, body);
       set({ asked: false, error: null, busy: false });
+      done?.();
       await refresh();
     } catch (error) {
       set({ asked: false, error: error.message, busy: false });

@@ -4,6 +4,8 @@ import { inks } from "./marks.js";
 import { onTheme } from "./theming.js";
 
 const HIGH = 170;
+const SHORT = new Intl.NumberFormat("en", { maximumFractionDigits: 3 });
+const short = (value) => SHORT.format(value);
 let library = null;
 
 /** Read the library and its style, once. */
@@ -67,7 +69,7 @@ export class Plot {
       height: HIGH,
       cursor: { sync: { key: "resources" }, drag: { x: true, y: false, setScale: false } },
       scales: { x: { time: true }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), top ?? Math.max(1, (high ?? 1) * 1.08)] } },
-      axes: [{ ...axis, values: (_, at) => at.map(clock), space: 90 }, { ...axis, size: 52, values: (_, at) => at.map(number) }],
+      axes: [{ ...axis, values: (_, at) => at.map(clock), space: 62 }, { ...axis, size: 52, values: (_, at) => at.map(short) }],
       series: [{ value: (_, at) => (at === null ? "–" : clock(at)), label: "at" }, ...this.chart.lines.map((line, place) => this.series(line, place))],
       hooks: { drawClear: [(plot) => this.shade(plot)], setSelect: [(plot) => this.selected(plot)] },
     };

@@ -1,12 +1,12 @@
 // Resources: what was used and waited for over the run, on charts with one cursor, with limits as lines and the times of being held back as bands.
-import { html, useEffect, useMemo, useRef, useState } from "./lib.js";
+import { html, own, table, useEffect, useMemo, useRef, useState } from "./lib.js";
 import { clock, duration, number, seconds } from "./format.js";
 import { useData } from "./live.js";
 import { Plot } from "./plot.js";
 import { Empty, Head, Panel, Table, Told } from "./parts.js";
 import { go, useQuery } from "./router.js";
 
-const NAMES = { cpu: "CPU", memory: "Memory", gpu: "GPU", gpu_memory: "GPU memory", disk_io: "Disk", network_io: "Network" };
+const NAMES = table({ cpu: "CPU", memory: "Memory", gpu: "GPU", gpu_memory: "GPU memory", disk_io: "Disk", network_io: "Network" });
 
 export function Page() {
   const query = useQuery();
@@ -28,20 +28,20 @@ function chartsOf({ points, limits }) {
   const line = (name, value, extra) => ({ name, values: points.map((point) => value(point) ?? null), ...extra });
   const names = [...new Set(points.flatMap((point) => Object.keys(point.usage ?? {})))];
   const usage = names.map((key) => {
-    const unit = points.map((point) => point.usage?.[key]?.unit).find(Boolean) ?? "%";
-    const percent = points.some((point) => point.usage?.[key]?.percent !== null && point.usage?.[key]?.percent !== undefined);
-    const lines = [line("used", (point) => point.usage?.[key]?.[percent ? "percent" : "used"])];
-    const limit = points.map((point) => point.usage?.[key]?.limit).findLast((one) => one !== null && one !== undefined) ?? limits?.[key] ?? null;
+    const unit = points.map((point) => own(point.usage, key)?.unit).find(Boolean) ?? "%";
+    const percent = points.some((point) => typeof own(point.usage, key)?.percent === "number");
+    const lines = [line("used", (point) => own(point.usage, key)?.[percent ? "percent" : "used"])];
+    const limit = points.map((point) => own(point.usage, key)?.limit).findLast((one) => typeof one === "number") ?? own(limits, key);
     if (typeof limit === "number") lines.push(line("limit", () => limit, { limit: true }));
     return { key, title: NAMES[key] ?? key, unit: percent ? "%" : unit, top: percent ? 100 : null, at, lines };
   });
-  const queues = [...new Set(points.flatMap((point) => Object.entries(point.queue ?? {}).flatMap(([executor, by]) => Object.keys(by).map((priority) => `${executor} ${priority}`))))];
-  const depth = { key: "queue", title: "Queue", unit: "tasks", at, lines: queues.length
-    ? queues.slice(0, 8).map((name) => line(name, ({ queue }) => { const [executor, priority] = name.split(" "); return queue?.[executor]?.[priority] ?? 0; }))
+  const queues = new Map(points.flatMap((point) => Object.entries(point.queue ?? {}).flatMap(([executor, by]) => Object.keys(by).map((priority) => [`${executor} ${priority}`, [executor, priority]]))));
+  const depth = { key: "queue", title: "Queue", unit: "tasks", at, lines: queues.size
+    ? [...queues].slice(0, 8).map(([name, [executor, priority]]) => line(name, ({ queue }) => own(own(queue, executor), priority) ?? 0))
     : [line("queued", (point) => point.queued), line("retrying", (point) => point.retrying)] };
   const executors = [...new Set(points.flatMap((point) => Object.keys(point.workers ?? {})))];
   const workers = { key: "workers", title: "Workers", unit: "", at, lines: executors.slice(0, 4).flatMap((name) => [
-    line(`${name} at work`, (point) => point.workers?.[name]?.active), line(`${name} in all`, (point) => point.workers?.[name]?.total, { limit: true })]) };
+    line(`${name} at work`, (point) => own(point.workers, name)?.active), line(`${name} in all`, (point) => own(point.workers, name)?.total, { limit: true })]) };
   const rate = { key: "rate", title: "Tasks ended", unit: "a second", at, lines: [line("ended", (point) => point.rate_per_s)] };
   return [...usage, depth, ...(executors.length ? [workers] : []), rate];
 }

@@ -1,11 +1,10 @@
 // One task: what is known of it, its attempts, and the stages of its document side by side in time.
 import { html } from "./lib.js";
-import { count, duration, fine, memory, seconds, stamp } from "./format.js";
+import { count, duration, fine, memory, quoted, seconds, stamp } from "./format.js";
 import { going, useData, useRun } from "./live.js";
 import { colour, Stage, State } from "./marks.js";
 import { Act, Copy, Head, Panel, Table, Told } from "./parts.js";
 import { Link, TaskLink } from "./router.js";
-import { again } from "./repeat.js";
 
 export function Task({ id }) {
   const run = useRun();
@@ -20,14 +19,13 @@ export function Task({ id }) {
 
 function Detail({ detail, info }) {
   const { task } = detail;
-  const line = again(info, task.key);
   return html`
     <${Panel} title="What is known of it"><${Facts} detail=${detail} /><//>
     ${(task.error || detail.message) && html`<${Panel} title="Why it ended so"><div class="stack">
       <p><b class="failed">${task.error ?? ""}</b>${task.reason && html` <span class="muted">(${task.reason})</span>`}</p>
       ${detail.message && html`<p class="message">${detail.message}</p>`}
       ${task.fingerprint && html`<p><${Link} to=${{ page: "failures", group: task.fingerprint }} fresh>Failures that are the same<//></p>`}
-      ${line && html`<${Copy} line=${line} label="Copy command" />`}
+      <${Copy} line=${`longshore resume ${quoted(info.run_id)} --failed`} label="Copy command" />
       ${detail.traceback && html`<h3>Traceback</h3><pre tabindex="0">${detail.traceback}</pre>`}</div><//>`}
     ${detail.output_tail && html`<${Panel} title="The end of what it wrote"><pre tabindex="0">${detail.output_tail}</pre><//>`}
     <${Panel} title="In time" bare><${Waterfall} detail=${detail} /><//>`;

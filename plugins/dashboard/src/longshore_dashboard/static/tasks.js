@@ -1,9 +1,9 @@
 // Tasks: a page of the table at a time, filtered and sorted by the server; a task by itself when the URL names one.
-import { html, useMemo } from "./lib.js";
+import { html, useEffect, useMemo } from "./lib.js";
 import { clock, count, duration, memory } from "./format.js";
 import { useData, useRun } from "./live.js";
 import { STATES, Stage, State, word } from "./marks.js";
-import { Choice, Head, Search, Table, Told, useSorted } from "./parts.js";
+import { Choice, Empty, Head, Search, Table, Told, useSorted } from "./parts.js";
 import { go, Link, TaskLink, useQuery } from "./router.js";
 import { Task } from "./task.js";
 
@@ -11,7 +11,18 @@ const LIMIT = 100;
 
 export function Page() {
   const { task } = useQuery();
-  return task ? html`<${Task} key=${task} id=${task} />` : html`<${All} />`;
+  if (!task) return html`<${All} />`;
+  return /^@[0-9]+$/.test(task) ? html`<${ByRow} key=${task} row=${Number(task.slice(1))} />` : html`<${Task} key=${task} id=${task} />`;
+}
+
+/** The task of a row, which is how a bar of the timeline names it: the first one of the page that goes on from the row before. */
+function ByRow({ row }) {
+  const found = useData("api/tasks", { sort: "id", after: JSON.stringify(["id", row - 1, row - 1]), limit: 1 });
+  const task = found.data?.rows[0];
+  useEffect(() => {
+    if (task && task.id === row) go({ task: task.task_id }, { replace: true });
+  }, [task]);
+  return html`<${Head} title="Task" /><${Told} of=${found}>${!task && html`<${Empty}>There is no such task.<//>`}<//>`;
 }
 
 function All() {

@@ -10,7 +10,7 @@ export function Page() {
   const { info, snapshot } = useRun();
   const found = useData("api/workers", {}, ["tasks", "workers"]);
   const sorted = useSorted("busy_s", true);
-  const rows = (found.data ?? []).map((row) => ({ ...row, share: share(row, snapshot, info) }));
+  const rows = (found.data ?? []).map((row) => ({ ...(row.live ?? {}), ...row, current: row.live?.current_task ?? row.current, share: share(row, snapshot, info) }));
   const executors = [...new Set(rows.map((row) => row.executor))];
   return html`<${Head} title="Workers">${found.data && html`<span class="muted">${count(rows.length)} ${rows.length === 1 ? "worker" : "workers"}</span>`}<//>
     ${going() && info.control && executors.length > 0 && html`<${Panel} title="How many"><div class="stack">
@@ -42,7 +42,7 @@ function columns(rows) {
     { key: "memory", name: "Peak memory", sort: "peak_memory_mb", num: true, cell: (row) => memory(row.peak_memory_mb) },
     { key: "first", name: "First task", sort: "first", num: true, cell: (row) => clock(row.first) },
     { key: "last", name: "Last ended", sort: "last", num: true, cell: (row) => clock(row.last) },
-    { key: "current", name: "Now at", clip: true, cell: (row) => { const id = row.current ?? row.current_task; return id ? html`<${TaskLink} id=${id}>${id}<//>` : "–"; } },
+    { key: "current", name: "Now at", clip: true, cell: (row) => (row.current ? html`<${TaskLink} id=${row.current}>${row.current}<//>${row.running_s ? ` for ${duration(row.running_s)}` : ""}` : "–") },
     any("last_heartbeat") && { key: "beat", name: "Last seen", num: true, cell: (row) => clock(row.last_heartbeat) },
   ].filter(Boolean);
 }
