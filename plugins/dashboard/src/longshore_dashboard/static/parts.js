@@ -47,7 +47,7 @@ function HeadCell({ column, sorted }) {
   // a second click turns the order; the first shows the largest figures, but words from A
   const down = on ? !sorted.down : Boolean(column.num);
   const name = column.sort && sorted
-    ? html`<${Link} to=${{ sort: column.sort, desc: down ? "1" : "0", after: null }}>${column.name}${on ? (sorted.down ? " ↓" : " ↑") : ""}<//>`
+    ? html`<${Link} to=${{ sort: column.sort, desc: down, after: null }}>${column.name}${on ? (sorted.down ? " ↓" : " ↑") : ""}<//>`
     : column.name;
   return html`<th scope="col" class=${shape(column)} aria-sort=${aria}>${name}</th>`;
 }
@@ -55,7 +55,7 @@ function HeadCell({ column, sorted }) {
 /** The order that the URL asks for, with what holds where it says nothing. */
 export function useSorted(by, down) {
   const { sort, desc } = useQuery();
-  return sort ? { by: sort, down: desc !== "0" } : { by, down };
+  return sort ? { by: sort, down: desc === "1" } : { by, down };
 }
 
 /** Rows in that order; what has no value comes last either way. */
