@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from longshore_dashboard import _asked
-from longshore_dashboard._answers import Unanswerable, etag_of, failed, json_answer, unchanged
+from longshore_dashboard._answers import Unanswerable, etag_of, failed, json_answer, tagged_answer, unchanged
 from longshore_dashboard._shown import Shown
 from longshore_dashboard._wellbeing import lines
 
@@ -30,14 +30,14 @@ class Api:
     def routes(self) -> list[Route]:
         """Return all paths that are read."""
         of_store: dict[str, Make] = {
-            "/api/overview": lambda _: self._shown.overview(),
             "/api/timeline": self._timeline,
             "/api/tasks": self._tasks,
             "/api/tasks/{task_id:path}": self._task,
-            "/api/failures": lambda _: self._plain(self._shown.store.failures()),
         }
         of_now: dict[str, Make] = {
             "/api/run": lambda _: self._shown.document(),
+            "/api/overview": lambda _: self._shown.overview(),
+            "/api/failures": lambda _: self._plain(self._shown.store.failures()),
             "/api/workers": lambda _: self._shown.workers(),
             "/api/resources": self._resources,
             "/api/plugins": lambda _: self._shown.setup(),
@@ -60,7 +60,8 @@ class Api:
 
     def _answer(self, request: Request, make: Make, etag: str | None) -> Response:
         try:
-            return json_answer(request, make(request), etag=etag)
+            found = make(request)
+            return tagged_answer(request, found) if etag is None else json_answer(request, found, etag=etag)
         except Unanswerable as error:
             return failed(request, error)
         except ValueError as error:  # the store's word for what can't be asked of it

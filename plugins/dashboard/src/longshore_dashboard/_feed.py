@@ -76,6 +76,7 @@ class Feed:
         self._pumping: asyncio.Task[None] | None = None
         self._kept: tuple[float, asyncio.Task[tuple[int, bytes]]] | None = None
         self._ended = False
+        self._again = True
         self.resent = 0
         """How often one was too far behind, and given the whole again."""
 
@@ -159,13 +160,16 @@ class Feed:
 
     async def _next(self) -> bytes:
         """Return the next frame, once there is something to be told."""
-        over = self._over()
+        over, again = self._over(), self._again
+        self._again = not over  # the sums of the end may be a moment old, so all is told to be new once more
         try:
-            async with asyncio.timeout(HEARTBEAT_S if over else IDLE_S):
+            async with asyncio.timeout(IDLE_S if again else HEARTBEAT_S):
                 await self._news.wait()
         except TimeoutError:
-            if over:
+            if not again:
                 return _HEARTBEAT
+            if over:
+                self._changed.update(KINDS)
         self._news.clear()
         changed, self._changed = self._changed, set()
         return await self._frame(changed)

@@ -204,6 +204,10 @@ class Listener:
         self._begin()
         self._up.set()
         await self._over.wait()
+        with suppress(NotImplementedError):
+            self._loop.remove_reader(self._address.socket)
+            await asyncio.sleep(0)  # what was accepted becomes a connection now: a closed server would drop it open
+            await asyncio.sleep(0)
         server.close()
         with suppress(TimeoutError):
             await asyncio.wait_for(self._end(), STOP_S)

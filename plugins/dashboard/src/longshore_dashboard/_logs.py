@@ -126,7 +126,7 @@ def _level(name: str) -> int:
 def _said(record: logging.LogRecord) -> str:
     try:
         said = cut(record.getMessage(), _CHARS)
-        if record.exc_info:
+        if record.exc_info and record.exc_info[0] is not None:
             return f"{said}\n{cut(logging.Formatter().formatException(record.exc_info), _TRACE_CHARS)}"
         return f"{said}\n{cut(record.exc_text, _TRACE_CHARS)}" if record.exc_text else said
     except Exception as error:  # noqa: BLE001 - what is logged is anybody's, and formatting it may do anything
