@@ -37,7 +37,8 @@ def test_what_is_not_ours_is_as_it_was_published() -> None:
 def test_no_text_becomes_a_part_of_the_page(path: Path) -> None:
     """Nothing of ours makes HTML, code or a style out of a string: what tasks are called stays text."""
     text = path.read_text(encoding="utf-8")
-    ways = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|srcdoc|\beval\(|new Function|createContextualFragment|cssText"
+    ways = r"innerHTML|outerHTML|insertAdjacentHTML|createContextualFragment|document\.write|srcdoc|cssText"
+    assert re.findall(r"\beval\(|new Function", text) == []
     assert re.findall(ways, text) == []
     assert re.findall(r"javascript:|setTimeout\([\"'`]", text) == []
 

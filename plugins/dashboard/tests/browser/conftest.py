@@ -28,15 +28,21 @@ from longshore.records import (
 from longshore_dashboard import DashboardSink
 from longshore_dashboard._settings import DashboardSettings
 
-sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright here: uv sync --group pages")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT_MS = 20_000
 STAGES = {"extract": 0.4, "chunk": 0.05, "embed": 0.15}
 """The stages of the runs told here, with about how long one takes."""
 _VIOLATIONS = """
     window.violations = [];
-    addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
+    addEventListener("securitypolicyviolation", (event) => {
+        window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sample}`);
+    });
 """
+
+
+def playwright_api() -> Any:  # Any: playwright's
+    """Return what drives browsers; without it the test is skipped."""
+    return pytest.importorskip("playwright.sync_api", reason="no playwright here: uv sync --group pages")
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +50,7 @@ def browser() -> Iterator[Any]:  # Any: playwright's, which need not be here
     """Return a Chromium; without one the test is skipped."""
     if CHROMIUM is None:
         pytest.skip("no Chromium here: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
+    with playwright_api().sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()
@@ -73,7 +79,7 @@ class Site:
         context.set_default_timeout(WAIT_MS)
         context.add_init_script(_VIOLATIONS)
         context.on("request", lambda request: self._is_ours(request.url))
-        context.on("console", lambda said: said.type in ("error", "warning") and self.faults.append(said.text))
+        context.on("console", self._hear)
         context.on("weberror", lambda error: self.faults.append(error.error.stack or str(error.error)))
         try:
             yield context
@@ -81,6 +87,10 @@ class Site:
             for page in context.pages:
                 self.faults += page.evaluate("window.violations ?? []")
             context.close()
+
+    def _hear(self, said: Any) -> None:  # Any: playwright's
+        if said.type in ("error", "warning"):
+            self.faults.append(said.text)
 
     def _is_ours(self, url: str) -> None:
         if hasattr(self, "base") and not url.startswith((self.base, "data:")):
@@ -97,7 +107,7 @@ class Site:
 def drawn(page: Any) -> None:  # Any: playwright's
     """Wait until nothing of a page is still being read."""
     page.wait_for_selector(".main h1")
-    sync_api.expect(page.locator(".reading, [aria-busy=true]")).to_have_count(0, timeout=WAIT_MS)
+    playwright_api().expect(page.locator(".reading, [aria-busy=true]")).to_have_count(0, timeout=WAIT_MS)
 
 
 @pytest.fixture
@@ -128,16 +138,21 @@ class Told:
             snapshot=lambda: self.snapshot,
             control=self,
             history=lambda: history,
+            summary=lambda: self.over,
         )
         self.sink.open(run)
+
+    over: RunSummary | None = None
+    """How it ended, while its pages stay."""
 
     def tell(self, events: Sequence[AnyEvent]) -> None:
         """Tell events, in batches as a pool does."""
         for begin in range(0, len(events), 500):
             self.sink.on_events(events[begin : begin + 500])
 
-    def end(self, state: str = "completed") -> None:
-        self.sink.close(RunSummary(snapshot=self.snapshot, state=state))
+    def end(self) -> None:
+        """End the pages with the run; a second time does nothing."""
+        self.sink.close(self.over or RunSummary(snapshot=self.snapshot, state="completed"))
 
     def cancel(self, task_id: str) -> None:
         self.orders.append(("cancel", task_id))
@@ -166,7 +181,7 @@ def told() -> Iterator[Callable[..., Told]]:
         run.end()
 
 
-ERRORS = (
+ERRORS: tuple[tuple[str, str, str | None, str, dict[str, int]], ...] = (
     ("pypdf.errors.PdfReadError", "EOF marker not found in scans/{n}.pdf", None, "failed", {}),
     ("longshore.errors.WorkerDied", "the worker ended by signal 9 (SIGKILL)", "signal", "failed", {"signal": 9}),
     ("longshore.errors.TaskTimeout", "ran for more than 5.0 s", "timeout", "timed_out", {}),
@@ -190,20 +205,40 @@ def schedule(documents: int, begin: datetime, workers: int = 6, seed: int = 7) -
             ran_s = mean_s * dice.lognormvariate(0, 0.7)
             failed = stage == "extract" and dice.random() < 0.06
             free[place] = ready = starts + ran_s
-            at = {"seq": 0, "name": stage, "executor": "processes", "priority": 2, "task_id": f"{stage}-{number}", "key": f"scans/{number:05}.pdf"}
-            end = {**at, "at": begin + timedelta(seconds=ready), "wait_s": min(starts, 0.2), "duration_s": ran_s, "worker_id": f"process-{place}"}
-            end |= {"cpu_s": ran_s * 0.9, "peak_memory_mb": 60 + 300 * ran_s}
-            events.append(TaskSubmitted(**at, at=begin + timedelta(seconds=max(0.0, starts - 0.2)), group=f"documents-{number}"))
-            events.append(TaskStarted(**at, at=begin + timedelta(seconds=starts)))
-            events.append(_failed(dice, number, end) if failed else TaskCompleted(**end))
+            events += _attempt(dice, stage, number, (begin, starts, ran_s), place, failed=failed)
     return sorted(events, key=lambda event: event.at)
+
+
+def _attempt(
+    dice: random.Random, stage: str, number: int, times: tuple[datetime, float, float], place: int, *, failed: bool
+) -> list[AnyEvent]:
+    begin, starts, ran_s = times
+    at: dict[str, Any] = {"seq": 0, "name": stage, "executor": "processes", "priority": 2}  # Any: an event's fields
+    at |= {"task_id": f"{stage}-{number}", "key": f"scans/{number:05}.pdf"}
+    end = {**at, "at": begin + timedelta(seconds=starts + ran_s), "wait_s": min(starts, 0.2), "duration_s": ran_s}
+    end |= {"worker_id": f"process-{place}", "cpu_s": ran_s * 0.9, "peak_memory_mb": 60 + 300 * ran_s}
+    asked = begin + timedelta(seconds=max(0.0, starts - 0.2))
+    return [
+        TaskSubmitted(**at, at=asked, group=f"documents-{number}"),
+        TaskStarted(**at, at=begin + timedelta(seconds=starts)),
+        _failed(dice, number, end) if failed else TaskCompleted(**end),
+    ]
 
 
 def _failed(dice: random.Random, number: int, end: dict[str, Any]) -> TaskFailed:  # Any: an event's fields
     error, message, reason, state, more = dice.choices(ERRORS, (9, 2, 3, 5))[0]
     said = message.format(n=number)
     trace = f"{_TRACE}{error}: {said}\n"
-    return TaskFailed(**end, error=error, message=said, reason=reason, state=state, traceback=trace, output_tail="reading page 3\n", **more)
+    return TaskFailed(
+        **end,
+        error=error,
+        message=said,
+        reason=reason,
+        state=state,
+        traceback=trace,
+        output_tail="reading page 3\n",
+        **more,
+    )
 
 
 def measured(begin: datetime, seconds: int = 300) -> RunHistory:
@@ -240,7 +275,9 @@ def measured(begin: datetime, seconds: int = 300) -> RunHistory:
         for (since, until), reason in reasons.items()
     ]
     died = begin + timedelta(seconds=93)
-    noted = Happening(type="worker_error", subject="process-3", reason="ended by signal 9 (SIGKILL)", began=died, ended=died)
+    noted = Happening(
+        type="worker_error", subject="process-3", reason="ended by signal 9 (SIGKILL)", began=died, ended=died
+    )
     return RunHistory(fine_s=1.0, minute_s=60.0, points_fine=points, bands=bands, happenings=[noted])
 
 

@@ -1,4 +1,4 @@
-"""Names, keys and exceptions that try to be a part of the page (fault:E5): all of them are shown as the text they are."""
+"""Names, keys and exceptions that try to be a part of the page (fault:E5) are shown as the text they are."""
 
 from __future__ import annotations
 
@@ -9,14 +9,24 @@ from typing import Any
 
 import pytest
 from longshore.events import AnyEvent, TaskCompleted, TaskFailed, TaskRetried, TaskStarted, TaskSubmitted
-from longshore.records import FailureGroup, Happening, MetricsPoint, ResourceUse, RunHistory, RunSnapshot, RunningTask, StageSnapshot, ThrottleBand
+from longshore.records import (
+    FailureGroup,
+    Happening,
+    MetricsPoint,
+    ResourceUse,
+    RunHistory,
+    RunningTask,
+    RunSnapshot,
+    StageSnapshot,
+    ThrottleBand,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 BEGIN = datetime(2026, 8, 30, 10, 0, tzinfo=UTC)
 CORPUS = (
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(2)>",
-    "\"><svg onload=alert(3)>",
+    '"><svg onload=alert(3)>',
     "javascript:alert(4)",
     "';alert(5);//",
     "{{constructor.constructor('alert(6)')()}}",
@@ -37,29 +47,60 @@ def events() -> list[AnyEvent]:
     """Return tasks whose every text is one of these."""
     found: list[AnyEvent] = []
     for number, text in enumerate(CORPUS):
-        at: dict[str, Any] = {"seq": 0, "at": BEGIN, "task_id": f"t{number}/{text}", "name": text, "executor": text, "priority": 2, "key": text}
+        at: dict[str, Any] = {
+            "seq": 0,
+            "at": BEGIN,
+            "task_id": f"t{number}/{text}",
+            "name": text,
+            "executor": text,
+            "priority": 2,
+            "key": text,
+        }
         end = {**at, "wait_s": 0.1, "duration_s": 0.5, "worker_id": text}
-        found += [TaskSubmitted(**at, group=text), TaskStarted(**at), TaskRetried(**at, error=text, message=text, worker_id=text)]
+        found += [
+            TaskSubmitted(**at, group=text),
+            TaskStarted(**at),
+            TaskRetried(**at, error=text, message=text, worker_id=text),
+        ]
         if number % 2:
             found.append(TaskCompleted(**end))
         else:
-            found.append(TaskFailed(**end, error=text, message=text, reason=text, traceback=text, output_tail=text, signal=9))
+            found.append(
+                TaskFailed(**end, error=text, message=text, reason=text, traceback=text, output_tail=text, signal=9)
+            )
     return found
+
+
+_ELEMENTS = """[...document.querySelectorAll("body *")]
+    .map((one) => one.tagName.toLowerCase() + " " + one.getAttributeNames().join(" "))"""
 
 
 def everything(run_id: str) -> RunSnapshot:
     stages = [StageSnapshot(name=text, executor=text) for text in CORPUS]
-    running = [RunningTask(task_id=text, name=text, executor=text, running_s=1.0, label=text, message=text) for text in CORPUS]
+    running = [
+        RunningTask(task_id=text, name=text, executor=text, running_s=1.0, label=text, message=text) for text in CORPUS
+    ]
     groups = [FailureGroup(type=text, message=text, reason=text, count=1, labels=CORPUS) for text in CORPUS]
     many = len(CORPUS)
     return RunSnapshot(
-        run_id=run_id, name=CORPUS[0], started=BEGIN, elapsed_s=5.0, submitted=many, completed=many // 2, failed=many - many // 2,
-        stages=stages, slowest=running, failures=groups, throttled=CORPUS[1],
-    )  # fmt: skip
+        run_id=run_id,
+        name=CORPUS[0],
+        started=BEGIN,
+        elapsed_s=5.0,
+        submitted=many,
+        completed=many // 2,
+        failed=many - many // 2,
+        stages=stages,
+        slowest=running,
+        failures=groups,
+        throttled=CORPUS[1],
+    )
 
 
 def history() -> RunHistory:
-    point = MetricsPoint(at=BEGIN, usage={text: ResourceUse(10.0, 20.0) for text in CORPUS}, queue={text: {text: 1} for text in CORPUS})
+    point = MetricsPoint(
+        at=BEGIN, usage={text: ResourceUse(10.0, 20.0) for text in CORPUS}, queue={text: {text: 1} for text in CORPUS}
+    )
     spans = [ThrottleBand(reason=text, began=BEGIN) for text in CORPUS]
     noted = [Happening(type=text, subject=text, reason=text, began=BEGIN) for text in CORPUS]
     return RunHistory(points_fine=[point, point], bands=spans, happenings=noted)
@@ -73,10 +114,13 @@ def test_texts_of_tasks_stay_texts(told: Callable[..., Any], site: Callable[[str
     shown = site(run.sink.link())
     with shown.context() as context:
         context.on("dialog", lambda dialog: shown.faults.append(f"a dialog: {dialog.message}"))
-        for query in (*(f"?page={page}" for page in PAGES), "?page=tasks&q=%3Cscript%3E&name=%3Cimg%20src=x%3E&worker=%22%3E%3Cb%3E"):
+        for query in (
+            *(f"?page={page}" for page in PAGES),
+            "?page=tasks&q=%3Cscript%3E&name=%3Cimg%20src=x%3E&worker=%22%3E%3Cb%3E",
+        ):
             page = shown.open(context, query)
             page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
-            found = page.evaluate("[...document.querySelectorAll('body *')].map((one) => one.tagName.toLowerCase() + ' ' + one.getAttributeNames().join(' '))")
+            found = page.evaluate(_ELEMENTS)
             assert [one for one in found if re.search(r"^(script|style|iframe|img|textarea) | on\w+", one)] == [], query
             hrefs = page.evaluate("[...document.links].map((one) => one.protocol)")
             assert set(hrefs) <= {"http:"}

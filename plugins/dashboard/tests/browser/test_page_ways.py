@@ -18,7 +18,15 @@ def run(told: Callable[..., Any], made: tuple[Any, ...]) -> Any:  # Any: a run t
     """Return a run of 400 documents, of which one task has not ended."""
     schedule, measured, standing, _ = made
     run = told(measured(BEGIN))
-    at: dict[str, Any] = {"seq": 0, "at": BEGIN, "task_id": "slow-one", "name": "extract", "executor": "processes", "priority": 2, "key": "scans/slow.pdf"}
+    at: dict[str, Any] = {
+        "seq": 0,
+        "at": BEGIN,
+        "task_id": "slow-one",
+        "name": "extract",
+        "executor": "processes",
+        "priority": 2,
+        "key": "scans/slow.pdf",
+    }
     events = [*schedule(400, BEGIN), TaskSubmitted(**at), TaskStarted(**at)]
     run.tell(events)
     run.snapshot = standing(run, events)
@@ -30,7 +38,7 @@ def focused(page: Any) -> str:
 
 
 def test_keys_alone_lead_everywhere(run: Any, site: Callable[[str], Any], made: tuple[Any, ...]) -> None:
-    """The first Tab offers the way to the content; digits open pages, whose titles get the focus; ? explains, Esc closes."""
+    """The first Tab offers the way to the content, digits open pages and focus their titles, ? explains, Esc closes."""
     drawn = made[3]
     shown = site(run.sink.link())
     with shown.context() as context:
@@ -78,7 +86,7 @@ def test_single_keys_can_be_switched_off(run: Any, site: Callable[[str], Any]) -
 
 
 def test_the_address_holds_what_is_shown(run: Any, site: Callable[[str], Any], made: tuple[Any, ...]) -> None:
-    """Filters, order and place stand in the address: a new window with it shows the same, and Back goes back step by step."""
+    """Filters, order and place stand in the address: a window with it shows the same, and Back goes step by step."""
     drawn = made[3]
     shown = site(run.sink.link())
     with shown.context() as context:
@@ -112,7 +120,7 @@ def test_the_address_holds_what_is_shown(run: Any, site: Callable[[str], Any], m
 
 
 def test_the_timeline_zooms_and_leads_to_tasks(run: Any, site: Callable[[str], Any], made: tuple[Any, ...]) -> None:
-    """A brush and keys zoom, Esc shows all again; a click on a bar opens its very task; what is drawn stands in a table too."""
+    """A brush and keys zoom, Esc shows all again; what is drawn stands in a table too, whose rows open their tasks."""
     drawn = made[3]
     shown = site(run.sink.link())
     with shown.context() as context:

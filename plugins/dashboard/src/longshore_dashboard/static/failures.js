@@ -14,11 +14,15 @@ export function Page() {
   const [died, other] = [groups.filter((one) => one.died), groups.filter((one) => !one.died)];
   const sum = (some) => count(some.reduce((total, one) => total + one.count, 0));
   return html`<${Head} title="Failures">${group && html`<${Link} class="button" to=${{ page: "failures" }} fresh>All failures<//>`}<//>
-    ${groups.length > 0 && info && html`<${Panel} title="Again"><div class="stack"><p>Where the run has a journal, this shows what failed, and that tries it again and nothing else:</p>
-      <${Copy} line=${`longshore failures ${quoted(info.run_id)} --traceback`} label="Copy command" /><${Copy} line=${`longshore resume ${quoted(info.run_id)} --failed`} label="Copy command" /></div><//>`}
     <${Told} of=${found}>${found.data && (groups.length === 0 ? html`<${Panel} title="Failures" bare><${Empty}>${group ? "There is no such failure in this run." : "Nothing has failed."}<//><//>` : html`
       ${died.length > 0 && html`<${Panel} title=${`Cost a worker: crashes, signals, memory (${sum(died)})`} bare><${Groups} groups=${died} open=${group} /><//>`}
-      ${other.length > 0 && html`<${Panel} title=${`Failed tasks (${sum(other)})`} bare><${Groups} groups=${other} open=${group} /><//>`}`)}<//>`;
+      ${other.length > 0 && html`<${Panel} title=${`Failed tasks (${sum(other)})`} bare><${Groups} groups=${other} open=${group} /><//>`}
+      ${info && html`<${Again} run=${info.run_id} />`}`)}<//>`;
+}
+
+function Again({ run }) {
+  return html`<${Panel} title="Again"><div class="stack"><p>Where the run has a journal, the first shows what failed, the second tries it again and nothing else:</p>
+    <${Copy} line=${`longshore failures ${quoted(run)} --traceback`} label="Copy command" /><${Copy} line=${`longshore resume ${quoted(run)} --failed`} label="Copy command" /></div><//>`;
 }
 
 function Groups({ groups, open }) {

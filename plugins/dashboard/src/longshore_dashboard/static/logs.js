@@ -30,7 +30,7 @@ export function Page() {
     </form>
     ${error && html`<p class="error" role="alert">${error}</p>`}
     <section class="panel" aria-label="Log lines">${lines.length === 0 ? html`<${Empty} reading=${!read}>${read ? (level || q ? "No line fits." : "There are no lines.") : "Reading …"}<//>`
-      : html`<ul class="log" ref=${box} onScroll=${scrolled} tabindex="0" aria-label="Log lines, oldest first">${lines.map((line) => html`<${Line} key=${line.place} line=${line} />`)}</ul>`}</section>`;
+      : html`<ul class="log" ref=${box} onScroll=${scrolled} tabindex="0" aria-label="Log lines, oldest first">${lines.map((line) => html`<${Line} key=${line.number} line=${line} />`)}</ul>`}</section>`;
 }
 
 function Line({ line }) {
@@ -42,9 +42,9 @@ function Line({ line }) {
 /** The lines that fit, with those that come while `follow` holds. */
 function useLines(level, q, follow) {
   const [state, set] = useState({ lines: [], error: null, read: false });
-  const at = useRef({ next: null, place: 0 });
+  const at = useRef({ next: null });
   useEffect(() => {
-    at.current = { next: null, place: 0 };
+    at.current = { next: null };
     set({ lines: [], error: null, read: false });
     const stop = new AbortController();
     more(level, q, at.current, set, stop.signal);
@@ -71,9 +71,8 @@ async function more(level, q, at, set, signal) {
   at.busy = true;
   try {
     const got = JSON.parse(await text(address("api/logs", { level, q, after: at.next }), signal));
-    const fresh = got.lines.map((line) => ({ ...line, place: at.place++ }));
     at.next = got.next ?? at.next;
-    set((before) => ({ lines: fresh.length ? [...before.lines, ...fresh].slice(-KEPT) : before.lines, error: null, read: true }));
+    set((before) => ({ lines: got.lines.length ? [...before.lines, ...got.lines].slice(-KEPT) : before.lines, error: null, read: true }));
   } catch (error) {
     if (error.name !== "AbortError") set((before) => ({ ...before, error: error.message, read: true }));
   }

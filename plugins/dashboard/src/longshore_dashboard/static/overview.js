@@ -30,6 +30,7 @@ function Many({ stage, state, value }) {
 }
 
 const SHOWN = ["pending", "processing", "retrying", "completed", "failed", "timed_out", "cancelled"];
+const RARE = new Set(["retrying", "timed_out", "cancelled"]); // columns that are there only when they say something
 const HEADS = ["Queued", "Running", "Retrying", "Completed", "Failed", "Timed out", "Cancelled"];
 
 function Stages({ stages, snapshot, live }) {
@@ -37,14 +38,14 @@ function Stages({ stages, snapshot, live }) {
   const rate = (stage) => now.get(`${stage.name}\n${stage.executor}`)?.rate_per_s ?? null;
   const columns = [
     { key: "name", name: "Stage", clip: true, cell: (stage) => html`<${Stage} name=${stage.name} /> <span class="muted">${stage.executor}</span><${Share} stage=${stage} />` },
-    ...SHOWN.map((state, place) => ({ key: state, name: HEADS[place], num: true, cell: (stage) => html`<${Many} stage=${stage} state=${state} value=${stage[state]} />` })),
+    ...SHOWN.map((state, place) => !(RARE.has(state) && stages.every((stage) => !stage[state])) && ({ key: state, name: HEADS[place], num: true, cell: (stage) => html`<${Many} stage=${stage} state=${state} value=${stage[state]} />` })),
     ...(live ? [{ key: "rate", name: "A second", num: true, cell: (stage) => number(rate(stage)) }] : []),
     { key: "mean", name: "Mean", num: true, cell: (stage) => duration(stage.mean_s) },
     { key: "p50", name: "p50", num: true, cell: (stage) => duration(stage.p50_s) },
     { key: "p95", name: "p95", num: true, cell: (stage) => duration(stage.p95_s) },
     { key: "p99", name: "p99", num: true, cell: (stage) => duration(stage.p99_s) },
     ...(live ? [{ key: "end", name: "Ends about", num: true, cell: (stage) => projected(stage, rate(stage)) }] : []),
-  ];
+  ].filter(Boolean);
   return html`<${Table} caption="Tasks of each stage by state, with rates and run times" columns=${columns} rows=${stages}
     keyed=${(stage) => `${stage.name}\n${stage.executor}`} empty="No task has been submitted yet." />`;
 }
