@@ -24,6 +24,7 @@ from longshore.cli.resume import resume
 from longshore.cli.run import run
 from longshore.cli.runs import list_ as list_runs
 from longshore.cli.runs import prune, show_
+from longshore.cli.serve import serve
 from longshore.errors import JournalError, LongshoreError, PluginError, SettingsError
 
 _CONFIG = """See the settings, where each comes from, and what may be set.
@@ -51,6 +52,7 @@ def build_app() -> App:
     runs.command(prune)
     app.command(runs)
     app.command(failures)
+    app.command(serve)
     plugins = App(name="plugins", help="See which plugins there are, and whether they work.")
     plugins.command(list_, name="list")
     plugins.command(info)
@@ -101,7 +103,7 @@ def _told(error: Exception, arguments: Sequence[str]) -> ExitCode:
     return ExitCode.USAGE if named or isinstance(error, UsageError | SettingsError) else ExitCode.FAULT
 
 
-_COMMANDS = ("run", "resume", "runs", "failures", "plugins", "config", "doctor", "bench")
+_COMMANDS = ("run", "resume", "runs", "failures", "serve", "plugins", "config", "doctor", "bench")
 
 
 def _forget_stdout() -> None:

@@ -121,7 +121,7 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions, loaded: Loa
     ]
     changed: dict[str, Any] = {  # Any: as the settings
         "executor": loaded.settings.executor or "processes",
-        "sinks": _sinks(loaded, host, options.sink, options.progress),
+        "sinks": _sinks(loaded, host, options.sinks, options.progress),
     }
     if options.workers is not None:
         executors = {step.executor(changed["executor"]) for step in steps}

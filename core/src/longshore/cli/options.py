@@ -77,6 +77,14 @@ class RunOptions:
         tuple[str, ...],
         Parameter(negative=(), show_default=False, help="Tell this sink plugin too, may be repeated: `--sink jsonl`."),
     ] = ()
+    dashboard: Annotated[
+        bool,
+        Parameter(
+            negative=(),
+            show_default=False,
+            help="Show the run in the browser too, by a link that is printed; short for `--sink dashboard`.",
+        ),
+    ] = False
     progress: Annotated[
         Progress,
         Parameter(help="How progress is shown on stderr: a live view, lines for a log, JSON: `--progress lines`."),
@@ -96,6 +104,11 @@ class RunOptions:
             help="Say what would be done, print the inputs on stdout, and run nothing: `--dry-run`.",
         ),
     ] = False
+
+    @property
+    def sinks(self) -> tuple[str, ...]:
+        """The sinks that are asked for beside those of the settings."""
+        return (*self.sink, "dashboard") if self.dashboard else self.sink
 
 
 @Parameter(name="*")
