@@ -181,7 +181,7 @@ def told() -> Iterator[Callable[..., Told]]:
         run.end()
 
 
-ERRORS: tuple[tuple[str, str, str | None, str, dict[str, int]], ...] = (
+ERRORS: tuple[tuple[str, str, str | None, str, dict[str, Any]], ...] = (  # Any: an event's fields
     ("pypdf.errors.PdfReadError", "EOF marker not found in scans/{n}.pdf", None, "failed", {}),
     ("longshore.errors.WorkerDied", "the worker ended by signal 9 (SIGKILL)", "signal", "failed", {"signal": 9}),
     ("longshore.errors.TaskTimeout", "ran for more than 5.0 s", "timeout", "timed_out", {}),
@@ -308,8 +308,8 @@ def standing(run: Told, events: Sequence[AnyEvent]) -> RunSnapshot:
 
 @pytest.fixture
 def pictures(request: pytest.FixtureRequest) -> Path | None:
-    """Return where pictures for the docs go: LONGSHORE_PICTURES names the folder; None without it."""
-    folder = os.environ.get("LONGSHORE_PICTURES")
+    """Return where pictures for the docs go: DASHBOARD_PICTURES names the folder; None without it."""
+    folder = os.environ.get("DASHBOARD_PICTURES")
     return request.config.rootpath / folder if folder else None
 
 

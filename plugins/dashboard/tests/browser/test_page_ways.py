@@ -151,6 +151,27 @@ def test_the_timeline_zooms_and_leads_to_tasks(run: Any, site: Callable[[str], A
         page.wait_for_url(lambda url: "from=" not in url)
 
 
+def test_a_bar_leads_to_its_task(run: Any, site: Callable[[str], Any]) -> None:
+    """Whatever bar is under the pointer says what it is, and a click opens that task."""
+    shown = site(run.sink.link())
+    with shown.context() as context:
+        page = shown.open(context, f"?page=timeline&from={BEGIN.timestamp() + 5}&to={BEGIN.timestamp() + 8}")
+        box = page.locator(".gantt canvas").bounding_box()
+        tip = page.locator(".tip")
+        for place in range(200, 1000, 20):
+            page.mouse.move(box["x"] + place, box["y"] + 32)
+            page.wait_for_timeout(20)
+            if tip.count():
+                break
+        said = tip.inner_text()
+        page.mouse.down()
+        page.mouse.up()
+        page.wait_for_selector(".facts-list")
+        facts = page.locator(".facts-list").inner_text()
+        assert said.split()[0] in facts  # the stage
+        assert said.split("ran ")[1].split(",")[0] in facts
+
+
 def test_orders_reach_the_run(run: Any, site: Callable[[str], Any]) -> None:
     """Pause, cancel and resize do what they say, cancelling only when pressed twice."""
     shown = site(run.sink.link())
