@@ -137,3 +137,25 @@ def test_texts_of_tasks_stay_texts(told: Callable[..., Any], site: Callable[[str
             assert CORPUS[number] in page.locator("pre").first.inner_text()
             page.go_back()
             page.wait_for_selector("tbody tr")
+
+
+def test_a_script_that_got_in_would_not_run(told: Callable[..., Any], site: Callable[[str], Any]) -> None:
+    """What were put into the page as a script, a handler or a style is refused by the rules that come with it."""
+    run = told()
+    shown = site(run.sink.link())
+    with shown.context() as context:
+        page = shown.open(context)
+        page.evaluate("""() => {
+            const [script, image, style] = ["script", "img", "style"].map((name) => document.createElement(name));
+            script.textContent = "window.ran = 1";
+            image.setAttribute("onerror", "window.ran = 2");
+            image.src = "data:image/png,none";
+            style.textContent = "body { display: none }";
+            document.body.append(script, image, style);
+        }""")
+        page.wait_for_timeout(300)
+        assert page.evaluate("window.ran ?? 'nothing'") == "nothing"
+        assert page.locator("h1").is_visible()
+        kinds = {one.split()[0] for one in page.evaluate("window.violations")}
+        assert kinds == {"script-src-elem", "script-src-attr", "style-src-elem"}
+    shown.faults.clear()  # what was refused is what this is about

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -67,6 +68,22 @@ def test_pages_follow_the_run_and_stop_with_it(run: Any, site: Callable[[str], A
         again = shown.open(context)
         again.wait_for_timeout(300)
         assert followers(run) == 0  # a page of a run that is over never begins to follow
+
+
+def test_log_lines_come_as_they_are_written(run: Any, site: Callable[[str], Any]) -> None:
+    """Who follows sees new lines at the end; level and text leave out the others."""
+    log = logging.getLogger("longshore.reader")
+    log.warning("page 3 has no text")
+    shown = site(run.sink.link())
+    with shown.context() as context:
+        page = shown.open(context, "?page=logs&level=warning&q=page&follow=1")
+        lines = page.locator(".log li")
+        expect(lines).to_have_count(1, timeout=WAIT_MS)
+        log.error("page 4 <b>is</b> torn")
+        log.error("something else")
+        expect(lines).to_have_count(2, timeout=WAIT_MS)
+        expect(lines.last).to_contain_text("error")
+        expect(lines.last).to_contain_text("page 4 <b>is</b> torn")
 
 
 def test_all_tabs_share_one_stream(run: Any, site: Callable[[str], Any], made: tuple[Any, ...]) -> None:

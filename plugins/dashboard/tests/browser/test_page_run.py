@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 PAGES = ("overview", "timeline", "tasks", "failures", "workers", "resources", "settings", "logs")
 DEADLINE_S = 60.0
+LONGSHORE = [sys.executable, "-m", "longshore"]
 HOSTILE = "<b onmouseover=alert(1)>.docx"
 
 
@@ -27,54 +29,59 @@ class Run(NamedTuple):
     """What a command says of the journal."""
 
 
+class Command:
+    """`longshore` in a folder, and the lines that it says while it runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+        self.links: queue.Queue[str] = queue.Queue()
+        self.done = threading.Event()
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [*LONGSHORE, *arguments]
+        return subprocess.Popen(command, cwd=self.folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+
+    def read(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            self.lines.append(line)
+            for word in line.split():
+                if "?code=" in word:
+                    self.links.put(word)
+            if " inputs, " in line:
+                self.done.set()
+
+    def recorded(self, *asked: str) -> Any:  # Any: JSON
+        command = [*LONGSHORE, *asked, "--journal", "journal", "--json"]
+        return json.loads(subprocess.run(command, cwd=self.folder, capture_output=True, timeout=DEADLINE_S).stdout)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Run]:
     """Run the documents of the docs, and two that are none."""
-    folder = tmp_path_factory.mktemp("documents")
-    shutil.copytree(request.config.rootpath / "docs" / "examples" / "documents", folder / "papers")
-    (folder / "papers" / "torn.pdf").write_bytes(b"%PDF-1.7\n1 0 obj\n")
-    (folder / "papers" / HOSTILE).write_bytes(b"PK\x03\x04 no more of it")
-    longshore = [sys.executable, "-m", "longshore"]
-    command = [
-        *longshore,
-        "run",
-        "documents",
-        "papers",
-        "-o",
-        "out.jsonl",
-        "--journal",
-        "journal",
+    command = Command(tmp_path_factory.mktemp("documents"))
+    papers = command.folder / "papers"
+    shutil.copytree(request.config.rootpath / "docs" / "examples" / "documents", papers)
+    (papers / "torn.pdf").write_bytes(b"%PDF-1.7\n1 0 obj\n")
+    (papers / HOSTILE).write_bytes(b"PK\x03\x04 no more of it")
+    options = [
+        "--executor",
+        "processes",
+        "--workers",
+        "2",
         "--sink",
         "dashboard",
+        "--set",
+        "sinks.dashboard.linger_s=200",
     ]
-    links: queue.Queue[str] = queue.Queue()
-    known: list[str] = []
-    done = threading.Event()
-
-    def read(lines: Iterator[str]) -> None:
-        for line in lines:
-            known.append(line)
-            for word in line.split():
-                if "?code=" in word:
-                    links.put(word)
-            if " inputs, " in line:
-                done.set()
-
-    def recorded(*asked: str) -> Any:  # Any: JSON
-        said = subprocess.run(
-            [*longshore, *asked, "--journal", "journal", "--json"], cwd=folder, capture_output=True, timeout=DEADLINE_S
-        )
-        return json.loads(said.stdout)
-
-    command += ["--set", "sinks.dashboard.linger_s=200", "--executor", "processes", "--workers", "2"]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    with command.start("run", "documents", "papers", "-o", "out.jsonl", "--journal", "journal", *options) as process:
         assert process.stderr is not None
-        reader = threading.Thread(target=read, args=(iter(process.stderr),))
+        reader = threading.Thread(target=command.read, args=(iter(process.stderr),))
         reader.start()
         try:
-            assert done.wait(DEADLINE_S), known
-            run_id = next(line.split()[-1] for line in known if "recorded as run" in line)
-            yield Run(run_id, lambda: links.get(timeout=DEADLINE_S), recorded)
+            assert command.done.wait(DEADLINE_S), command.lines
+            run_id = next(line.split()[-1] for line in command.lines if "recorded as run" in line)
+            yield Run(run_id, lambda: command.links.get(timeout=DEADLINE_S), command.recorded)
         finally:
             process.terminate()
             process.wait(DEADLINE_S)

@@ -7,6 +7,7 @@ import { Choice, Empty, Head, Search } from "./parts.js";
 import { go, TaskLink, useQuery } from "./router.js";
 
 const KEPT = 2000; // lines in the page; older ones go as new ones come
+const SENT = 500; // lines that one answer has at most
 const LEVELS = ["debug", "info", "warning", "error", "critical"];
 
 export function Page() {
@@ -54,9 +55,11 @@ function useLines(level, q, follow) {
     if (!follow) return undefined;
     const stop = new AbortController();
     const off = onChanged(["logs"], () => more(level, q, at.current, set, stop.signal));
+    at.current.following = true;
     more(level, q, at.current, set, stop.signal);
     return () => {
       stop.abort();
+      at.current.following = false;
       off();
     };
   }, [level, q, follow]);
@@ -72,6 +75,7 @@ async function more(level, q, at, set, signal) {
   try {
     const got = JSON.parse(await text(address("api/logs", { level, q, after: at.next }), signal));
     at.next = got.next ?? at.next;
+    if (at.following && got.lines.length >= SENT) at.again = true; // there is more than one answer has
     set((before) => ({ lines: got.lines.length ? [...before.lines, ...got.lines].slice(-KEPT) : before.lines, error: null, read: true }));
   } catch (error) {
     if (error.name !== "AbortError") set((before) => ({ ...before, error: error.message, read: true }));

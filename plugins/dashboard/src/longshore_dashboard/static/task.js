@@ -75,7 +75,7 @@ function Waterfall({ detail }) {
     { key: "stage", name: "Stage", clip: true, cell: (row) => (row.other ? html`<${TaskLink} id=${row.task_id}>${row.name}<//>` : html`<${Stage} name=${row.name} />`) },
     { key: "attempt", name: "Attempt", num: true, cell: (row) => count(row.attempt) },
     { key: "state", name: "State", cell: (row) => html`<${State} state=${row.state} />` },
-    { key: "track", name: `${duration(axis.to - axis.from)} from ${fine(axis.from)}`, cell: (row) => html`<${Track} row=${row} axis=${axis} />` },
+    { key: "track", shape: "track", name: `${duration(axis.to - axis.from)} from ${fine(axis.from)}`, cell: (row) => html`<${Track} row=${row} axis=${axis} />` },
     { key: "waited", name: "Waited", num: true, cell: (row) => duration(row.wait_s) },
     { key: "ran", name: "Ran", num: true, cell: (row) => duration(row.run_s ?? (row.ended && row.started ? seconds(row.ended) - seconds(row.started) : null)) },
     { key: "worker", name: "Worker", cell: (row) => row.worker ?? "–" },

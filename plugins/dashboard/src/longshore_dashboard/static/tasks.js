@@ -32,7 +32,7 @@ function All() {
     state: query.state, name: query.name, executor: query.executor, worker: query.worker, fingerprint: query.fingerprint, q: query.q,
     sort: sorted.by, desc: sorted.down ? "1" : "", after: query.after, limit: LIMIT,
   }, ["tasks"]);
-  return html`<${Head} title="Tasks">${page.data && html`<span class="muted" role="status">${count(page.data.total)} ${page.data.total === 1 ? "task" : "tasks"}</span>`}<//>
+  return html`<${Head} title="Tasks">${page.data && html`<span class="muted">${count(page.data.total)} ${page.data.total === 1 ? "task" : "tasks"}</span>`}<//>
     <${Filters} query=${query} />
     <${Told} of=${page}>${page.data && html`<section class="panel" aria-label="Tasks">
       <${Table} caption="Tasks" columns=${COLUMNS} rows=${page.data.rows} keyed=${(row) => row.id} sorted=${sorted} empty="No task fits these filters." />

@@ -30,7 +30,7 @@ function Shown({ line, query, waits, by }) {
   const all = () => go({ from: null, to: null });
   if (!line.total && !query.from) return html`<section class="panel" aria-label="Timeline"><${Empty}>Nothing has run yet.<//></section>`;
   return html`
-    ${line.step_s !== null && line.step_s !== undefined && html`<p class="banner" role="status"><strong>Binned:</strong> <span>${count(line.total)} attempts are too many to draw one by one.
+    ${line.step_s !== null && line.step_s !== undefined && html`<p class="banner"><strong>Binned:</strong> <span>${count(line.total)} attempts are too many to draw one by one.
       Each column sums up ${duration(line.step_s)}: its height is how much was worked, its colour the stage with the most work. Zoom in to see each attempt.</span></p>`}
     ${line.lanes_left_out > 0 && html`<p class="banner"><span>${count(line.lanes_left_out)} lanes more are too many to draw.</span></p>`}
     <section class="panel" aria-label="Timeline">
