@@ -220,6 +220,47 @@ async def test_control_stats() -> None:
         assert stats.to_dict()["submitted_tasks"] == 7
 
 
+@pytest.mark.requirement("req:L07")
+async def test_control_queue_depths(gate: threading.Event) -> None:
+    """How many wait is told by executor and priority, as they come, go and are cancelled; nothing is told of none."""
+    async with open_pool(async_workers=1) as pool:
+        assert pool.get_stats().queue == {}
+        busy = [await pool.submit(gate.wait, DEADLINE_S), await pool.submit(nap, DEADLINE_S)]
+        await eventually(lambda: pool.get_stats().running_tasks == 2, "both workers to be busy")
+        wanted = {"threads": {"HIGH": 3, "LOW": 1, "CRITICAL": 2}, "asyncio": {"NORMAL": 4}}
+        held = []
+        for executor, depths in wanted.items():
+            task = add if executor == "threads" else nap
+            for name, count in depths.items():
+                options = pool.options(executor=executor, priority=Priority[name])
+                held += [await options.submit(task, 0) for _ in range(count)]
+        await eventually(lambda: pool.get_stats().queue == wanted, f"{wanted} to wait")
+        held[0].cancel()
+        await held[0].outcome()
+        assert pool.get_stats().queue == {**wanted, "threads": {"HIGH": 2, "LOW": 1, "CRITICAL": 2}}
+        assert pool.get_stats().to_dict()["queue"]["asyncio"] == {"NORMAL": 4}
+        gate.set()
+        busy[1].cancel()
+        await pool.wait_for_completion(DEADLINE_S)
+        assert pool.get_stats().queue == {}
+
+
+async def test_control_sinks_ask_the_pool() -> None:
+    """A sink can ask for statistics, workers and loads from its own thread, during the run and after it."""
+    sink = RecordingSink()
+    pool = WorkerPool({"async_workers": 1, "thread_workers": 1}, settings=Settings(), sinks=[sink])
+    async with pool:
+        await (await pool.options(executor="processes").submit(abs, -1))
+        await eventually(lambda: pool.snapshot().loads.get("memory") is not None, "the machine to be measured")
+        assert sink.run is not None
+        stats, workers = await asyncio.to_thread(lambda: (sink.run.stats(), sink.run.workers()))  # type: ignore[union-attr]
+        assert stats.completed_tasks == 1
+        assert {worker.executor for worker in workers} == {"asyncio", "threads", "processes"}
+        measured = [worker for worker in pool.get_worker_stats() if worker.memory_mb is not None]
+        assert all(worker.executor == "processes" and worker.memory_mb for worker in measured)
+    assert sink.run.stats().completed_tasks == 1
+
+
 @pytest.mark.requirement("req:B03", "req:B05")
 async def test_control_worker_stats(gate: threading.Event) -> None:
     """Each worker tells its kind, what it runs and what it has done."""

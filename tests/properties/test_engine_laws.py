@@ -5,12 +5,21 @@ The machine mixes executors, priorities, reservations, rates, limits, deadlines 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 from longshore._engine.config import EngineConfig
 from longshore._engine.engine import Engine
 from longshore._engine.messages import (
@@ -296,6 +305,16 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(stimulus=OPERATING, keep=KEEP)
     def operate(self, stimulus: Stimulus, keep: bool) -> None:
         self.tell(stimulus, keep)
+
+    @invariant()
+    def depths(self) -> None:
+        """What is said to wait, by executor and priority, is what waits."""
+        if not hasattr(self, "laws"):
+            return
+        engine, counted = self.laws.engine, dict[str, Counter[str]]()
+        for attempt in engine._dispatch.waiting():
+            counted.setdefault(attempt.spec.executor, Counter())[attempt.spec.priority.name] += 1
+        assert engine.queue() == counted
 
     def teardown(self) -> None:
         """With workers, and only reports and `next_due` to move it, everything ends; nothing more is taken."""

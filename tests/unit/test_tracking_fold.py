@@ -10,7 +10,7 @@ from longshore._tracking import RunFold
 from longshore._tracking.eta import remaining_s
 from longshore._tracking.rate import RateRing
 from longshore._tracking.running import RunningTasks
-from longshore._tracking.stages import GROUPS_LIMIT, OTHER, STAGES_LIMIT
+from longshore._tracking.stages import GROUPS_LIMIT, OTHER, RETRY_TYPES_LIMIT, STAGES_LIMIT
 from longshore.events import (
     Happened,
     ProgressUpdate,
@@ -66,6 +66,19 @@ def test_a_task_is_overdue_from_when_that_is_told_to_the_end_of_its_attempt() ->
     assert snapshot(fold).overdue == 1
     fold.fold(TaskRetrying(of, settled(third, TaskState.FAILED), 0.5), 5.0)
     assert snapshot(fold).overdue == 0
+
+
+def test_retries_are_counted_by_the_type_of_their_error() -> None:
+    """Each attempt that is followed by another counts under what it failed with; past the limit they share one."""
+    fold, of, made = begun(RETRY_TYPES_LIMIT + 2)
+    for number, task in enumerate(made):
+        error = ErrorRecord(type=f"Error{number}", message="")
+        fold.fold(TaskRetrying(of, settled(task, TaskState.FAILED, error=error), 0.5), 2.0)
+    fold.fold(TaskRetrying(of, settled(made[0], TaskState.TIMED_OUT), 0.5), 2.0)
+    (stage,) = snapshot(fold).stages
+    assert len(stage.retries) == RETRY_TYPES_LIMIT + 1
+    assert (stage.retries["Error0"], stage.retries[OTHER]) == (1, 3)
+    assert sum(stage.retries.values()) == snapshot(fold).retried
 
 
 def test_a_task_is_counted_where_it_is_from_queued_to_its_end() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from msgspec.structs import replace
+
 from longshore._engine.messages import Cancel, Keep, Pause, Unpause
+from longshore._measuring import Measuring
 from longshore._parts import Parts
 from longshore._pipelines import PipelineRun
 from longshore._processors import Processors
@@ -18,7 +21,7 @@ from longshore._telling import Telling
 from longshore.errors import PoolNotRunning, WrongPlace
 from longshore.hookspecs import Processor
 from longshore.processor import ProcessorHealth
-from longshore.records import LeftBehind, PoolStats, RunSnapshot, WorkerStats
+from longshore.records import LeftBehind, PoolStats, RunSnapshot, WorkerStats, WorkerUsage
 from longshore.worker import running_task
 
 
@@ -56,6 +59,7 @@ class Control:
     _telling: Telling
     _parts: Parts
     _processors: Processors
+    _measuring: Measuring
     _runs: set[PipelineRun]
 
     @property
@@ -170,6 +174,7 @@ class Control:
         return {
             "snapshot": self.snapshot,
             "control": Steering(self),
+            "stats": self.get_stats,
             "workers": self.get_worker_stats,
             "setup": lambda: setup_of(parts.settings, parts.plugins),
         }
@@ -180,12 +185,19 @@ class Control:
             return PoolStats()
         engine = self._driver.engine
         return self._telling.stats(
-            self.get_worker_stats(), len(self._executors.left_behind()), engine.scaled(), engine.throttled_s()
+            self._roster.workers(),
+            len(self._executors.left_behind()),
+            engine.scaled(),
+            engine.throttled_s(),
+            engine.queue(),
         )
 
     def get_worker_stats(self) -> list[WorkerStats]:
         """Return what each worker of each executor in use is doing; after `stop`, all as stopped. From any thread."""
-        return self._roster.workers() if self._started else []
+        if not self._started:
+            return []
+        used, workers = self._measuring.monitor.workers, self._roster.workers()
+        return [_with_memory(worker, used) for worker in workers] if used else workers
 
     def left_behind(self) -> list[LeftBehind]:
         """Return what goes on in workers though its task has ended, and where it is now. From any thread.
@@ -201,3 +213,9 @@ class Control:
         Returns what may be called once with how many there were in the end.
         """
         return self._telling.expect(tasks)
+
+
+def _with_memory(worker: WorkerStats, used: Mapping[int, WorkerUsage]) -> WorkerStats:
+    """Return a worker with what was measured of its process, where it has one."""
+    use = used.get(worker.pid) if worker.pid is not None else None
+    return worker if use is None else replace(worker, memory_mb=use.memory_mb)

@@ -21,6 +21,7 @@ from longshore.events import EventBatch, Happened
 from longshore.hookspecs import Sink
 from longshore.progress import ProgressTracker
 from longshore.records import (
+    Load,
     PoolStats,
     RunInfo,
     RunSnapshot,
@@ -56,6 +57,7 @@ class Telling:
         self._troubles: Counter[str] = Counter()
         self.throttled: Callable[[], str | None] = lambda: None
         self.usage: Callable[[], Mapping[str, Usage]] = dict
+        self.loads: Callable[[], Mapping[str, Load]] = dict
         self.utilization: Callable[[], Mapping[str, float]] = dict
 
     @property
@@ -108,6 +110,7 @@ class Telling:
             total=None if self._unknown else self._expected or None,
             throttled=self.throttled(),
             usage=self.usage(),
+            loads=self.loads(),
             sinks=self.health(),
         )
 
@@ -128,6 +131,7 @@ class Telling:
         left_behind: int,
         scaling: Mapping[str, WorkerScale],
         throttled_s: Mapping[str, float],
+        queue: Mapping[str, Mapping[str, int]],
     ) -> PoolStats:
         """Return the run's statistics, with what its workers do, and in how many something goes on for no task."""
         counts = self.fold.counts()
@@ -152,6 +156,7 @@ class Telling:
             uptime_s=self.uptime_s,
             scaling=scaling,
             throttled_s=throttled_s,
+            queue=queue,
         )
 
     async def conclude(self, summary: RunSummary, within_s: float) -> None:

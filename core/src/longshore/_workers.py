@@ -65,6 +65,10 @@ class WorkerStats(Struct, frozen=True, kw_only=True):
     """
     pid: int | None = None
     """Of a worker that is a process of its own, and runs."""
+    executor: str = ""
+    """Its executor, by the name that tasks say; the pool fills it in."""
+    memory_mb: float | None = None
+    """What its process holds with all that descend from it, as measured last; None where nobody measures that."""
 
     @property
     def average_processing_time(self) -> float:

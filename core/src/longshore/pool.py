@@ -224,7 +224,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         )
         self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
         self._telling.throttled = self._driver.engine.held_because
-        self._telling.usage = lambda: monitor.usage
+        self._telling.usage, self._telling.loads = lambda: monitor.usage, lambda: monitor.loads
         self._telling.utilization = lambda: monitor.current_usage
 
     def _defaults(self) -> Defaults:

@@ -103,6 +103,8 @@ class StageSnapshot(TaskCounts, frozen=True, kw_only=True):
     """Mean run time of completed tasks."""
     rate_per_s: float = 0.0
     """Ended tasks per second over the last seconds."""
+    retries: Mapping[str, int] = {}
+    """How many attempts were followed by another, by the type of their error; past 100 types by "(other)"."""
 
 
 class RunningTask(Struct, frozen=True, kw_only=True):
@@ -176,6 +178,8 @@ class RunSnapshot(TaskCounts, frozen=True, kw_only=True):
     throttled: str | None = None
     """Why nothing more is started, in plain words; None when it is."""
     usage: Mapping[str, Usage] = {}
+    loads: Mapping[str, Load] = {}
+    """The same beside the limits, and the pressures, as `ResourceMonitor.loads`; empty where nothing measures."""
     sinks: Sequence[SinkHealth] = ()
     alerts: Sequence[Alert] = ()
     """Those that stand, the oldest first."""
@@ -234,8 +238,10 @@ class RunInfo(Struct, frozen=True, kw_only=True):
     second at most. Of a run that no pool is behind, such as a recorded one, nothing is looked at."""
     history: Callable[[], RunHistory] = RunHistory
     """What is remembered of the run so far; empty where nobody does."""
-    workers: Callable[[], Sequence[WorkerStats]] = tuple
-    """What each worker is doing; empty for a recorded run."""
+    stats: Callable[[], PoolStats] = lambda: PoolStats()
+    """The pool's statistics, as `WorkerPool.get_stats`; all nothing where no pool is behind the run."""
+    workers: Callable[[], Sequence[WorkerStats]] = list
+    """What each worker is doing, as `WorkerPool.get_worker_stats`."""
     setup: Callable[[], RunSetup] = RunSetup
     """What the run is done with: takes a while, and changes little."""
     summary: Callable[[], RunSummary | None] = _not_over
@@ -291,6 +297,8 @@ class PoolStats(Struct, frozen=True, kw_only=True):
     """For how many seconds tasks waited while the machine was short, by what it was short of; to the last reading."""
     scaling: Mapping[str, WorkerScale] = {}
     """Executors that grow and shrink, by name."""
+    queue: Mapping[str, Mapping[str, int]] = {}
+    """How many tasks wait, by executor and the name of the priority; where none does nothing is there."""
 
     def to_dict(self) -> dict[str, Any]:  # Any: JSON-safe values
         """Return the fields as a plain dict."""

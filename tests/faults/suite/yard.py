@@ -138,19 +138,20 @@ async def open_yard(
     processes: dict[str, Any] | None = None,
     probes: Sequence[str] = (),
     limits: dict[str, float] | None = None,
+    sinks: dict[str, Any] | None = None,
     **config: Any,
 ) -> AsyncIterator[Yard]:
     """Open a pool whose processes are started by `method`, and judge it when it has stopped.
 
     `processes` are more settings of that executor, `config` those of the workers.
-    With `probes` it measures, against `limits`.
+    With `probes` it measures, against `limits`. `sinks` are told beside the one whose events are judged.
     """
     trial.pools += 1
     path = trial.folder / f"pool-{trial.pools}"
     settings = Settings(
         probes=tuple(probes),
         limits=ResourceLimits(**(limits or {})),
-        sinks={"jsonl": {"path": str(path.with_suffix(".jsonl"))}},
+        sinks={"jsonl": {"path": str(path.with_suffix(".jsonl"))}, **(sinks or {})},
         executors={"processes": {"start_method": method, **(processes or {})}},
         workers=WorkerConfig(process_workers=workers, **config),
     )

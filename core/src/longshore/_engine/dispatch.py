@@ -163,7 +163,7 @@ class Dispatch:
                 self._lane(self.aside.key(attempt)).queues[spec.priority].append(attempt)
         else:
             self._lane(lane_key(spec)).put(spec.priority, attempts)
-        self.queued[spec.priority is Priority.CRITICAL] += len(attempts)
+        self._count(self._place(spec.executor), spec.priority, len(attempts))
 
     def set_aside(self, kind: Kind, share: Share) -> None:
         """Set memory aside for each task of a kind that starts from now on, those that wait already as well."""
@@ -204,7 +204,7 @@ class Dispatch:
         """Take these tasks out of wherever they wait."""
         gone = [attempt for lane in self._lanes.values() for attempt in lane.remove(task_ids)]
         for attempt in gone:
-            self.queued[attempt.spec.priority is Priority.CRITICAL] -= 1
+            self._count(self._place(attempt.spec.executor), attempt.spec.priority, -1)
         for lane in list(self._lanes.values()) if gone else ():
             self._forget(lane)
         return gone
@@ -304,8 +304,7 @@ class Dispatch:
         used = sum(other.wants() for other in self._places.values() if other is not place)
         slots = min(place.slots, self.cap - used + place.waiting)
         free = place.window(slots, alone=most is None and self.cap < self._most) - place.held
-        if most is not None:
-            free = min(free, most)
+        free = free if most is None else min(free, most)
         if free <= 0:
             return []
         parts = self._take_plain(place, free)
@@ -325,7 +324,7 @@ class Dispatch:
         if priority is None or priority >= self._parks_from:
             return None
         parts = lanes[0].take(priority, free)
-        self.queued[priority == Priority.CRITICAL] -= sum(map(len, parts))
+        self._count(place, priority, -sum(map(len, parts)))
         return parts
 
     def _choose(self, place: Place, free: int, unused: int, now: float, attempts: list[Attempt]) -> None:
@@ -351,7 +350,7 @@ class Dispatch:
                 if len(attempts) >= unused:
                     return  # nothing goes ahead of it, or the worker it needs would never be free
             attempts.append(lane.take_one(priority))
-            self.queued[priority == Priority.CRITICAL] -= 1
+            self._count(place, priority, -1)
             rank = lane.best(now)
             if rank is not None:
                 heapreplace(ranked, (*rank, index))
@@ -394,7 +393,8 @@ class Dispatch:
         return not self._exact and not any(place.held for place in self._places.values())
 
     def _place(self, executor: str) -> Place:
-        place = self._places.get(executor)
-        if place is None:
-            place = self._places[executor] = Place(executor)
-        return place
+        return self._places.get(executor) or self._places.setdefault(executor, Place(executor))
+
+    def _count(self, place: Place, priority: int, change: int) -> None:
+        self.queued[priority == Priority.CRITICAL] += change
+        place.queued[priority] += change

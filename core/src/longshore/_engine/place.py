@@ -32,6 +32,7 @@ class Place:
         "limits",
         "mean_s",
         "name",
+        "queued",
         "runs_ahead",
         "slots",
         "waiting",
@@ -57,6 +58,8 @@ class Place:
         self.ahead = 1
         self.mean_s: float | None = None
         self.lanes: list[Lane] = []
+        self.queued = [0] * len(Priority)
+        """How many tasks wait, by priority."""
 
     def up(self, slots: int, runs_ahead: bool, limits: bool = False) -> None:
         """Have `slots` workers from now on."""

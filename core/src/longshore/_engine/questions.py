@@ -154,6 +154,14 @@ class Questions:
         """Whether no accepted task is left."""
         return not self._running and not self._waiting and not any(self._dispatch.queued)
 
+    def queue(self) -> dict[str, dict[str, int]]:
+        """Return how many tasks wait, by executor and priority, where any does; from any thread."""
+        found = {
+            name: {level.name: count for level, count in zip(Priority, place.queued, strict=True) if count > 0}
+            for name, place in list(self._dispatch.places.items())
+        }
+        return {name: levels for name, levels in found.items() if levels}
+
     def throttled_s(self) -> dict[str, float]:
         """Return for how long tasks waited while the machine was short of something, by resource; from any thread."""
         return dict(self._throttled_s)

@@ -132,7 +132,7 @@ class Roster:
             key = executor, stats.worker_id
             known = before.get(key) or _Known(stats, now, at)
             status = moved(known.stats.status, self._status(stats, known, now, at))
-            known.stats = replace(stats, status=status, last_heartbeat=known.beat_at)
+            known.stats = replace(stats, status=status, last_heartbeat=known.beat_at, executor=executor)
             looked[key] = known
         if self._draining:
             for key, known in before.items():

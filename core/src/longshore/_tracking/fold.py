@@ -27,7 +27,7 @@ from longshore.events import (
     TasksStarted,
     TasksSubmitted,
 )
-from longshore.records import RunInfo, RunningTask, RunSnapshot, SinkHealth, StageSnapshot, TaskCounts, Usage
+from longshore.records import Load, RunInfo, RunningTask, RunSnapshot, SinkHealth, StageSnapshot, TaskCounts, Usage
 from longshore.task import Attempt, Outcome, TaskSpec, TaskState
 
 SLOWEST = 10
@@ -133,6 +133,7 @@ class RunFold:
         self._overdue.discard(task_id)
         self._retrying[task_id] = batch.spec
         self._retried += 1
+        self._stages.of(batch.spec).tried(batch.outcome)
 
     def _settle(self, batch: TasksSettled, now: float) -> None:
         outcomes, stage = batch.outcomes, self._stages.of(batch.spec)
@@ -200,6 +201,7 @@ class RunFold:
         total: int | None = None,
         throttled: str | None = None,
         usage: Mapping[str, Usage] | None = None,
+        loads: Mapping[str, Load] | None = None,
         sinks: Sequence[SinkHealth] = (),
     ) -> RunSnapshot:
         """Return the run as of monotonic `now`; what the events cannot tell is given by the caller."""
@@ -227,6 +229,7 @@ class RunFold:
             failures=self._failures.snapshot(),
             throttled=throttled,
             usage=usage or {},
+            loads=loads or {},
             sinks=sinks,
         )
 

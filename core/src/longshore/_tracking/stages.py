@@ -13,6 +13,7 @@ from longshore.task import ErrorRecord, Outcome, TaskSpec, TaskState
 
 STAGES_LIMIT = 1000
 GROUPS_LIMIT = 100
+RETRY_TYPES_LIMIT = 100
 LABELS_PER_GROUP = 5
 OTHER = "(other)"
 """Where the counts go once there are too many names, or too many kinds of failure, to tell apart."""
@@ -28,6 +29,7 @@ class Stage:
         "failed",
         "name",
         "rate",
+        "retries",
         "run_s",
         "submitted",
         "timed_out",
@@ -41,12 +43,20 @@ class Stage:
         self.submitted = self.completed = self.failed = self.timed_out = self.cancelled = 0
         self.wait_s = self.run_s = 0.0
         self.rate: RateRing | None = None  # of those that ended, since the first of them started
+        self.retries: dict[str, int] = {}
 
     def ended(self, count: int, since: float, now: float) -> None:
         """Count `count` ends at `now`, of which the first started at `since`."""
         if self.rate is None:
             self.rate = RateRing(since)
         self.rate.add(count, now)
+
+    def tried(self, outcome: Outcome) -> None:
+        """Count an attempt that is followed by another."""
+        kind = outcome.error.type if outcome.error is not None else outcome.state.value
+        if kind not in self.retries and len(self.retries) >= RETRY_TYPES_LIMIT:
+            kind = OTHER
+        self.retries[kind] = self.retries.get(kind, 0) + 1
 
     def snapshot(self, running: int, retrying: int, now: float | None = None) -> StageSnapshot:
         """Return the counts; what is in no other state is queued, so they always add up to `submitted`.
@@ -73,6 +83,7 @@ class Stage:
             cancelled=cancelled,
             mean_s=self.run_s / completed if completed else None,
             rate_per_s=self.rate.per_second(now) if self.rate is not None and now is not None else 0.0,
+            retries=self.retries.copy(),
         )
 
 

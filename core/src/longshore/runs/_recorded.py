@@ -276,7 +276,12 @@ class _Tally:
     def _stage(self, stage: tuple[str, str], states: Counter[str]) -> StageSnapshot:
         done = states["completed"]
         mean_s = self._run_s[stage] / done if done else None
-        return StageSnapshot(name=stage[0], executor=stage[1], mean_s=mean_s, **_counts(states))
+        return StageSnapshot(
+            name=stage[0],
+            executor=stage[1],
+            mean_s=mean_s,
+            **_counts(states),  # type: ignore[arg-type]  # the fields of TaskCounts
+        )
 
     def _group(self, kind: str, count: int) -> FailureGroup:
         error, labels = self._failures[kind]

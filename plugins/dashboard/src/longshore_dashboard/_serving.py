@@ -59,10 +59,10 @@ class Serving:
             threads = PageThreads(_THREADS)
             opened.callback(threads.shutdown)
             self._assemble(run, threads)
-            if settings.token_file is not None:
-                opened.callback(self._keep_token(os.path.expanduser(settings.token_file)))
             self._listener.start(_START_S)
             opened.callback(self._listener.stop, _STOP_S)
+            if settings.token_file is not None:  # only now: who sees it finds that it is good
+                opened.callback(self._keep_token(os.path.expanduser(settings.token_file)))
             self._opened = opened.pop_all()
         if settings.announce:
             self._tell("the dashboard is at")

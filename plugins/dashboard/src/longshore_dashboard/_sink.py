@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ class DashboardSink:
         """Keep the settings; nothing is bound before the run begins."""
         self._settings = settings or DashboardSettings()
         self._serving: Serving | None = None
+        self._begun = threading.Event()
 
     @property
     def controls(self) -> bool:
@@ -39,12 +41,18 @@ class DashboardSink:
     def open(self, run: RunInfo) -> None:
         """Bind, listen, and print a link; OSError where the address can't be had."""
         self._serving = Serving(run, self._settings)
+        self._begun.set()
 
-    def link(self) -> str:
-        """Return a link that lets one browser in, once; ValueError while there are no pages. From any thread."""
-        if self._serving is None:
+    def link(self, within_s: float = 10.0) -> str:
+        """Return a link that lets one browser in, once; from any thread.
+
+        Waits so long at most for the pages of a run that has just begun; ValueError where there are none.
+        """
+        self._begun.wait(within_s)
+        serving = self._serving
+        if serving is None:
             raise ValueError("the dashboard has no pages before the run has begun, and after it is closed")
-        return self._serving.link()
+        return serving.link()
 
     @hookimpl
     def on_events(self, batch: Sequence[AnyEvent]) -> None:
@@ -57,11 +65,12 @@ class DashboardSink:
     def close(self, summary: RunSummary) -> None:
         """Show the end of the run, and let go of all, after a while where settings say so."""
         serving, self._serving = self._serving, None
+        self._begun.clear()
         if serving is None:
             return
         serving.conclude(summary)
         if self._settings.linger_s > 0:
-            _Lingering(serving, self._settings.linger_s)
+            _Lingering(serving, self._settings)
         else:
             serving.shut()
 
@@ -69,18 +78,22 @@ class DashboardSink:
 class _Lingering:
     """Pages that outlive their run: they end after a while, which the end of the interpreter waits for."""
 
-    def __init__(self, serving: Serving, linger_s: float) -> None:
+    def __init__(self, serving: Serving, settings: DashboardSettings) -> None:
         self._serving = serving
-        self._until = time.monotonic() + linger_s
+        self._announce = settings.announce
+        self._until = time.monotonic() + settings.linger_s
         self._over = threading.Event()
-        self._timer = threading.Timer(linger_s, self._end)
+        self._timer = threading.Timer(settings.linger_s, self._end)
         self._timer.daemon = True
         self._timer.start()
         atexit.register(self._wait)
 
     def _wait(self) -> None:
+        left_s = self._until - time.monotonic()
+        if self._announce and left_s > 1 and sys.stderr is not None:
+            print(f"longshore: the dashboard stays for {left_s:.0f} s; Ctrl-C ends that", file=sys.stderr)
         try:
-            self._over.wait(max(0.0, self._until - time.monotonic()))
+            self._over.wait(max(0.0, left_s))
         except KeyboardInterrupt:
             self._timer.cancel()
         self._end()
