@@ -110,7 +110,7 @@ function hear({ kind, data }) {
 }
 
 // Without a stream (too many follow, or the server is gone) the facts are asked for, at most as often as this.
-const asking = spaced(() => run.link === "down" && refresh(), DOWN_MS);
+const asking = spaced(() => run.link === "down" && refresh(), () => DOWN_MS);
 
 /** Read the run's facts again, and have every reader read again: after something was done to it, or when it has ended. */
 export async function refresh() {
@@ -144,15 +144,15 @@ export function onChanged(topics, call) {
   };
 }
 
-/** The same call, however often it is asked for, with a rest between two of them. */
-function spaced(call, rest = REREAD_MS) {
+/** The same call, however often it is asked for, with a rest from one to the next. */
+function spaced(call, rest = () => REREAD_MS) {
   let [timer, last] = [null, -Infinity];
   const now = () => {
     [timer, last] = [null, performance.now()];
     call();
   };
   const soon = () => {
-    if (timer === null) timer = setTimeout(now, Math.max(0, last + rest - performance.now()));
+    if (timer === null) timer = setTimeout(now, Math.max(0, last + rest() - performance.now()));
   };
   return { soon, stop: () => clearTimeout(timer) };
 }
@@ -169,13 +169,14 @@ export function useData(path, params = {}, topics = []) {
 
 function keepRead(url, topics, set) {
   const stop = new AbortController();
-  let [busy, again, said] = [false, false, null];
+  let [busy, again, said, took] = [false, false, null, 0];
   async function read() {
     if (busy) {
       again = true;
       return;
     }
     busy = true;
+    const began = performance.now();
     try {
       const got = await text(url, stop.signal);
       if (got !== said) set({ url, data: JSON.parse(got), error: null });
@@ -185,14 +186,17 @@ function keepRead(url, topics, set) {
       said = null;
     }
     busy = false;
+    took = performance.now() - began;
     if (again && !stop.signal.aborted) later.soon();
     again = false;
   }
-  const later = spaced(read);
-  const off = onChanged(topics, read);
+  // what takes the server long is asked for less often, so that a page never takes more than an eighth of its time
+  const later = spaced(read, () => Math.max(REREAD_MS, 8 * took));
+  const reader = { topics, call: later.soon };
+  readers.add(reader);
   read();
   return () => {
-    off();
+    readers.delete(reader);
     later.stop();
     stop.abort();
   };

@@ -19,7 +19,8 @@ function Parts({ all, run }) {
     <${Panel} title="Stages" bare><${Stages} stages=${all.stages} snapshot=${run.snapshot} live=${live} /><//>
     <${Panel} title="Tasks ended" half><${Ended} throughput=${all.throughput} /><//>
     <${Panel} title=${live ? "Time left, and what held it back" : "What held it back"} half><${Held} all=${all} run=${run} live=${live} /><//>
-    <${Panel} title=${live ? "Running longest" : "Still running at the end"} half bare><${Running} rows=${all.running} control=${live && run.info.control} /><//>
+    ${live ? html`<${Panel} title="Running longest" half bare><${Running} rows=${all.running} control=${run.info.control} /><//>`
+      : html`<${Panel} title="Ran longest" half bare side=${html`<${Link} to=${{ page: "tasks", sort: "run_s", desc: true }} fresh>all by time<//>`}><${Longest} /><//>`}
     <${Panel} title="Most frequent failures" half bare side=${html`<${Link} to=${{ page: "failures" }} fresh>all failures<//>`}><${Failures} groups=${all.failures} /><//>`;
 }
 
@@ -129,6 +130,20 @@ function Running({ rows, control }) {
     ...(control ? [{ key: "act", name: "", cell: (row) => html`<${Act} action="cancel" body=${{ task_id: row.task_id }} sure="Cancel this task?" danger>Cancel<//>` }] : []),
   ];
   return html`<${Table} caption="Tasks that run for the longest time" columns=${columns} rows=${rows} keyed=${(row) => row.task_id} empty="Nothing runs." />`;
+}
+
+/** Of a run that is over: the tasks that took the longest. */
+function Longest() {
+  const found = useData("api/tasks", { sort: "run_s", desc: 1, limit: 10 }, ["tasks"]);
+  const columns = [
+    { key: "key", name: "Task", clip: true, cell: (row) => html`<${TaskLink} id=${row.task_id}>${row.key ?? row.task_id}<//>` },
+    { key: "name", name: "Stage", clip: true, cell: (row) => html`<${Stage} name=${row.name} />` },
+    { key: "ran", name: "Ran", num: true, cell: (row) => duration(row.run_s) },
+    { key: "state", name: "State", cell: (row) => html`<${State} state=${row.state} />` },
+    { key: "worker", name: "Worker", cell: (row) => row.worker ?? "–" },
+  ];
+  const rows = (found.data?.rows ?? []).filter((row) => row.run_s !== null);
+  return html`<${Told} of=${found}><${Table} caption="Tasks that ran for the longest time" columns=${columns} rows=${rows} keyed=${(row) => row.task_id} empty="Nothing ran." /><//>`;
 }
 
 function Failures({ groups }) {

@@ -50,7 +50,7 @@ function Facts({ detail }) {
     ["CPU", duration(task.cpu_s)],
     ["Peak memory", memory(task.peak_memory_mb)],
     ["Progress", task.progress === null || task.progress === undefined ? null : `${Math.round(100 * task.progress)} %`],
-    ["Says", task.note],
+    ["Says", task.error ? null : task.note],
     ["Processor", detail.processor],
     ["Exit code", detail.exit_code],
     ["Signal", detail.signal],
