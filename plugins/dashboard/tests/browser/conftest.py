@@ -126,11 +126,11 @@ def site(browser: Any) -> Iterator[Callable[[str], Site]]:  # Any: playwright's
 class Told:
     """A run that a test tells by hand, served by the sink; `orders` is what pages have asked of it."""
 
-    def __init__(self, history: RunHistory, name: str = "documents") -> None:
+    def __init__(self, history: RunHistory, most: int = 32, name: str = "documents") -> None:
         self.orders: list[tuple[Any, ...]] = []
         self.started = history.points_fine[0].at if history.points_fine else datetime.now(UTC) - timedelta(minutes=5)
         self.snapshot = RunSnapshot(run_id="20260830T101500-4f2a91", name=name, started=self.started, elapsed_s=300.0)
-        self.sink = DashboardSink(DashboardSettings(announce=False, control=True))
+        self.sink = DashboardSink(DashboardSettings(announce=False, control=True, max_clients=most))
         run = RunInfo(
             run_id=self.snapshot.run_id,
             started=self.started,
@@ -172,8 +172,8 @@ def told() -> Iterator[Callable[..., Told]]:
     """Return what begins a run told by hand; it is over with the test."""
     runs: list[Told] = []
 
-    def begin(history: RunHistory | None = None) -> Told:
-        runs.append(Told(history or RunHistory()))
+    def begin(history: RunHistory | None = None, most: int = 32) -> Told:
+        runs.append(Told(history or RunHistory(), most))
         return runs[-1]
 
     yield begin

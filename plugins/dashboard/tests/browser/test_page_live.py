@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from longshore.records import RunSummary
 
@@ -104,6 +105,36 @@ def test_all_tabs_share_one_stream(run: Any, site: Callable[[str], Any], made: t
         assert followers(run) == 1
         for page in pages:
             page.close()
+
+
+def test_a_browser_without_shared_workers_follows_too(
+    run: Any, site: Callable[[str], Any], made: tuple[Any, ...]
+) -> None:
+    """Each tab has a stream of its own then, and gives it up while it is hidden."""
+    shown = site(run.sink.link())
+    with shown.context() as context:
+        context.add_init_script("delete window.SharedWorker")
+        page = shown.open(context)
+        expect(page.locator(".live")).to_have_text("live", timeout=WAIT_MS)
+        page.evaluate(_HIDE, True)
+        until(page, lambda: followers(run) == 0)
+        grown(run, made, 60)
+        page.evaluate(_HIDE, False)
+        expect(page.locator(".facts")).to_contain_text(f"{run.snapshot.completed} completed", timeout=WAIT_MS)
+
+
+def test_who_is_one_too_many_is_told_now_and_then(told: Callable[..., Any], site: Callable[[str], Any]) -> None:
+    """A page that may not follow any more shows the run all the same, and asks for it every few seconds."""
+    run = told(most=1)
+    shown, other = site(run.sink.link()), site(run.sink.link())
+    with shown.context() as first, other.context() as second:
+        page = shown.open(first)
+        expect(page.locator(".live")).to_have_text("live", timeout=WAIT_MS)
+        late = other.open(second)
+        expect(late.locator(".live")).to_have_text("reconnecting …", timeout=WAIT_MS)
+        run.snapshot = msgspec.structs.replace(run.snapshot, submitted=7, completed=7)
+        expect(late.locator(".facts")).to_contain_text("7 completed", timeout=WAIT_MS)
+    other.faults.clear()  # being refused is what this is about
 
 
 def test_pages_outlive_their_server(run: Any, site: Callable[[str], Any]) -> None:
