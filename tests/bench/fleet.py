@@ -1,50 +1,29 @@
 """A fleet of workers that is only computed: what the engine decides for it, how fast, and the same when run again.
 
     uv run python tests/bench/fleet.py                       # 1,000 workers, 1,000,000 tasks
-    uv run python tests/bench/fleet.py --workers 100 --tasks 20000 --seed 7
+    uv run python tests/bench/fleet.py --workers 10000 --tasks 10000000
+    uv run python tests/bench/fleet.py --workers 100 --tasks 20000 --seed 7 --lose 5
 
-Nothing runs and no time passes: tasks take what the dice say, of time and of memory, the machine's memory is what they
-take together, and the engine sees it once a second as a pool would.
+Tasks take what the dice say, of time and of memory: some ask for resources, one in a hundred is a straggler that takes
+twenty times as long. With `--lose N` a twentieth of all workers is lost N times, for a minute each.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import random
+import resource
 import sys
-import time
-from collections import Counter
 from collections.abc import Iterator
-from heapq import heappop, heappush
 from typing import NamedTuple
 
-from longshore._engine.config import EngineConfig
-from longshore._engine.engine import Engine
-from longshore._engine.messages import (
-    Command,
-    ExecutorUp,
-    InUse,
-    Measured,
-    Reported,
-    Settle,
-    Shed,
-    Start,
-    Stimulus,
-    Submit,
-    Tick,
-)
-from longshore.records import Load
-from longshore.task import Attempt, Outcome, PlainOutcome, Priority, Resources, TaskSpec, TaskState
+from longshore.task import Resources
+from longshore.testing.simulation import Loss, Simulated, Simulation, Work
 
-_TICK_S = 0.05
-_YARDS = 4
-_MB_PER_WORKER = 1000.0
-_LIMIT = 75.0
-
-
-def work() -> None:
-    """Stand for a user's function."""
+YARDS = 4
+LIMIT_PERCENT = 75.0
+MB_PER_WORKER = 1000.0 * 100.0 / LIMIT_PERCENT
+_STRAGGLERS, _STRAGGLES = 0.01, 20.0
 
 
 class Sort(NamedTuple):
@@ -65,155 +44,55 @@ SORTS = (
 )
 
 
-class Running(NamedTuple):
-    """A task that is under way."""
-
-    attempt: Attempt
-    began: float
-    ran_s: float
-    peak_mb: float
-
-    def used_mb(self, now: float) -> float:
-        """Return what it has taken by now: it fills its memory in the first half of its time."""
-        return self.peak_mb * min(1.0, 2.0 * (now - self.began) / self.ran_s)
-
-
-class Report(NamedTuple):
-    """What came of it."""
-
-    completed: int
-    starts: int
-    shed: int
-    simulated_s: float
-    cpu_s: float
-    peak_percent: float
-    digest: str
-
-
-class Fleet:
-    """An engine, and the world that its commands act on."""
-
-    def __init__(self, workers: int, tasks: int, seed: int) -> None:
-        """Have everything ahead."""
-        self.workers, self.left = workers, tasks
-        self._dice = random.Random(seed)
-        self._limit_mb = workers * _MB_PER_WORKER
-        self.engine = Engine(
-            EngineConfig(
-                max_queue_size=max(100, 2 * workers),
-                max_concurrent_tasks=workers,
-                capacity={"cpu": float(workers), "memory": self._limit_mb, "licence": workers / 100.0},
-            ),
-            self._dice.random,
-        )
-        self._specs = {
-            (sort.name, yard): TaskSpec(
-                function=work, name=sort.name, executor=f"yard-{yard}", resources=sort.resources
+def works(tasks: int, seed: int) -> Iterator[Work]:
+    """Yield so many tasks, some dozens of a sort at a time as streams would bring them."""
+    dice = random.Random(seed)
+    left = tasks
+    while left > 0:
+        sort = dice.choices(SORTS, [sort.weight for sort in SORTS])[0]
+        executor = f"yard-{dice.randrange(YARDS)}"
+        for _ in range(min(left, 64)):
+            straggles = _STRAGGLES if dice.random() < _STRAGGLERS else 1.0
+            yield Work(
+                stage=sort.name,
+                executor=executor,
+                ran_s=sort.ran_s * dice.uniform(0.5, 1.5) * straggles,
+                peak_memory_mb=sort.peak_mb * dice.uniform(0.6, 1.4),
+                resources=sort.resources,
             )
-            for sort in SORTS
-            for yard in range(_YARDS)
-        }
-        self.running: dict[str, Running] = {}
-        self._ends: list[tuple[float, str, int]] = []
-        self._ended: list[Outcome] = []
-        self._digest = hashlib.sha256()
-        self.counts: Counter[str] = Counter()
-        self.now = self.cpu_s = self.peak_percent = 0.0
-        self._number = 0
-
-    def run(self) -> Report:
-        """Let all of it happen."""
-        each = self.workers // _YARDS
-        ups: list[Stimulus] = [ExecutorUp(f"yard-{yard}", each, False, True, True) for yard in range(_YARDS)]
-        self._decide(ups)
-        next_reading = 0.0
-        while self.left or not self.engine.idle:
-            self.now += _TICK_S
-            stimuli: list[Stimulus] = [*self._finish(), *self._submit()]
-            if self.now >= next_reading:
-                next_reading = self.now + 1.0
-                stimuli.append(self._measure())
-            self._decide(stimuli or [Tick()])
-        counts = self.counts
-        return Report(
-            counts["completed"], counts["starts"], counts["shed"], self.now, self.cpu_s, self.peak_percent,
-            self._digest.hexdigest(),
-        )  # fmt: skip
-
-    def _submit(self) -> Iterator[Submit]:
-        """Fill the queue, a few hundred tasks of one spec at a time as a stream would."""
-        room = min(self.left, self.engine.room(Priority.NORMAL))
-        while room > 0:
-            count = min(room, 64)
-            sort = self._dice.choices(SORTS, [sort.weight for sort in SORTS])[0]
-            spec = self._specs[sort.name, self._dice.randrange(_YARDS)]
-            ids = range(self._number, self._number + count)
-            self._number += count
-            self.left -= count
-            room -= count
-            yield Submit(spec, [Attempt(f"t{number}", spec, queued_at=self.now) for number in ids])
-
-    def _finish(self) -> Iterator[Reported]:
-        """Report what has ended by now, by executor."""
-        by_yard: dict[str, list[Outcome]] = {}
-        while self._ends and self._ends[0][0] <= self.now:
-            _, task_id, number = heappop(self._ends)
-            run = self.running.get(task_id)
-            if run is None or run.attempt.number != number:
-                continue  # it was ended before
-            del self.running[task_id]
-            by_yard.setdefault(run.attempt.spec.executor, []).append(_outcome(run, TaskState.COMPLETED))
-        return (Reported(yard, outcomes) for yard, outcomes in by_yard.items())
-
-    def _measure(self) -> Measured:
-        """Return what a probe would read now."""
-        tasks = {task_id: InUse(run.used_mb(self.now), self.now - run.began) for task_id, run in self.running.items()}
-        used_mb = sum(use.memory_mb for use in tasks.values())
-        per_unit = self._limit_mb / _LIMIT
-        percent = used_mb / per_unit
-        self.peak_percent = max(self.peak_percent, percent)
-        return Measured({"memory": Load(percent, _LIMIT, 65.0, percent, "%", self._limit_mb, per_unit)}, tasks=tasks)
-
-    def _decide(self, stimuli: list[Stimulus]) -> None:
-        began = time.thread_time()
-        commands = self.engine.handle(stimuli, self.now)
-        self.cpu_s += time.thread_time() - began
-        victims = [victim for command in commands for victim in self._obey(command)]
-        if victims:
-            self._decide([Reported(run.attempt.spec.executor, [_outcome(run, TaskState.CANCELLED)]) for run in victims])
-
-    def _obey(self, command: Command) -> Iterator[Running]:
-        """Do as told; yield who was ended by that."""
-        match command:
-            case Start():
-                self._digest.update(" ".join(attempt.task_id for attempt in command.attempts).encode())
-                self.counts["starts"] += len(command.attempts)
-                for attempt in command.attempts:
-                    self._begin(attempt)
-            case Shed():
-                self.counts["shed"] += 1
-                self._digest.update(f"shed {command.task_ids[0]}".encode())
-                yield self.running.pop(command.task_ids[0])
-            case Settle():
-                self.counts["completed"] += len(command.outcomes)
-            case _:
-                pass
-
-    def _begin(self, attempt: Attempt) -> None:
-        sort = next(sort for sort in SORTS if sort.name == attempt.spec.name)
-        ran_s = sort.ran_s * self._dice.uniform(0.5, 1.5)
-        run = Running(attempt, self.now, ran_s, sort.peak_mb * self._dice.uniform(0.6, 1.4))
-        self.running[attempt.task_id] = run
-        heappush(self._ends, (self.now + ran_s, attempt.task_id, attempt.number))
+        left -= 64
 
 
-def _outcome(run: Running, state: TaskState) -> Outcome:
-    attempt = run.attempt
-    kind = PlainOutcome if state is TaskState.COMPLETED else Outcome
-    return kind(
-        attempt.task_id, None, 0, attempt.spec.name, state,
-        attempts=attempt.number, ran_s=run.ran_s, cpu_s=run.ran_s, peak_memory_mb=run.peak_mb,
-    )  # fmt: skip
+def fleet(workers: int, tasks: int, seed: int, lose: int = 0) -> Simulation:
+    """Return a fleet that has everything ahead."""
+    return Simulation(
+        works(tasks, seed),
+        workers={f"yard-{yard}": workers // YARDS for yard in range(YARDS)},
+        memory_mb=workers * MB_PER_WORKER,
+        limit_percent=LIMIT_PERCENT,
+        losses=[Loss(20.0 * (number + 1), 0.05, 60.0) for number in range(lose)],
+        uniform=random.Random(seed).random,
+        capacity={"licence": workers / 100.0},
+    )
+
+
+def say(done: int, simulated_s: float) -> None:
+    """Tell how far a long one is."""
+    if done % 1_000_000 < 1000:
+        print(f"{done} tasks done, {simulated_s:.0f} s simulated", file=sys.stderr, flush=True)
+
+
+def show(told: Simulated, workers: int) -> None:
+    """Print what came of it."""
+    percent = 100.0 * told.peak_memory_mb / (workers * MB_PER_WORKER)
+    busy_s = sum(told.busy_s.values())
+    grown_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000.0
+    print(f"{told.completed} tasks on {workers} workers, {told.makespan_s:.0f} s simulated, {told.given_up} given up")
+    print(f"{told.starts / told.decide_cpu_s:.0f} starts decided per second of CPU ({told.decide_cpu_s:.1f} s in all)")
+    print(f"memory at most {percent:.0f} % where {LIMIT_PERCENT:.0f} % is the limit, {told.shed} ended for it")
+    print(f"waited {told.mean_queued_s:.2f} s on average, 95 % at most {told.p95_queued_s:.2f} s")
+    print(f"{told.lost_s:.0f} s of work in vain, {100.0 * told.lost_s / busy_s:.2f} % of what was done")
+    print(f"this process took {grown_mb:.0f} MB at most")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -222,13 +101,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1000)
     parser.add_argument("--tasks", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lose", type=int, default=0)
     given = parser.parse_args(arguments)
-    report = Fleet(given.workers, given.tasks, given.seed).run()
-    per_s = report.starts / report.cpu_s
-    print(f"{report.completed} tasks on {given.workers} workers, {report.simulated_s:.0f} s simulated")
-    print(f"{per_s:.0f} starts decided per second of CPU ({report.cpu_s:.1f} s in all)")
-    print(f"memory at most {report.peak_percent:.0f} % where {_LIMIT:.0f} % is the limit, {report.shed} ended for it")
-    return 0 if report.completed == given.tasks else 1
+    told = fleet(given.workers, given.tasks, given.seed, given.lose).run(say)
+    show(told, given.workers)
+    return 0 if told.completed + told.given_up == given.tasks else 1
 
 
 if __name__ == "__main__":

@@ -284,6 +284,7 @@ def test_runs_are_listed(make: Make) -> None:
             ("two", "completed", 1),
             ("one", "running", 1),
         ]
+        assert [run.run_id for run in archive.runs(newest=1)] == ["two"]
         assert archive.run("one").counts == {"completed": 1, "failed": 1, "unfinished": 1}
         failed = JournalQuery(run_id="one", states=[TaskState.FAILED])
         assert [outcome.task_id for outcome in archive.outcomes(failed)] == ["b"]

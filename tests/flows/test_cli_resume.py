@@ -177,9 +177,21 @@ def test_each_note_is_told_once(noting: Command) -> None:
     noting("run", "job:noted", "in", "--executor", "threads")
     for progress in ("lines", "none"):
         _, _, told = noting("resume", "last", "--progress", progress)
-        assert told.count("1 results were recorded before, and not run again") == 1, told
+        assert told.count("1 result was recorded before, and its task not run again") == 1, told
     _, _, told = noting("resume", "last", "--progress", "json")
     assert all(json.loads(text) for text in told.splitlines())
+
+
+def test_the_limit_of_failures_counts_anew(noting: Command) -> None:
+    """A run that --max-failures has stopped goes on until as many have failed again, and says so."""
+    noting.inputs({f"{number:03}": "bad" for number in range(200)})
+    run = ("run", "job:noted", "in", "-o", "out.jsonl", "--max-failures", "5", "--workers", "1", *QUIET)
+    assert noting(*run)[0] == 3
+    assert len(ran(noting.folder)) < 200
+    code, _, told = noting("resume", "last")
+    assert code == 3, told
+    assert re.search(r"--max-failures counts from here: \d+ that failed before are not in it", told)
+    assert len(ran(noting.folder)) >= 5
 
 
 def test_changed_code_is_said_and_results_are_kept(noting: Command) -> None:

@@ -86,7 +86,7 @@ async def test_what_succeeded_is_not_run_again() -> None:
     assert [outcome.task_id for outcome in again[:100]] == [outcome.task_id for outcome in first]
     assert set(ran.values()) == {1}
     assert journal.refused == 0
-    assert "100 results were recorded before, and not run again" in notes
+    assert "100 results were recorded before, and their tasks not run again" in notes
 
 
 async def test_the_place_of_an_input_says_nothing() -> None:
@@ -103,7 +103,7 @@ async def test_the_place_of_an_input_says_nothing() -> None:
         (2, True),
     ]
     assert set(ran) == {9, 7}
-    assert "1 recorded tasks were not asked for this time" in notes
+    assert "1 recorded task was not needed this time" in notes
 
 
 async def test_the_same_input_twice_is_found_as_often_as_it_was_done() -> None:
@@ -141,7 +141,7 @@ async def test_what_nothing_identifies_runs_again() -> None:
     _, run_id, _ = await run(journal, lambda thing: 1, things, options={"version": None})
     again, _, notes = await run(journal, lambda thing: 2, things, resume=run_id, options={"version": None})
     assert [(outcome.value, outcome.restored) for outcome in again] == [(2, False)]
-    assert any("nothing says whether they are the same work" in note for note in notes)
+    assert any("nothing says whether" in note for note in notes)
 
 
 async def test_failures_are_given_again_and_run_again_where_that_is_asked_for() -> None:

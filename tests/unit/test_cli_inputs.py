@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from longshore.cli.console import DASH, UsageError
-from longshore.cli.inputs import Inputs, expand, ordered
+from longshore.cli.inputs import Inputs, expand
 
 
 @pytest.fixture
@@ -107,11 +107,3 @@ def test_the_output_is_no_input(here: Path) -> None:
     assert _expand("in/*.jsonl", "in/a.txt", output="in/../in/out.jsonl") == ["in/a.txt"]
     with pytest.raises(UsageError, match="written over this input"):
         _expand("in/a.txt", output="./in/a.txt")
-
-
-def test_largest_first(here: Path) -> None:
-    """The largest inputs can be begun first; equal ones keep their order."""
-    (here / "in" / "b.txt").write_text("x" * 100)
-    assert ordered(_expand("in/a.txt", "in/b.txt", "in/sub"), "largest-first")[0] == "in/b.txt"
-    assert ordered(["z", "in/a.txt", "y"], "largest-first") == ["in/a.txt", "z", "y"]
-    assert ordered(["z", "a"], "given") == ["z", "a"]

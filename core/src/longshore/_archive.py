@@ -12,8 +12,11 @@ from longshore.task import Outcome
 class Archive(Protocol):
     """What is recorded, for reading, while runs go on or not; may be used from any one thread."""
 
-    def runs(self) -> Sequence[RunRecord]:
-        """Return all runs, the newest first. A damaged one has the state "damaged"."""
+    def runs(self, newest: int | None = None) -> Sequence[RunRecord]:
+        """Return all runs, or so many of them, the newest first. A damaged one has the state "damaged".
+
+        To ask for a few must not cost what all of them do: it is done as a run of the command begins.
+        """
 
     def run(self, run_id: str) -> RunRecord:
         """Return one run; JournalError if it is not there."""

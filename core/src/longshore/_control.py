@@ -207,12 +207,15 @@ class Control:
         """
         return self._executors.left_behind() if self._started else []
 
-    def expect(self, tasks: int | None) -> Callable[[int], None]:
+    def expect(
+        self, tasks: int | None, expected_s: Mapping[str, Mapping[str, float]] | None = None, stages: int = 1
+    ) -> Callable[[int], None]:
         """Tell progress of so many tasks to come, beside those of streams; None if nobody can say.
 
+        `expected_s` is what they will likely take in seconds, by key and name; each key is counted for `stages` tasks.
         Returns what may be called once with how many there were in the end.
         """
-        return self._telling.expect(tasks)
+        return self._telling.expect(tasks, expected_s, stages)
 
 
 def _with_memory(worker: WorkerStats, used: Mapping[int, WorkerUsage]) -> WorkerStats:

@@ -8,6 +8,7 @@ import secrets
 import time
 import weakref
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,6 +30,8 @@ from longshore.task import TaskState
 IN_FLIGHT = 256
 """Documents under way at once: enough to keep many workers busy, few enough to hold in memory."""
 PipelineLike = Pipeline | PreparedPipeline | str
+Expect = Callable[..., Callable[[int], None]]
+"""`WorkerPool.expect`."""
 
 
 class StageProgress(Struct, frozen=True, kw_only=True):
@@ -251,7 +254,7 @@ class Pipelines:
     _processors: Processors
     _taking: Callable[[], Intake]
     _publish: Callable[[EventBatch], None]
-    expect: Callable[[int | None], Callable[[int], None]]
+    expect: Expect
 
     _runs: set[PipelineRun]
     _listeners: dict[str, Passage]
@@ -285,17 +288,23 @@ class Pipelines:
         *,
         in_flight: int = IN_FLIGHT,
         total: int | None = None,
+        expected_s: Mapping[str, Mapping[str, float]] | None = None,
     ) -> PipelineStream:
         """Send documents through a pipeline, at most `in_flight` at once; give a PipelineResult for each as they end.
 
         Lazy and bounded; `total` tells progress how many there will be, where the iterable has no length. A document
         that is nearly done goes before one that has not begun. A plain iterable is iterated on the loop, which one that
         blocks holds up: give an async one there. Errors as `start_pipeline`.
+
+        `expected_s` says how long documents will likely take, in seconds by id and stage, such as they took before: of
+        a document that is in it, stages that it lacks are not expected to run. The estimate of the run's end goes by it
+        from the start, where it says something of half of what is left.
         """
         ways, prepared = self._ways(), self._prepared(pipeline)
         count = length(documents) if total is None else total
-        tasks = None if count is None else count * len(prepared.steps)
-        return PipelineStream(ways, prepared, documents, in_flight=in_flight, expect=lambda: self.expect(tasks))
+        stages = len(prepared.steps)
+        expect = partial(self.expect, None if count is None else count * stages, expected_s, stages)
+        return PipelineStream(ways, prepared, documents, in_flight=in_flight, expect=expect)
 
     def plan(self, pipeline: PipelineLike) -> list[PlannedStage]:
         """Return what each stage would be run with, in their order; nothing is submitted, and no start is needed."""

@@ -65,13 +65,21 @@ class Telling:
         """Seconds since the run began."""
         return time.monotonic() - self._began
 
-    def expect(self, tasks: int | None) -> Callable[[int], None]:
-        """Add to how many tasks there will be; None: nobody can say. Call what is returned with how many there were."""
+    def expect(
+        self, tasks: int | None, seconds: Mapping[str, Mapping[str, float]] | None = None, stages: int = 1
+    ) -> Callable[[int], None]:
+        """Add to how many tasks there will be; None: nobody can say. Call what is returned with how many there were.
+
+        `seconds` is what they will likely take, by key and name; each key is counted for `stages` tasks.
+        """
 
         def over(came: int) -> None:
             self._expected += came - (tasks or 0)
             self._unknown -= tasks is None
+            self.fold.forget(seconds or ())
 
+        if seconds:
+            self.fold.expect(seconds, stages)
         self._expected += tasks or 0
         self._unknown += tasks is None
         return over

@@ -90,24 +90,38 @@ class Recall:
 
     def notes(self) -> list[str]:
         """Return what a person should know of how the run went on."""
-        counts = self.counts
-        lines = [f"{counts['restored']} results were recorded before, and not run again"]
-        lines += [f"{counts[word]} {text}" for word, text in _WORDS.items() if counts[word]]
-        if self.left:
-            lines.append(f"{self.left} recorded tasks were not asked for this time")
-        return lines
+        told = [(self.counts[word], *forms) for word, forms in _WORDS.items()]
+        told.append((self.left, "recorded task was not needed this time", "recorded tasks were not needed this time"))
+        return [f"{count} {one if count == 1 else many}" for count, one, many in told if count]
 
 
 _WORDS: Final = {
-    "unfinished": "tasks had not ended, and ran again",
-    "unknown": "tasks had begun and may not run twice: their outcome is unknown",
-    "changed": "tasks ran again, since the code of their function has changed",
-    "stale": "tasks ran again, since their inputs have changed",
-    "failed": "tasks that had failed ran again",
-    "cancelled": "tasks that had been cancelled ran again",
-    "not kept": "tasks ran again, since their results could not be stored",
-    "no identity": "tasks ran whatever is recorded: nothing says whether they are the same work",
+    "restored": (
+        "result was recorded before, and its task not run again",
+        "results were recorded before, and their tasks not run again",
+    ),
+    "unfinished": ("task had not ended, and ran again", "tasks had not ended, and ran again"),
+    "unknown": (
+        "task had begun and may not run twice: its outcome is unknown",
+        "tasks had begun and may not run twice: their outcome is unknown",
+    ),
+    "changed": (
+        "task ran again, since the code of its function has changed",
+        "tasks ran again, since the code of their function has changed",
+    ),
+    "stale": ("task ran again, since its input has changed", "tasks ran again, since their inputs have changed"),
+    "failed": ("task that had failed ran again", "tasks that had failed ran again"),
+    "cancelled": ("task that had been cancelled ran again", "tasks that had been cancelled ran again"),
+    "not kept": (
+        "task ran again, since its result could not be stored",
+        "tasks ran again, since their results could not be stored",
+    ),
+    "no identity": (
+        "task ran whatever is recorded: nothing says whether it is the same work",
+        "tasks ran whatever is recorded: nothing says whether they are the same work",
+    ),
 }
+"""What is said of tasks by what was found of them: of one, and of more."""
 
 
 class Way(NamedTuple):

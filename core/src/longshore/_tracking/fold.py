@@ -7,13 +7,14 @@ batch's length or from the snapshot, which is taken four times a second, is not 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import assert_never
 
 from longshore._columns import ids_of, not_completed, queued_s, ran_s
 from longshore._sketch import Sketch
 from longshore._tracking.eta import AGES_MOST, remaining_s
+from longshore._tracking.foreseen import Foreseen, Left
 from longshore._tracking.rate import RateRing
 from longshore._tracking.running import RunningTasks
 from longshore._tracking.stages import FailureBook, Stage, StageBook, settle
@@ -53,6 +54,7 @@ class RunFold:
         "_ended",
         "_failures",
         "_folds",
+        "_foreseen",
         "_overdue",
         "_progress",
         "_rate",
@@ -81,6 +83,18 @@ class RunFold:
         self._failures = FailureBook()
         self._rate = RateRing(began)
         self._sketch = Sketch()
+        self._foreseen: Foreseen | None = None
+
+    def expect(self, seconds: Mapping[str, Mapping[str, float]], stages: int) -> None:
+        """Have the estimate go by what tasks are expected to take: seconds by key and name, of so many names a key."""
+        if self._foreseen is None:
+            self._foreseen = Foreseen()
+        self._foreseen.expect(seconds, stages)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Expect nothing more of tasks with these keys."""
+        if self._foreseen is not None:
+            self._foreseen.forget(keys)
 
     def fold(self, batch: EventBatch, now: float) -> None:
         """Take in what happened at monotonic `now`; costs by the batch rather than by the task."""
@@ -132,6 +146,8 @@ class RunFold:
         self._progress.pop(task_id, None)
         self._overdue.discard(task_id)
         self._retrying[task_id] = batch.spec
+        if self._foreseen is not None:
+            self._foreseen.run(batch.outcome.ran_s)
         self._retried += 1
         self._stages.of(batch.spec).tried(batch.outcome)
 
@@ -147,6 +163,8 @@ class RunFold:
             settle(stage, self._failures, others)
         if self._progress or self._retrying or self._overdue:
             self._forget(ids_of(outcomes))
+        if self._foreseen is not None:
+            self._foreseen.settle(batch.spec.name, outcomes)
         self._rate.add(len(outcomes), now)
         stage.ended(len(outcomes), now - outcomes[0].ran_s if outcomes else now, now)
         self._sample(outcomes)
@@ -259,13 +277,19 @@ class RunFold:
     def _eta(self, counts: TaskCounts, total: int | None, rate_per_s: float, now: float) -> tuple[float, float] | None:
         if total is None or self._started_at is None:
             return None
+        left, elapsed_s = total - counts.ended, now - self._started_at
+        oldest = [(attempt, max(0.0, now - started)) for attempt, started in self._oldest(AGES_MOST)]
+        if left > 0 and self._foreseen is not None and self._foreseen.covers(left):
+            mean_s, variation = self._sketch.mean, self._sketch.variation
+            known = Left(left, counts.running, oldest, elapsed_s, rate_per_s, mean_s, variation)
+            return self._foreseen.remaining_s(known)
         return remaining_s(
-            left=total - counts.ended,
+            left=left,
             ended=counts.ended,
-            elapsed_s=now - self._started_at,
+            elapsed_s=elapsed_s,
             recent_per_s=rate_per_s,
             running=counts.running,
-            ages_s=[max(0.0, now - started) for _, started in self._oldest(AGES_MOST)],
+            ages_s=[age_s for _, age_s in oldest],
             durations=self._sketch,
         )
 

@@ -25,6 +25,8 @@ from longshore.cli.run import run
 from longshore.cli.runs import list_ as list_runs
 from longshore.cli.runs import prune, show_
 from longshore.cli.serve import serve
+from longshore.cli.simulate import simulate
+from longshore.cli.top import top
 from longshore.errors import JournalError, LongshoreError, PluginError, SettingsError
 
 _CONFIG = """See the settings, where each comes from, and what may be set.
@@ -53,6 +55,8 @@ def build_app() -> App:
     app.command(runs)
     app.command(failures)
     app.command(serve)
+    app.command(simulate)
+    app.command(top)
     plugins = App(name="plugins", help="See which plugins there are, and whether they work.")
     plugins.command(list_, name="list")
     plugins.command(info)
@@ -103,7 +107,7 @@ def _told(error: Exception, arguments: Sequence[str]) -> ExitCode:
     return ExitCode.USAGE if named or isinstance(error, UsageError | SettingsError) else ExitCode.FAULT
 
 
-_COMMANDS = ("run", "resume", "runs", "failures", "serve", "plugins", "config", "doctor", "bench")
+_COMMANDS = ("run", "resume", "runs", "failures", "serve", "simulate", "top", "plugins", "config", "doctor", "bench")
 
 
 def _forget_stdout() -> None:

@@ -7,11 +7,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from glob import glob, has_magic
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from longshore.cli.console import DASH, UsageError
-from longshore.cli.options import Order
 
 
 class Inputs(NamedTuple):
@@ -70,11 +68,6 @@ def names_on_stdin() -> BinaryIO:
     if sys.stdin is None or sys.stdin.closed:
         raise UsageError("the names of inputs are to come from stdin, but it is closed")
     return sys.stdin.buffer
-
-
-def ordered(paths: Sequence[str], order: Order) -> list[str]:
-    """Return the paths in the order they are to be begun; what has no size comes last."""
-    return sorted(paths, key=_size, reverse=True) if order == "largest-first" else list(paths)
 
 
 def _with_stdin(arguments: Iterable[str], stdin: Callable[[], BinaryIO]) -> Iterator[tuple[str, bool]]:
@@ -142,10 +135,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return -1

@@ -16,6 +16,7 @@ from longshore._processors import Processors
 from longshore._runtime.inline import InlineExecutor
 from longshore._runtime.specs import make_spec, merged, name_of
 from longshore.cli.console import UsageError, say
+from longshore.cli.durations import Forecast
 from longshore.cli.inputs import import_from_here
 from longshore.cli.options import Progress, RunOptions
 from longshore.cli.recorded import CommandJournal
@@ -81,6 +82,8 @@ class Job:
     """How long what runs may go on after the first signal; None: as the signal says."""
     keeping: Keeping | None = None
     """None where nothing is recorded."""
+    forecast: Forecast = field(default_factory=Forecast)
+    """How long the inputs will likely take."""
 
     @property
     def usable(self) -> Sequence[str]:
@@ -90,6 +93,11 @@ class Job:
     def documents(self) -> Iterator[ProcessorContext]:
         """Yield each usable input as a document."""
         return (ProcessorContext(document_id=path, file_path=path) for path in self.usable)
+
+    def expected_s(self) -> Mapping[str, Mapping[str, float]]:
+        """Return how long the stages of usable inputs will likely take, in seconds by input and stage."""
+        seconds = self.forecast.seconds
+        return {path: seconds[path] for path in self.usable if path in seconds}
 
     def without(self, names: Collection[str]) -> Job:
         """Return the job without these inputs."""

@@ -59,7 +59,10 @@ class RunOptions:
     retries: Annotated[int | None, Parameter(help="How often a failed task is tried again: `--retries 2`.")] = None
     order: Annotated[
         Order,
-        Parameter(help="Which inputs begin first; `--order largest-first` ends sooner where sizes differ a lot."),
+        Parameter(
+            help="Which inputs begin first; `--order largest-first` ends sooner where they differ a lot: by how long "
+            "they took in earlier runs, else by size."
+        ),
     ] = "given"
     max_failures: Annotated[
         str | None,

@@ -27,7 +27,7 @@ from longshore.cli.recorded import (
     stale_tasks,
     states_of,
 )
-from longshore.cli.run import command_record, perform
+from longshore.cli.run import command_record, foreseen, perform
 from longshore.errors import SettingsError
 from longshore.hookspecs import Archive
 from longshore.records import RunRecord
@@ -74,10 +74,10 @@ def resume(
         job = _job(recorded, options, settings)
         _tell_code(recorded.command, [StepRecord.of(step) for step in job.pipeline.steps])
         states, stale = _states(archive, record, recorded, command_record(job, options), changed)
-        recording = CommandJournal(place.make(job.host), states, stale)
-        keeping = Keeping(recording, True, place.option, record.run_id, failed)
+        kept = place.make(job.host)
+        keeping = Keeping(CommandJournal(kept, states, stale), True, place.option, record.run_id, failed)
         goes_on = Output(options.output, data, again=lambda name, state: _is_again(name, state, changed, failed=failed))
-        return perform(replace(job, keeping=keeping), goes_on)
+        return perform(replace(foreseen(job, kept), keeping=keeping), goes_on)
 
 
 def _find(archive: Archive, name: str) -> tuple[RunRecord, RecordedRun]:

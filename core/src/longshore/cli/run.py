@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Coroutine
+from contextlib import closing
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -14,14 +15,16 @@ from msgspec import to_builtins
 from msgspec.structs import asdict
 
 from longshore.cli.console import DASH, ExitCode, UsageError, say
-from longshore.cli.inputs import expand, names_on_stdin, ordered
+from longshore.cli.durations import Forecast, Target, order_told, ordered
+from longshore.cli.inputs import expand, names_on_stdin
 from longshore.cli.job import Job, Keeping, make_job
-from longshore.cli.journals import journal_for_run
+from longshore.cli.journals import JournalPlace, journal_for_run
 from longshore.cli.lines import Lines, stdout_for_data
 from longshore.cli.options import RunOptions
 from longshore.cli.output import Output
 from longshore.cli.recorded import CommandJournal, CommandRecord, InputRecord, StepRecord, python_version, states_of
-from longshore.errors import LongshoreError, PluginError
+from longshore.errors import JournalError, LongshoreError, PluginError
+from longshore.hookspecs import Journal
 from longshore.pipeline import plan
 
 _DEFAULTS = RunOptions()
@@ -59,31 +62,58 @@ def run(
     file = None if options.output in (None, DASH) else options.output
     found = expand(inputs, names_on_stdin, file)
     _note_dangling(found.dangling)
-    paths = [*ordered(found.paths, options.order), *found.unusable]
+    paths = [*found.paths, *found.unusable]
     with stdout_for_data() as data:
         job = replace(make_job(target, paths, options), unusable=found.unusable)
         if not paths:
             say("longshore: there is nothing to do: no input is a file, or has one below it")
             return ExitCode.NOTHING
-        return _plan(job, Lines(data)) if options.dry_run else _perform(job, options, Output(file, data))
+        return _begin(job, options, Output(file, data))
 
 
-def _perform(job: Job, options: RunOptions, output: Output) -> int:
-    return perform(replace(job, keeping=_keeping(job, options)), output)
+def _begin(job: Job, options: RunOptions, output: Output) -> int:
+    kept = None if options.dry_run and options.order == "given" else _journal(job, options)
+    job = _in_order(job if kept is None else foreseen(job, kept[1]), options)
+    if options.dry_run:
+        return _plan(job, Lines(output.data))
+    return perform(replace(job, keeping=None if kept is None else _keeping(job, options, *kept)), output)
 
 
-def _keeping(job: Job, options: RunOptions) -> Keeping | None:
-    """Return how a run that begins is recorded."""
+def _journal(job: Job, options: RunOptions) -> tuple[JournalPlace, Journal] | None:
+    """Return where a run that begins is recorded, and by what."""
     place = journal_for_run(job.settings, job.host, options.journal, off=options.no_journal)
     if place is None:
         return None
     try:
-        journal = place.make(job.host)
+        return place, place.make(job.host)
     except PluginError as error:
         if place.asked:
             raise
         say(f"note: nothing is recorded: {error}")
         return None
+
+
+def foreseen(job: Job, journal: Journal) -> Job:
+    """Return the job with what earlier runs say of how long its inputs take."""
+    try:
+        with closing(journal.archive()) as archive:
+            return replace(job, forecast=Forecast.read(archive, Target(job.name, _folder()), job.usable))
+    except JournalError as error:
+        say(f"note: what earlier runs took can't be read: {error}")
+        return job
+
+
+def _in_order(job: Job, options: RunOptions) -> Job:
+    """Return the job with its inputs in the order that was asked for, and say what that goes by."""
+    if options.order == "given":
+        return job
+    if job.progress != "json":
+        say(f"longshore: {order_told(job.forecast, job.name)}")
+    return replace(job, paths=[*ordered(job.usable, job.forecast), *job.unusable])
+
+
+def _keeping(job: Job, options: RunOptions, place: JournalPlace, journal: Journal) -> Keeping:
+    """Return how a run that begins is recorded."""
     inputs = [InputRecord.of(path, job.unusable.get(path)) for path in job.paths]
     states = states_of(command_record(job, options), inputs)
     return Keeping(CommandJournal(journal, states), asked=place.asked, option=place.option)
@@ -91,17 +121,10 @@ def _keeping(job: Job, options: RunOptions) -> Keeping | None:
 
 def command_record(job: Job, options: RunOptions) -> CommandRecord:
     """Return what is recorded of a job; UsageError where there is no current folder."""
-    try:
-        folder = os.getcwd()
-    except OSError as error:
-        raise UsageError(
-            f"the current folder is gone, and a recorded run could not be resumed from it: {error.strerror}; "
-            "change to another, or run with --no-journal"
-        ) from error
     settings = job.loaded.settings.model_dump(mode="json")
     return CommandRecord(
         target=job.name,
-        folder=folder,
+        folder=_folder(),
         output=None if options.output == DASH else options.output,
         options=to_builtins(replace(options, output=None)),
         table={name: value for name, value in settings.items() if _is_recorded(job, name)},
@@ -109,6 +132,16 @@ def command_record(job: Job, options: RunOptions) -> CommandRecord:
         inputs=len(job.paths),
         python=python_version(),
     )
+
+
+def _folder() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise UsageError(
+            f"the current folder is gone, and a recorded run could not be resumed from it: {error.strerror}; "
+            "change to another, or run with --no-journal"
+        ) from error
 
 
 def _is_recorded(job: Job, name: str) -> bool:

@@ -123,6 +123,8 @@ class _Work:
         self._left = dict.fromkeys(range(len(self._job.paths)))
         if job.progress != "json":
             say(f"longshore: going on with run {resumes}: {len(had)} of {len(job.paths)} inputs have their line")
+            if job.limit is not None:
+                say(f"longshore: --max-failures counts from here: {self._before} that failed before are not in it")
 
     async def _started(self) -> WorkerPool:
         """Return a pool that is started; without a journal that nobody asked for, where that can't be opened."""
@@ -159,7 +161,8 @@ class _Work:
 
     async def _feed(self, pool: WorkerPool) -> None:
         job = self._job
-        async with pool.run_pipeline(job.pipeline, job.documents(), total=len(job.usable)) as stream:
+        inputs, expected_s = len(job.usable), job.expected_s()
+        async with pool.run_pipeline(job.pipeline, job.documents(), total=inputs, expected_s=expected_s) as stream:
             self._stream = stream
             self._refuse_unusable()
             if self._limited or self._signal is not None:

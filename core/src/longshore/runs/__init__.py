@@ -4,7 +4,7 @@
 `RecordedRun` gives the events of a run back from its journal, so that one view serves for both.
 """
 
-from longshore.runs._recorded import RecordedRun
+from longshore.runs._recorded import RecordedRun, submitted_at
 from longshore.runs._store import RunStore
 from longshore.runs._views import (
     SORTS,
@@ -42,4 +42,5 @@ __all__ = [
     "Throughput",
     "Timeline",
     "WorkerView",
+    "submitted_at",
 ]

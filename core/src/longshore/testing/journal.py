@@ -175,9 +175,9 @@ class MemoryArchive:
         """Read from `runs`."""
         self._runs = runs
 
-    def runs(self) -> Sequence[RunRecord]:
-        """Return all runs, the newest first."""
-        return sorted(map(self.run, list(self._runs)), key=lambda run: -run.started)
+    def runs(self, newest: int | None = None) -> Sequence[RunRecord]:
+        """Return all runs, or so many of them, the newest first."""
+        return sorted(map(self.run, list(self._runs)), key=lambda run: -run.started)[:newest]
 
     def run(self, run_id: str) -> RunRecord:
         """Return one run; JournalError if it is not there."""

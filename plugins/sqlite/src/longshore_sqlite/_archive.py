@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from heapq import nlargest
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from longshore_sqlite._spool import Spool
 
 _COUNTS = "SELECT coalesce(state, 'unfinished'), count(*) FROM tasks WHERE redone = 0 GROUP BY 1"
 _RUN = "SELECT run_id, name, started, state, ended, generation, host, pid, command, versions, settings FROM run"
+_STARTED = "SELECT started FROM run"
 _WAIT_S = 5.0
 
 
@@ -34,9 +36,12 @@ class SqliteArchive:
         self._root = root
         self._pickles = pickles
 
-    def runs(self) -> Sequence[RunRecord]:
-        """Return all runs, the newest first; one that can't be read has the state "damaged"."""
-        found = [self._record(path.parent.name) for path in self._root.glob(f"*/{_place.DATABASE}")]
+    def runs(self, newest: int | None = None) -> Sequence[RunRecord]:
+        """Return all runs, or so many of them, the newest first; one that can't be read has the state "damaged"."""
+        names = [path.parent.name for path in self._root.glob(f"*/{_place.DATABASE}")]
+        if newest is not None:  # counting the tasks of a run is what costs
+            names = nlargest(newest, names, key=lambda name: (self._started(name), name))
+        found = [self._record(name) for name in names]
         return sorted(found, key=lambda run: (run.started, run.run_id), reverse=True)
 
     def run(self, run_id: str) -> RunRecord:
@@ -88,6 +93,14 @@ class SqliteArchive:
 
     def close(self) -> None:
         """Do nothing: whatever was opened is closed with the reading of it."""
+
+    def _started(self, run_id: str) -> float:
+        try:
+            with closing(self._connect(run_id)) as connection, self._reading(run_id):
+                row = connection.execute(_STARTED).fetchone()
+                return float(row[0]) if row is not None else 0.0
+        except JournalError:
+            return 0.0
 
     def _record(self, run_id: str) -> RunRecord:
         try:
