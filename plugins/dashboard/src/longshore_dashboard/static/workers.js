@@ -1,19 +1,22 @@
 // Workers: what each has done and is at; where settings allow it, how many an executor has can be changed.
-import { html, useState } from "./lib.js";
+import { html, table, useState } from "./lib.js";
 import { clock, count, duration, memory, percent, seconds } from "./format.js";
 import { going, useData, useRun } from "./live.js";
 import { State } from "./marks.js";
 import { Act, Head, Panel, sortedRows, Table, Told, useSorted } from "./parts.js";
 import { Link, TaskLink } from "./router.js";
 
+// A worker that has had no task is known by its kind alone; these are the kinds whose executors have another name.
+const EXECUTORS = table({ async: "asyncio", thread: "threads", process: "processes" });
+
 export function Page() {
   const { info, snapshot } = useRun();
   const found = useData("api/workers", {}, ["tasks", "workers"]);
   const sorted = useSorted("busy_s", true);
-  const rows = (found.data ?? []).map((row) => ({ ...(row.live ?? {}), ...row, current: row.live?.current_task ?? row.current, share: share(row, snapshot, info) }));
+  const rows = (found.data ?? []).map((row) => ({ ...(row.live ?? {}), ...row, executor: EXECUTORS[row.executor] ?? row.executor, current: row.live?.current_task ?? row.current, share: share(row, snapshot, info) }));
   const executors = [...new Set(rows.map((row) => row.executor))];
   return html`<${Head} title="Workers">${found.data && html`<span class="muted">${count(rows.length)} ${rows.length === 1 ? "worker" : "workers"}</span>`}<//>
-    ${going() && info.control && executors.length > 0 && html`<${Panel} title="How many"><div class="stack">
+    ${going() && info.control && executors.length > 0 && html`<${Panel} title="How many"><div class="row">
       ${executors.map((name) => html`<${Resize} key=${name} name=${name} now=${rows.filter((row) => row.executor === name && row.status !== "stopped").length} />`)}</div><//>`}
     <${Told} of=${found}>${found.data && html`<section class="panel" aria-label="Workers">
       <${Table} caption="Workers" columns=${columns(rows)} rows=${sortedRows(rows, sorted)} keyed=${(row) => row.worker} sorted=${sorted} empty="No worker has had a task yet." /></section>`}<//>`;
