@@ -192,8 +192,12 @@ class WebRun:
         """Give the run an order; ConnectionError says why it was not taken."""
         headers = {"content-type": "application/json", "x-longshore": "1"}
         link = urljoin(self._base, f"api/control/{name}")
-        with self._open(urllib.request.Request(link, msgspec.json.encode(body), headers, method="POST")):  # noqa: S310 - checked above
-            pass
+        request = urllib.request.Request(link, msgspec.json.encode(body), headers, method="POST")  # noqa: S310 - checked above
+        try:
+            with self._open(request):
+                pass
+        except FileNotFoundError as error:  # the page knows no such task
+            raise ConnectionError(str(error)) from error
 
     def close(self) -> None:
         """Do nothing: no connection is kept."""
@@ -202,7 +206,7 @@ class WebRun:
         with self._open(urljoin(self._base, path)) as answer:
             text = answer.read(_ANSWER_BYTES)
         try:
-            return msgspec.json.decode(text, type=kind)
+            return msgspec.json.decode(text, type=kind, strict=False)  # times come as seconds since 1970
         except msgspec.MsgspecError as error:
             raise ConnectionError(f"{path} of this page is not what this version understands: {error}") from error
 
