@@ -43,6 +43,7 @@ TEXTS_MOST: Final = 100
 """Of so many failures of one kind the texts are kept; the others differ from them by their input only."""
 _KINDS_MOST: Final = 10_000
 _TIMED_OUT = "TaskTimeout"
+_BAD = ("failed", "timed_out")
 
 Ended = TaskCompleted | TaskFailed | TaskCancelled
 _ENDS: Final = (TaskCompleted, TaskFailed, TaskCancelled)
@@ -59,18 +60,6 @@ class Changes:
         self.attempts: list[tuple[object, ...]] = []
         self.texts: list[tuple[object, ...]] = []
         self.ended: list[str] = []
-
-    def spelled_out(self) -> Changes:
-        r"""Return the same with what no database can hold spelled out: halves of surrogate pairs, such as `\udce9`."""
-        changes = Changes()
-        changes.rows = {task_id: [_spelled(value) for value in row] for task_id, row in self.rows.items()}
-        changes.attempts = [tuple(map(_spelled, attempt)) for attempt in self.attempts]
-        changes.texts = [tuple(map(_spelled, texts)) for texts in self.texts]
-        return changes
-
-
-def _spelled(value: Any) -> Any:  # Any: what SQLite stores
-    return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
 
 
 class Folding:
@@ -177,6 +166,10 @@ class Folding:
         if ran:
             row[_RUN], row[_STARTED] = event.duration_s, at - event.duration_s
             stage.began(row[_STARTED])
+        if event.worker_id is not None:
+            bad = event.state in _BAD
+            worker = self.stages.worker(event.worker_id, event.executor)
+            worker.ended(at, event.duration_s, event.cpu_s, event.peak_memory_mb, bad)
         if row[_SUBMITTED] is None:
             row[_SUBMITTED] = at - event.duration_s - event.wait_s
         row[_CPU], row[_PEAK], row[_WORKER] = event.cpu_s, event.peak_memory_mb, event.worker_id

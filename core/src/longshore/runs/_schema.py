@@ -48,7 +48,7 @@ _TABLES = (
     f"CREATE TABLE tasks (id INTEGER PRIMARY KEY, {_FIELDS})",
     "CREATE UNIQUE INDEX tasks_task_id ON tasks (task_id)",
     "CREATE INDEX tasks_stage ON tasks (name, executor, state, run_s)",
-    "CREATE INDEX tasks_worker ON tasks (worker, started)",
+    "CREATE INDEX tasks_worker ON tasks (worker)",
     "CREATE INDEX tasks_ended ON tasks (ended, name, state) WHERE ended IS NOT NULL",
     "CREATE INDEX tasks_failed ON tasks (fingerprint) WHERE fingerprint IS NOT NULL",
     "CREATE INDEX tasks_group ON tasks (grp) WHERE grp IS NOT NULL",

@@ -76,10 +76,7 @@ class RunStore:
         with self._lock:
             if self._closed:
                 return
-            try:
-                self._write(changes)
-            except UnicodeEncodeError:  # a key made of a file name that is no UTF-8
-                self._write(changes.spelled_out())
+            self._write(changes)
             self.version += 1
 
     def _write(self, changes: Changes) -> None:
@@ -184,8 +181,8 @@ class RunStore:
         return self._answer(f"failures {limit}", lambda reader: _details.failures(reader, limit))
 
     def workers(self) -> list[WorkerView]:
-        """Return what each worker did, by name; at most 1000."""
-        return self._answer("workers", _sums.workers)
+        """Return what each worker did, by executor and name; of more than 1000 the later ones together."""
+        return self._folding.stages.workers()
 
     def timeline(
         self,
@@ -200,6 +197,10 @@ class RunStore:
         """Return the attempts from `start` to `end` by worker or stage: each, or sums of `steps` steps if too many."""
         since, until = self._bounds(start, end)
         asked = _timeline.Asked(since, until, by, bars_most, max(1, steps), max(1, lanes_most))
+        if start is None and end is None:  # the whole run, which everybody asks for
+            name = f"timeline {asked.by} {asked.bars_most} {asked.steps} {asked.lanes_most}"
+            [whole] = self._answer(name, lambda reader: [_timeline.timeline(reader, asked)])
+            return whole
         return self._ask(lambda reader: _timeline.timeline(reader, asked))
 
     def _bounds(self, start: float | None, end: float | None) -> tuple[float, float]:

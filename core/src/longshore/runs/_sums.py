@@ -5,24 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from math import ceil
-from typing import Final
 
 from longshore.runs._stages import OTHERS, StageSum
-from longshore.runs._views import StageView, Throughput, WorkerView
+from longshore.runs._views import StageView, Throughput
 
-_WORKERS_MOST: Final = 1000
 _RANKED = (
     "SELECT run_s FROM tasks WHERE name = ? AND executor = ? AND state = 'completed' AND run_s IS NOT NULL "
     "ORDER BY run_s LIMIT 1 OFFSET ?"
 )
 _COUNTED = (
     "SELECT count(run_s) FROM tasks WHERE name = ? AND executor = ? AND state = 'completed' AND run_s IS NOT NULL"
-)
-_WORKED = (
-    "SELECT worker, executor, count(*), sum(state IN ('failed', 'timed_out')), coalesce(sum(run_s), 0), "
-    "coalesce(sum(cpu_s), 0), max(peak_memory_mb), min(started), max(ended), "
-    "max(CASE WHEN state = 'processing' THEN task_id END) "
-    "FROM tasks WHERE worker IS NOT NULL GROUP BY worker ORDER BY executor, worker LIMIT ?"
 )
 _ENDED = (
     "SELECT name, CAST((ended - ?) / ? AS INTEGER) AS step, count(*), sum(state IN ('failed', 'timed_out')) "
@@ -45,12 +37,6 @@ def _quantiles(reader: sqlite3.Connection, stage: StageSum) -> dict[str, float]:
         for (run_s,) in reader.execute(_RANKED, (*of_it, ceil(share * count) - 1)):
             quantiles[field] = run_s
     return quantiles
-
-
-def workers(reader: sqlite3.Connection) -> list[WorkerView]:
-    """Return what each worker did."""
-    fields = WorkerView.__struct_fields__
-    return [WorkerView(**dict(zip(fields, row, strict=True))) for row in reader.execute(_WORKED, (_WORKERS_MOST,))]
 
 
 def throughput(reader: sqlite3.Connection, start: float, end: float, steps: int) -> Throughput:

@@ -42,10 +42,11 @@ def timeline(reader: sqlite3.Connection, asked: Asked) -> Timeline:
         raise ValueError(f"a timeline is by workers or by stages, not by {asked.by!r}")
     attempts = _ATTEMPTS.format(lane=_LANE[asked.by], earlier=_EARLIER[asked.by])
     bounds = {"since": asked.since, "until": asked.until, "now": asked.until}
-    [[total]] = reader.execute(f"SELECT count(*) FROM ({attempts})", bounds)  # noqa: S608 - our own names
-    view = Timeline(start=asked.since, end=asked.until, lanes=[], names=[], total=total)
-    if total <= asked.bars_most:
-        return _drawn(view, reader.execute(f"{attempts} ORDER BY 2", bounds).fetchall(), asked.lanes_most)
+    view = Timeline(start=asked.since, end=asked.until, lanes=[], names=[])
+    few = {**bounds, "most": asked.bars_most + 1}
+    rows = reader.execute(f"SELECT * FROM ({attempts}) LIMIT :most", few).fetchall()  # noqa: S608 - our own names
+    if len(rows) <= asked.bars_most:
+        return _drawn(view, rows, asked.lanes_most)
     step_s = (asked.until - asked.since) / asked.steps
     return _binned(view, list(_summed(reader, attempts, bounds, step_s)), asked, step_s)
 
@@ -56,10 +57,10 @@ def _drawn(view: Timeline, rows: Sequence[tuple[Any, ...]], lanes_most: int) -> 
     names: dict[str, int] = {}
     bars = [
         Bar(lanes[lane], began, over, state, names.setdefault(name, len(names)), row, wait_s)
-        for lane, began, over, state, name, row, wait_s in rows
+        for lane, began, over, state, name, row, wait_s in sorted(rows, key=lambda row: row[1])
         if lane in lanes
     ]
-    return _with(view, lanes, names, bars=bars, lanes_left_out=left_out)
+    return _with(view, lanes, names, bars=bars, total=len(rows), lanes_left_out=left_out)
 
 
 def _binned(view: Timeline, parts: Sequence[tuple[Any, ...]], asked: Asked, step_s: float) -> Timeline:
@@ -73,7 +74,8 @@ def _binned(view: Timeline, parts: Sequence[tuple[Any, ...]], asked: Asked, step
     for lane, *one in parts:
         if lane in lanes:
             sums.add(lanes[lane], *one)
-    return _with(view, lanes, names, bins=sums.bins(names), step_s=step_s, lanes_left_out=left_out)
+    more = {"step_s": step_s, "total": counts.total(), "lanes_left_out": left_out}
+    return _with(view, lanes, names, bins=sums.bins(names), **more)
 
 
 def _lanes(counts: Counter[str], most: int) -> tuple[dict[str, int], int]:
@@ -94,17 +96,29 @@ def _summed(
 ) -> Iterator[tuple[Any, ...]]:  # Any: what SQLite stores
     """Yield (lane, name, began, over, count, failed, busy, longest): short attempts by their step, long ones each.
 
-    A short attempt is one that lasts no longer than a step; all of it counts for the step in which it ended.
+    A short attempt is one that lasts no longer than a step; all of it counts for the step in which it ended. The name
+    is that of the longest: SQLite takes it from the row that has the maximum.
     """
     head = f"SELECT lane, name, {{what}} FROM ({attempts}) WHERE over - began {{length}} :step"  # noqa: S608
     values = {**bounds, "step": step_s}
-    short = (
-        "max(over), max(over), count(*), sum(state IN ('failed', 'timed_out')), sum(over - began), max(over - began)"
-    )
-    by_step = f"{head.format(what=short, length='<=')} GROUP BY lane, name, CAST((over - :since) / :step AS INTEGER)"
-    yield from reader.execute(by_step, values)
+    step = "CAST((over - :since) / :step AS INTEGER)"
+    at = f"{step} * :step + :since + :step / 2"
+    short = f"{at}, {at}, count(*), sum(state IN ('failed', 'timed_out')), sum(over - began), max(over - began)"
+    yield from reader.execute(f"{head.format(what=short, length='<=')} GROUP BY lane, {step}", values)
     long = "began, over, 1, state IN ('failed', 'timed_out'), over - began, over - began"
     yield from reader.execute(head.format(what=long, length=">"), values)
+
+
+class _Bin:
+    """What happened on a lane in a step."""
+
+    __slots__ = ("busy_s", "failed", "longest_s", "name", "tasks")
+
+    def __init__(self) -> None:
+        self.busy_s = 0.0
+        self.tasks = self.failed = 0
+        self.longest_s = -1.0
+        self.name = ""
 
 
 class _Sums:
@@ -112,36 +126,36 @@ class _Sums:
 
     def __init__(self, since: float, step_s: float, steps: int) -> None:
         self._since, self._step_s, self._steps = since, step_s, steps
-        self._busy: defaultdict[tuple[int, int], defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
-        self._ended: defaultdict[tuple[int, int], list[float]] = defaultdict(lambda: [0, 0, 0.0])
+        self._bins: defaultdict[tuple[int, int], _Bin] = defaultdict(_Bin)
 
     def add(
         self, lane: int, name: str, began: float, over: float, count: int, failed: int, busy_s: float, longest_s: float
     ) -> None:
         last = self._at(over)
-        first = self._at(began) if began < over else last
-        for step in range(first, last + 1):
-            if first == last:
-                part_s = busy_s
-            else:
-                left = self._since + step * self._step_s
-                part_s = min(over, left + self._step_s) - max(began, left)
-            self._busy[lane, step][name] += max(0.0, part_s)
-        ended = self._ended[lane, last]
-        ended[0] += count
-        ended[1] += failed
-        ended[2] = max(ended[2], longest_s)
+        for step in range(self._at(began), last + 1):
+            found = self._bins[lane, step]
+            if longest_s > found.longest_s:
+                found.longest_s, found.name = longest_s, name
+            left = self._since + step * self._step_s
+            within_s = min(over, left + self._step_s) - max(began, left)
+            found.busy_s += busy_s if began == over else max(0.0, within_s)
+            if step == last:
+                found.tasks += count
+                found.failed += failed
 
     def _at(self, when: float) -> int:
         return max(0, min(self._steps - 1, int((when - self._since) / self._step_s)))
 
     def bins(self, names: dict[str, int]) -> list[Bin]:
-        bins = []
-        for (lane, step), work in sorted(self._busy.items()):
-            tasks, failed, longest_s = self._ended.get((lane, step), (0, 0, 0.0))
-            most = max(work, key=lambda name: (work[name], name))
-            busy = sum(work.values()) / self._step_s
-            start = self._since + step * self._step_s
-            place = names.setdefault(most, len(names))
-            bins.append(Bin(lane, start, busy, int(tasks), int(failed), place, longest_s))
-        return bins
+        return [
+            Bin(
+                lane,
+                self._since + step * self._step_s,
+                found.busy_s / self._step_s,
+                found.tasks,
+                found.failed,
+                names.setdefault(found.name, len(names)),
+                found.longest_s,
+            )
+            for (lane, step), found in sorted(self._bins.items())
+        ]

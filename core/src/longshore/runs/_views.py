@@ -233,7 +233,7 @@ class Bin(Struct, frozen=True, array_like=True):
     """How many ended within it."""
     failed: int
     name: int
-    """The name with the most work in it."""
+    """The name of the longest one in it."""
     longest_s: float
 
 
