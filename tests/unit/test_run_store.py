@@ -325,13 +325,3 @@ def test_many_threads_ask_while_one_takes(store: RunStore) -> None:
         reader.join(10)
     assert errors == []
     assert set(seen) <= {0}
-
-
-def test_names_that_are_no_utf8_cost_no_batch(store: RunStore) -> None:
-    """What is made of a file name that is no UTF-8 is kept spelled out, and all else of its batch as it is."""
-    odd = TaskSubmitted(0, at(0), "odd", "read", "threads", 2, "caf\udce9.pdf")
-    store.take([submitted("a"), odd, failed("b", 1, message="no \udcff")])
-    assert [one.key for one in store.tasks().rows][1] == "caf\\udce9.pdf"
-    assert row(store, "b").note == "no \\udcff"
-    store.take([completed("odd", 2)])
-    assert row(store, "odd").state == "completed"

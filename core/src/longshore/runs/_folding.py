@@ -60,18 +60,6 @@ class Changes:
         self.texts: list[tuple[object, ...]] = []
         self.ended: list[str] = []
 
-    def spelled_out(self) -> Changes:
-        r"""Return the same with what no database can hold spelled out: halves of surrogate pairs, such as `\udce9`."""
-        changes = Changes()
-        changes.rows = {task_id: [_spelled(value) for value in row] for task_id, row in self.rows.items()}
-        changes.attempts = [tuple(map(_spelled, attempt)) for attempt in self.attempts]
-        changes.texts = [tuple(map(_spelled, texts)) for texts in self.texts]
-        return changes
-
-
-def _spelled(value: Any) -> Any:  # Any: what SQLite stores
-    return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
-
 
 class Folding:
     """Holds the rows of tasks that have not ended, and makes changes of batches."""

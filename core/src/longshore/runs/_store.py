@@ -76,10 +76,7 @@ class RunStore:
         with self._lock:
             if self._closed:
                 return
-            try:
-                self._write(changes)
-            except UnicodeEncodeError:  # a key made of a file name that is no UTF-8
-                self._write(changes.spelled_out())
+            self._write(changes)
             self.version += 1
 
     def _write(self, changes: Changes) -> None:
