@@ -235,8 +235,12 @@ def _pages(trial: Trial, at: Door) -> None:
         trial.expect(answer.status == 200 and _is_data(answer), f"{path} is not data: {answer.head[:80]}")
     with at.connect() as connection:
         connection.sendall(at.head("GET", "/api/events"))
-        events = connection.recv(1 << 20) + connection.recv(1 << 20)
-    trial.expect(events.count(b"event: snapshot") <= 1, "a task has made up an event")
+        events = b""
+        while b"\n\n" not in events.partition(b"data: ")[2] and (part := connection.recv(1 << 20)):
+            events += part
+    begun = [line for line in events.split(b"\n") if line.startswith((b"event:", b"id:"))]
+    trial.expect(begun[:2] == [b"id: 0", b"event: snapshot"], f"events begin with {begun[:2]!r}")
+    trial.expect(begun.count(b"event: snapshot") == 1, "a task has made up an event")
 
 
 def _is_data(answer: Answer) -> bool:
