@@ -150,7 +150,8 @@ class SinkHealth(Struct, frozen=True, kw_only=True):
     delivered: int = 0
     dropped: int = 0
     waiting: int = 0
-    """Of an event handler: how many events it is still to be told of; handlers that share a thread share them."""
+    """Of a sink: the events of a call that it has not come back from. Of an event handler: how many it is still to be
+    told of; handlers that share a thread share them."""
     errors: int = 0
     failing: int = 0
     """How many calls in a row have raised, the last one included."""

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from longshore import track
 from longshore.worker import current_task
 from suite import audit, bad, leaks
 
@@ -157,6 +158,16 @@ def begin_and_hang(path: str) -> None:
     """Say by which process it is run, and hang."""
     Path(path).write_text(str(os.getpid()))
     time.sleep(1000)
+
+
+def counting(item: int) -> int:
+    """Go through loops in loops, with totals that are known, unknown, or other than was said."""
+    for _ in track(range(item % 4 + 1)):
+        inner = range(item % 3 + 1)
+        for _ in track(iter(inner) if item % 2 else inner):
+            if item % 5 == 0:
+                current_task().progress(0.1, "says less than is done")
+    return item
 
 
 def fragile(item: int) -> int:

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Any
 
 from longshore import Outcome, ResourceLimits, RetryPolicy, Settings, WorkerConfig, WorkerPool
+from longshore.hookspecs import Sink
 from suite import audit, leaks
 from suite.trial import Trial
 
@@ -126,6 +127,11 @@ def _same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
+def told_events(yard: Yard) -> list[dict[str, Any]]:  # Any: JSON-safe values
+    """Return what the file of events has of a yard whose pool has stopped."""
+    return _events(yard.events_path)
+
+
 def _events(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
@@ -139,12 +145,14 @@ async def open_yard(
     probes: Sequence[str] = (),
     limits: dict[str, float] | None = None,
     sinks: dict[str, Any] | None = None,
+    also: Sequence[Sink] = (),
     **config: Any,
 ) -> AsyncIterator[Yard]:
     """Open a pool whose processes are started by `method`, and judge it when it has stopped.
 
     `processes` are more settings of that executor, `config` those of the workers.
-    With `probes` it measures, against `limits`. `sinks` are told beside the one whose events are judged.
+    With `probes` it measures, against `limits`. `sinks` are told beside the one whose events are judged, and so are
+    those that are made already.
     """
     trial.pools += 1
     path = trial.folder / f"pool-{trial.pools}"
@@ -155,7 +163,7 @@ async def open_yard(
         executors={"processes": {"start_method": method, **(processes or {})}},
         workers=WorkerConfig(process_workers=workers, **config),
     )
-    async with WorkerPool(settings=settings) as pool:
+    async with WorkerPool(settings=settings, sinks=also) as pool:
         yard = Yard(trial, pool, path, method)
         yield yard
     yard.check()

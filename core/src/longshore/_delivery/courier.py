@@ -61,6 +61,7 @@ class SinkCourier:
         self._summary: RunSummary | None = None
         self._deadline = float("inf")
         self._in_hand = 0  # taken out of the mailbox, and not yet in a call
+        self._in_call = 0
 
     def start(self) -> None:
         """Start the thread, and open the sink on it."""
@@ -100,6 +101,7 @@ class SinkCourier:
             name=self.name,
             delivered=self._delivered,
             dropped=self._mailbox.dropped + self._lost + given_up,
+            waiting=self._in_call,
             errors=self._errors,
             failing=self._failing,
             last_error=self._last_error,
@@ -135,7 +137,10 @@ class SinkCourier:
             wanted = events if self._types is None else [event for event in events if event.type in self._types]
             if not wanted:
                 continue
-            if self._guard("on_events", wanted):
+            self._in_call = len(wanted)
+            taken = self._guard("on_events", wanted)
+            self._in_call = 0
+            if taken:
                 self._delivered += len(wanted)
                 continue
             self._lost += len(wanted)
