@@ -217,7 +217,7 @@ async def test_workers_mean_wait() -> None:
         assert pool.get_stats().average_wait_time == pytest.approx(0.1, abs=0.03)
 
 
-@pytest.mark.requirement("req:B06")
+@pytest.mark.requirement("req:B06", "req:L01")
 async def test_workers_stats_of_a_scripted_run(gate: threading.Event) -> None:
     """Each of the nine fields is what the script makes it, while it runs and afterwards."""
     async with open_pool(async_workers=2, thread_workers=1) as pool:
