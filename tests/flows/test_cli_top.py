@@ -54,6 +54,7 @@ class Scripted:
 
     def __init__(self, *, control: bool = False) -> None:
         self.control = control
+        self.paused = False
         self.orders: list[tuple[str, Mapping[str, Any]]] = []
         self.asked: list[tuple[TaskFilter, str, bool]] = []
         self.closed = threading.Event()
@@ -63,7 +64,7 @@ class Scripted:
         if self.lost:
             raise ConnectionError("the page does not answer")
         return Picture(
-            snapshot=SNAPSHOT,
+            snapshot=msgspec.structs.replace(SNAPSHOT, paused=self.paused),
             state="running",
             stages=STAGES,
             running=[task("t9", key="slow.pdf", state="processing", started=1.0)],
@@ -82,6 +83,7 @@ class Scripted:
 
     def order(self, name: str, body: Mapping[str, Any]) -> None:
         self.orders.append((name, body))
+        self.paused = name == "pause" or (self.paused and name != "unpause")
 
     def close(self) -> None:
         self.closed.set()
@@ -177,7 +179,11 @@ async def test_orders_go_to_a_run_that_takes_them() -> None:
     async with TopApp(run, 60).run_test() as pilot:
         app = pilot.app
         assert isinstance(app, TopApp)
-        await pilot.press("p", "p", "plus", "minus")
+        await pilot.press("p")
+        await seen(pilot, lambda: len(run.orders) == 1)
+        await pilot.press("p")
+        await seen(pilot, lambda: len(run.orders) == 2)
+        await pilot.press("plus", "minus")
         await turned_to(pilot, "running")
         await seen(pilot, lambda: len(cells(app, "running")) == 1)
         await pilot.press("k")

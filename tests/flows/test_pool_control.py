@@ -92,11 +92,13 @@ async def test_control_pause(gate: threading.Event) -> None:
         gate.set()
         assert await running is True
         assert pool.snapshot().throttled == "paused"
+        assert pool.snapshot().paused
         assert {handle.state for handle in waiting} == {TaskState.QUEUED}
         assert not await pool.wait_for_completion(0.02)
         pool.unpause()
         assert [await handle for handle in waiting] == [0, 1, 2, 3, 4]
         assert pool.snapshot().throttled is None
+        assert not pool.snapshot().paused
 
 
 async def test_control_cancel_all(gate: threading.Event) -> None:

@@ -57,6 +57,7 @@ class Telling:
         self._unknown = 0  # how many streams go on that can't say how many tasks they will have
         self._troubles: Counter[str] = Counter()
         self.throttled: Callable[[], str | None] = lambda: None
+        self.paused: Callable[[], bool] = lambda: False
         self.alerts: Callable[[], Sequence[Alert]] = tuple
         self.heard: Callable[[Happened], None] = lambda event: None
         """Told of every event that is none of tasks, but for ends of workers that were meant."""
@@ -130,6 +131,7 @@ class Telling:
             time.monotonic(),
             total=None if self._unknown else self._expected or None,
             throttled=self.throttled(),
+            paused=self.paused(),
             usage=self.usage(),
             loads=self.loads(),
             sinks=self.health(),

@@ -231,7 +231,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             spans=spans,
         )
         self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
-        self._telling.throttled = self._driver.engine.held_because
+        self._telling.throttled, self._telling.paused = engine.held_because, lambda: engine.paused
         self._telling.usage, self._telling.loads = lambda: monitor.usage, lambda: monitor.loads
         self._telling.utilization = lambda: monitor.current_usage
         self._watching = Watching(

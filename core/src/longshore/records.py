@@ -186,6 +186,8 @@ class RunSnapshot(TaskCounts, frozen=True, kw_only=True):
     """Most frequent first."""
     throttled: str | None = None
     """Why nothing more is started, in plain words; None when it is."""
+    paused: bool = False
+    """Whether somebody has it start nothing new."""
     usage: Mapping[str, Usage] = {}
     loads: Mapping[str, Load] = {}
     """The same beside the limits, and the pressures, as `ResourceMonitor.loads`; empty where nothing measures."""

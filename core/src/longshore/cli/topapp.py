@@ -78,7 +78,6 @@ class TopApp(App[None]):
         self._sorted: dict[str, tuple[int | None, bool]] = dict.fromkeys(TABLES, (None, False))
         self._wanted = ""
         self._busy = asyncio.Lock()
-        self._paused = False
         self._draws = 0
 
     # ---- what is on the screen
@@ -258,8 +257,9 @@ class TopApp(App[None]):
 
     async def action_pause(self) -> None:
         """Have nothing new started, or go on."""
-        if await self._order("unpause" if self._paused else "pause", {}):
-            self._paused = not self._paused
+        paused = self._picture is not None and self._picture.snapshot.paused
+        if await self._order("unpause" if paused else "pause", {}):
+            await self.look()
 
     async def action_cancel(self) -> None:
         """Cancel the task under the cursor."""

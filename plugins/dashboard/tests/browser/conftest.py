@@ -27,6 +27,7 @@ from longshore.records import (
 )
 from longshore_dashboard import DashboardSink
 from longshore_dashboard._settings import DashboardSettings
+from msgspec.structs import replace
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 WAIT_MS = 20_000
@@ -159,9 +160,11 @@ class Told:
 
     def pause(self) -> None:
         self.orders.append(("pause",))
+        self.snapshot = replace(self.snapshot, paused=True)
 
     def unpause(self) -> None:
         self.orders.append(("unpause",))
+        self.snapshot = replace(self.snapshot, paused=False)
 
     def resize(self, executor: str, workers: int) -> None:
         self.orders.append(("resize", executor, workers))

@@ -43,11 +43,6 @@ function Nav() {
       <span>${title}</span>${counts[id] > 0 && html`<span class="count">${count(counts[id])}</span>`}<//></li>`)}</ul>`;
 }
 
-// A run does not say that it is paused: this page remembers what was pressed on it.
-function hold(paused) {
-  run.paused = paused;
-}
-
 const ended = (snapshot) => snapshot.completed + snapshot.failed + snapshot.cancelled;
 
 function Run({ onHelp }) {
@@ -58,8 +53,8 @@ function Run({ onHelp }) {
   return html`<div class="head-row">
       <div class="title"><strong title=${`${info.name}, run ${info.run_id}`}>${info.name}</strong><span class="mono muted">${info.run_id}</span></div>
       <${Facts} run=${run} />
-      <div class="tools">${live && info.control && (run.paused
-        ? html`<${Act} key="on" action="unpause" done=${() => hold(false)}>Go on<//>` : html`<${Act} key="off" action="pause" done=${() => hold(true)}>Pause<//>`)}<${Tools} onHelp=${onHelp} /></div>
+      <div class="tools">${live && info.control && (snapshot?.paused
+        ? html`<${Act} key="on" action="unpause">Go on<//>` : html`<${Act} key="off" action="pause">Pause<//>`)}<${Tools} onHelp=${onHelp} /></div>
     </div>
     ${snapshot && html`<${Meter} snapshot=${snapshot} />`}
     ${live && snapshot?.throttled && html`<p class="banner"><strong>Held back:</strong> <span>${snapshot.throttled}</span></p>`}

@@ -9,7 +9,7 @@ const asleep = () => document.visibilityState === "hidden";
 const GOING = new Set(["running", "paused", "starting", "stopping"]);
 const DOWN_MS = 5000;
 
-export const run = { info: null, snapshot: null, health: null, state: "", notes: [], left_out: 0, paused: false, link: "off", error: null, fault: null, heard: 0 };
+export const run = { info: null, snapshot: null, health: null, state: "", notes: [], left_out: 0, link: "off", error: null, fault: null, heard: 0 };
 const watchers = new Set(); // called when `run` has changed
 const readers = new Set(); // {topics, call}: called when what they read has changed
 

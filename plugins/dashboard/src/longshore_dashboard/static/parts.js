@@ -117,8 +117,8 @@ export function Copy({ line, label = "Copy" }) {
   return html`<div class="copy"><code ref=${shown}>${line}</code><button type="button" onClick=${copy}>${label}</button><span role="status">${done}</span></div>`;
 }
 
-/** A button that does something to the run. With `sure`, that has to be pressed too; `done` is called when it was done. */
-export function Act({ action, body, sure, danger, done, children }) {
+/** A button that does something to the run. With `sure`, that has to be pressed too. */
+export function Act({ action, body, sure, danger, children }) {
   const [state, set] = useState({ asked: false, error: null, busy: false });
   const press = async () => {
     if (sure && !state.asked) return set({ asked: true, error: null, busy: false });
@@ -126,7 +126,6 @@ export function Act({ action, body, sure, danger, done, children }) {
     try {
       await control(action, body);
       set({ asked: false, error: null, busy: false });
-      done?.();
       await refresh();
     } catch (error) {
       set({ asked: false, error: error.message, busy: false });
