@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -293,6 +296,26 @@ def test_a_closed_store_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="closed"):
         store.tasks()
     store.take([submitted("late")])
+
+
+def test_what_a_killed_process_left_is_swept_up(tmp_path: Path) -> None:
+    """A store that nobody holds any more goes when the next one is made; one that is held, new, or somebody's stays."""
+    code = "import os; from pathlib import Path; from longshore.runs import RunStore; import sys\n"
+    code += "store = RunStore(folder=Path(sys.argv[1])); os._exit(9)"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False, timeout=60)
+    [left] = tmp_path.iterdir()
+    new, others = tmp_path / "longshore-run-new", tmp_path / "longshore-run-open"
+    for folder, mode in ((new, 0o700), (others, 0o755)):
+        folder.mkdir(mode)
+        (folder / "lock").touch()
+    held = RunStore(folder=tmp_path)
+    [place] = set(tmp_path.iterdir()) - {left, new, others}
+    for folder in (left, others, place):
+        os.utime(folder, (1.0, 1.0))
+    store = RunStore(folder=tmp_path)
+    assert {left, new, others, place} & set(tmp_path.iterdir()) == {new, others, place}
+    store.close()
+    held.close()
 
 
 def test_other_events_change_nothing(store: RunStore) -> None:

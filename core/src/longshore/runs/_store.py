@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 from longshore.events import AnyEvent
 from longshore.runs import _details, _pages, _sums, _timeline
 from longshore.runs._folding import Changes, Folding
+from longshore.runs._place import Place
 from longshore.runs._schema import PUT_ATTEMPT, PUT_TASK, PUT_TEXT, connect, create
 from longshore.runs._views import (
     By,
@@ -57,8 +56,8 @@ class RunStore:
         """How many tasks have no row, since there were more than `tasks_most`."""
         self.version = 0
         """Rises with every batch that changed something: what was answered before it may be old."""
-        self._place = Path(tempfile.mkdtemp(prefix="longshore-run-", dir=folder))  # of mode 0700
-        self._path = self._place / "run.db"
+        self._place = Place(folder)
+        self._path = self._place.path / "run.db"
         self._writer = create(self._path)
         self._folding = Folding(self._has_ended)
         self._readers: list[sqlite3.Connection] = []
@@ -131,7 +130,7 @@ class RunStore:
             for connection in (*self._readers, self._writer):
                 connection.close()
             self._readers.clear()
-        shutil.rmtree(self._place, ignore_errors=True)
+        self._place.remove()
 
     # ---- answering
 
