@@ -97,6 +97,8 @@ def test_a_prefix_means_every_object_below_it_sorted(noting: Command) -> None:
     assert listed(noting, "memory:///box/in/") == everything
     assert listed(noting, "memory:///box") == everything
     assert listed(noting, "memory:///box/in/*.txt") == everything[:2]
+    assert listed(noting, "memory:///box/i*/") == listed(noting, "memory:///b*") == everything
+    assert listed(noting, "memory:///box/**") == everything
     assert listed(noting, "memory:///box/in/b.txt", "memory:///box/in") == [everything[1], everything[0], everything[2]]
     assert listed(noting, "-", stdin=b"memory:///box/in/c.pdf\n") == everything[2:]
 
@@ -197,6 +199,7 @@ def test_file_urls_are_used_in_place(noting: Command, lines: Lines, copies: Path
         (["s3://user:hush@box/"], "would be recorded"),
         (["https://h/a?X-Amz-Signature=hush"], "would be recorded"),
         (["memory:///none"], "no such object, prefix or bucket: memory:///none"),
+        (["memory:///none/"], "no such object, prefix or bucket: memory:///none/"),
         (["memory:///none/*.pdf"], "nothing matches"),
         (["nowhere://a"], "nowhere:// can't be used"),
         (["https://127.0.0.1:9/d/"], "a page is no listing"),
@@ -210,6 +213,13 @@ def test_what_cannot_be_meant_is_refused(noting: Command, arguments: list[str], 
     assert (code, out) == (2, "")
     assert said in errors
     assert "hush" not in errors
+
+
+def test_what_is_measured_is_files(noting: Command) -> None:
+    """`longshore bench` measures with files: what a store takes is none of ours to measure."""
+    put(a_txt="1")
+    code, _, errors = noting("bench", "job:noted", "memory:///box/in/", "--quick")
+    assert (code, "measures with files" in errors) == (2, True), errors
 
 
 def test_a_secret_on_stdin_is_neither_told_nor_recorded(noting: Command) -> None:

@@ -147,7 +147,12 @@ def test_a_copy_is_whole_or_not_there(
 ) -> None:
     """An object that gives more or less than the store said is not used, and may be tried again."""
     store.pipe_file("/a", b"text")
-    monkeypatch.setattr(type(store), "info", lambda self, path, **_: {"name": path, "size": said, "type": "file"})
+    was = type(store).info
+
+    def info(self: Any, path: str, **more: Any) -> dict[str, Any]:
+        return {**was(self, path, **more), "size": said}
+
+    monkeypatch.setattr(type(store), "info", info)
     with pytest.raises(OSError, match=error), fetched("memory://a"):
         pass
     assert list(tmp_path.iterdir()) == []
@@ -178,6 +183,28 @@ def test_what_a_killed_process_left_is_removed(store: Any, tmp_path: Path, monke
         with fetched("memory://a"):
             assert os.path.exists(path)
     assert (other / "a.pdf").exists()
+
+
+KILLED = """
+import os, signal, fsspec
+from longshore._object_files import fetched
+fsspec.filesystem("memory").pipe_file("/a", b"text")
+with fetched("memory://a"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="folders can't be locked there")
+def test_a_kill_leaves_what_the_next_fetch_removes(store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is killed in the middle of a task leaves its copy; the next process to fetch one removes it."""
+    subprocess.run([sys.executable, "-c", KILLED], env={**os.environ, "TMPDIR": str(tmp_path)}, check=False, timeout=30)
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(_object_files, "_swept", threading.Event())
+    store.pipe_file("/a", b"text")
+    with fetched("memory://a"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_document_is_at_hand_with_its_urls_name(store: Any) -> None:

@@ -134,7 +134,7 @@ def open_place(url: str) -> Place:
         kind = fsspec.get_filesystem_class(scheme)
         system: FileSystem = fsspec.filesystem(scheme, **kind._get_kwargs_from_urls(url))
     except (ImportError, ValueError, TypeError) as error:
-        raise ValueError(f"{scheme}:// can't be used: {error}") from error
+        raise ValueError(f"{scheme}:// can't be used: {line(str(error))}") from error
     return Place(system, kind._strip_protocol(url))
 
 

@@ -6,6 +6,7 @@ taken, 1 to 2 KB an object; then a name, a size and a mark of each.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,7 @@ from longshore._objects import (
     told,
     url_of,
 )
-from longshore.cli.console import UsageError, say
+from longshore.cli.console import UsageError, line, say
 
 AT_ONCE: Final = 16
 """So many objects are asked about at once as a run goes on."""
@@ -78,18 +79,37 @@ def _found(url: str, place: Place) -> ObjectFacts | Mapping[str, Mapping[str, An
                 f"a page is no listing of files: name each file of {told(url)}, or give the names on stdin"
             )
         return ObjectFacts.of(system.info(path))
+    if url.endswith("/") and not has_magic(path):
+        return system.find(path, detail=True) or _folder(system.info(path))
     try:
-        info = {"type": "directory"} if url.endswith("/") else system.info(path)
+        info = system.info(path)
     except FileNotFoundError:
         if not has_magic(path):
             raise
-        matching = system.glob(path, detail=True)
-        if not matching:
-            raise NoObject(f"nothing matches: {told(url)}", "missing") from None
-        return matching
+        return _matching(url, place)
+    return system.find(path, detail=True) if info.get("type") == "directory" else ObjectFacts.of(info)
+
+
+def _folder(info: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:  # Any: as each store has it
+    """Return what an empty folder has; FileNotFoundError for an object that was asked for as one."""
     if info.get("type") != "directory":
-        return ObjectFacts.of(info)
-    return system.find(path, detail=True)
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    return {}
+
+
+def _matching(url: str, place: Place) -> Mapping[str, Mapping[str, Any]]:  # Any: as each store has it
+    """Return what matches a pattern, and what is below folders that do."""
+    found: dict[str, Mapping[str, Any]] = {}
+    within = None
+    for name, info in sorted(place.system.glob(place.path, detail=True).items()):
+        if info.get("type") != "directory":
+            found[name] = info
+        elif within is None or not name.startswith(within):
+            found |= place.system.find(name, detail=True)
+            within = name.rstrip("/") + "/"
+    if not found:
+        raise NoObject(f"nothing matches: {told(url)}", "missing")
+    return found
 
 
 def _no_object(url: str, error: Exception) -> UsageError:
@@ -98,7 +118,7 @@ def _no_object(url: str, error: Exception) -> UsageError:
         return NoObject(f"no such object, prefix or bucket: {told(url)}", reason)
     if reason == "denied":
         return NoObject(f"access is denied: {told(url)}: {type(error).__name__}", reason)
-    return UsageError(f"{told(url)} can't be listed: {type(error).__name__}: {error}")
+    return UsageError(f"{told(url)} can't be listed: {type(error).__name__}: {line(str(error))}")
 
 
 def path_of_output(path: str | None) -> str | None:
