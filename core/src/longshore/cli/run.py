@@ -49,9 +49,9 @@ def run(
 
     Ways to call it:
 
-    `longshore run documents papers/ s3://bucket/papers/ -o out.jsonl`
+    `longshore run documents papers/ -o out.jsonl`
 
-    `longshore run mymodule:count 'logs/*.txt' --timeout 30 --retries 2 --max-failures 5%`
+    `longshore run mymodule:count 'logs/*.txt' s3://bucket/logs/ --timeout 30 --retries 2 --max-failures 5%`
 
     `find . -name '*.pdf' | longshore run documents - --order largest-first -o out.jsonl`
 
