@@ -236,7 +236,9 @@ def test_a_task_writes_an_object(noting: Command) -> None:
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves files, and says nothing; `/denied` is nobody's."""
+    """Serves files, and says nothing; `/denied` is nobody's, and `/a.txt?flaky` is busy when it is asked for again."""
+
+    asked = 0
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -246,6 +248,11 @@ class Quiet(SimpleHTTPRequestHandler):
         if self.path.startswith("/denied"):
             self.send_error(403)
             return None
+        if self.path.endswith("?flaky"):
+            Quiet.asked += 1
+            if Quiet.asked in (2, 3):  # by the worker: for its size, by two ways
+                self.send_error(503)
+                return None
         return super().send_head()
 
 
@@ -278,6 +285,27 @@ def test_files_of_the_web_are_inputs(noting: Command, lines: Lines, web: str, co
         "denied",
     )
     assert list(copies.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("retries", ["0", "1"])
+def test_what_may_go_by_is_tried_again(noting: Command, lines: Lines, web: str, retries: str) -> None:
+    """A server that is busy fails the attempt, not as missing, and a retry of the task asks it again."""
+    Quiet.asked = 0
+    code, out, errors = noting("run", "job:noted", f"{web}/a.txt?flaky", "--retries", retries, *THREADS)
+    [told] = lines(out).values()
+    if retries == "1":
+        assert (code, told["status"]) == (0, "completed"), errors
+    else:
+        assert (code, told["error"]["type"]) == (1, "ConnectionError"), told
+        assert "503" in told["error"]["reason"]
+
+
+@pytest.mark.slow
+def test_a_server_that_is_not_there_is_said(noting: Command) -> None:
+    """What can't be reached is not called missing."""
+    code, _, errors = noting("run", "job:noted", "http://127.0.0.1:9/a.txt", *THREADS)
+    assert (code, "can't be asked for" in errors, "no such object" in errors) == (2, True, False), errors
 
 
 @pytest.fixture

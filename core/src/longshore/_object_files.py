@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any, Final, Literal
 
-from longshore._objects import FileSystem, ObjectFacts, check_url, name_in, open_place, refused, scheme_of, told
+from longshore._objects import FileSystem, ObjectFacts, check_url, name_in, open_place, refused, scheme_of, told, untold
 from longshore.errors import DocumentError
 
 if sys.platform != "win32":
@@ -48,9 +48,12 @@ def fetched(url: str, most_bytes: float | None = None) -> Iterator[str]:
             got = os.path.getsize(local)
         except Exception as error:
             refusal = refused(url, error)
-            if refusal is None:
+            if refusal is not None:
+                raise refusal from error
+            cause = untold(error)
+            if cause is error:
                 raise
-            raise refusal from error
+            raise ConnectionError(f"{told(url)}: {type(cause).__name__}: {cause}") from error
         if most_bytes is not None and got > most_bytes:
             raise _too_large(url, most_bytes)
         if size not in (-1, got):

@@ -170,6 +170,12 @@ def reason_of(error: BaseException) -> str | None:
     return {401: "denied", 403: "denied", 404: "missing", 410: "missing"}.get(getattr(error, "status", 0))
 
 
+def untold(error: BaseException) -> BaseException:
+    """Return what went wrong where fsspec says, of a file of the web, that it is not found; else the error itself."""
+    masked = isinstance(error, FileNotFoundError) and error.__cause__ is not None and reason_of(error) is None
+    return (error.__cause__ or error) if masked else error
+
+
 def refused(url: str, error: BaseException) -> DocumentError | None:
     """Return what is raised in place of an error that no second try mends; None for all else."""
     reason = reason_of(error)

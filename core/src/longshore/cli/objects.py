@@ -24,6 +24,7 @@ from longshore._objects import (
     reason_of,
     scheme_of,
     told,
+    untold,
     url_of,
 )
 from longshore.cli.console import UsageError, line, say
@@ -118,7 +119,8 @@ def _no_object(url: str, error: Exception) -> UsageError:
         return NoObject(f"no such object, prefix or bucket: {told(url)}", reason)
     if reason == "denied":
         return NoObject(f"access is denied: {told(url)}: {type(error).__name__}", reason)
-    return UsageError(f"{told(url)} can't be listed: {type(error).__name__}: {line(str(error))}")
+    cause = untold(error)
+    return UsageError(f"{told(url)} can't be asked for: {type(cause).__name__}: {line(str(cause))}")
 
 
 def path_of_output(path: str | None) -> str | None:
