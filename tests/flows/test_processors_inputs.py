@@ -261,3 +261,41 @@ async def test_a_check_that_hangs_is_not_asked_again(processing: Any, gate: thre
         assert len(asked) == 1
         assert (await pool.check_processors("hf", timeout_s=5))["hf"].healthy
     assert len(asked) == 2
+
+
+# ---- objects of stores
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "message"),
+    [
+        ("a.png", "unsupported", "this is png"),
+        ("large.txt", "too-large", "larger than the 0.001 MB"),
+        ("none.txt", "missing", "no such object"),
+        ("seen.txt", "refused", "memory://box/seen.txt"),
+        ("small.txt", None, ""),
+    ],
+)
+async def test_an_object_is_looked_at_where_it_is_there(
+    processing: Any, name: str, reason: str | None, message: str
+) -> None:
+    """Of a document that is an object the format is looked at before a worker is taken; the rest once it is a file."""
+    fsspec = pytest.importorskip("fsspec")
+
+    class Looking(Picky):
+        @hookimpl
+        def validate_input(self, context: ProcessorContext) -> str | None:
+            assert context.file_path is not None
+            said = Path(context.file_path).read_text()  # there, and a file
+            return "it was seen before" if said == "seen" else None
+
+    store = fsspec.filesystem("memory")
+    store.store.clear()
+    for other, text in {"a.png": "", "large.txt": "text" * 300, "seen.txt": "seen", "small.txt": "text"}.items():
+        store.pipe_file(f"/box/{other}", text.encode())
+    url = f"memory://box/{name}"
+    async with processing.pool_of(p=processing.kind(Looking)) as pool:
+        outcome = await processing.end_of(pool, document_id=url, file_path=url)
+    store.store.clear()
+    assert (outcome.error and outcome.error.reason) == reason
+    assert message in (outcome.error.message if outcome.error else "")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from longshore._engine.flow import Flow
+from longshore._objects import check_url, is_url
 from longshore.events import EventBatch, Happened
 from longshore.pipeline import PipelineResult, Step
 from longshore.processor import ProcessorContext, ProcessorResult
@@ -81,13 +82,18 @@ class Document:
 
 
 def as_context(document: DocumentLike) -> ProcessorContext:
-    """Return a document's context; a path stands for the file there."""
+    """Return a document's context; a path stands for the file there, a URL for the object.
+
+    ValueError for a URL with a secret in it.
+    """
     if isinstance(document, ProcessorContext):
         return document
     given: object = document  # whatever it is said to be
     path = os.fspath(given) if isinstance(given, str | os.PathLike) else None
     if not isinstance(path, str):
         raise TypeError(f"a document is a ProcessorContext or the path of a file, not {document!r}")
+    if is_url(path):
+        check_url(path)
     return ProcessorContext(document_id=path, file_path=path)
 
 

@@ -10,6 +10,7 @@ from types import CoroutineType
 from typing import Any
 
 from longshore._calling import succeeded
+from longshore._fetching import at_hand, at_hand_async, is_object
 from longshore.processor import ProcessorContext, ProcessorResult
 from longshore.worker import current_task, preparing
 
@@ -67,8 +68,24 @@ class ProcessorCall:
     def __call__(self, context: ProcessorContext) -> Any:  # Any: ProcessorResult, or a coroutine that gives one
         """Process one document; a result with status "failed" is raised as TaskFailed, with its errors' text."""
         held = self._held()
+        if not is_object(context):
+            return self._processed(held, context)
+        with at_hand(context, _most_bytes(held.processor)) as local:
+            self._look_at(held, local)
+            return self._processed(held, local)
+
+    def _processed(self, held: _Held, context: ProcessorContext) -> ProcessorResult:
         result = held.processor.process(context)
         return self._unpack(held.awaited(result) if isinstance(result, CoroutineType) else result)
+
+    def _look_at(self, held: _Held, local: ProcessorContext) -> None:
+        """Raise what is wrong with a document that was only a URL when the pool looked at it."""
+        from longshore._document_check import InputCheck  # for objects only: a worker starts without what it needs
+
+        own = getattr(held.processor, "validate_input", None)
+        error = InputCheck(self.name, held.processor.metadata, own)(local)
+        if error is not None:
+            raise error
 
     def _held(self) -> _Held:
         """Return this worker's processor, making and initialising it on first use."""
@@ -119,7 +136,17 @@ class AsyncProcessorCall(ProcessorCall):
 
     async def __call__(self, context: ProcessorContext) -> ProcessorResult:
         """Do what the plain call does, on the loop of the executor."""
-        return self._unpack(await self._held().processor.process(context))
+        held = self._held()
+        if not is_object(context):
+            return self._unpack(await held.processor.process(context))
+        async with at_hand_async(context, _most_bytes(held.processor)) as local:
+            self._look_at(held, local)
+            return self._unpack(await held.processor.process(local))
+
+
+def _most_bytes(processor: Any) -> float | None:  # Any: a Processor, by contract
+    most_mb = processor.metadata.max_file_size_mb
+    return None if most_mb is None else most_mb * 1e6
 
 
 class _Held:

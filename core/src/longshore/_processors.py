@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from longshore._inputs import InputCheck
+from longshore._document_check import InputCheck
 from longshore._plugins.advice import unknown_plugin
 from longshore._plugins.contract import class_problems, instance_problems
 from longshore._processing import AsyncProcessorCall, ProcessorCall

@@ -14,6 +14,7 @@ from longshore.task import CircuitBreaker, Priority
 class ProcessorContext(Struct, frozen=True, kw_only=True):
     """The document a processor works on; travels to workers unchanged.
 
+    Where `file_path` is the URL of an object, such as s3://bucket/a.pdf, a processor is given a local copy's path.
     Stages that share this process share its mappings as well, and others get a copy: treat them as read-only.
     """
 

@@ -20,6 +20,7 @@ from longshore._columns import AttemptColumns as AttemptColumns
 from longshore._columns import OutcomeColumns as OutcomeColumns
 from longshore._columns import Reports as Reports
 from longshore._columns import in_columns as in_columns
+from longshore._objects import is_url, local_path
 from longshore._outcomes import NEVER as NEVER
 from longshore._outcomes import cancelled as cancelled
 from longshore._outcomes import completed as completed
@@ -328,8 +329,16 @@ class CurrentTask:
         At the end of the block it is on the disk (fsync), then it takes the place of `path` in one step. If the block
         raises, or the task is cancelled, times out or is killed, nothing comes to `path`: an attempt that is over gets
         TaskCancelled or TaskTimeout from the end of its block. Text is UTF-8 unless `encoding` says otherwise. Raises
-        OSError as `open` does, and ValueError for another mode.
+        OSError as `open` does, and ValueError for another mode. A URL, such as s3://bucket/a.json, names an object: it
+        is put whole at the end of the block.
         """
+        if isinstance(path, str) and is_url(path):
+            own = local_path(path)
+            if own is None:
+                from longshore._object_files import object_output  # for objects only
+
+                return object_output(path, mode, encoding, newline, self._check_counts)
+            path = own
         return output_file(path, mode, encoding, newline, self._check_counts)
 
     def _check_counts(self) -> None:

@@ -60,7 +60,7 @@ def bench(
     a plugin, 5 when there is no input for your function, 130 or 143 after a signal.
     """
     _check(target, inputs, options)
-    paths = expand(inputs, names_on_stdin).paths
+    paths = _files(inputs)
     if target is not None and not paths:
         say("longshore: there is nothing to measure with: no input is a file, or has one below it")
         return ExitCode.NOTHING
@@ -72,6 +72,13 @@ def bench(
     else:
         console.show("\n".join(measured.lines(target, inputs)))
     return ExitCode.SOME_FAILED if measured.failed else ExitCode.OK
+
+
+def _files(inputs: Sequence[str]) -> list[str]:
+    found = expand(inputs, names_on_stdin)
+    if found.objects:
+        raise UsageError("bench measures with files, not with objects of a store: fetch some, and name those")
+    return found.paths
 
 
 def _note_load() -> None:

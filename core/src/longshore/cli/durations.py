@@ -15,6 +15,8 @@ from itertools import islice
 from statistics import median
 from typing import Final, NamedTuple, Self
 
+from longshore._objects import ObjectFacts
+from longshore.cli.objects import place_of
 from longshore.cli.recorded import read_run
 from longshore.errors import JournalError
 from longshore.hookspecs import Archive
@@ -30,6 +32,7 @@ TASKS_MOST: Final = 50_000
 _ALIKE_LEAST = 3  # inputs of one suffix that tell what a byte of it takes; with fewer, all inputs do
 _Input = tuple[str, int]
 """An input: its whole path, and its size."""
+_NONE: Final[Mapping[str, ObjectFacts]] = {}
 _ENDED = (TaskState.COMPLETED, TaskState.FAILED, TaskState.TIMED_OUT)
 
 
@@ -84,8 +87,12 @@ class Forecast:
         return None if stages is None else sum(stages.values())
 
     @classmethod
-    def read(cls, archive: Archive, target: Target, paths: Sequence[str]) -> Self:
+    def read(
+        cls, archive: Archive, target: Target, paths: Sequence[str], objects: Mapping[str, ObjectFacts] = _NONE
+    ) -> Self:
         """Return what the newest runs of a target say of these inputs: of the same path and size, else by size.
+
+        `objects` is what is known of those that are URLs.
 
         JournalError where no run can be listed; one that can't be read is passed over.
         """
@@ -94,10 +101,10 @@ class Forecast:
             return cls()
         took = {at: one.stages() for at, one in history.took.items()}
         rates = _Rates(took)
-        seconds, recorded = {}, 0
+        seconds, recorded, here = {}, 0, os.getcwd()
         for path in paths:
-            size = _size(path)
-            known = took.get((os.path.abspath(path), size))
+            size = _size(path, objects)
+            known = took.get((place_of(here, path), size))
             recorded += known is not None
             if size >= 0:
                 seconds[path] = known or rates.of(path, size)
@@ -123,17 +130,13 @@ class _History:
         if recorded is None or not target.is_of(recorded.command.target, recorded.command.folder):
             return
         folder = recorded.command.folder
-        inputs = {each.path: (_place(folder, each.path), each.size) for each in recorded.inputs}
+        inputs = {each.path: (place_of(folder, each.path), each.size) for each in recorded.inputs}
         for trace in islice(archive.traces(JournalQuery(run_id=run_id, states=_ENDED)), self._left):
             self._left -= 1
             if not trace.redone and trace.key in inputs:
                 self.took[inputs[trace.key]].add(trace)
                 if run_id not in self.runs[-1:]:
                     self.runs.append(run_id)
-
-
-def _place(folder: str, path: str) -> str:
-    return os.path.normpath(os.path.join(folder, path))
 
 
 class _Rates:
@@ -155,11 +158,11 @@ class _Rates:
         return {stage: size * self._by_suffix.get((suffix, stage), rate) for stage, rate in self._by_stage.items()}
 
 
-def ordered(paths: Iterable[str], forecast: Forecast) -> list[str]:
+def ordered(paths: Iterable[str], forecast: Forecast, objects: Mapping[str, ObjectFacts] = _NONE) -> list[str]:
     """Return the paths, what takes longest first: by the forecast, by size where that knows nothing, else as given."""
 
     def weight(path: str) -> tuple[float, int]:
-        return forecast.total_s(path) or 0.0, _size(path)
+        return forecast.total_s(path) or 0.0, _size(path, objects)
 
     return sorted(paths, key=weight, reverse=True)
 
@@ -182,7 +185,9 @@ def _suffix(path: str) -> str:
     return os.path.splitext(path)[1].lower()
 
 
-def _size(path: str) -> int:
+def _size(path: str, objects: Mapping[str, ObjectFacts]) -> int:
+    if path in objects:
+        return objects[path].size
     try:
         return os.stat(path).st_size
     except (OSError, ValueError):

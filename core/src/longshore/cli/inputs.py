@@ -1,23 +1,28 @@
-"""What a command line means by its inputs: files, folders, patterns and names on stdin, as one list of paths."""
+"""What a command line means by its inputs: files, folders, patterns, URLs and names on stdin, as one list of names."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from glob import glob, has_magic
 from typing import BinaryIO, NamedTuple
 
+from longshore._objects import ObjectFacts, is_url, local_path
 from longshore.cli.console import DASH, UsageError
+from longshore.cli.objects import NoObject, find_objects
 
 
 class Inputs(NamedTuple):
     """What was found: the files; names from stdin that are none, with the reason; how many links led nowhere."""
 
     paths: list[str]
+    """Of files the path, of objects the URL."""
     unusable: dict[str, str]
     dangling: int
+    objects: Mapping[str, ObjectFacts]
+    """What the stores say of those of `paths` that are URLs."""
 
 
 class _Unusable(UsageError):
@@ -39,6 +44,7 @@ def expand(arguments: Sequence[str], stdin: Callable[[], BinaryIO], output: str 
 
     A folder means every regular file below it; links to folders below it are not followed, so that a circle of links
     does no harm, and links that lead nowhere are counted. `output` is left out where a folder or a pattern holds it.
+    A URL means an object, all below a prefix, or what matches a pattern, sorted as well; file:// means the path.
     UsageError names all arguments that are missing; of the names from stdin those are set apart, for one file that went
     away since they were listed is no reason to refuse all others.
     """
@@ -47,7 +53,7 @@ def expand(arguments: Sequence[str], stdin: Callable[[], BinaryIO], output: str 
     for argument, listed in _with_stdin(arguments, stdin):
         try:
             search.take(argument)
-        except _Unusable as unusable:
+        except (_Unusable, NoObject) as unusable:
             if listed:
                 search.unusable[argument] = unusable.reason
             else:
@@ -60,7 +66,7 @@ def expand(arguments: Sequence[str], stdin: Callable[[], BinaryIO], output: str 
         raise UsageError(
             "\n  ".join(["some inputs cannot be used:", *shown, *more]) if len(problems) > 1 else problems[0]
         )
-    return Inputs(list(search.paths), search.unusable, len(search.dangling))
+    return Inputs(list(search.paths), search.unusable, len(search.dangling), search.objects)
 
 
 def names_on_stdin() -> BinaryIO:
@@ -90,10 +96,17 @@ class _Search:
         self.paths: dict[str, None] = {}
         self.unusable: dict[str, str] = {}
         self.dangling: set[str] = set()
+        self.objects: dict[str, ObjectFacts] = {}
 
     def take(self, argument: str) -> None:
         """Add what one argument means; UsageError, and nothing added, if it means nothing."""
-        self.paths.update(dict.fromkeys(list(self._expand(argument))))
+        own = _path_of(argument) if is_url(argument) else argument
+        if own is not None:
+            self.paths.update(dict.fromkeys(list(self._expand(own))))
+            return
+        found = dict(find_objects(argument))
+        self.objects.update(found)
+        self.paths.update(dict.fromkeys(found))
 
     def _expand(self, argument: str) -> Iterator[str]:
         if os.path.isdir(argument):
@@ -127,6 +140,13 @@ class _Search:
         paths = [os.path.join(place, name) for place, _, names in walked for name in names]
         self.dangling.update(path for path in paths if not os.path.exists(path))
         return sorted(path for path in paths if os.path.isfile(path))
+
+
+def _path_of(url: str) -> str | None:
+    try:
+        return local_path(url)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _identity(path: str) -> tuple[int, int] | None:

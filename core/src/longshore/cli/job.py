@@ -10,6 +10,8 @@ from typing import Any, Self
 from msgspec.structs import replace as struct_replace
 
 from longshore._calling import JsonCall, JsonCoroutine
+from longshore._fetching import FetchingCall, FetchingCoroutine
+from longshore._objects import ObjectFacts, is_url
 from longshore._pipeline_tables import load_pipeline
 from longshore._processing import ProcessorCall
 from longshore._processors import Processors
@@ -85,6 +87,8 @@ class Job:
     """None where nothing is recorded."""
     forecast: Forecast = field(default_factory=Forecast)
     """How long the inputs will likely take."""
+    objects: Mapping[str, ObjectFacts] = field(default_factory=dict)
+    """What the stores say of those of `paths` that are URLs."""
 
     @property
     def usable(self) -> Sequence[str]:
@@ -125,9 +129,8 @@ def make_job(target: str, paths: Sequence[str], options: RunOptions, loaded: Loa
     else:
         processors, default_s = Processors(loaded.settings, host), loaded.settings.workers.default_timeout
         pipeline = prepare(load_pipeline(target, loaded, host), processors, default_s)
-    steps = [
-        struct_replace(step, options={**step.options, **own}, function=_json_call(step)) for step in pipeline.steps
-    ]
+    call = _fetching if any(map(is_url, paths)) else _json_call
+    steps = [struct_replace(step, options={**step.options, **own}, function=call(step)) for step in pipeline.steps]
     changed: dict[str, Any] = {  # Any: as the settings
         "executor": loaded.settings.executor or "processes",
         "sinks": _sinks(loaded, host, options.sinks, options.progress),
@@ -150,6 +153,14 @@ def _json_call(step: Step) -> Function:
     if not step.final or isinstance(step.function, ProcessorCall):  # a processor's data are JSON by contract
         return step.function
     return (JsonCoroutine if step.coroutine else JsonCall)(step.function, name_of(step.function))
+
+
+def _fetching(step: Step) -> Function:
+    """Return the step's function, which is given files for objects; processors see to that themselves."""
+    function = _json_call(step)
+    if isinstance(function, ProcessorCall):
+        return function
+    return (FetchingCoroutine if step.coroutine else FetchingCall)(function, name_of(function))
 
 
 def _refuse_what_cannot_start(settings: Settings, steps: Sequence[Step]) -> None:

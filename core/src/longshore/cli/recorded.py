@@ -17,8 +17,10 @@ import msgspec
 from msgspec import Struct
 
 from longshore._calling import JsonCall
+from longshore._fetching import FetchingCall
 from longshore._fingerprints import GRANULARITY_NS, fingerprint
 from longshore._identity import NoIdentity, code_digest
+from longshore._objects import ObjectFacts
 from longshore.errors import JournalError
 from longshore.hookspecs import Archive, Journal
 from longshore.pipeline import Step
@@ -40,7 +42,9 @@ class StepRecord(Struct, frozen=True):
     @classmethod
     def of(cls, step: Step) -> StepRecord:
         """Return what is recorded of a step."""
-        function = step.function.function if isinstance(step.function, JsonCall) else step.function
+        function = step.function
+        while isinstance(function, FetchingCall | JsonCall):
+            function = function.function
         return cls(step.name, code_digest(function))
 
 
@@ -60,7 +64,7 @@ class CommandRecord(Struct, frozen=True, kw_only=True):
 
 
 class InputRecord(Struct, frozen=True, array_like=True):
-    """An input: a file as it was when the run began, or a name that was none."""
+    """An input: a file or an object as it was when the run began, or a name that was none."""
 
     name: str
     size: int = -1
@@ -69,10 +73,14 @@ class InputRecord(Struct, frozen=True, array_like=True):
     """Of the content, where the times could not tell it from one that is written a moment later."""
     reason: str | None = None
     """Why a name from stdin was no file."""
+    tag: str | None = None
+    """Of an object: the store's mark of what it held."""
 
     @classmethod
-    def of(cls, path: str, reason: str | None = None) -> InputRecord:
-        """Look at a file."""
+    def of(cls, path: str, reason: str | None = None, facts: ObjectFacts | None = None) -> InputRecord:
+        """Look at a file; of an object `facts` is what the store says."""
+        if facts is not None:
+            return cls(_text(path), facts.size, reason=reason, tag=facts.tag)
         found = _regular(path)
         if found is None:
             return cls(_text(path), reason=reason)
@@ -83,6 +91,11 @@ class InputRecord(Struct, frozen=True, array_like=True):
     def path(self) -> str:
         """The name, as the system has it."""
         return os.fsdecode(bytes.fromhex(self.name[1:])) if self.name.startswith(_NO_TEXT) else self.name
+
+    @property
+    def facts(self) -> ObjectFacts:
+        """What the store said, if it is an object."""
+        return ObjectFacts(self.size, self.tag)
 
     def has_changed(self) -> bool:
         """Tell whether the file is another by now, as far as can be seen; one that is gone has not changed."""

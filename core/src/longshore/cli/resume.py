@@ -10,10 +10,12 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
+from longshore._objects import ObjectFacts, is_url
 from longshore.cli.console import DASH, UsageError, line, say
 from longshore.cli.job import Job, Keeping, make_job
 from longshore.cli.journals import find_run, open_archive
 from longshore.cli.lines import stdout_for_data
+from longshore.cli.objects import Change, Now, objects_now, path_of_output
 from longshore.cli.options import JournalPath, Progress, RunName, RunOptions, Set
 from longshore.cli.output import Output
 from longshore.cli.recorded import (
@@ -64,20 +66,26 @@ def resume(
     """
     archive, place = open_archive(journal)
     record, recorded = _find(archive, run)
-    file = os.path.abspath(output) if output not in (None, DASH) else None
+    file = _file(output)
     _go_to(recorded.command.folder)
     options = _options(recorded.command, output, file, progress)
-    settings = recorded_settings(recorded.command.table, set_)
     _tell_settings(recorded_settings(recorded.command.table), options)
-    changed = _changed_inputs(recorded)
+    now = _objects_now(recorded)
+    changed = _changed_inputs(recorded, now)
     with stdout_for_data() as data:
-        job = _job(recorded, options, settings)
+        job = _job(recorded, options, recorded_settings(recorded.command.table, set_), now)
         _tell_code(recorded.command, [StepRecord.of(step) for step in job.pipeline.steps])
-        states, stale = _states(archive, record, recorded, command_record(job, options), changed)
+        states, stale = _states(archive, record, recorded, command_record(job, options), changed, now)
         kept = place.make(job.host)
         keeping = Keeping(CommandJournal(kept, states, stale), True, place.option, record.run_id, failed)
         goes_on = Output(options.output, data, again=lambda name, state: _is_again(name, state, changed, failed=failed))
         return perform(replace(foreseen(job, kept), keeping=keeping), goes_on)
+
+
+def _file(output: str | None) -> str | None:
+    """Return the whole path of the file of results that is given; None where none is."""
+    path = path_of_output(output)
+    return None if path is None or path == DASH else os.path.abspath(path)
 
 
 def _find(archive: Archive, name: str) -> tuple[RunRecord, RecordedRun]:
@@ -121,23 +129,38 @@ def _options(command: CommandRecord, output: str | None, file: str | None, progr
     return replace(options, output=to, progress=progress or options.progress)
 
 
-def _job(recorded: RecordedRun, options: RunOptions, settings: LoadedSettings) -> Job:
+def _job(recorded: RecordedRun, options: RunOptions, settings: LoadedSettings, now: Mapping[str, Now]) -> Job:
     """Return the job of all inputs; a name that was no file may be one now."""
     unusable = {
-        each.path: each.reason for each in recorded.inputs if each.reason is not None and not os.path.isfile(each.path)
+        each.path: each.reason
+        for each in recorded.inputs
+        if each.reason is not None and not (_facts(each.path, now) or os.path.isfile(each.path))
     }
     names = [each.path for each in recorded.inputs]
     paths = [*(name for name in names if name not in unusable), *unusable]
     job = make_job(recorded.command.target, paths, replace(options, set_=()), settings)
-    return replace(job, unusable=unusable)
+    known = {each.path: _facts(each.path, now) or each.facts for each in recorded.inputs if each.path in now}
+    return replace(job, unusable=unusable, objects=known)
+
+
+def _facts(name: str, now: Mapping[str, Now]) -> ObjectFacts | None:
+    return now[name].facts if name in now else None
 
 
 def _states(
-    archive: Archive, run: RunRecord, recorded: RecordedRun, command: CommandRecord, changed: Collection[str]
+    archive: Archive,
+    run: RunRecord,
+    recorded: RecordedRun,
+    command: CommandRecord,
+    changed: Collection[str],
+    now: Mapping[str, Now],
 ) -> tuple[Mapping[str, Any], frozenset[str]]:  # Any: JSON-safe values
     """Return what is recorded as the run goes on, and the tasks whose inputs have changed since they ended."""
     stale = recorded.stale | stale_tasks(archive, run.run_id, changed)
-    inputs = [InputRecord.of(each.path, each.reason) if each.path in changed else each for each in recorded.inputs]
+    inputs = [
+        InputRecord.of(each.path, each.reason, _facts(each.path, now)) if each.path in changed else each
+        for each in recorded.inputs
+    ]
     if recorded.command.output is not None and command.output is None:
         command = msgspec.structs.replace(command, output=recorded.command.output)
     return states_of(command, inputs, stale), stale
@@ -146,13 +169,26 @@ def _states(
 # ---- what has changed
 
 
-def _changed_inputs(recorded: RecordedRun) -> frozenset[str]:
+def _objects_now(recorded: RecordedRun) -> Mapping[str, Now]:
+    """Return what has become of the inputs that are objects."""
+    return objects_now({each.path: each.facts for each in recorded.inputs if is_url(each.path)})
+
+
+def _changed_inputs(recorded: RecordedRun, now: Mapping[str, Now]) -> frozenset[str]:
     """Return the inputs that are not what they were, and say so."""
     there = [each for each in recorded.inputs if each.reason is None]
-    changed = [each.path for each in there if each.has_changed()]
+    files = [each for each in there if each.path not in now]
+    became = {each.path: now[each.path].change for each in there if each.path in now}
+    changed = [each.path for each in files if each.has_changed()] + _those("changed", became)
+    gone = [each.path for each in files if not os.path.exists(each.path)] + _those("gone", became)
     _tell("have changed since, and run again", changed)
-    _tell("are gone, and fail if they have no result", [each.path for each in there if not os.path.exists(each.path)])
+    _tell("are gone, and fail if they have no result", gone)
+    _tell("can't be told from changed ones, and count as the same", _those("untold", became))
     return frozenset(changed)
+
+
+def _those(change: Change, became: Mapping[str, Change]) -> list[str]:
+    return [name for name, what in became.items() if what == change]
 
 
 def _tell(what: str, names: list[str]) -> None:

@@ -20,6 +20,7 @@ from longshore.cli.inputs import expand, names_on_stdin
 from longshore.cli.job import Job, Keeping, make_job
 from longshore.cli.journals import JournalPlace, journal_for_run
 from longshore.cli.lines import Lines, stdout_for_data
+from longshore.cli.objects import path_of_output
 from longshore.cli.options import RunOptions
 from longshore.cli.output import Output
 from longshore.cli.recorded import CommandJournal, CommandRecord, InputRecord, StepRecord, python_version, states_of
@@ -29,7 +30,10 @@ from longshore.hookspecs import Journal
 from longshore.pipeline import plan
 
 _DEFAULTS = RunOptions()
-_INPUTS = "Files, folders (every file below), patterns such as `'scans/*.pdf'`, or `-`: names on stdin."
+_INPUTS = (
+    "Files, folders (every file below), patterns such as `'scans/*.pdf'`, URLs such as `s3://bucket/scans/`, or `-`: "
+    "names on stdin."
+)
 
 
 def run(
@@ -43,11 +47,11 @@ def run(
     A function is called with the input's path; what it returns is the result. It runs in worker processes, so that a
     crash or a time-out costs one input; a coroutine function runs on asyncio.
 
-    Three ways to call it:
+    Ways to call it:
 
     `longshore run documents papers/ -o out.jsonl`
 
-    `longshore run mymodule:count 'logs/*.txt' --timeout 30 --retries 2 --max-failures 5%`
+    `longshore run mymodule:count 'logs/*.txt' s3://bucket/logs/ --timeout 30 --retries 2 --max-failures 5%`
 
     `find . -name '*.pdf' | longshore run documents - --order largest-first -o out.jsonl`
 
@@ -61,12 +65,13 @@ def run(
     All is recorded before its line is written: `longshore resume RUN` goes on with a run that was stopped or killed,
     and `longshore report RUN` tells what became of it; `--report report.html` does so at its end.
     """
+    options = replace(options, output=path_of_output(options.output))
     file = None if options.output in (None, DASH) else options.output
     found = expand(inputs, names_on_stdin, file)
     _note_dangling(found.dangling)
     paths = [*found.paths, *found.unusable]
     with stdout_for_data() as data:
-        job = replace(make_job(target, paths, options), unusable=found.unusable)
+        job = replace(make_job(target, paths, options), unusable=found.unusable, objects=found.objects)
         if not paths:
             say("longshore: there is nothing to do: no input is a file, or has one below it")
             return ExitCode.NOTHING
@@ -119,7 +124,7 @@ def foreseen(job: Job, journal: Journal) -> Job:
     """Return the job with what earlier runs say of how long its inputs take."""
     try:
         with closing(journal.archive()) as archive:
-            return replace(job, forecast=Forecast.read(archive, Target(job.name, _folder()), job.usable))
+            return replace(job, forecast=Forecast.read(archive, Target(job.name, _folder()), job.usable, job.objects))
     except JournalError as error:
         say(f"note: what earlier runs took can't be read: {error}")
         return job
@@ -131,12 +136,12 @@ def _in_order(job: Job, options: RunOptions) -> Job:
         return job
     if job.progress != "json":
         say(f"longshore: {order_told(job.forecast, job.name)}")
-    return replace(job, paths=[*ordered(job.usable, job.forecast), *job.unusable])
+    return replace(job, paths=[*ordered(job.usable, job.forecast, job.objects), *job.unusable])
 
 
 def _keeping(job: Job, options: RunOptions, place: JournalPlace, journal: Journal) -> Keeping:
     """Return how a run that begins is recorded."""
-    inputs = [InputRecord.of(path, job.unusable.get(path)) for path in job.paths]
+    inputs = [InputRecord.of(path, job.unusable.get(path), job.objects.get(path)) for path in job.paths]
     states = states_of(command_record(job, options), inputs)
     return Keeping(CommandJournal(journal, states), asked=place.asked, option=place.option)
 
