@@ -22,7 +22,7 @@ from longshore.task import Attempt, TaskSpec
 from longshore.worker import NEVER, Seat, bind, due_at, pack_error
 
 from longshore_dask import spool
-from longshore_dask.codec import dump, dump_exception, load, told
+from longshore_dask.codec import cut_trace, dump, dump_exception, load, told
 from longshore_dask.words import CANCELLED, CUT, DONE, FAILED, TIMED_OUT, UNREADY, Batch, Item, Record, Result
 from longshore_dask.yard import Yard, yard_of
 
@@ -53,6 +53,7 @@ class Running:
         self._attempt: Attempt | None = None
         self._ready_by: float | None = None
         self._at, self._end, self._over = 0, len(self._items), False
+        self._wakes_at = NEVER  # when who watches will look by itself
         self._records: list[Record] = []
         self._bytes = 0
         self._lacks_code = False
@@ -101,10 +102,14 @@ class Running:
             return NEVER
         return due_at(self._attempt, self._started) if self._ready_by is None else self._ready_by
 
-    def _wait_s(self) -> float | None:
-        until = self._due()
+    def _until(self) -> float:
+        """Return when what runs has to be looked at."""
         if self._end > self._at + 1 and self._attempt is not None:
-            until = min(until, self._started + CUT_S)
+            return min(self._due(), self._started + CUT_S)
+        return self._due()
+
+    def _wait_s(self) -> float | None:
+        self._wakes_at = until = self._until()
         return None if until == NEVER else max(0.0, until - monotonic())
 
     def _judge(self, now: float) -> None:
@@ -199,8 +204,8 @@ class Running:
         attempt = Attempt(item.task_id, spec, (), None, 0, None, item.number, now, expires_at)
         seat.started = self._started = now
         seat.attempt = self._attempt = attempt
-        if len(self._items) == 1 or due_at(attempt, now) < now + CUT_S:
-            self._changed.notify_all()  # who watches waits for less
+        if self._until() < self._wakes_at:
+            self._changed.notify_all()
 
     def _run(self, seat: Seat, item: Item) -> Record | None:
         """Run one attempt; None where the function has to be sent again."""
@@ -225,18 +230,21 @@ class Running:
         return Record(how, started - self._began, ended - started, cpu, data)
 
     def _ready(self, seat: Seat) -> Callable[..., Any] | None:  # Any: the user's function
-        code = self._yard.code(self._batch)
-        if code is None:
+        """Return what to call, with the worker ready for it; that has a limit of its own, and is not the attempt's time."""
+        yard, batch = self._yard, self._batch
+        known = yard.codes.get(batch.kind)
+        if known is not None and (known[1] is None or known[1] in seat.prepared):
+            return known[0]
+        if known is None and batch.code is None:
             self._lacks_code = True
             return None
-        function, initializer = code
-        if initializer is None or initializer in seat.prepared:
-            return function
-        limit_s = self._batch.initializer_timeout_s
+        limit_s = batch.initializer_timeout_s
         with self._changed:
-            self._ready_by = NEVER if limit_s is None else monotonic() + limit_s
-            self._changed.notify_all()
+            if self._seat is seat:
+                self._ready_by = NEVER if limit_s is None else monotonic() + limit_s
+                self._changed.notify_all()
         try:
+            function, initializer = known or yard.load(batch, batch.code or b"")
             seat.prepare(initializer)
         finally:
             with self._changed:
@@ -282,6 +290,7 @@ def _coroutine(value: Any) -> TypeError:  # Any: a coroutine
 def _failure(error: BaseException, number: int, worker_id: str) -> bytes:
     """Return a pickle: whether it was cancelled, the error's record, a pickle of the exception."""
     is_cancel = issubclass(type(error), TaskCancelled)
+    cut_trace(error, __file__)
     record = pack_error(error, number, worker_id)
     try:
         return pickle.dumps((is_cancel, record, dump_exception(error)), 5)

@@ -5,11 +5,14 @@ What can be imported goes by name, what only the controller's process has by val
 
 from __future__ import annotations
 
+import io
 import pickle
+from collections import ChainMap
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Final
+from types import CodeType, TracebackType
+from typing import Any, ClassVar, Final
 
 import cloudpickle
 from longshore.errors import PayloadError
@@ -34,14 +37,35 @@ class RemoteTraceback(Exception):
         return f"\n\n{self.text.rstrip()}\n"
 
 
+def _reduce_code(code: CodeType) -> tuple[Any, ...]:  # Any: a reducer's result, as pickle has it
+    """Carry code with the name of its file, which cloudpickle leaves out from 3.1.3 on: tracebacks show its lines."""
+    make, arguments = cloudpickle.Pickler.dispatch_table[CodeType](code)[:2]
+    return _restore_code, (make, arguments, code.co_filename)
+
+
+def _restore_code(make: Any, arguments: tuple[Any, ...], filename: str) -> Any:  # Any: as above
+    return make(*arguments).replace(co_filename=filename)
+
+
+class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it carries no types
+    dispatch_table: ClassVar[Any] = ChainMap(  # Any: as cloudpickle has it
+        {CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table
+    )
+
+
+def _dump_by_value(value: object) -> bytes:
+    file = io.BytesIO()
+    _ByValuePickler(file, _PROTOCOL).dump(value)
+    return file.getvalue()
+
+
 def dump(value: object) -> bytes:
     """Return a pickle of anything; raises what that raises."""
     with suppress(Exception):  # reducers are user code; the second way decides
         data = pickle.dumps(value, _PROTOCOL)
         if b"__main__" not in data:
             return data
-    by_value: bytes = cloudpickle.dumps(value, _PROTOCOL)
-    return by_value
+    return _dump_by_value(value)
 
 
 def told(error: BaseException) -> str:
@@ -59,14 +83,13 @@ def dump_code(function: Callable[..., Any], initializer: Callable[[], object] | 
             module = getattr(one.func if isinstance(one, partial) else one, "__module__", None)
             if isinstance(module, str):
                 travels_by_value(module)  # one that can't be imported elsewhere is marked for cloudpickle
-        data: bytes = cloudpickle.dumps((function, initializer), _PROTOCOL)
+        return _dump_by_value((function, initializer))
     except Exception as error:
         name = getattr(function, "__qualname__", None) or type(function).__qualname__
         raise PayloadError(
             f"{name} cannot be carried to a Dask worker: {told(error)}; define it in a module that the workers have, "
             "and keep locks, files and sockets out of what it refers to"
         ) from error
-    return data
 
 
 def dump_arguments(args: tuple[Any, ...], kwargs: Any, task: str) -> bytes:  # Any: the user's arguments
@@ -77,13 +100,22 @@ def dump_arguments(args: tuple[Any, ...], kwargs: Any, task: str) -> bytes:  # A
         raise PayloadError(f"the arguments of {task} cannot be carried to a Dask worker: {told(error)}") from error
 
 
+def cut_trace(error: BaseException, filename: str) -> None:
+    """Leave off the outermost frames that are of this file: the reader wants the user's frames, not ours."""
+    with suppress(BaseException):  # a class of the user's may forbid it
+        trace: TracebackType | None = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code.co_filename == filename:
+            trace = trace.tb_next
+        error.__traceback__ = trace
+
+
 def dump_exception(exception: BaseException) -> bytes | None:
     """Return a pickle of the exception that was shown to come back as the same type, else None."""
     data = portable(exception)
     if data is not None and b"__main__" not in data:
         return data
     with suppress(BaseException):  # a reducer is user code and may raise anything
-        by_value: bytes = cloudpickle.dumps(exception, _PROTOCOL)
+        by_value = _dump_by_value(exception)
         if type(load(by_value)) is type(exception):
             return by_value
     return None

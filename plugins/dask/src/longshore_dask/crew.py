@@ -27,6 +27,7 @@ class Held:
         "future",
         "given_at",
         "kind",
+        "lost",
         "number",
         "size",
         "station",
@@ -45,6 +46,8 @@ class Held:
         """What sees it through to its end."""
         self.withdrawn: dict[str, str | None] = {}
         """Messages by task, of those that are to end; None for one whose deadline has passed."""
+        self.lost = False
+        """Whether its worker was lost, so that it ends otherwise."""
         self.told: set[str] = set()
         """Those that were reported before their worker answered."""
 

@@ -233,7 +233,7 @@ class Dispatcher:
             del payload
             data = await held.future
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a lost connection raises
-            if held.number in self._held:
+            if held.number in self._held and not held.lost:
                 self._broken(held, error)
             return
         if self._held.get(held.number) is held:

@@ -104,6 +104,8 @@ class Muster:
         if station is None:
             return
         self._host.resized(self._crew.slots())
+        for held in station.batches.values():
+            held.lost = True
         if station.batches:
             self._dispatcher.errand(self._bury(station, list(station.batches.values())))
 

@@ -30,6 +30,9 @@ _CODES: Final = 512
 _WITHDRAWN: Final = 10_000
 _OUTBOX: Final = 1_000
 
+Code = tuple[Callable[..., Any], Callable[[], object] | None]  # Any: the user's function
+"""A function, and its initializer."""
+
 # By the pool's run and the worker's address: several workers may be in one process.
 _yards: dict[tuple[str, str], Yard] = {}
 _lock: Final = threading.Lock()
@@ -50,7 +53,8 @@ class Yard:
         self.withdrawn: OrderedDict[str, str] = OrderedDict()
         """Messages by task, of those that were cancelled before they began here."""
         self.abandoned = 0
-        self._codes: OrderedDict[int, tuple[Any, Any]] = OrderedDict()  # Any: the user's functions
+        self.codes: OrderedDict[int, Code] = OrderedDict()
+        """What was sent here, by the number of its kind."""
         self._initializers: dict[int, Any] = {}  # Any: as above
         self._seats: list[Seat] = []
         self._made = 0
@@ -68,24 +72,15 @@ class Yard:
 
     # ---- functions
 
-    def code(self, batch: Batch) -> tuple[Callable[..., Any], Callable[[], object] | None] | None:
-        """Return function and initializer of a batch, None where they have to be sent again; PayloadError names both.
-
-        Any: the user's function.
-        """
-        with self.lock:
-            known = self._codes.get(batch.kind)
-        if known is not None:
-            return known
-        if batch.code is None:
-            return None
+    def load(self, batch: Batch, code: bytes) -> Code:
+        """Return function and initializer of a batch, which are kept; PayloadError names what is missing, and where."""
         forget_gone()
         try:
-            function, initializer = load(batch.code)
+            function, initializer = load(code)
             function = opened_partial(function)
         except BaseException as error:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
-            hint = f"; install {missing!r} on the workers, or send it by Client.upload_file" if missing else ""
+            hint = f"; install {missing!r} on the workers, or send it by Dask's Client.upload_file" if missing else ""
             raise PayloadError(
                 f"the function {batch.name} could not be read on the Dask worker {self.name}: {told(error)}{hint}",
                 reason="import" if missing else None,
@@ -95,9 +90,9 @@ class Yard:
         with self.lock:
             if initializer is not None:
                 initializer = self._initializers.setdefault(batch.initializer, initializer)
-            self._codes[batch.kind] = function, initializer
-            if len(self._codes) > _CODES:
-                self._codes.popitem(last=False)
+            self.codes[batch.kind] = function, initializer
+            if len(self.codes) > _CODES:
+                self.codes.popitem(last=False)
         return function, initializer
 
     # ---- seats
