@@ -7,15 +7,12 @@ import signal
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from longshore import current_task
 from longshore.errors import PayloadError
 from longshore.task import Resources, TaskState
-
-if TYPE_CHECKING:
-    from conftest import MakeRig
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -73,7 +70,7 @@ def broken(number: int) -> int:
     raise ValueError(f"no {number}")
 
 
-async def test_dask_thousand(start: MakeRig) -> None:
+async def test_dask_thousand(start: Any) -> None:
     """A thousand short tasks give each its own result, in far fewer Dask tasks than that."""
     rig = await start(2)
     ids = rig.many(square, range(1000), timeout_s=30.0)
@@ -86,7 +83,7 @@ async def test_dask_thousand(start: MakeRig) -> None:
     assert rig.host.sizes[-1] == 2
 
 
-async def test_dask_failures_are_their_own(start: MakeRig) -> None:
+async def test_dask_failures_are_their_own(start: Any) -> None:
     """What raises, can't be sent, or can't be sent back costs its own task, and says so."""
     rig = await start(1)
     good = rig.many(square, range(20))
@@ -110,8 +107,7 @@ async def test_dask_failures_are_their_own(start: MakeRig) -> None:
     }
 
 
-@pytest.mark.requirement("req:E08")
-async def test_dask_worker_killed(start: MakeRig, tmp_path: Path) -> None:
+async def test_dask_worker_killed(start: Any, tmp_path: Path) -> None:
     """A worker killed amid many tasks costs those that it ran, at most one a thread; none is lost or run twice."""
     rig = await start(2)
     batch = rig.attempts(mark, [(tmp_path, number) for number in range(400)])
@@ -132,7 +128,7 @@ async def test_dask_worker_killed(start: MakeRig, tmp_path: Path) -> None:
     assert (await rig.run(square, 5)).value == 25
 
 
-async def test_dask_poison(start: MakeRig) -> None:
+async def test_dask_poison(start: Any) -> None:
     """A task that kills its worker is told as WorkerDied, and its batch mates give their results."""
     rig = await start(2)
     ids = rig.many(die_at, range(300))
@@ -143,7 +139,7 @@ async def test_dask_poison(start: MakeRig) -> None:
     assert [outcome.value for outcome in outcomes if outcome.ok] == [number for number in range(300) if number != 137]
 
 
-async def test_dask_timeout_and_cancel(start: MakeRig, tmp_path: Path) -> None:
+async def test_dask_timeout_and_cancel(start: Any, tmp_path: Path) -> None:
     """An attempt past its time, or cancelled, is told at once and its worker goes on; what waits is never begun."""
     rig = await start(1)
     late = rig.submit(hold, tmp_path / "late", timeout_s=0.3)
@@ -169,7 +165,7 @@ async def test_dask_timeout_and_cancel(start: MakeRig, tmp_path: Path) -> None:
         (tmp_path / f"{name}.go").touch()
 
 
-async def test_dask_slow_amid_short(start: MakeRig, tmp_path: Path) -> None:
+async def test_dask_slow_amid_short(start: Any, tmp_path: Path) -> None:
     """What stands in a batch behind a task that turns out long is run elsewhere meanwhile."""
     rig = await start(2)
     await rig.all_of(rig.many(hold_some, [None] * 200))  # so that they are known as short
@@ -181,7 +177,7 @@ async def test_dask_slow_amid_short(start: MakeRig, tmp_path: Path) -> None:
     assert (await rig.outcome(ids[0])).value == "late"
 
 
-async def test_dask_progress_and_initializer(start: MakeRig) -> None:
+async def test_dask_progress_and_initializer(start: Any) -> None:
     """Progress comes by the scheduler, first and last before the end; an initializer runs once in each worker."""
     rig = await start(2)
     task_id = rig.submit(tell, 50)
@@ -194,7 +190,7 @@ async def test_dask_progress_and_initializer(start: MakeRig) -> None:
     assert {count for _, count in (one.value for one in outcomes[1:])} == {1}
 
 
-async def test_dask_resize(start: MakeRig) -> None:
+async def test_dask_resize(start: Any) -> None:
     """A local cluster grows and shrinks, and loses nothing by it."""
     rig = await start(1)
     rig.resize(2)
@@ -207,7 +203,7 @@ async def test_dask_resize(start: MakeRig) -> None:
     assert (await rig.run(square, 4)).value == 16
 
 
-async def test_dask_stops_in_time(start: MakeRig, tmp_path: Path) -> None:
+async def test_dask_stops_in_time(start: Any, tmp_path: Path) -> None:
     """Stopping ends what runs and what waits, each told once as cancelled, and leaves no process."""
     rig = await start(1)
     ids = [rig.submit(hold, tmp_path / "one"), rig.submit(hold, tmp_path / "two")]

@@ -230,7 +230,7 @@ class Running:
         return Record(how, started - self._began, ended - started, cpu, data)
 
     def _ready(self, seat: Seat) -> Callable[..., Any] | None:  # Any: the user's function
-        """Return what to call, with the worker ready for it; that has a limit of its own, and is not the attempt's time."""
+        """Return what to call, with the worker ready for it, which has a limit of its own; None if it is to be sent."""
         yard, batch = self._yard, self._batch
         known = yard.codes.get(batch.kind)
         if known is not None and (known[1] is None or known[1] in seat.prepared):

@@ -64,7 +64,7 @@ class Cluster:
                 host="127.0.0.1",
                 dashboard_address=None,
                 scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # any port, for what is left without it
-                silence_logs=logging.ERROR,
+                silence_logs=logging.CRITICAL,
                 asynchronous=True,
             )
         try:

@@ -59,11 +59,16 @@ def _dump_by_value(value: object) -> bytes:
     return file.getvalue()
 
 
+def _by_value_only() -> list[bytes]:
+    """Return the names of modules that only this process has, as far as they are known."""
+    return [b"__main__", *(name.encode() for name in cloudpickle.list_registry_pickle_by_value())]
+
+
 def dump(value: object) -> bytes:
     """Return a pickle of anything; raises what that raises."""
     with suppress(Exception):  # reducers are user code; the second way decides
         data = pickle.dumps(value, _PROTOCOL)
-        if b"__main__" not in data:
+        if not any(name in data for name in _by_value_only()):
             return data
     return _dump_by_value(value)
 
@@ -76,11 +81,18 @@ def told(error: BaseException) -> str:
         return f"{type_name(error)}: <the message could not be made>"
 
 
+def _innermost(function: Any) -> Any:  # Any: whatever can be called
+    """Return the function in a partial, and in what carries its context."""
+    while isinstance(function, partial) or callable(getattr(function, "function", None)):
+        function = function.func if isinstance(function, partial) else function.function
+    return function
+
+
 def dump_code(function: Callable[..., Any], initializer: Callable[[], object] | None) -> bytes:
     """Return a pickle of the two; PayloadError if they can't be carried. Any: the user's function."""
     try:
         for one in (function, initializer):
-            module = getattr(one.func if isinstance(one, partial) else one, "__module__", None)
+            module = getattr(_innermost(one), "__module__", None)
             if isinstance(module, str):
                 travels_by_value(module)  # one that can't be imported elsewhere is marked for cloudpickle
         return _dump_by_value((function, initializer))
@@ -112,7 +124,7 @@ def cut_trace(error: BaseException, filename: str) -> None:
 def dump_exception(exception: BaseException) -> bytes | None:
     """Return a pickle of the exception that was shown to come back as the same type, else None."""
     data = portable(exception)
-    if data is not None and b"__main__" not in data:
+    if data is not None and not any(name in data for name in _by_value_only()):
         return data
     with suppress(BaseException):  # a reducer is user code and may raise anything
         by_value = _dump_by_value(exception)

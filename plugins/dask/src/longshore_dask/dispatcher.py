@@ -229,6 +229,8 @@ class Dispatcher:
         """See a batch through to its end."""
         station = held.station
         try:
+            if not self.cluster.alive:
+                raise ConnectionError("the connection to it is lost")
             held.future = self.cluster.submit(run_batch, payload, station.address, held.kind.spec.priority, needs)
             del payload
             data = await held.future
