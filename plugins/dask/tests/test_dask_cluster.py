@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -83,7 +84,7 @@ async def test_dask_thousand(start: Any) -> None:
     assert rig.host.sizes[-1] == 2
 
 
-async def test_dask_failures_are_their_own(start: Any) -> None:
+async def test_dask_failures_are_their_own(start: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What raises, can't be sent, or can't be sent back costs its own task, and says so."""
     rig = await start(1)
     good = rig.many(square, range(20))
@@ -99,6 +100,12 @@ async def test_dask_failures_are_their_own(start: Any) -> None:
         outcome = await rig.outcome(task_id)
         assert isinstance(outcome.exception, PayloadError)
     assert (await rig.outcome(nested)).state is TaskState.COMPLETED
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "dask_only_here.py").write_text("def work(): ...")
+    missing = await rig.run(importlib.import_module("dask_only_here").work)
+    assert isinstance(missing.exception, PayloadError)
+    assert "on the Dask worker 0: ModuleNotFoundError" in str(missing.exception)
+    assert "install 'dask_only_here' on the workers" in str(missing.exception)
     asks = await rig.run(square, 3, resources=Resources(gpu=1))
     assert asks.error is not None
     assert "GPU=1" in asks.error.message

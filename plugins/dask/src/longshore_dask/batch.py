@@ -164,6 +164,9 @@ class Running:
             with self._changed:
                 if self._seat is not seat or self._is_done():
                     break
+                if self._yard.is_over():
+                    self._end = self._at
+                    continue
                 item = self._items[self._at]
                 now = monotonic()
                 message = self._yard.withdrawn.pop(item.task_id, None) if self._yard.withdrawn else None

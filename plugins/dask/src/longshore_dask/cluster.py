@@ -23,7 +23,7 @@ from longshore import usable_cpus
 
 _log = logging.getLogger("longshore.dask")
 _HAVE: Final = ("longshore-core", "longshore-dask")
-_ASK_S: Final = 10.0
+_ASK_S: Final = 30.0
 _KILL_S: Final = 0.5
 _warned: set[str] = set()
 
@@ -104,10 +104,12 @@ class Cluster:
         with suppress(Exception):
             await self._client.cancel([future], asynchronous=True, reason="longshore", msg="not wanted any more")
 
-    async def call(self, function: Callable[..., Any], *args: Any, workers: Sequence[str] | None) -> dict[str, Any]:
+    async def call(
+        self, function: Callable[..., Any], *args: Any, workers: Sequence[str] | None, within_s: float = _ASK_S
+    ) -> dict[str, Any]:
         """Call a function on the loops of workers; a worker that can't be reached, or raises, answers an exception."""
         try:
-            async with asyncio.timeout(_ASK_S):
+            async with asyncio.timeout(within_s):
                 asked = None if workers is None else list(workers)
                 answers: dict[str, Any] = await self._client.run(function, *args, workers=asked, on_error="return")
         except Exception as error:  # noqa: BLE001 - any kind of lost connection

@@ -320,7 +320,7 @@ class Dispatcher:
 
     async def _withdraw(self, held: Held, messages: dict[str, str]) -> None:
         """Have a worker end attempts; tell of it without the worker when it does not in time."""
-        await self.cluster.call(yard.withdraw, self.run, messages, workers=[held.station.address])
+        await self.cluster.call(yard.withdraw, self.run, messages, workers=[held.station.address], within_s=INSIST_S)
         if held.following is not None:
             await asyncio.wait([held.following], timeout=INSIST_S)
         if self._held.get(held.number) is not held:

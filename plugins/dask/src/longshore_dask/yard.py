@@ -12,8 +12,9 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
+from distributed.core import Status
 from longshore.errors import PayloadError
 from longshore.events import ProgressUpdate
 from longshore.shared import forget_gone, opened_partial
@@ -23,9 +24,7 @@ from longshore_dask.codec import load, told
 from longshore_dask.spool import Spool, read, remove_of
 from longshore_dask.words import PROGRESS, TOPIC, Batch, Hello, Record
 
-if TYPE_CHECKING:
-    from longshore_dask.batch import Running
-
+_OVER: Final = frozenset({Status.closing, Status.closed, Status.failed, Status.stopping, Status.stopped})
 _CODES: Final = 512
 _WITHDRAWN: Final = 10_000
 _OUTBOX: Final = 1_000
@@ -36,6 +35,13 @@ Code = tuple[Callable[..., Any], Callable[[], object] | None]  # Any: the user's
 # By the pool's run and the worker's address: several workers may be in one process.
 _yards: dict[tuple[str, str], Yard] = {}
 _lock: Final = threading.Lock()
+
+
+class Runs(Protocol):
+    """A batch that runs, which is to look when something was cancelled."""
+
+    def look(self) -> None:
+        """Look, on a thread of its own."""
 
 
 class Yard:
@@ -49,7 +55,7 @@ class Yard:
         self.spool: Spool = Spool(run, secrets.token_hex(8))
         self.home = self.spool.home if self.spool.open() else None
         self.lock = threading.Lock()
-        self.running: dict[int, Running] = {}
+        self.running: dict[int, Runs] = {}
         self.withdrawn: OrderedDict[str, str] = OrderedDict()
         """Messages by task, of those that were cancelled before they began here."""
         self.abandoned = 0
@@ -120,6 +126,10 @@ class Yard:
             running = list(self.running.values())
         for one in running:
             one.look()
+
+    def is_over(self) -> bool:
+        """Tell whether this worker is closing, as one that lost its scheduler: what it has is run elsewhere."""
+        return self._worker.status in _OVER
 
     # ---- telling
 
