@@ -26,7 +26,7 @@ def dask(*words: str, folder: Path, **env: str) -> subprocess.Popen[bytes]:
     """Start a scheduler or a worker, in a folder of its own."""
     command = [sys.executable, "-m", "dask", *words]
     null = subprocess.DEVNULL
-    return subprocess.Popen(command, cwd=folder, env={**QUIET, **env}, stdout=null, stderr=null)
+    return subprocess.Popen(command, cwd=folder, env={**QUIET, "TMPDIR": str(folder), **env}, stdout=null, stderr=null)
 
 
 class Theirs:

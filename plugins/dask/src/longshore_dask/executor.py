@@ -18,7 +18,7 @@ from longshore.records import WorkerStats
 from longshore.task import Attempt
 from pydantic import BaseModel, ConfigDict, Field
 
-from longshore_dask import yard
+from longshore_dask import spool, yard
 from longshore_dask.cluster import Cluster
 from longshore_dask.dispatcher import Dispatcher
 from longshore_dask.muster import Muster
@@ -187,6 +187,8 @@ class DaskExecutor:
                 async with asyncio.timeout(_LEAVE_S):
                     await dispatcher.cluster.call(yard.goodbye, dispatcher.run, workers=None)
         await dispatcher.cluster.close(deadline, pids)
+        if dispatcher.cluster.is_local:
+            await asyncio.to_thread(spool.remove_all, dispatcher.run)
 
     def _tell_lost(self, error: BaseException) -> None:
         dispatcher = self._dispatcher

@@ -106,8 +106,7 @@ class Muster:
         self._host.resized(self._crew.slots())
         for held in station.batches.values():
             held.lost = True
-        if station.batches:
-            self._dispatcher.errand(self._bury(station, list(station.batches.values())))
+        self._dispatcher.errand(self._bury(station, list(station.batches.values())))
 
     async def _bury(self, station: Station, batches: list[Held]) -> None:
         """Report what had ended, and the attempt that ran; run the others elsewhere, its batch mates one by one."""
@@ -138,8 +137,9 @@ class Muster:
             if ran is not None and ran.task_id not in held.told:
                 blamed.append(ran.task_id)
                 self._host.report([worker_died(ran, station.worker_id, held.given_at, now, sure=True)])
-        self._tell(station, blamed)
-        dispatcher.give()
+        if batches:
+            self._tell(station, blamed)
+            dispatcher.give()
 
     async def _evidence(self, station: Station, numbers: list[int]) -> Evidence | None:
         """Return what a lost worker had written down, by batch; None where nobody can read that."""

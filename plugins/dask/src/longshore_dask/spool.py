@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 import struct
 import tempfile
 from collections.abc import Iterable
@@ -99,6 +100,11 @@ def remove_of(run: str, home: str) -> None:
             if name == home or name.startswith(f"{home}."):
                 os.unlink(os.path.join(folder, name))
         os.rmdir(folder)
+
+
+def remove_all(run: str) -> None:
+    """Remove what all workers of this machine wrote down, those that were killed included."""
+    shutil.rmtree(_folder(run), ignore_errors=True)
 
 
 def _records(path: str) -> list[Record] | None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.util import Finalize
 from typing import Any, Final, Protocol
 
 from distributed.core import Status
@@ -54,6 +55,7 @@ class Yard:
         self._worker = worker
         self.spool: Spool = Spool(run, secrets.token_hex(8))
         self.home = self.spool.home if self.spool.open() else None
+        self._at_exit = Finalize(None, self.spool.close, exitpriority=1)  # where its controller said no goodbye
         self.lock = threading.Lock()
         self.running: dict[int, Runs] = {}
         self.withdrawn: OrderedDict[str, str] = OrderedDict()
@@ -168,7 +170,7 @@ class Yard:
             seats, self._seats = self._seats, []
         for seat in seats:
             seat.close()
-        self.spool.close()
+        self._at_exit()
 
 
 def _plain(update: ProgressUpdate) -> list[Any]:  # Any: a record's fields
