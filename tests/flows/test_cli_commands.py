@@ -100,9 +100,7 @@ def test_a_plugin_is_checked_in_a_process_of_its_own(inside: Command) -> None:
 
 def test_settings_are_shown_with_their_origin(inside: Command) -> None:
     """config show names the place of each value, and hides what looks like a secret."""
-    (inside.folder / "longshore.toml").write_text(
-        '[workers]\nasync_workers = 7\n[executors.ray]\napi_token = "hush"\n'
-    )
+    (inside.folder / "longshore.toml").write_text('[workers]\nasync_workers = 7\n[executors.ray]\napi_token = "hush"\n')
     code, text, errors = inside(
         "config", "show", "--origin", "--set", "executor=threads", LONGSHORE_LIMITS__MAX_CPU_PERCENT="90"
     )

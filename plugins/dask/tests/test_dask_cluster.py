@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from longshore import current_task
 from longshore.errors import PayloadError
+from longshore.hookspecs import LimitRequest
 from longshore.task import Resources, TaskState
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -195,6 +196,18 @@ async def test_dask_progress_and_initializer(start: Any) -> None:
     assert outcome.value == outcome.worker
     outcomes = await rig.all_of([task_id, *rig.many(made, range(100), initializer=ready)])
     assert {count for _, count in (one.value for one in outcomes[1:])} == {1}
+
+
+async def test_dask_limit(start: Any, tmp_path: Path) -> None:
+    """Limited to no worker, nothing begins; without the limit it goes on."""
+    rig = await start(1)
+    rig.executor.limit(LimitRequest(0))
+    held, rest = rig.submit(mark, tmp_path, 1), rig.submit(mark, tmp_path, 2)
+    rig.cancel(held)
+    assert (await rig.outcome(held)).state is TaskState.CANCELLED
+    assert not list(tmp_path.iterdir())
+    rig.executor.limit(LimitRequest(None))
+    assert (await rig.outcome(rest)).value == 2
 
 
 async def test_dask_resize(start: Any) -> None:

@@ -118,6 +118,7 @@ async def test_dask_scheduler_lost(start: Any, theirs: Theirs, tmp_path: Path) -
     theirs.scheduler.send_signal(signal.SIGKILL)
     await rig.host.until(lambda: rig.host.failures)
     assert theirs.address in str(rig.host.failures[0])
+    assert any("is lost" in said for said in rig.executor.complaints())
     began = time.monotonic()
     await rig.stop(within_s=8.0)
     assert time.monotonic() - began < 8.0 + 5.0

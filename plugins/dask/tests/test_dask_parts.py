@@ -79,6 +79,8 @@ def test_dask_spool(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not spool.write(-1, records[0]._replace(data=bytes(spool.LARGE + 1)))
     mine.forget([3])
     assert spool.read(run, "home", [3]) == {3: None}
+    mine.renounce()
+    assert spool.read(run, "home", [3]) is None
     mine.close()
     assert list(tmp_path.iterdir()) == []
 
@@ -115,6 +117,11 @@ def test_dask_who_may_take_what() -> None:
     assert crew.freest(kind, needs) is None
     assert crew.freest(kind, {}) is plain
     assert gpu.stats().current_task == "t-0"
+    crew.limit = 2
+    assert crew.freest(kind, {}) is plain, "as many as there are threads are no limit"
+    crew.limit = 1
+    assert crew.freest(kind, {}) is None
+    crew.limit = None
     long = Kind(2, spec(), 0)
     plain.batches[9] = Held(9, plain, long, attempts(1), 0.0)
     assert crew.freest(kind, {}) is None, "nothing short waits behind what may be long"

@@ -64,6 +64,8 @@ class Running:
         """Run it, and return what came of it."""
         yard, number = self._yard, self._batch.number
         self._file = yard.spool.begin(number)
+        if self._file is None:
+            yard.spool.renounce()
         self._began = self._started = monotonic()
         with yard.lock:
             yard.running[number] = self
@@ -146,6 +148,7 @@ class Running:
         if self._file is not None and not spool.write(self._file, record):
             os.close(self._file)
             self._file = None
+            self._end = min(self._end, self._at)  # what is not written down would seem not to have begun
         if self._bytes > _MOST_BYTES or (self._at < self._end and monotonic() - self._began > CUT_S):
             self._end = min(self._end, self._at)
 

@@ -101,6 +101,8 @@ class Crew:
     def __init__(self) -> None:
         """Have none."""
         self.stations: dict[str, Station] = {}
+        self.limit: int | None = None
+        """How many batches may be under way at once, None for as many as workers are to have in hand."""
 
     def slots(self) -> int:
         """Return how many attempts can run at once."""
@@ -108,6 +110,10 @@ class Crew:
 
     def freest(self, kind: Kind, needs: Mapping[str, float]) -> Station | None:
         """Return the worker with the least to do that may be given a batch of this kind, None if none may."""
+        limit = self.limit
+        under_way = sum(len(one.batches) for one in self.stations.values())
+        if limit is not None and limit <= under_way and limit < self.slots():
+            return None
         able = [one for one in self.stations.values() if one.room(kind) and _has(one, needs)]
         return min(able, key=Station.load, default=None)
 

@@ -99,6 +99,11 @@ class Dispatcher:
                 asked = {task_id: messages[task_id] or "" for task_id in ids}
                 self.errand(self._withdraw(held, asked))
 
+    def limit(self, workers: int | None) -> None:
+        """Have no more batches under way than so many, if those are fewer than there are threads."""
+        self.crew.limit = workers
+        self.give()
+
     def busy(self) -> bool:
         """Tell whether a worker has anything."""
         return bool(self._held)
@@ -228,6 +233,8 @@ class Dispatcher:
     async def _follow(self, held: Held, payload: bytes, needs: dict[str, float]) -> None:
         """See a batch through to its end."""
         station = held.station
+        if held.lost:  # before it was handed over
+            return
         try:
             if not self.cluster.alive:
                 raise ConnectionError("the connection to it is lost")

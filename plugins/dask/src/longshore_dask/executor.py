@@ -13,7 +13,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
-from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
+from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, LimitRequest, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
 from longshore.task import Attempt
 from pydantic import BaseModel, ConfigDict, Field
@@ -64,6 +64,7 @@ class DaskExecutor:
         self._thread: threading.Thread | None = None
         self._dispatcher: Dispatcher | None = None
         self._muster: Muster | None = None
+        self._limit: int | None = None
         self._lost = False
 
     @property
@@ -78,7 +79,7 @@ class DaskExecutor:
         RuntimeError where no scheduler answers, and where no worker has what it takes: Python of the same minor version
         and the same versions of longshore-core and longshore-dask. A cluster without workers is waited for.
         """
-        self._lost = False
+        self._lost, self._limit = False, None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="longshore-dask", daemon=True)
         self._thread.start()
@@ -114,6 +115,13 @@ class DaskExecutor:
             self._post(lambda _: muster.resize(request.workers))
 
     @hookimpl
+    def limit(self, request: LimitRequest) -> None:
+        """Have only so many threads of the cluster at work; what they have been given goes on."""
+        self._limit = request.workers
+        if self._dispatcher is not None:
+            self._post(lambda dispatcher: dispatcher.limit(request.workers))
+
+    @hookimpl
     def workers(self) -> Sequence[WorkerStats]:
         """Return what each worker of the cluster is doing for this pool."""
         dispatcher = self._dispatcher
@@ -129,11 +137,14 @@ class DaskExecutor:
 
     @hookimpl
     def complaints(self) -> Sequence[str]:
-        """Return what workers lack that are not used, and that there are none, if it is so."""
+        """Return what workers lack that are not used; that there are none, or no scheduler any more, if it is so."""
         dispatcher, muster = self._dispatcher, self._muster
         if dispatcher is None or muster is None:
             return ()
-        none = [] if dispatcher.crew.stations else [f"the Dask cluster at {dispatcher.cluster.where} has no workers"]
+        where = dispatcher.cluster.where
+        if not dispatcher.cluster.alive:
+            return (f"the connection to the Dask scheduler {where} is lost",)
+        none = [] if dispatcher.crew.stations else [f"the Dask cluster at {where} has no workers"]
         return [*none, *list(muster.unfit.values())]
 
     @hookimpl
@@ -162,6 +173,7 @@ class DaskExecutor:
             max_result_bytes=settings.max_result_bytes,
             tell_lost=self._tell_lost,
         )
+        dispatcher.crew.limit = self._limit
         await cluster.open(host.workers)
         cluster.subscribe(TOPIC, dispatcher.heard)
         self._muster = Muster(dispatcher)

@@ -85,6 +85,8 @@ class Muster:
         fit = [one for one, lack in lacking.items() if lack is None]
         answers = await self._cluster.call(yard.hello, self._dispatcher.run, workers=fit) if fit else {}
         for one, lack in lacking.items():
+            if one in self._crew.stations:  # it came while all were asked, and was asked by itself too
+                continue
             answer = answers.get(one)
             if isinstance(answer, Hello):
                 self._crew.stations[one] = Station(one, answer)

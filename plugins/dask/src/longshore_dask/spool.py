@@ -60,6 +60,11 @@ class Spool:
         except OSError:
             return None
 
+    def renounce(self) -> None:
+        """Have nobody believe what is written here: a batch that begins can't be written down."""
+        with suppress(OSError):
+            os.unlink(os.path.join(_folder(self._run), self.home))
+
     def forget(self, numbers: Iterable[int]) -> None:
         """Remove the files of these batches."""
         for number in numbers:
