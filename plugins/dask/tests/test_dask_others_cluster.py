@@ -83,7 +83,9 @@ def hold(path: Path) -> str:
     return "late"
 
 
-async def test_dask_workers_come_and_go(start: Any, theirs: Theirs, tmp_path: Path) -> None:
+async def test_dask_workers_come_and_go(
+    start: Any, theirs: Theirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Workers that come are used, as many as they have threads; one that goes takes along what it ran, and no more."""
     rig = await start(0, address=theirs.address)
     assert rig.host.sizes == [0]
@@ -105,7 +107,12 @@ async def test_dask_workers_come_and_go(start: Any, theirs: Theirs, tmp_path: Pa
     assert outcome.error is not None
     assert outcome.error.type.endswith("WorkerDied")
     assert (await rig.run(square, 5)).value == 25
-    (tmp_path / "held.go").touch()
+    monkeypatch.setattr("longshore_dask.muster.EVIDENCE_S", 0.2)
+    last = rig.submit(hold, tmp_path / "last")
+    await rig.host.until((tmp_path / "last").exists)
+    theirs.started[-1].send_signal(signal.SIGKILL)  # and nobody is left to look what it had written down
+    assert "may have begun" in str((await rig.outcome(last)).exception)
+    assert rig.executor.workers() == []
 
 
 async def test_dask_scheduler_lost(start: Any, theirs: Theirs, tmp_path: Path) -> None:
