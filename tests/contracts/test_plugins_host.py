@@ -230,7 +230,7 @@ def test_the_environment_can_switch_loading_off(
 @pytest.mark.parametrize(
     ("kind", "name", "words"),
     [
-        ("executors", "dask", "there is no executor named 'dask' installed: pip install longshore-dask"),
+        ("executors", "ray", "there is no executor named 'ray' installed: pip install longshore-ray"),
         ("sinks", "acmee", "did you mean 'acme'?"),
         ("sinks", "dashbord", "did you mean 'dashboard' (pip install longshore-dashboard)?"),
         ("probes", "acme", "but there is a sink of this name"),

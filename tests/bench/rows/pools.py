@@ -38,4 +38,15 @@ POOLS = (
         small_n=1,
         counted=False,
     ),
+    Row(
+        "17",
+        "no-ops on a Dask cluster, nothing tuned",
+        ("ours_dask",),
+        (
+            Peer("dask_submit:1", "Dask, submit", 10.0, 30.0, package="distributed"),
+            Peer("dask_submit:100", "Dask, batches of 100 by hand", 0.5, 1.0, package="distributed"),
+        ),
+        n=10_000,
+        small_n=200,
+    ),
 )

@@ -1,0 +1,85 @@
+"""What travels between the controller and a Dask worker: a batch of attempts, and what came of each of them.
+
+All of it is pickled by us, so that to Dask a batch and its result are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+TOPIC: Final = "longshore"
+"""The topic of Dask's events by which workers tell of what runs; one for all pools, so that no scheduler fills up."""
+PROGRESS: Final = "progress"
+CUT: Final = "cut"
+
+DONE: Final = "done"
+FAILED: Final = "failed"
+CANCELLED: Final = "cancelled"
+TIMED_OUT: Final = "timed out"
+UNREADY: Final = "unready"
+
+
+class Item(NamedTuple):
+    """One attempt of a batch."""
+
+    task_id: str
+    number: int
+    left_s: float | None
+    """How long it may take over all its attempts from here on."""
+    data: bytes
+    """A pickle of its arguments."""
+
+
+class Batch(NamedTuple):
+    """Attempts of one kind for one worker."""
+
+    run: str
+    number: int
+    kind: int
+    name: str
+    timeout_s: float | None
+    soft_timeout_s: float | None
+    initializer: int
+    """The number of the initializer, which many kinds may have; 0 for none."""
+    initializer_timeout_s: float | None
+    max_result_bytes: int | None
+    code: bytes | None
+    """A pickle of function and initializer; None where the worker has them."""
+    items: Sequence[Item]
+    settled: Sequence[int]
+    """Batches of this worker whose results have arrived: what it wrote down of them may go."""
+
+
+class Record(NamedTuple):
+    """What came of one attempt."""
+
+    how: str
+    started_s: float
+    """Since its batch began."""
+    ran_s: float
+    cpu_s: float | None
+    data: bytes
+    """A pickle: of the value, or of the error's record and a pickle of the exception."""
+
+
+class Result(NamedTuple):
+    """What came of a batch: records of its first attempts, in order; the others were not begun."""
+
+    records: Sequence[Record]
+    took_s: float
+    lacks_code: bool = False
+    abandoned: int = 0
+    """How many functions go on in threads of this worker that were given up."""
+
+
+class Hello(NamedTuple):
+    """What a worker says of itself."""
+
+    name: str
+    host: str
+    threads: int
+    pid: int
+    home: str | None
+    """Its file in the folder where it writes down what it does; None where it can't."""
+    resources: dict[str, float]

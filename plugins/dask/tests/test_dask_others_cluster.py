@@ -1,0 +1,168 @@
+"""A cluster of somebody else's, in processes of its own: connecting, what its workers lack, and losing it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from longshore.task import Resources, TaskState
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+QUIET = {**os.environ, "DASK_LOGGING__DISTRIBUTED": "error"}
+HOST = ("--host", "127.0.0.1", "--no-dashboard")
+
+
+def dask(*words: str, folder: Path, **env: str) -> subprocess.Popen[bytes]:
+    """Start a scheduler or a worker, in a folder of its own."""
+    command = [sys.executable, "-m", "dask", *words]
+    null = subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=folder, env={**QUIET, "TMPDIR": str(folder), **env}, stdout=null, stderr=null)
+
+
+class Theirs:
+    """A scheduler, and a worker with two threads and a resource."""
+
+    def __init__(self, folder: Path) -> None:
+        said = folder / "scheduler.json"
+        self._folder = folder
+        self.scheduler = dask("scheduler", *HOST, "--port", "0", "--scheduler-file", str(said), folder=folder)
+        self.started = [self.scheduler]
+        give_up = time.monotonic() + 40.0
+        while not said.exists() or '"address"' not in (text := said.read_text()):
+            assert time.monotonic() < give_up, "the scheduler did not start"
+            assert self.scheduler.poll() is None, "the scheduler ended"
+            time.sleep(0.02)
+        self.address = text.split('"address": "')[1].split('"')[0]
+
+    def add_worker(self, **env: str) -> subprocess.Popen[bytes]:
+        words = ("--nthreads", "2", "--resources", "GPU=1", "--no-nanny", "--local-directory", str(self._folder))
+        worker = dask("worker", self.address, *HOST, *words, folder=self._folder, **env)
+        self.started.append(worker)
+        return worker
+
+    def end(self) -> None:
+        for one in reversed(self.started):
+            with suppress(ProcessLookupError):
+                one.kill()
+            one.wait(10.0)
+
+
+@pytest.fixture
+def theirs(tmp_path: Path) -> Iterator[Theirs]:
+    cluster = Theirs(tmp_path)
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture(autouse=True)
+async def _settle() -> AsyncIterator[None]:
+    """Let Dask's own connections end before the loop does."""
+    yield
+    await anyio.sleep(0)
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def hold(path: Path) -> str:
+    path.touch()
+    give_up = time.monotonic() + 30.0
+    while not path.with_suffix(".go").exists() and time.monotonic() < give_up:
+        time.sleep(0.01)
+    return "late"
+
+
+async def test_dask_workers_come_and_go(
+    start: Any, theirs: Theirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that come are used, as many as they have threads; one that goes takes along what it ran, and no more."""
+    rig = await start(0, address=theirs.address)
+    assert rig.host.sizes == [0]
+    assert any("has no workers" in said for said in rig.executor.complaints())
+    waits = rig.many(square, range(50))
+    worker = theirs.add_worker()
+    assert [outcome.value for outcome in await rig.all_of(waits)] == [number * number for number in range(50)]
+    assert rig.host.sizes[-1] == 2
+    assert (await rig.run(square, 3, resources=Resources(gpu=1))).value == 9
+    with pytest.raises(RuntimeError, match="by its own means"):
+        rig.resize(5)
+    assert rig.executor.pids() == ()
+    running = rig.submit(hold, tmp_path / "held")
+    await rig.host.until((tmp_path / "held").exists)
+    theirs.add_worker()
+    await rig.host.until(lambda: rig.host.sizes[-1] == 4)
+    worker.send_signal(signal.SIGKILL)
+    outcome = await rig.outcome(running)
+    assert outcome.error is not None
+    assert outcome.error.type.endswith("WorkerDied")
+    assert (await rig.run(square, 5)).value == 25
+    monkeypatch.setattr("longshore_dask.muster.EVIDENCE_S", 0.2)
+    last = rig.submit(hold, tmp_path / "last")
+    await rig.host.until((tmp_path / "last").exists)
+    theirs.started[-1].send_signal(signal.SIGKILL)  # and nobody is left to look what it had written down
+    assert "may have begun" in str((await rig.outcome(last)).exception)
+    assert rig.executor.workers() == []
+
+
+async def test_dask_scheduler_lost(start: Any, theirs: Theirs, tmp_path: Path) -> None:
+    """A scheduler that is killed is told once, with its address; stopping is quick, and tells of what was held."""
+    theirs.add_worker()
+    rig = await start(0, address=theirs.address, connect_timeout_s=20.0)
+    await rig.host.until(lambda: rig.host.sizes[-1] == 2)
+    ids = [rig.submit(hold, tmp_path / "one"), rig.submit(hold, tmp_path / "two")]
+    await rig.host.until(lambda: (tmp_path / "one").exists() and (tmp_path / "two").exists())
+    theirs.scheduler.send_signal(signal.SIGKILL)
+    await rig.host.until(lambda: rig.host.failures)
+    assert theirs.address in str(rig.host.failures[0])
+    assert any("is lost" in said for said in rig.executor.complaints())
+    began = time.monotonic()
+    await rig.stop(within_s=8.0)
+    assert time.monotonic() - began < 8.0 + 5.0
+    assert len(rig.host.failures) == 1
+    assert {outcome.state for outcome in await rig.all_of(ids)} == {TaskState.CANCELLED}
+
+
+HIDDEN = """
+import importlib.metadata
+found = importlib.metadata.version
+
+def version(name):
+    if name == "longshore-dask":
+        raise importlib.metadata.PackageNotFoundError(name)
+    return found(name)
+
+version.__module__, version.__qualname__ = "importlib.metadata", "version"
+importlib.metadata.version = version
+"""
+
+
+async def test_dask_says_what_workers_lack(start: Any, theirs: Theirs, tmp_path: Path) -> None:
+    """A worker without what it takes gets no task, and the pool is told what to install on it; others are used."""
+    (tmp_path / "sitecustomize.py").write_text(HIDDEN)
+    theirs.add_worker(PYTHONPATH=str(tmp_path))
+    rig = await start(0, address=theirs.address)
+    await rig.host.until(lambda: rig.host.notices)
+    assert "has no longshore-dask: run `pip install longshore-dask==" in rig.host.notices[0].data["error"]
+    assert any("longshore-dask" in said for said in rig.executor.complaints())
+    waits = rig.submit(square, 7)
+    theirs.add_worker()
+    assert (await rig.outcome(waits)).value == 49
+    assert len(rig.executor.workers()) == 1
+    await rig.stop()
+    theirs.started[-1].kill()
+    await rig.host.until(lambda: theirs.started[-1].poll() is not None)
+    with pytest.raises(RuntimeError, match="has no longshore-dask"):
+        await start(0, address=theirs.address)
+    with pytest.raises(RuntimeError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 "):
+        await start(0, address="tcp://127.0.0.1:9", connect_timeout_s=0.5)

@@ -1,0 +1,159 @@
+"""The parts that need no cluster: how much makes a batch, what a worker writes down, who may take what."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from typing import Any
+
+import pytest
+from longshore.errors import PayloadError
+from longshore.task import Attempt, Resources, TaskSpec
+from longshore_dask import DaskExecutor, spool
+from longshore_dask.codec import dump, dump_code, dump_exception, load, load_exception
+from longshore_dask.crew import Crew, Held, Station
+from longshore_dask.kinds import BATCH_ITEMS, Kind, Kinds
+from longshore_dask.outcomes import outcome_of, split_at_death
+from longshore_dask.words import DONE, Hello, Record
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def spec(**options: Any) -> TaskSpec:
+    return TaskSpec(function=square, name="square", executor="dask", **options)
+
+
+def attempts(count: int) -> list[Attempt]:
+    one = spec()
+    return [Attempt(f"t-{index}", one, (index,), None, index) for index in range(count)]
+
+
+def test_dask_batch_sizes() -> None:
+    """One at first; then as many as make 12 to 50 ms of work, a fair share between; long ones alone; few large ones."""
+    kind = Kind(1, spec(), 0)
+    assert kind.batch_size(1000) == 1
+    for _ in range(6):
+        kind.learn(1e-6)
+    assert kind.batch_size(1000) == BATCH_ITEMS
+    kind = Kind(2, spec(), 0)
+    for _ in range(6):
+        kind.learn(0.001)
+    assert (kind.batch_size(1), kind.batch_size(30), kind.batch_size(1000)) == (12, 30, 50)
+    assert kind.runs_ahead()
+    kind.item_bytes = 200_000.0
+    assert kind.batch_size(1000) == 5
+    kind.learn(2.0)
+    assert kind.batch_size(1000) == 1
+    assert not kind.runs_ahead()
+
+
+def test_dask_kinds_are_told_apart() -> None:
+    """Tasks of the same function, name and limits are of one kind; an initializer has one number for all kinds."""
+    kinds = Kinds()
+    one, other = spec(), spec()
+    assert kinds.of(one) is kinds.of(other)
+    assert kinds.of(spec(timeout_s=1.0)) is not kinds.of(one)
+    first, second = kinds.of(spec(initializer=os.getpid)), kinds.of(spec(initializer=os.getpid, timeout_s=2.0))
+    assert first.initializer == second.initializer > 0
+
+
+def test_dask_spool(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker wrote down tells which attempts had ended, and a batch that had not begun from one that had."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    run = secrets.token_hex(8)
+    mine = spool.Spool(run, "home")
+    assert mine.open()
+    assert (tmp_path / f"longshore-dask-{run}").stat().st_mode & 0o777 == 0o700
+    fd = mine.begin(3)
+    assert fd is not None
+    records = [Record(DONE, 0.1 * index, 0.1, None, dump(index)) for index in range(3)]
+    assert all(spool.write(fd, record) for record in records)
+    os.write(fd, b"\x99" * 5)  # it died in the middle of one
+    os.close(fd)
+    assert spool.read(run, "home", [3, 4]) == {3: records, 4: None}
+    assert spool.read(run, "somebody", [3]) is None
+    assert not spool.write(-1, records[0])
+    assert not spool.write(-1, records[0]._replace(data=bytes(spool.LARGE + 1)))
+    mine.forget([3])
+    assert spool.read(run, "home", [3]) == {3: None}
+    mine.renounce()
+    assert spool.read(run, "home", [3]) is None
+    mine.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dask_what_a_death_costs() -> None:
+    """Those that had ended keep what they gave, the next one is to blame, the others have not begun."""
+    five = attempts(5)
+    records = [Record(DONE, 0.0, 0.1, None, dump(7))] * 2
+    done, ran, rest = split_at_death(five, records)
+    assert [attempt for attempt, _ in done] == five[:2]
+    assert [record for _, record in done] == records
+    assert (ran, rest) == (five[2], five[3:])
+    assert split_at_death(five[:2], records)[1:] == (None, [])
+    outcome = outcome_of(five[0], records[0], 10.0, "dask-0")
+    assert (outcome.value, outcome.worker) == (7, "dask-0")
+    assert outcome.ran_s == pytest.approx(0.1)
+
+
+def test_dask_who_may_take_what() -> None:
+    """The worker with the least to do gets the next batch, two for a thread of short tasks; resources are required."""
+    crew, kind = Crew(), Kind(1, spec(), 0)
+    kind.learn(0.001)
+    plain = Station("tcp://a", Hello("a", "here", 1, 1, None, {}))
+    gpu = Station("tcp://b", Hello("b", "here", 1, 2, None, {"GPU": 1.0, "licence": 2.0}))
+    crew.stations = {station.address: station for station in (plain, gpu)}
+    assert crew.slots() == 2
+    needs = crew.needs(spec(resources=Resources(gpu=1, cpu=2, custom={"licence": 2, "ours": 1})))
+    assert needs == {"GPU": 1, "licence": 2}
+    assert crew.freest(kind, needs) is gpu
+    assert crew.lacks(needs) is None
+    assert "GPU=4" in str(crew.lacks({"GPU": 4.0}))
+    for number in range(2):
+        gpu.batches[number] = Held(number, gpu, kind, attempts(1), 0.0)
+    assert crew.freest(kind, needs) is None
+    assert crew.freest(kind, {}) is plain
+    assert gpu.stats().current_task == "t-0"
+    crew.limit = 2
+    assert crew.freest(kind, {}) is plain, "as many as there are threads are no limit"
+    crew.limit = 1
+    assert crew.freest(kind, {}) is None
+    crew.limit = None
+    long = Kind(2, spec(), 0)
+    plain.batches[9] = Held(9, plain, long, attempts(1), 0.0)
+    assert crew.freest(kind, {}) is None, "nothing short waits behind what may be long"
+
+
+def test_dask_carries() -> None:
+    """Local functions and classes travel by value; what can't is named; exceptions come back with their traceback."""
+
+    class Own(Exception):
+        pass
+
+    function, _ = load(dump_code(lambda number: number + 1, None))
+    assert function(1) == 2
+    assert function.__code__.co_filename == __file__
+    lock = threading.Lock()
+    with pytest.raises(PayloadError, match="cannot be carried to a Dask worker"):
+        dump_code(lambda: lock, None)
+    back = load_exception(dump_exception(Own("gone")), "Traceback: there")
+    assert type(back).__name__ == "Own"
+    assert str(back) == "gone"
+    assert back is not None
+    assert "Traceback: there" in str(back.__cause__)
+    assert load_exception(b"nonsense", "") is None
+
+
+def test_dask_settings() -> None:
+    """An address is one; what is none is refused where it is said."""
+    for address in ("tls://dask.example:8786", "tcp://10.0.0.1:8786", "dask.example:8786"):
+        assert DaskExecutor.Settings(address=address).address == address
+    with pytest.raises(ValueError, match="address"):
+        DaskExecutor.Settings(address="dask.example")
+    executor = DaskExecutor()
+    assert (executor.workers(), executor.pids(), executor.complaints()) == ((), (), ())
+    with pytest.raises(RuntimeError, match="not running"):
+        executor.submit([])
