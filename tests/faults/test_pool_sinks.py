@@ -276,3 +276,18 @@ async def test_a_sink_that_cannot_be_made_stops_the_start() -> None:
     with pytest.raises(PluginError, match="nosuchsink"):
         await pool.start()
     assert await pool.stop() is None
+
+
+async def test_what_goes_wrong_while_sinks_are_closed_is_told_by_the_pool_itself() -> None:
+    """A sink that raises as it is closed is in the summary's notes, and among those that no sink was told."""
+    well = RecordingSink()
+    pool = WorkerPool(settings=Settings(probes=()), sinks=[RaisingSink("close"), well])
+    async with pool:
+        await (await pool.submit(asyncio.sleep, 0, "done"))
+    assert pool.summary is not None
+    [late] = pool.summary.late
+    assert "ZeroDivisionError" in late
+    assert late in pool.summary.notes
+    assert well.summary is not None
+    assert not well.summary.late
+    assert late not in well.summary.notes

@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
+from msgspec.structs import replace
+
 from longshore._carrying import task_spans
 from longshore._control import Control
 from longshore._delivery import EventBus
@@ -307,8 +309,10 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._roster.stop()
         self._publish(Happened("worker_pool_stopped", {"run": self.run_id, "uptime_s": self._telling.uptime_s}))
         self._driver.close()
-        await self._telling.conclude(self._sum_up(state, error), _CLOSE_S)
-        self.summary = summary = self._sum_up(state, error)
+        await self._telling.conclude(told := self._sum_up(state, error), _CLOSE_S)
+        summary = self._sum_up(state, error)
+        late = [note for note in summary.notes if note not in told.notes]
+        self.summary = summary = replace(summary, late=late)
         self._hooks.pool_stopped(summary)
         return summary
 

@@ -205,6 +205,8 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     error: str | None = None
     notes: Sequence[str] = ()
     """Lines a person should see: quarantined sinks, abandoned threads, discarded late results."""
+    late: Sequence[str] = ()
+    """Those of them that came up while sinks were closed, and which so no sink was told."""
 
 
 class RunControl(Protocol):

@@ -47,10 +47,11 @@ def _timer(delay_s: float, call: Callable[[], None]) -> threading.Timer:
 
 
 def _untold(summary: RunSummary | None) -> list[str]:
-    """Return the notes of a run, unless the terminal's sink has told them."""
-    if summary is None or any(sink.name == "rich" and sink.state == "ok" for sink in summary.snapshot.sinks):
+    """Return the notes of a run that the terminal's sink has not told."""
+    if summary is None:
         return []
-    return list(summary.notes)
+    rich = any(sink.name == "rich" and sink.state == "ok" for sink in summary.snapshot.sinks)
+    return list(summary.late if rich else summary.notes)
 
 
 def _diagnosed(pool: WorkerPool) -> AbstractContextManager[object]:
