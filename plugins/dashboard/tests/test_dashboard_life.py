@@ -157,11 +157,12 @@ def test_it_may_be_opened_again(serve: Serve, made: Any) -> None:
 
 
 LINGERING = """
-import sys, threading, urllib.request
+import signal, sys, threading, urllib.request
 from datetime import UTC, datetime
 from longshore.records import RunInfo, RunSnapshot, RunSummary
 from longshore_dashboard import DashboardSink
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts the tests may ignore it
 shot = RunSnapshot(run_id="r1", name="x", started=datetime.now(UTC), elapsed_s=1.0)
 sink = DashboardSink(DashboardSink.Settings(linger_s=float(sys.argv[1]), token_file="token"))
 sink.open(RunInfo(run_id="r1", started=shot.started, snapshot=lambda: shot))

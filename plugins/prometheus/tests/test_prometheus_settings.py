@@ -230,11 +230,12 @@ def test_the_last_figures_linger(served: Served, scrape: Scrape, run: Any, event
 
 
 LINGERS = """
-import sys, urllib.request
+import signal, sys, urllib.request
 from datetime import UTC, datetime
 from longshore.records import RunInfo, RunSnapshot, RunSummary
 from longshore_prometheus import PrometheusSink
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what starts the tests may ignore it
 at = datetime.now(UTC)
 snapshot = RunSnapshot(run_id="r", name="n", started=at, elapsed_s=1.0)
 sink = PrometheusSink(PrometheusSink.Settings(port=0, token=False, linger_s=float(sys.argv[1])))

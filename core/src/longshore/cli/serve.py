@@ -130,8 +130,10 @@ class _Shown:
 @contextmanager
 def _ending_on_signals() -> Iterator[None]:
     """Let SIGTERM end it as Ctrl-C does, so that nothing is left of it."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    heard = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C also where whoever started this has it ignored, as `run` does
+    before = {number: signal.signal(number, signal.default_int_handler) for number in heard}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
