@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from longshore import RetryPolicy, Settings, WorkerConfig, WorkerPool
+from longshore.settings import HistorySettings
 from suite import leaks
 from suite.tasks import fragile
 
@@ -81,6 +82,9 @@ async def soak(seconds: float, folder: Path, say: bool = True) -> tuple[dict[str
         sinks={"jsonl": {"path": str(folder / "events.jsonl"), "rotate_mb": 8, "keep": 2}},
         executors={"processes": {"max_tasks_per_worker": 20_000}},
         workers=WorkerConfig(process_workers=2, thread_workers=2),
+        history=HistorySettings(
+            most=5, fine_most=30, happenings_most=20
+        ),  # which else fills up for a day, and is bounded
     )
     dice, counts, readings = random.Random(8), Counter[str](), dict[str, list[float]]()
     began = look_at = time.monotonic()
