@@ -34,6 +34,11 @@ _NONE: frozenset[str] = frozenset()
 Json = Any  # Any: JSON-safe values, whose shape the records give
 
 
+def _is_boundless(value: object) -> bool:
+    """Tell whether a field says that there is no bound, which JSON can't: left out, it is what it is by default."""
+    return isinstance(value, float) and math.isinf(value)
+
+
 class Plain:
     """Turns records into JSON-safe values."""
 
@@ -72,8 +77,9 @@ class Plain:
     def _record(self, record: Struct) -> dict[str, Json]:
         hidden = self._hidden(type(record))
         fields = {
-            name: self._blank(getattr(record, name)) if name in hidden else self.of(getattr(record, name), name)
-            for name in record.__struct_fields__
+            name: self._blank(value) if name in hidden else self.of(value, name)
+            for name, value in ((name, getattr(record, name)) for name in record.__struct_fields__)
+            if not _is_boundless(value)
         }
         if isinstance(record, StageView):
             fields |= {"total": record.total, "left": record.left}
