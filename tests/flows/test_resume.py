@@ -270,3 +270,14 @@ async def test_slow_tasks_are_recorded_before_they_end() -> None:
         assert (entry.task_id, entry.attempts, entry.kind.name) == (handle.task_id, 1, "lasting")
         handle.cancel()
     assert len([one for batch in journal.batches for one in batch.started]) == 1
+
+
+async def test_a_run_is_recorded_with_its_versions_and_without_its_secrets() -> None:
+    """What of longshore was installed is told with the run; a token in the settings is not."""
+    journal = MemoryJournal()
+    secret = Settings(probes=(), executors={"remote": {"api_token": "sesame", "size": 3}})
+    async with WorkerPool(WorkerConfig(), settings=secret, journal=journal):
+        pass
+    [opened] = journal.opened
+    assert opened.versions["longshore-threads"] == opened.versions["longshore-core"]
+    assert opened.settings["executors"]["remote"] == {"api_token": "********", "size": 3}

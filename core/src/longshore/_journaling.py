@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from longshore._engine.engine import Engine
@@ -20,8 +18,10 @@ from longshore._identifying import Identifying
 from longshore._runtime.commit import Committer, Notes
 from longshore._runtime.recalling import Recall, Recalling
 from longshore._runtime.recording import Recorder
+from longshore._setup import versions_of, without_secrets
 from longshore.errors import JournalError
 from longshore.hookspecs import Journal
+from longshore.plugins import PluginHost
 from longshore.records import HISTORY_STATE, Recalled, RunHistory, RunInfo, RunOpening
 from longshore.settings import Settings
 from longshore.task import Outcome, TaskSpec
@@ -126,8 +126,8 @@ def to_resume(run_id: str | None, journal: object) -> str | None:
     return run_id
 
 
-def opening(run: RunInfo, settings: Settings, *, resume: bool) -> RunOpening:
-    """Return what is recorded of this process as it begins a run, or goes on with one."""
+def opening(run: RunInfo, settings: Settings, host: PluginHost, *, resume: bool) -> RunOpening:
+    """Return what is recorded of this process as it begins a run, or goes on with one; no secrets of its settings."""
     return RunOpening(
         run_id=run.run_id,
         at=datetime.now(UTC).timestamp() if resume else run.started.timestamp(),
@@ -136,16 +136,9 @@ def opening(run: RunInfo, settings: Settings, *, resume: bool) -> RunOpening:
         host=socket.gethostname(),
         pid=os.getpid(),
         command=list(sys.orig_argv),
-        versions={"python": platform.python_version(), "longshore-core": _version("longshore-core")},
-        settings=settings.model_dump(mode="json"),
+        versions=versions_of(host),
+        settings=without_secrets(settings.model_dump(mode="json")),
     )
-
-
-def _version(distribution: str) -> str:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:  # run from its files
-        return "unknown"
 
 
 _CLOSE_S = 5.0

@@ -11,11 +11,13 @@ from typing import Any
 
 from longshore._faults import is_secret
 from longshore._plugins.facts import CORE, core_version
-from longshore.plugins import PluginHost
+from longshore.plugins import PluginHost, PluginState
 from longshore.records import PluginEntry, RunSetup, SettingEntry
 from longshore.settings import Settings, leaves
 
 _MISSING = object()
+_HIDDEN = "********"
+_THERE = (PluginState.AVAILABLE, PluginState.LOADED)
 
 
 def setup_of(settings: Settings, host: PluginHost) -> RunSetup:
@@ -31,8 +33,25 @@ def setup_of(settings: Settings, host: PluginHost) -> RunSetup:
         )
         for one in host.candidates()
     ]
-    versions = {"python": platform.python_version(), CORE: core_version() or "unknown"}
-    return RunSetup(plugins=plugins, settings=entries(settings.model_dump(mode="json")), versions=versions)
+    return RunSetup(plugins=plugins, settings=entries(settings.model_dump(mode="json")), versions=versions_of(host))
+
+
+def versions_of(host: PluginHost) -> dict[str, str]:
+    """Return the versions of Python, of ours, and of the distributions of all plugins that are not disabled."""
+    plugins = {one.distribution: one.version for one in host.candidates() if one.state in _THERE}
+    return {"python": platform.python_version(), CORE: core_version() or "unknown", **dict(sorted(plugins.items()))}
+
+
+def without_secrets(table: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON-safe values
+    """Return settings with what looks like a secret hidden, for whatever keeps or shows them."""
+    return {
+        key: without_secrets(value)
+        if isinstance(value, Mapping)
+        else _HIDDEN
+        if isinstance(value, str) and is_secret(key)
+        else value
+        for key, value in table.items()
+    }
 
 
 def recorded_setup(
@@ -59,4 +78,4 @@ def values(table: Mapping[str, Any]) -> Iterator[tuple[str, object]]:  # Any: JS
         for name in key:
             value = value[name]
         secret = isinstance(value, str) and is_secret(key[-1])
-        yield ".".join(key), "********" if secret else value
+        yield ".".join(key), _HIDDEN if secret else value

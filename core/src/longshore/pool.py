@@ -339,7 +339,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             return
         journaling = Journaling(
             journal,
-            opening(run, self.settings, resume=self._resume is not None),
+            opening(run, self.settings, self._parts.plugins, resume=self._resume is not None),
             told=lambda spec, outcomes: self._driver.tell(spec, outcomes),
             after=lambda: self._driver.wake(),
             failed=lambda error: self._driver.fail(error),

@@ -43,7 +43,7 @@ export function Page() {
   const settings = (found.data?.settings ?? []).filter((row) => `${row.key} ${said(row.value)} ${row.origin ?? ""}`.toLowerCase().includes(wanted));
   return html`<${Head} title="Plugins and settings" />
     <${Told} of=${found}>${found.data && html`
-      <${Panel} title="Plugins" bare><${Table} caption="Plugins" columns=${PLUGINS} rows=${found.data.plugins ?? []} empty="No plugin is recorded." /><//>
+      <${Panel} title="Plugins" bare><${Table} caption="Plugins" columns=${PLUGINS} rows=${found.data.plugins ?? []} empty="Of a recorded run only the versions below are kept, not which of these plugins it used." /><//>
       ${snapshot?.sinks?.length > 0 && html`<${Panel} title="Who is told of the run" bare><${Table} caption="Sinks" columns=${SINKS} rows=${snapshot.sinks} /><//>`}
       <${Panel} title="Settings" bare side=${html`<${Search} name="q" label="" placeholder="filter settings" />`}>
         <${Table} caption="Settings, and what set them" columns=${SETTINGS} rows=${settings} keyed=${(row) => row.key} empty=${q ? "No setting fits." : "No setting is recorded: all are at their defaults."} /><//>
