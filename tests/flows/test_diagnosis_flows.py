@@ -154,3 +154,20 @@ async def test_a_handler_of_the_users_own_is_left_alone(tmp_path: Path) -> None:
             assert list(tmp_path.iterdir()) == []
     finally:
         signal.signal(signal.SIGUSR2, before)
+
+
+async def test_tasks_at_one_place_are_told_of_as_one() -> None:
+    """Thirty that wait at the same line are one stack with their number, not thirty."""
+    gate = asyncio.Event()
+
+    async def wait() -> None:
+        await gate.wait()
+
+    async with asyncio.timeout(30), WorkerPool(settings=Settings(probes=())) as pool:
+        waiting = [asyncio.create_task(wait()) for _ in range(30)]
+        await asyncio.sleep(0)
+        found = [stack for stack in pool.diagnose().stacks if any("<locals>.wait" in one for one in stack.frames)]
+        gate.set()
+        await asyncio.gather(*waiting)
+    [one] = found
+    assert one.of.endswith("and 29 more")

@@ -14,6 +14,8 @@ from itertools import islice
 from types import FrameType
 from typing import Any
 
+from msgspec.structs import replace
+
 from longshore.records import StackTrace
 
 FRAMES_MOST = 60
@@ -40,11 +42,19 @@ def thread_stacks() -> list[StackTrace]:
 
 
 def loop_stacks(loop: asyncio.AbstractEventLoop) -> list[StackTrace]:
-    """Return where each asyncio task of a loop is that has not ended: what it awaits, innermost last; the first 50."""
+    """Return where each asyncio task of a loop is that has not ended: what it awaits, innermost last; the first 50.
+
+    Those that are at one place are one, with the name of the first.
+    """
     tasks = _tasks(loop)
+    alike: dict[tuple[object, ...], list[StackTrace]] = {}
+    for task in tasks[:TASKS_MOST]:
+        name, places = f"asyncio task {task.get_name()}", reversed(list(islice(_awaited(task), 1000)))
+        trace = _trace(name, places, _running(task))
+        alike.setdefault((tuple(trace.frames), trace.left_out, trace.note), []).append(trace)
     found = [
-        _trace(f"asyncio task {task.get_name()}", reversed(list(islice(_awaited(task), 1000))), _running(task))
-        for task in tasks[:TASKS_MOST]
+        traces[0] if len(traces) == 1 else replace(traces[0], of=f"{traces[0].of} and {len(traces) - 1} more")
+        for traces in alike.values()
     ]
     if len(tasks) > TASKS_MOST:
         found.append(StackTrace(of="asyncio tasks", note=f"{len(tasks) - TASKS_MOST} more tasks are left out"))

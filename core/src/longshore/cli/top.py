@@ -34,7 +34,7 @@ def top(
     where it takes any. Keys: `1` to `5` choose a table, `/` filters, `s` sorts, `r` reverses, Enter shows a task in
     full, `p` pauses, `k` cancels the task under the cursor, `+` and `-` change the workers, `q` quits.
 
-    For example: `longshore top last`, `longshore top http://127.0.0.1:40123/enter?code=…`
+    For example: `longshore top last`, `longshore top http://127.0.0.1:40123/?code=…`
     """
     if not 0.1 <= every <= 3600:
         raise UsageError(f"--every is a number of seconds from 0.1 to 3600, not {every}")
