@@ -17,6 +17,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", PAGE, flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_example_runs_as_it_is_printed(run_example: RunExample) -> None:
     """Copied into a file and started it says what stands below it."""
     assert run_example(blocks("python")[0]) == blocks("text")[0]

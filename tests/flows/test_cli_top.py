@@ -173,6 +173,7 @@ async def test_enter_shows_a_task_in_full() -> None:
         await seen(pilot, lambda: not isinstance(app.screen, Detail))
 
 
+@pytest.mark.slow
 async def test_orders_go_to_a_run_that_takes_them() -> None:
     """Pause and go on, cancel what the cursor is on, and one worker more or fewer than there are."""
     run = Scripted(control=True)

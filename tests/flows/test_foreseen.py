@@ -38,6 +38,7 @@ def planned(command: Command, *options: str) -> tuple[list[str], str]:
     return out.split(), said[1] if said else ""
 
 
+@pytest.mark.slow
 def test_the_longest_of_an_earlier_run_go_first(napping: Command) -> None:
     """Without an earlier run the largest input is begun first; with one, that which took longest, and it is named."""
     by_size = ["in/large", "in/small", "in/tiny"]
@@ -51,6 +52,7 @@ def test_the_longest_of_an_earlier_run_go_first(napping: Command) -> None:
     assert planned(napping, "--no-journal")[0] == ["in/new", *by_size]
 
 
+@pytest.mark.slow
 def test_a_journal_that_can_not_be_read_stops_no_run(napping: Command) -> None:
     """A damaged run says nothing of how long inputs take, and the next one goes as ever."""
     _, _, errors = napping("run", "job:nap", "in", *QUIET)

@@ -276,6 +276,7 @@ async def test_a_check_that_hangs_is_not_asked_again(processing: Any, gate: thre
         ("small.txt", None, ""),
     ],
 )
+@pytest.mark.slow
 async def test_an_object_is_looked_at_where_it_is_there(
     processing: Any, name: str, reason: str | None, message: str
 ) -> None:

@@ -134,6 +134,7 @@ print(list(longshore.map(abs, [-1], executor="threads")), any(name.startswith("o
 """
 
 
+@pytest.mark.slow
 async def test_nothing_of_opentelemetry_is_imported_for_it() -> None:
     """A program that does not use OpenTelemetry gets none of it."""
     done = await asyncio.to_thread(
