@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from longshore import LongshoreError
+from longshore.cli.guard import guarded
 
 Command = Any  # the fixtures' classes: test modules cannot import a conftest
 Lines = Callable[[bytes | str], dict[str, dict[str, Any]]]  # Any: JSON
@@ -67,6 +68,23 @@ def test_what_has_its_line_is_not_run_again(noting: Command) -> None:
     code, _, told = noting("resume", run_id(errors))
     assert (code, ran(noting.folder), output(noting.folder)) == (1, [], before)
     assert "2 of 2 inputs have their line" in told
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files are not guarded on Windows")
+def test_a_file_that_another_run_writes_is_refused(noting: Command, lines: Lines) -> None:
+    """`run` and `resume` are refused before any input is run; the file stays as it is, and is free afterwards."""
+    noting.inputs({"a": "1", "b": "bad"})
+    noting("run", "job:noted", "in", "-o", "out.jsonl", *QUIET)
+    before = output(noting.folder)
+    ran(noting.folder)
+    for command in (("run", "job:noted", "in", "-o", "out.jsonl", *QUIET), ("resume", "last", "--failed")):
+        with guarded(str(noting.folder / "out.jsonl")) as guard:
+            guard.tell("20260131T091500-3fa2c1")
+            code, _, told = noting(*command)
+        assert (code, ran(noting.folder), output(noting.folder)) == (2, [], before), told
+        assert f"run 20260131T091500-3fa2c1, in process {os.getpid()}" in told
+    code, _, told = noting("resume", "last", "--failed")
+    assert (code, ran(noting.folder)) == (1, ["b"]), told
 
 
 def test_failed_inputs_run_again_where_that_is_asked_for(noting: Command, lines: Lines) -> None:

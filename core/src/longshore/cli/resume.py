@@ -69,11 +69,12 @@ def resume(
     file = _file(output)
     _go_to(recorded.command.folder)
     options = _options(recorded.command, output, file, progress)
-    _tell_settings(recorded_settings(recorded.command.table), options)
+    table, lists = recorded.command.table, recorded.command.lists
+    _tell_settings(recorded_settings(table, lists=lists), options)
     now = _objects_now(recorded)
     changed = _changed_inputs(recorded, now)
     with stdout_for_data() as data:
-        job = _job(recorded, options, recorded_settings(recorded.command.table, set_), now)
+        job = _job(recorded, options, recorded_settings(table, set_, lists), now)
         _tell_code(recorded.command, [StepRecord.of(step) for step in job.pipeline.steps])
         states, stale = _states(archive, record, recorded, command_record(job, options), changed, now)
         kept = place.make(job.host)

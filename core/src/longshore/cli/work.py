@@ -18,6 +18,7 @@ from longshore._diagnosis_signal import install_diagnostics
 from longshore._pipelines import PipelineStream
 from longshore.cli import lines as out
 from longshore.cli.console import ExitCode, UsageError, say
+from longshore.cli.guard import Guard
 from longshore.cli.job import Job
 from longshore.cli.lines import Lines
 from longshore.cli.output import Output
@@ -72,6 +73,7 @@ class _Work:
         self._job = job
         self._output = output
         self._lines: Lines | None = None
+        self._guard = Guard()
         self._run_id: str | None = None
         self._before = 0  # failures of earlier times: they don't count for the limit
         self._tally = Tally()
@@ -123,7 +125,7 @@ class _Work:
     def _open(self, stack: ExitStack) -> None:
         """Open the output; of a run that goes on, once nobody else can, and less the inputs that have their line."""
         job, resumes = self._job, self._resumes
-        self._lines, done = stack.enter_context(self._output.opened(resumed=resumes is not None))
+        self._lines, done, self._guard = stack.enter_context(self._output.opened(resumed=resumes is not None))
         if resumes is None:
             return
         had = {path: done[path] for path in job.paths if path in done}
@@ -163,6 +165,7 @@ class _Work:
             self._tell_run()
             if self._lines is None:
                 self._open(stack)
+            self._guard.tell(self._run_id)
             await self._feed(pool)
         return _untold(pool.summary)
 
