@@ -73,6 +73,21 @@ def test_two_runs_are_compared(inside: Command) -> None:
     assert inside("report", first, "--compare", second, "--html", "both.html")[0] == 0
 
 
+def test_a_run_is_compared_with_the_one_before_it(inside: Command) -> None:
+    """`previous` is the newest earlier run of the same name, and comes first; a run is not compared with itself."""
+    first = begin(inside, a="1", b="2")
+    assert "no run of job:picky is recorded from before" in inside("report", "--compare", "previous")[2]
+    assert inside("run", "job:size", "in", *QUIET)[0] == 0
+    second = begin(inside, a="1", b="raise")
+    made = facts(inside, "last", "--compare", "previous")
+    assert (made["first"]["run_id"], made["second"]["run_id"]) == (first, second)
+    assert [row["key"] for row in made["newly_failing"]["rows"]] == ["in/b"]
+    code, _, errors = inside("report", "last", "--compare", second)
+    assert (code, f"that is run {second} itself" in errors, "--compare previous" in errors) == (2, True, True), errors
+    code, _, errors = inside("report", first, "--compare", "previous")
+    assert (code, f"from before {first}" in errors) == (2, True), errors
+
+
 def test_a_run_may_write_its_report_at_its_end(inside: Command) -> None:
     """By the ending of the file's name; the exit code is the run's, and no file that can't be written changes it."""
     inside.inputs({"a": "1", "b": "raise"})

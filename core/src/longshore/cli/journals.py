@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from longshore.cli.console import UsageError, say
+from longshore.cli.console import UsageError, line, say
 from longshore.hookspecs import Archive, Journal
 from longshore.plugins import PluginHost, PluginState
 from longshore.records import RunRecord
@@ -16,6 +16,8 @@ from longshore.settings import Settings, load_settings
 
 LAST: Final = "last"
 """Means the run that was begun last."""
+PREVIOUS: Final = "previous"
+"""Means the run of the same name that was begun before another one."""
 _DEFAULT: Final = "sqlite"
 _USABLE = (PluginState.AVAILABLE, PluginState.LOADED)
 
@@ -83,6 +85,18 @@ def find_run(archive: Archive, name: str) -> RunRecord:
         shown = ", ".join(run.run_id for run in found[:4]) + (", ..." if len(found) > 4 else "")
         raise UsageError(f"{name} is the beginning of {len(found)} runs: {shown}")
     return found[0] if found[0].state != DAMAGED else archive.run(found[0].run_id)  # which raises what is wrong
+
+
+def run_before(archive: Archive, run: RunRecord) -> RunRecord:
+    """Return the newest run of the same name that was begun before this one; UsageError if there is none."""
+    for other in archive.runs():
+        begun_before = (other.started, other.run_id) < (run.started, run.run_id)
+        if begun_before and other.name == run.name and other.state != DAMAGED:
+            return other
+    raise UsageError(
+        f"{PREVIOUS}: no run of {line(run.name)} is recorded from before {run.run_id}: `longshore runs list` names "
+        "those that there are"
+    )
 
 
 DAMAGED: Final = "damaged"
