@@ -125,12 +125,18 @@ def _two(archive: Archive, record: RunRecord, compare: str) -> tuple[str, str]:
     return record.run_id, other.run_id
 
 
-def format_of(file: str) -> str:
-    """Return the format that a file's ending names; UsageError where it names none."""
-    ending = os.path.splitext(file)[1].lower()
-    if ending not in _ENDINGS:
-        raise UsageError(f"--report {file}: end it with {', '.join(_ENDINGS)}, which says what is written")
-    return _ENDINGS[ending]
+def report_of_run(file: str) -> Wanted:
+    """Return the report that a run is to write at its end; UsageError for what can be seen not to work before it."""
+    wanted = Wanted(_format_of(file), file)
+    target = os.path.realpath(file)
+    folder = os.path.dirname(target)
+    if os.path.isdir(target):
+        raise UsageError(f"--report {line(file)}: that is a folder; name a file in it")
+    if not os.path.isdir(folder):
+        raise UsageError(f"--report {line(file)}: there is no folder {line(folder)}: make it first, or name another")
+    if not os.access(target if _is_special(target) else folder, os.W_OK):
+        raise UsageError(f"--report {line(file)}: it can't be written there: name a file in a folder that is yours")
+    return wanted
 
 
 def write_reports(archive: Archive, run_id: str, wanted: Sequence[Wanted]) -> None:
@@ -143,6 +149,14 @@ def write_reports(archive: Archive, run_id: str, wanted: Sequence[Wanted]) -> No
         made = report_of(source)
         for each in wanted:
             _write(each, REPORTS[each.format](source, made))
+
+
+def _format_of(file: str) -> str:
+    """Return the format that a file's ending names; UsageError where it names none."""
+    ending = os.path.splitext(file)[1].lower()
+    if ending not in _ENDINGS:
+        raise UsageError(f"--report {file}: end it with {', '.join(_ENDINGS)}, which says what is written")
+    return _ENDINGS[ending]
 
 
 def _compare(archive: Archive, first: str, second: str, wanted: Sequence[Wanted]) -> None:
