@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from longshore_dashboard import DashboardSink
 
 RunExample = Callable[[str], str]  # the fixture: test modules cannot import a conftest

@@ -44,6 +44,8 @@ def test_its_commands_do_what_it_says(tmp_path: Path) -> None:
     assert unnumbered(told[1]).keys() >= unnumbered(shown).keys()
     names = ("report.html", "failed.xml", "report.json", "trace.json", "flame.json", "changes.md")
     assert [name for name in names if not (tmp_path / name).stat().st_size] == []
+    which = re.findall(r"^- (?:first|second): (`\S+`)", (tmp_path / "changes.md").read_text(), flags=re.MULTILINE)
+    assert len(set(which)) == 2, "two runs are compared"
 
 
 def unnumbered(text: str) -> dict[str, None]:

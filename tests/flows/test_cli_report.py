@@ -73,15 +73,47 @@ def test_two_runs_are_compared(inside: Command) -> None:
     assert inside("report", first, "--compare", second, "--html", "both.html")[0] == 0
 
 
+def test_a_run_is_compared_with_the_one_before_it(inside: Command) -> None:
+    """`previous` is the newest earlier run of the same name, and comes first; a run is not compared with itself."""
+    first = begin(inside, a="1", b="2")
+    assert "no run of job:picky is recorded from before" in inside("report", "--compare", "previous")[2]
+    assert inside("run", "job:size", "in", *QUIET)[0] == 0
+    second = begin(inside, a="1", b="raise")
+    made = facts(inside, "last", "--compare", "previous")
+    assert (made["first"]["run_id"], made["second"]["run_id"]) == (first, second)
+    assert [row["key"] for row in made["newly_failing"]["rows"]] == ["in/b"]
+    code, _, errors = inside("report", "last", "--compare", second)
+    assert (code, f"that is run {second} itself" in errors, "--compare previous" in errors) == (2, True, True), errors
+    code, _, errors = inside("report", first, "--compare", "previous")
+    assert (code, f"from before {first}" in errors) == (2, True), errors
+
+
 def test_a_run_may_write_its_report_at_its_end(inside: Command) -> None:
     """By the ending of the file's name; the exit code is the run's, and no file that can't be written changes it."""
     inside.inputs({"a": "1", "b": "raise"})
     code, _, _ = inside("run", "job:picky", "in", *QUIET, "--report", "end.md")
     assert code == 1
     assert "1 of 2 tasks completed and 1 failed" in (inside.folder / "end.md").read_text()
-    code, _, errors = inside("run", "job:picky", "in", *QUIET, "--report", "no/such/folder.html")
-    assert code == 1
-    assert "there is no report: cannot write no/such/folder.html" in errors
+    (inside.folder / "away").mkdir()
+    (inside.folder / "leaves.py").write_text("import os\ndef leaves(path):\n    os.rmdir('away')\n")
+    code, _, errors = inside("run", "leaves:leaves", "in/a", *QUIET, "--report", "away/r.html")
+    assert code == 0, errors
+    assert "there is no report: cannot write away/r.html" in errors
+
+
+def test_a_report_that_can_not_be_written_is_noticed_before_the_run(
+    inside: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is missing, is no folder, or is not to be written in ends it with 2, and nothing is run."""
+    inside.inputs({"a": "1"})
+    (inside.folder / "taken.md").mkdir()
+    refused = {"no/such/r.html": "there is no folder", "in/a/r.html": "there is no folder", "taken.md": "is a folder"}
+    for file, told in refused.items():
+        code, _, errors = inside("run", "job:picky", "in", *QUIET, "--report", file)
+        assert (code, told in errors, "recorded as" in errors) == (2, True, False), errors
+    monkeypatch.setattr("os.access", lambda *_args, **_more: False)
+    code, _, errors = inside("run", "job:picky", "in", *QUIET, "--report", "r.html")
+    assert (code, "it can't be written there" in errors) == (2, True), errors
 
 
 def test_what_cannot_be_meant_is_said(inside: Command) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from longshore._report.gather import Handover, report
 from longshore._report.records import Report
@@ -129,6 +131,48 @@ def test_attempts_made_again_are_counted_with_their_time(script: Scripts) -> Non
     assert (made.retries.attempts, made.retries.run_s, made.retries.share) == (2, 3.0, 0.75)
     assert [(stage.retried, stage.lost_s, stage.run_s) for stage in made.stages] == [(2, 3.0, 4.0)]
     assert "2 attempts that failed and were made again took 3.0 s of the workers, 75%" in text_of(made, "retries")
+
+
+def test_waits_before_attempts_made_again_are_told(script: Scripts) -> None:
+    """Nearly all of the time one task waited to be tried again: that is said, and that more workers are no use."""
+    run = script()
+    run.task(7.5, 7.51, key="a", tries=[(0, 0.01), (1, 1.01), (3, 3.01)], fails="no")
+    run.task(0.01, 0.02, key="b", tries=[(0.01, 0.01)], worker="process-1")
+    made = report(run.source())
+    assert kinds(made) == ["waits"]
+    assert text_of(made, "waits") == (
+        "Tasks that had failed waited to be tried again, 7.5 s in all; "
+        "one of them for 99% of the wall time (7.5 s): “a”."
+    )
+    assert made.retries is not None
+    assert (made.retries.wait_s, made.retries.longest_wait_of) == (pytest.approx(7.47), "a")
+    assert made.forecast is not None
+    assert made.forecast.text.endswith("no number of them shortens what a task waits to be tried again.")
+    assert all(7.47 <= one.least_s + 1e-6 <= one.most_s for one in made.forecast.options)
+
+
+def test_waits_are_not_blamed_where_workers_were_short(script: Scripts) -> None:
+    """A task that had to wait for a worker, or for a run to be begun again, did not wait to be tried again alone."""
+    run = script()
+    run.task(9, 10, key="a", tries=[(0, 1)])
+    for at in range(1, 9):
+        run.task(at, at + 1)
+    assert kinds(report(run.source())) == ["workers", "retries"]
+    again = script()
+    again.task(9, 10, tries=[(0, 1)])
+    source = again.source()
+    twice = report(replace(source, run=msgspec.structs.replace(source.run, generation=2)))
+    assert (kinds(twice), twice.retries and twice.retries.wait_s) == (["retries"], 0.0)
+
+
+def test_shorter_waits_are_not_told_as_slow_feeding(script: Scripts) -> None:
+    """Where a task waited a fifth of the time to be tried again, it is not said that work came in too slowly."""
+    run = script()
+    run.task(2.1, 2.2, tries=[(0, 0.1)], submitted=0)
+    run.task(9.9, 10, submitted=9.9)
+    made = report(run.source())
+    assert kinds(made) == ["mixed"]
+    assert made.findings[0].text.endswith("and tasks waited 2.0 s in all to be tried again.")
 
 
 def test_time_is_split_into_waiting_starting_and_working(script: Scripts) -> None:

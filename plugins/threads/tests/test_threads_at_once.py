@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from longshore.records import WorkerStatus
 from longshore.task import TaskState
 
 pytestmark = pytest.mark.anyio
@@ -38,6 +39,14 @@ class Watched:
         return x
 
 
+@pytest.fixture
+def held() -> Iterator[Watched]:
+    """One that is let go at the end, whatever happens."""
+    made = Watched()
+    yield made
+    made.gate.set()
+
+
 async def test_threads_limit_keeps_the_others_and_what_they_have(start: Any) -> None:
     """So many take attempts and no more; the rest wait, loaded as they are, and go on when they may."""
     watched = Watched()
@@ -56,6 +65,20 @@ async def test_threads_limit_keeps_the_others_and_what_they_have(start: Any) -> 
     assert [outcome.value for outcome in await rig.all_of(ids)] == list(range(300))
     assert {row.worker_id for row in rig.executor.workers()} == workers
     assert rig.host.sizes == [4]
+
+
+async def test_threads_that_wait_under_a_limit_are_not_busy(start: Any, held: Watched) -> None:
+    """A thread whose attempt has ended, and that may not take another yet, says that it does nothing."""
+    rig = await start(3)
+    ids = rig.many(held, range(20))
+    await rig.host.until(lambda: held.running == 3)
+    rig.limit(0)
+    held.gate.set()
+    await rig.host.until(lambda: len(rig.host.outcomes) == 3)
+    rows = rig.executor.workers()
+    assert [(row.status, row.current_task, row.running_s) for row in rows] == [(WorkerStatus.IDLE, None, None)] * 3
+    rig.limit(None)
+    assert [outcome.value for outcome in await rig.all_of(ids)] == list(range(20))
 
 
 async def test_threads_begin_nothing_under_a_limit_of_none(start: Any) -> None:
@@ -82,14 +105,6 @@ async def test_threads_limit_at_random_loses_nothing(start: Any) -> None:
         await asyncio.sleep(0.001)
     rig.limit(3)
     assert [outcome.value for outcome in await rig.all_of(ids)] == list(range(400))
-
-
-@pytest.fixture
-def held() -> Iterator[Watched]:
-    """One that is let go at the end, whatever happens."""
-    made = Watched()
-    yield made
-    made.gate.set()
 
 
 async def test_threads_an_abandoned_thread_under_a_limit_is_made_good(start: Any, held: Watched) -> None:

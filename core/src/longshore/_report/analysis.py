@@ -24,7 +24,7 @@ from longshore._report.records import (
     Verdict,
     WhatIf,
 )
-from longshore._report.spans import Sums
+from longshore._report.spans import Sums, Waits
 from longshore._report.words import listed, number, percent, plural, seconds, short, visible
 from longshore.runs import StageView
 
@@ -154,11 +154,19 @@ def throttles(bands: Sequence[Band]) -> list[Throttle]:
 
 
 def retries(material: Material) -> Retries:
-    """Return what was run for nothing."""
+    """Return what was run for nothing, and what was waited before it was run again."""
     lost_s = sum(stage.lost_s for stage in material.sums.stages.values())
     work_s = sum(material.sums.busy_s.values())
     attempts = sum(stage.retried for stage in material.stages)
-    return Retries(attempts=attempts, run_s=lost_s, share=lost_s / work_s if work_s > 0 else 0.0)
+    waits = material.sums.waits if material.run.generation <= 1 else Waits()
+    return Retries(
+        attempts=attempts,
+        run_s=lost_s,
+        share=lost_s / work_s if work_s > 0 else 0.0,
+        wait_s=waits.total_s,
+        longest_wait_s=waits.longest_s,
+        longest_wait_of=waits.longest_of,
+    )
 
 
 def findings(material: Material) -> list[Finding]:
@@ -166,7 +174,8 @@ def findings(material: Material) -> list[Finding]:
     wall_s = material.wall_s
     if wall_s <= 0 or not material.sums.busy_s:
         return []
-    found = [*_longest(material), *_workers(material), *_throttled(material), *_lost(material), *_handover(material)]
+    found = [*_longest(material), *_workers(material), *_throttled(material), *_lost(material), *_waited(material)]
+    found += _handover(material)
     if not found:
         found = [_slack(material)]
     return sorted(found, key=lambda finding: -finding.share)
@@ -216,13 +225,38 @@ def _throttled(material: Material) -> list[Finding]:
 
 def _lost(material: Material) -> list[Finding]:
     lost = retries(material)
-    if lost.share < NOTABLE:
+    slots = max(1, sum(material.workers.values()))
+    share = min(1.0, lost.run_s / (slots * material.wall_s))
+    if share < NOTABLE:
         return []
     text = (
         f"{plural(lost.attempts, 'attempt')} that failed and were made again took {seconds(lost.run_s)} of the "
         f"workers, {percent(lost.share)} of all that was run."
     )
-    return [Finding(kind="retries", text=_sentence(text), share=lost.share)]
+    return [Finding(kind="retries", text=_sentence(text), share=share)]
+
+
+def _waited(material: Material) -> list[Finding]:
+    """Say how long tasks waited to be tried again, where that was so long that it can have been the limit."""
+    waited, rest_s = retries(material), _rest_s(material)
+    if rest_s < LONGEST * material.wall_s:
+        return []
+    share = min(1.0, rest_s / material.wall_s)
+    text = (
+        f"tasks that had failed waited to be tried again, {seconds(waited.wait_s)} in all; one of them for "
+        f"{percent(share)} of the wall time ({seconds(rest_s)}): {named(waited.longest_wait_of or '')}."
+    )
+    return [Finding(kind="waits", text=_sentence(text), share=share)]
+
+
+def _rest_s(material: Material) -> float:
+    """Return how long one task waited between its attempts while workers had nothing to do: no more of them help it.
+
+    Where workers were the limit it is 0, for it may have waited for them.
+    """
+    if any(use.busy_share >= LIMITED for use in executor_uses(material)):
+        return 0.0
+    return min(material.wall_s, retries(material).longest_wait_s)
 
 
 def _handover(material: Material) -> list[Finding]:
@@ -245,6 +279,10 @@ def _slack(material: Material) -> Finding:
     waited_s = sum(stage.wait_s for stage in material.stages)
     ended = max(1, sum(stage.total - stage.left for stage in material.stages))
     busy = f"the workers of {use.name} were busy {percent(use.busy_share)} of the wall time"
+    if _rest_s(material) >= NOTABLE * material.wall_s:
+        again_s = retries(material).wait_s
+        text = f"no one thing was the limit: {busy}, and tasks waited {seconds(again_s)} in all to be tried again."
+        return Finding(kind="mixed", text=_sentence(text), share=idle)
     if waited_s / ended < 0.1 * (material.wall_s / ended):
         text = f"{busy}, and tasks hardly waited: work came in more slowly than it was done."
         return Finding(kind="feeding", text=_sentence(text), share=idle)
@@ -259,14 +297,16 @@ def forecast(material: Material) -> Forecast | None:
     (the laws of work and span), and any order that leaves no worker idle while something waits ends by
     W / n + S (1 - 1 / n): R. L. Graham, Bounds for certain multiprocessing anomalies, Bell System Technical Journal
     45 (1966); R. P. Brent, The parallel evaluation of general arithmetic expressions, Journal of the ACM 21 (1974).
-    It is of the busiest executor, and holds as long as the machine can bear the workers.
+    It is of the busiest executor, and holds as long as the machine can bear the workers. What a task waits to be tried
+    again no worker shortens: it is in both bounds.
     """
     if not material.sums.busy_s or material.chain is None or material.wall_s <= 0:
         return None
     use = max(executor_uses(material), key=lambda one: one.busy_s)
     work_s, span_s, now = use.busy_s, min(material.chain.seconds, use.busy_s), use.workers
+    rest_s = _rest_s(material)
     options = [
-        WhatIf(workers=n, least_s=max(work_s / n, span_s), most_s=work_s / n + span_s * (1 - 1 / n))
+        WhatIf(workers=n, least_s=max(work_s / n, span_s, rest_s), most_s=work_s / n + span_s * (1 - 1 / n) + rest_s)
         for n in sorted({max(1, now // 2), now, now * 2, now * 4})
     ]
     stages = [stage for stage in material.stages if stage.executor == use.name]
@@ -287,6 +327,11 @@ def _advice(material: Material, use: ExecutorUse, span_s: float, cpu_s: float) -
     twice = max(work_s / (2 * use.workers), span_s)
     if span_s >= 0.9 * wall_s:
         return f"More workers of {use.name} would change nothing: the longest chain is all of the run."
+    if _rest_s(material) >= LONGEST * wall_s:
+        return (
+            f"More workers of {use.name} would hardly help: no number of them shortens what a task waits to be tried "
+            "again."
+        )
     if use.busy_share < LIMITED:
         return (
             f"More workers of {use.name} would hardly help: those there were had nothing to do for "

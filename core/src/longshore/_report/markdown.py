@@ -60,7 +60,9 @@ def _limits(report: Report) -> Iterator[str]:
         yield f"- {prose(report.forecast.text)}"
     lost = report.retries
     if lost is not None and lost.attempts and not any(finding.kind == "retries" for finding in report.findings):
-        yield f"- {plural(lost.attempts, 'attempt')} made again cost {seconds(lost.run_s)} ({percent(lost.share)})."
+        cost = f"{plural(lost.attempts, 'attempt')} made again cost {seconds(lost.run_s)} ({percent(lost.share)})"
+        waited = f", and waited {seconds(lost.wait_s)} in all for it" if lost.wait_s >= 0.1 else ""
+        yield f"- {cost}{waited}."
     if report.executors:
         yield ""
         rows = [

@@ -115,7 +115,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     """One thing that decided how long the run took, with the reason."""
 
     kind: str
-    """"longest", "workers", "throttled", "retries", "handover", "feeding" or "mixed"."""
+    """"longest", "workers", "throttled", "retries", "waits", "handover", "feeding" or "mixed"."""
     text: str
     share: float
     """Of the wall time; by it findings are sorted."""
@@ -165,6 +165,13 @@ class Retries(Struct, frozen=True, kw_only=True):
     run_s: float
     share: float
     """Of all that was run."""
+    wait_s: float = 0.0
+    """Between the end of an attempt and the beginning of the next, in all; 0 for a run that was begun more than once,
+    where it may be time with nobody at work."""
+    longest_wait_s: float = 0.0
+    """The most of it for one task, between all its attempts."""
+    longest_wait_of: str | None = None
+    """What that task works on: its key, else its id."""
 
 
 class Line(Struct, frozen=True, kw_only=True):

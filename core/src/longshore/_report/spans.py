@@ -65,6 +65,21 @@ class StageSums:
     """How many tasks `start_s` is of."""
 
 
+@dataclass(slots=True)
+class Waits:
+    """What tasks waited between their attempts, and the one that did longest."""
+
+    total_s: float = 0.0
+    longest_s: float = 0.0
+    longest_of: str | None = None
+
+    def take(self, task: TaskRow, waited_s: float) -> None:
+        """Add what a task waited between all its attempts."""
+        self.total_s += waited_s
+        if waited_s > self.longest_s:
+            self.longest_s, self.longest_of = waited_s, task.key if task.key is not None else task.task_id
+
+
 class Steps:
     """How much time fell into each step of a stretch of time: spans are added in any order, in constant time each."""
 
@@ -103,6 +118,7 @@ class Sums:
     stages: dict[tuple[str, str], StageSums] = field(default_factory=lambda: defaultdict(StageSums))
     busy_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     """By executor."""
+    waits: Waits = field(default_factory=Waits)
     _running: dict[str, Steps] = field(default_factory=dict)
 
     def take(self, task: TaskRow, spans: Iterable[Span]) -> None:
@@ -111,11 +127,15 @@ class Sums:
         if task.attempt == 1 and None not in (task.started, task.submitted, task.wait_s):
             stage.start_s += max(0.0, (task.started or 0.0) - (task.submitted or 0.0) - (task.wait_s or 0.0))
             stage.starts += 1
+        ended, waited_s = None, 0.0
         for span in spans:
+            waited_s += max(0.0, span.start - ended) if ended is not None else 0.0
+            ended = span.end
             self.busy_s[span.executor] += span.seconds
             self._of(span.name).add(span.start, span.end)
             if span.again:
                 stage.lost_s += span.seconds
+        self.waits.take(task, waited_s)
 
     def series(self) -> Series:
         """Return how many ran at once, by stage."""

@@ -16,6 +16,8 @@ from longshore.settings import Settings, load_settings
 
 LAST: Final = "last"
 """Means the run that was begun last."""
+PREVIOUS: Final = "previous"
+"""Means the run of the same name that was begun before another one."""
 _DEFAULT: Final = "sqlite"
 _USABLE = (PluginState.AVAILABLE, PluginState.LOADED)
 
@@ -97,6 +99,18 @@ def _unfound(runs: Sequence[RunRecord], name: str) -> str:
         return f"there is no run {name}: `longshore runs list` names those that there are"
     those = "the one run that is recorded is" if len(runs) == 1 else f"all {len(runs)} runs that are recorded are"
     return f"{those} damaged: `longshore runs show {runs[0].run_id}` says how, `longshore runs list` names them"
+
+
+def run_before(archive: Archive, run: RunRecord) -> RunRecord:
+    """Return the newest run of the same name that was begun before this one; UsageError if there is none."""
+    for other in archive.runs():
+        begun_before = (other.started, other.run_id) < (run.started, run.run_id)
+        if begun_before and other.name == run.name and other.state != DAMAGED:
+            return other
+    raise UsageError(
+        f"{PREVIOUS}: no run of {line(run.name)} is recorded from before {run.run_id}: `longshore runs list` names "
+        "those that there are"
+    )
 
 
 DAMAGED: Final = "damaged"

@@ -13,9 +13,10 @@ from cyclopts import Parameter
 
 from longshore._output_file import output_file
 from longshore.cli.console import DASH, ExitCode, UsageError, line, say
-from longshore.cli.journals import find_run, open_archive
+from longshore.cli.journals import PREVIOUS, find_run, open_archive, run_before
 from longshore.cli.options import JournalPath, RunName
 from longshore.hookspecs import Archive
+from longshore.records import RunRecord
 
 TraceFormat = Literal["chrome", "speedscope"]
 _ENDINGS = {".html": "html", ".htm": "html", ".md": "md", ".json": "json", ".xml": "junit"}
@@ -64,7 +65,10 @@ class ReportOptions:
     ] = ()
     compare: Annotated[
         str | None,
-        Parameter(help="Another run, to see what is different in it: `longshore report RUN --compare last`."),
+        Parameter(
+            help="Another run, to see what is different in it: `longshore report 20260131 --compare last`; or "
+            "`previous`, to see what is different in this one from the run of the same name before it."
+        ),
     ] = None
     journal: JournalPath = None
 
@@ -94,26 +98,45 @@ def report(run: RunName = "last", /, *, options: ReportOptions = _DEFAULTS) -> i
     Without a format it is Markdown on stdout; several may be given at once, and `-` is stdout.
 
     For example: `longshore report last`, `longshore report last --html report.html --junit failed.xml`,
-    `longshore report 20260131 --compare last --html changes.html`
+    `longshore report last --compare previous --html changes.html`
 
     Ends with 0 whatever became of the run, and with 2 where there is no such run or a file can't be written.
     """
     wanted = options.wanted()
     archive, _ = open_archive(options.journal)
-    first = find_run(archive, run).run_id
+    record = find_run(archive, run)
     if options.compare is not None:
-        _compare(archive, first, find_run(archive, options.compare).run_id, wanted)
+        _compare(archive, *_two(archive, record, options.compare), wanted)
     else:
-        write_reports(archive, first, wanted)
+        write_reports(archive, record.run_id, wanted)
     return ExitCode.OK
 
 
-def format_of(file: str) -> str:
-    """Return the format that a file's ending names; UsageError where it names none."""
-    ending = os.path.splitext(file)[1].lower()
-    if ending not in _ENDINGS:
-        raise UsageError(f"--report {file}: end it with {', '.join(_ENDINGS)}, which says what is written")
-    return _ENDINGS[ending]
+def _two(archive: Archive, record: RunRecord, compare: str) -> tuple[str, str]:
+    """Return which run is compared with which; UsageError where there is no other one."""
+    if compare == PREVIOUS:
+        return run_before(archive, record).run_id, record.run_id
+    other = find_run(archive, compare)
+    if other.run_id == record.run_id:
+        raise UsageError(
+            f"--compare {compare}: that is run {record.run_id} itself; name another, of `longshore runs list`, or "
+            f"`--compare {PREVIOUS}` for the one of the same name before it"
+        )
+    return record.run_id, other.run_id
+
+
+def report_of_run(file: str) -> Wanted:
+    """Return the report that a run is to write at its end; UsageError for what can be seen not to work before it."""
+    wanted = Wanted(_format_of(file), file)
+    target = os.path.realpath(file)
+    folder = os.path.dirname(target)
+    if os.path.isdir(target):
+        raise UsageError(f"--report {line(file)}: that is a folder; name a file in it")
+    if not os.path.isdir(folder):
+        raise UsageError(f"--report {line(file)}: there is no folder {line(folder)}: make it first, or name another")
+    if not os.access(target if _is_special(target) else folder, os.W_OK):
+        raise UsageError(f"--report {line(file)}: it can't be written there: name a file in a folder that is yours")
+    return wanted
 
 
 def write_reports(archive: Archive, run_id: str, wanted: Sequence[Wanted]) -> None:
@@ -126,6 +149,14 @@ def write_reports(archive: Archive, run_id: str, wanted: Sequence[Wanted]) -> No
         made = report_of(source)
         for each in wanted:
             _write(each, REPORTS[each.format](source, made))
+
+
+def _format_of(file: str) -> str:
+    """Return the format that a file's ending names; UsageError where it names none."""
+    ending = os.path.splitext(file)[1].lower()
+    if ending not in _ENDINGS:
+        raise UsageError(f"--report {file}: end it with {', '.join(_ENDINGS)}, which says what is written")
+    return _ENDINGS[ending]
 
 
 def _compare(archive: Archive, first: str, second: str, wanted: Sequence[Wanted]) -> None:

@@ -24,7 +24,7 @@ from longshore.cli.objects import path_of_output
 from longshore.cli.options import RunOptions
 from longshore.cli.output import Output
 from longshore.cli.recorded import CommandJournal, CommandRecord, InputRecord, StepRecord, python_version, states_of
-from longshore.cli.report import Wanted, format_of, write_reports
+from longshore.cli.report import Wanted, report_of_run, write_reports
 from longshore.errors import JournalError, LongshoreError, PluginError
 from longshore.hookspecs import Journal
 from longshore.pipeline import plan
@@ -79,7 +79,7 @@ def run(
 
 
 def _begin(job: Job, options: RunOptions, output: Output) -> int:
-    wanted = None if options.report is None else Wanted(format_of(options.report), options.report)
+    wanted = None if options.report is None else report_of_run(options.report)
     kept = None if options.dry_run and options.order == "given" else _journal(job, options)
     job = _in_order(job if kept is None else foreseen(job, kept[1]), options)
     if options.dry_run:

@@ -350,6 +350,8 @@ class ThreadsExecutor(Abandoning):
             self._looked(seat)
         if given_up:
             return self._return_lost(seat)
+        if waits:
+            seat.attempt = seat.left = None  # as when it is out of work: it runs nothing, and is not to look busy
         self._results.append(outcome)
         self._wake_loop()
         return False if surplus else None if waits else True
