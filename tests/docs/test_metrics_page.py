@@ -28,7 +28,7 @@ def test_the_settings_it_shows_are_settings() -> None:
     assert len(tables) == 2
     for table in tables:
         assert longshore_prometheus.PrometheusSink.Settings.model_validate(table["sinks"]["prometheus"])
-    assert Settings.model_validate(tables[0]).sinks == ("rich", "prometheus")
+    assert Settings.model_validate(tables[0]).sinks == ("prometheus",)
 
 
 def test_its_queries_name_metrics_that_there_are() -> None:

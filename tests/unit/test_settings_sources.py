@@ -97,6 +97,7 @@ def test_an_origin_is_told_for_lists_and_tables(load: Load, tmp_path: Path) -> N
     loaded = load("sinks.jsonl.path=a")
     assert loaded.origins["sinks.rich.enabled"].line == 2
     assert loaded.origins["sinks.jsonl.enabled"].layer == "argument"
+    assert (loaded.is_list("sinks"), load("probes.nvml.enabled=true").is_list("probes")) == (True, False)
 
 
 def test_all_problems_are_told_at_once(load: Load, tmp_path: Path) -> None:

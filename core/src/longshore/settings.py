@@ -47,7 +47,11 @@ def _names(value: object) -> object:
             raise ValueError(f"the entry {name!r} must be a table with the plugin's options")
         if not isinstance(table.get("enabled", True), bool):
             raise ValueError(f"enabled of {name!r} must be true or false")
-    return tuple(name for name, table in value.items() if table.get("enabled", True))
+    return tuple(_enabled(value))
+
+
+def _enabled(tables: Mapping[str, Any]) -> list[str]:  # Any: TOML values
+    return [name for name, table in tables.items() if table.get("enabled", True)]
 
 
 def _journal(value: object) -> object:
@@ -188,6 +192,14 @@ class LoadedSettings:
         owner = self._merged.owner(key)
         return owner.origin(key) if owner else Origin("default")
 
+    def is_list(self, kind: str) -> bool:
+        """Tell whether a source chose by a list which plugins of a kind there are; tables alone add to the usual ones.
+
+        `kind` is one that takes either: "sinks", "probes" or "hooks".
+        """
+        owner = self._merged.owners.get((kind,))
+        return owner is not None and isinstance(owner.table.get(kind), list)
+
     def problem(self, message: str, *key: str) -> SettingsError:
         """Return the error that says this of a key, with the place where it was set."""
         return _error([_problem(key, message, self._merged)])
@@ -225,9 +237,15 @@ def load_settings(
 def recorded_settings(
     table: Mapping[str, Any],  # Any: JSON-safe values
     overrides: Sequence[str] = (),
+    lists: Sequence[str] = (),
 ) -> LoadedSettings:
-    """Check settings as a run has recorded them, with `overrides` as `load_settings` has them; nothing else is read."""
-    layers = [Layer("recorded", table, label="the run's record"), *read_layers(None, {}, overrides, Path(os.devnull))]
+    """Check settings as a run has recorded them, with `overrides` as `load_settings` has them; nothing else is read.
+
+    `lists` are the kinds of plugins that a list chose, whichever form they are recorded in.
+    """
+    names = {kind: _enabled(table[kind]) for kind in lists if isinstance(table.get(kind), Mapping)}
+    recorded = [Layer("recorded", part, label="the run's record") for part in (names, table)]
+    layers = [*recorded, *read_layers(None, {}, overrides, Path(os.devnull))]
     merged = merge(layers, {kind: Settings.model_fields[kind].default for kind in LISTED})
     try:
         return LoadedSettings(Settings.model_validate(merged.table), merged)

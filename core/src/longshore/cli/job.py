@@ -215,16 +215,20 @@ def _own(options: RunOptions) -> dict[str, Any]:  # Any: the pool's options
 
 
 def _sinks(loaded: LoadedSettings, host: PluginHost, more: Sequence[str], progress: Progress) -> tuple[str, ...]:
-    """Return which sinks are told: those of the settings, else the terminal; and those of the command line."""
+    """Return which sinks are told: those of the settings and of the command line, and the terminal.
+
+    The terminal's goes only where a list of sinks, or its own table, leaves it out and no view is asked for.
+    """
     names = dict.fromkeys(loaded.settings.sinks)
-    if loaded.origin("sinks").layer == "default" and progress != "none":
+    left_out = loaded.is_list("sinks") or "rich" in loaded.settings.tables("sinks")
+    if progress == "none":
+        names.pop("rich", None)
+    elif "rich" not in names and not (left_out and progress == "auto"):
         states = [c.state for c in host.candidates("sinks") if c.name == "rich"]
         if any(state in (PluginState.AVAILABLE, PluginState.LOADED) for state in states):
             names["rich"] = None
         else:
             say("note: no progress is shown: the sink rich is not installed or not usable: pip install longshore-rich")
-    if progress == "none":
-        names.pop("rich", None)
     return tuple(dict.fromkeys((*names, *more)))
 
 

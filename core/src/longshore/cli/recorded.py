@@ -61,6 +61,8 @@ class CommandRecord(Struct, frozen=True, kw_only=True):
     steps: Sequence[StepRecord]
     inputs: int
     python: str = ""
+    lists: Sequence[str] = ()
+    """The kinds of plugins that a list chose: their table above says no more of that."""
 
 
 class InputRecord(Struct, frozen=True, array_like=True):

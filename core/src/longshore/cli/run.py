@@ -158,6 +158,7 @@ def command_record(job: Job, options: RunOptions) -> CommandRecord:
         steps=[StepRecord.of(step) for step in job.pipeline.steps],
         inputs=len(job.paths),
         python=python_version(),
+        lists=[kind for kind in ("sinks", "probes", "hooks") if job.loaded.is_list(kind)],
     )
 
 
