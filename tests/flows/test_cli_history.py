@@ -113,6 +113,21 @@ def test_a_damaged_run_is_named_and_harms_no_other(inside: Command) -> None:
     assert [run["run"] for run in listed(inside)] == [new]
 
 
+def test_that_no_run_can_be_shown_is_told_as_it_is(inside: Command) -> None:
+    """That none is recorded, that those there are damaged, and that the place is not there are three things."""
+    for command in (("runs", "show", "last"), ("resume", "last"), ("failures", "20260131")):
+        code, _, errors = inside(*command)
+        assert (code, "no run is recorded" in errors) == (2, True), errors
+    [old] = begin(inside, 1)
+    damage(folder_of(inside, old))
+    for command in (("runs", "show", "last"), ("resume", "last")):
+        code, _, errors = inside(*command)
+        assert (code, "damaged" in errors, f"`longshore runs show {old}`" in errors) == (2, True, True), errors
+    for command in (("runs", "list"), ("runs", "show", "last"), ("report", "last")):
+        code, _, errors = inside(*command, "--journal", "nowhere")
+        assert (code, "nowhere: it is not there" in errors) == (2, True), errors
+
+
 def test_prune_deletes_what_all_conditions_name(inside: Command) -> None:
     """By number, age and state; `--dry-run` deletes nothing; without a condition it does nothing."""
     third, second, first = begin(inside, 3)

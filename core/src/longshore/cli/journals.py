@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from longshore.cli.console import UsageError, say
+from longshore.cli.console import UsageError, line, say
 from longshore.hookspecs import Archive, Journal
 from longshore.plugins import PluginHost, PluginState
 from longshore.records import RunRecord
@@ -62,9 +62,14 @@ def journal_for_run(settings: Settings, host: PluginHost, path: str | None, *, o
 
 
 def open_archive(path: str | None) -> tuple[Archive, JournalPlace]:
-    """Return a reader of all recorded runs, and where they are; PluginError if no such journal is installed."""
+    """Return a reader of all recorded runs, and where they are.
+
+    PluginError if no such journal is installed; UsageError if the command line names a place that is not there.
+    """
     settings = load_settings().settings
     place = _place(settings, path)
+    if place.path is not None and not os.path.exists(place.path):
+        raise UsageError(f"no run is recorded in {line(place.path)}: it is not there; see what --journal says")
     return place.make(PluginHost(settings.plugins)).archive(), place
 
 
@@ -77,12 +82,21 @@ def find_run(archive: Archive, name: str) -> RunRecord:
         whole = [run for run in runs if run.run_id == name]
         found = whole or [run for run in runs if name and run.run_id.startswith(name)]
     if not found:
-        there = "no run is recorded" if name == LAST or not runs else f"there is no run {name}"
-        raise UsageError(f"{there}: `longshore runs list` names those that there are")
+        raise UsageError(_unfound(runs, name))
     if len(found) > 1:
         shown = ", ".join(run.run_id for run in found[:4]) + (", ..." if len(found) > 4 else "")
         raise UsageError(f"{name} is the beginning of {len(found)} runs: {shown}")
     return found[0] if found[0].state != DAMAGED else archive.run(found[0].run_id)  # which raises what is wrong
+
+
+def _unfound(runs: Sequence[RunRecord], name: str) -> str:
+    """Return why none of the runs is meant."""
+    if not runs:
+        return "no run is recorded: `longshore run` records its runs"
+    if name != LAST:
+        return f"there is no run {name}: `longshore runs list` names those that there are"
+    those = "the one run that is recorded is" if len(runs) == 1 else f"all {len(runs)} runs that are recorded are"
+    return f"{those} damaged: `longshore runs show {runs[0].run_id}` says how, `longshore runs list` names them"
 
 
 DAMAGED: Final = "damaged"
