@@ -291,3 +291,18 @@ async def test_what_goes_wrong_while_sinks_are_closed_is_told_by_the_pool_itself
     assert well.summary is not None
     assert not well.summary.late
     assert late not in well.summary.notes
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ([5], r"sinks\[0\] is 'int' and lacks open, on_events, close: a sink is the name of a plugin, or an object"),
+        ([RecordingSink(), None], r"sinks\[1\] is 'NoneType' and lacks"),
+        ([RecordingSink], r"sinks\[0\] is the class RecordingSink: give an instance of it"),
+        ("jsonl", r"give a list of sinks, such as \['jsonl'\]"),
+    ],
+)
+async def test_what_is_no_sink_is_refused_when_the_pool_is_made(wrong: Any, told: str) -> None:
+    """What can never be told of a run is an error of whoever gave it, which says what a sink needs."""
+    with pytest.raises(TypeError, match=told):
+        WorkerPool(settings=settings(), sinks=wrong)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import random
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 from longshore._engine.config import EngineConfig, ScaleBounds
 from longshore._engine.engine import Engine
@@ -22,6 +22,28 @@ from longshore.plugins import HookCaller, PluginHost
 from longshore.settings import Settings, WorkerConfig
 
 _log = logging.getLogger("longshore.pool")
+
+
+_SINK_METHODS = ("open", "on_events", "close")
+
+
+def wanted_sinks(given: Iterable[object]) -> tuple[str | Sink, ...]:
+    """Return names and objects that can be sinks; TypeError says of another what a sink needs."""
+    if isinstance(given, str):
+        raise TypeError(f"sinks={given!r}: give a list of sinks, such as [{given!r}]")
+    wanted = tuple(given)
+    for place, sink in enumerate(wanted):
+        if isinstance(sink, str):
+            continue
+        if isinstance(sink, type):
+            raise TypeError(f"sinks[{place}] is the class {sink.__qualname__}: give an instance of it")
+        missing = [name for name in _SINK_METHODS if not callable(getattr(sink, name, None))]
+        if missing:
+            raise TypeError(
+                f"sinks[{place}] is {type(sink).__qualname__!r} and lacks {', '.join(missing)}: a sink is the name of "
+                "a plugin, or an object with the methods open(run), on_events(batch) and close(summary)"
+            )
+    return cast("tuple[str | Sink, ...]", wanted)
 
 
 class Parts:
@@ -73,10 +95,10 @@ class Parts:
         )
         return Engine(config, random.random)
 
-    def sinks(self, wanted_sinks: Sequence[str | Sink]) -> dict[str, Sink]:
+    def sinks(self, chosen: Sequence[str | Sink]) -> dict[str, Sink]:
         """Return sinks by name: those that are named are made, objects go by their class; PluginError as `create`."""
         sinks: dict[str, Sink] = {}
-        for wanted in wanted_sinks:
+        for wanted in chosen:
             if isinstance(wanted, str):
                 if wanted not in sinks:
                     sinks[wanted] = self.plugins.create("sinks", wanted, self.settings.table("sinks", wanted))

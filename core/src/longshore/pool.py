@@ -21,7 +21,7 @@ from longshore._control import Control
 from longshore._delivery import EventBus
 from longshore._intake import Intake
 from longshore._journaling import Journaling, opening, to_resume
-from longshore._parts import Parts
+from longshore._parts import Parts, wanted_sinks
 from longshore._pipelines import Pipelines
 from longshore._profiles import Profiles
 from longshore._runtime.driver import Driver
@@ -87,10 +87,10 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         """Take settings (None: read from their sources, as `longshore.load_settings` does) and what differs from them.
 
         `config` replaces the table `workers` (ValueError if it can't); `sinks` come beside those that settings enable,
-        by name or as objects that keep the contract; `journal` likewise, False for none. `event_bus` is an EventBus, or
-        anything with `emit` or `publish`; `resource_monitor` a ResourceMonitor, or anything with `current_usage` or
-        `check_availability` (None: one of the settings' limits and probes; one that does not run is started and stopped
-        with the pool); `progress_tracker` a ProgressTracker, or anything like it. The others are passed on to sinks.
+        by name or as objects with a sink's methods (else TypeError); `journal` likewise, False for none. `event_bus` is
+        an EventBus, or anything with `emit` or `publish`; `resource_monitor` a ResourceMonitor, or anything with
+        `current_usage` or `check_availability` (None: one of the settings' limits and probes; one that does not run is
+        started and stopped with the pool); `progress_tracker` a ProgressTracker or the like. Sinks get the others.
         """
         Submitter.__init__(self, TaskOptions(), self._taking, self.expect)
         self.settings = settings if settings is not None else load_settings().settings
@@ -102,7 +102,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._foreign, self._monitor_given = None if ours else event_bus, resource_monitor
         self._journal_wanted = self.settings.journal if journal is None else journal
         self._resume, self._resume_failed = to_resume(resume, self._journal_wanted), resume_failed
-        self._sinks_wanted: tuple[str | Sink, ...] = (*self.settings.sinks, *sinks)
+        self._sinks_wanted: tuple[str | Sink, ...] = (*self.settings.sinks, *wanted_sinks(sinks))
         self._run_facts: dict[str, Any] = {"name": name, "view": view, "interactive": interactive}  # Any: RunInfo's
         self.progress_tracker, self._parts = progress_tracker, Parts(self.settings, self.config)
         self._processors = self._parts.processors

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -69,12 +69,11 @@ def resume(
     file = _file(output)
     _go_to(recorded.command.folder)
     options = _options(recorded.command, output, file, progress)
-    table, lists = recorded.command.table, recorded.command.lists
-    _tell_settings(recorded_settings(table, lists=lists), options)
+    _tell_settings(_settings(recorded.command), options)
     now = _objects_now(recorded)
     changed = _changed_inputs(recorded, now)
     with stdout_for_data() as data:
-        job = _job(recorded, options, recorded_settings(table, set_, lists), now)
+        job = _job(recorded, options, _settings(recorded.command, set_), now)
         _tell_code(recorded.command, [StepRecord.of(step) for step in job.pipeline.steps])
         states, stale = _states(archive, record, recorded, command_record(job, options), changed, now)
         kept = place.make(job.host)
@@ -128,6 +127,10 @@ def _options(command: CommandRecord, output: str | None, file: str | None, progr
     options = msgspec.convert(command.options, RunOptions)
     to = command.output if output is None else file
     return replace(options, output=to, progress=progress or options.progress)
+
+
+def _settings(command: CommandRecord, set_: Sequence[str] = ()) -> LoadedSettings:
+    return recorded_settings(command.table, set_, command.lists)
 
 
 def _job(recorded: RecordedRun, options: RunOptions, settings: LoadedSettings, now: Mapping[str, Now]) -> Job:
