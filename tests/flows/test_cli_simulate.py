@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,14 @@ def test_for_people_it_is_a_table(journal: str, capsys: pytest.CaptureFixture[st
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if line[:1].isdigit()] == ["2", "2", "2", "4", "8"]
     assert any("in vain" in line for line in lines)
+    said = re.fullmatch(
+        r"no number .* its longest input, ([\d.]+) s, after ([\d.]+) s of starting: ([\d.]+) s", lines[-1]
+    )
+    assert said is not None, lines[-1]
+    longest, start, both = map(float, said.groups())
+    found = told(capsys, journal)
+    assert longest == pytest.approx(found["longest_s"], abs=0.051)
+    assert both == pytest.approx(longest + start, abs=0.11)
 
 
 @pytest.mark.parametrize(

@@ -141,8 +141,8 @@ def test_waits_before_attempts_made_again_are_told(script: Scripts) -> None:
     made = report(run.source())
     assert kinds(made) == ["waits"]
     assert text_of(made, "waits") == (
-        "Tasks that had failed waited to be tried again, 7.5 s in all; "
-        "one of them for 99% of the wall time (7.5 s): “a”."
+        "Tasks that had failed waited to be tried again, 7.5 s in all with their ways to workers; "
+        "one for 99% of the wall time (7.5 s): “a”."
     )
     assert made.retries is not None
     assert (made.retries.wait_s, made.retries.longest_wait_of) == (pytest.approx(7.47), "a")

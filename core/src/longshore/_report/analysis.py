@@ -243,8 +243,8 @@ def _waited(material: Material) -> list[Finding]:
         return []
     share = min(1.0, rest_s / material.wall_s)
     text = (
-        f"tasks that had failed waited to be tried again, {seconds(waited.wait_s)} in all; one of them for "
-        f"{percent(share)} of the wall time ({seconds(rest_s)}): {named(waited.longest_wait_of or '')}."
+        f"tasks that had failed waited to be tried again, {seconds(waited.wait_s)} in all with their ways to workers; "
+        f"one for {percent(share)} of the wall time ({seconds(rest_s)}): {named(waited.longest_wait_of or '')}."
     )
     return [Finding(kind="waits", text=_sentence(text), share=share)]
 

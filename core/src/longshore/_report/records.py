@@ -166,8 +166,9 @@ class Retries(Struct, frozen=True, kw_only=True):
     share: float
     """Of all that was run."""
     wait_s: float = 0.0
-    """Between the end of an attempt and the beginning of the next, in all; 0 for a run that was begun more than once,
-    where it may be time with nobody at work."""
+    """Between the end of an attempt and the beginning of the next, in all. Of an attempt that failed, when it left the
+    queue is recorded: its way to a worker is in this. 0 for a run that was begun more than once, where it may be time
+    with nobody at work."""
     longest_wait_s: float = 0.0
     """The most of it for one task, between all its attempts."""
     longest_wait_of: str | None = None

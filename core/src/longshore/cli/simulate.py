@@ -247,7 +247,8 @@ def _show(
         shown.append((_named(fleet), took, "simulated", *_row(one, fleet)))
     show_table(("WORKERS", "SECONDS", "", "BUSY", "MEMORY", "NOTES"), shown)
     longest = max(map(_total_s, recorded.works))
-    show(f"no number of workers makes it shorter than its longest input: {recorded.start_s + longest:,.1f} s")
+    bound = f"its longest input, {longest:,.1f} s, after {recorded.start_s:,.1f} s of starting"
+    show(f"no number of workers makes it shorter than {bound}: {recorded.start_s + longest:,.1f} s")
 
 
 def _row(one: Simulated, workers: Mapping[str, int]) -> tuple[str, str, str]:
