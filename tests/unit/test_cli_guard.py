@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from longshore.cli.console import UsageError
 from longshore.cli.guard import guarded
+from longshore.cli.inputs import expand, names_on_stdin
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="files are not guarded on Windows")
 
@@ -49,7 +50,7 @@ def test_a_killed_run_is_in_nobodys_way(tmp_path: Path) -> None:
             pass
         holder.kill()
         holder.wait(20)
-    assert (tmp_path / ".out.jsonl.lock").exists()
+    assert (tmp_path / ".out.jsonl.longshore-lock").exists()
     with guarded(path):
         pass
     assert not list(tmp_path.iterdir())
@@ -67,7 +68,7 @@ def test_what_a_fork_inherits_holds_nothing(tmp_path: Path) -> None:
             os._exit(0)
     try:
         with guarded(path):
-            assert (tmp_path / ".out.jsonl.lock").exists()
+            assert (tmp_path / ".out.jsonl.longshore-lock").exists()
     finally:
         os.close(answer)
         os.close(asked)
@@ -78,11 +79,11 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path, capsys:
     """Where no lock file can be made the run goes on, says so, and touches nothing."""
     other = tmp_path / "other"
     other.write_text("mine")
-    (tmp_path / ".out.jsonl.lock").symlink_to(other)
+    (tmp_path / ".out.jsonl.longshore-lock").symlink_to(other)
     with guarded(str(tmp_path / "out.jsonl")):
         pass
     assert other.read_text() == "mine"
-    assert (tmp_path / ".out.jsonl.lock").is_symlink()
+    assert (tmp_path / ".out.jsonl.longshore-lock").is_symlink()
     assert "is not kept from other runs" in capsys.readouterr().err
 
 
@@ -98,7 +99,7 @@ def test_devices_and_pipes_are_anybodys(tmp_path: Path) -> None:
 
 def test_what_stands_in_a_lock_file_is_not_trusted(tmp_path: Path) -> None:
     """A refusal shows what another program wrote without its control characters, or as another run."""
-    path, lock = tmp_path / "out.jsonl", tmp_path / ".out.jsonl.lock"
+    path, lock = tmp_path / "out.jsonl", tmp_path / ".out.jsonl.longshore-lock"
     with guarded(str(path)):
         for text in ('{"pid": 1, "at": 1e300, "run": null}', "[", '{"pid": 1, "at": 0, "run": "\\u001b[2J"}'):
             lock.write_text(text)
@@ -106,3 +107,10 @@ def test_what_stands_in_a_lock_file_is_not_trusted(tmp_path: Path) -> None:
                 pass
             assert "is being written by" in str(refused.value)
             assert "\x1b" not in str(refused.value)
+
+
+def test_a_lock_file_is_no_input(tmp_path: Path) -> None:
+    """A folder of inputs may hold files of results, and what a killed run has left beside one."""
+    (tmp_path / ".out.jsonl.longshore-lock").touch()
+    (tmp_path / "a").touch()
+    assert expand([str(tmp_path)], names_on_stdin).paths == [str(tmp_path / "a")]

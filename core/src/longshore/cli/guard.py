@@ -27,9 +27,15 @@ _ALONE, _AT_ONCE = 2, 4  # as flock(2) has them
 
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 _HELD: Final = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES)  # as flock(2) has them, over networks too
+_ENDING: Final = ".longshore-lock"
 _MOST: Final = 4096  # bytes of a lock file that are read
 _TRIES: Final = 100  # each is lost to another run that ended between two calls
 _held: set[int] = set()
+
+
+def is_lock(name: str) -> bool:
+    """Tell whether a file of this name is a lock file, which is nobody's input."""
+    return name.startswith(".") and name.endswith(_ENDING)
 
 
 class Writer(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +83,7 @@ def guarded(path: str) -> Iterator[Guard]:
     if _flock is None or (os.path.lexists(real) and not os.path.isfile(real)):
         yield Guard()
         return
-    beside = os.path.join(os.path.dirname(real), f".{os.path.basename(real)}.lock")
+    beside = os.path.join(os.path.dirname(real), f".{os.path.basename(real)}{_ENDING}")
     try:
         descriptor = _taken(path, beside, _flock)
     except OSError as error:

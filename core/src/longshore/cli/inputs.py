@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from longshore._objects import ObjectFacts, is_url, local_path
 from longshore.cli.console import DASH, UsageError
+from longshore.cli.guard import is_lock
 from longshore.cli.objects import NoObject, find_objects
 
 
@@ -43,7 +44,8 @@ def expand(arguments: Sequence[str], stdin: Callable[[], BinaryIO], output: str 
     """Return each input's path once, in the order given, the files of a folder sorted.
 
     A folder means every regular file below it; links to folders below it are not followed, so that a circle of links
-    does no harm, and links that lead nowhere are counted. `output` is left out where a folder or a pattern holds it.
+    does no harm, and links that lead nowhere are counted. `output` is left out where a folder or a pattern holds it,
+    and so are lock files of any output.
     A URL means an object, all below a prefix, or what matches a pattern, sorted as well; file:// means the path.
     UsageError names all arguments that are missing; of the names from stdin those are set apart, for one file that went
     away since they were listed is no reason to refuse all others.
@@ -137,7 +139,7 @@ class _Search:
             raise UsageError(f"cannot be listed: {error.filename}: {error.strerror}")
 
         walked = os.walk(folder, onerror=refuse)
-        paths = [os.path.join(place, name) for place, _, names in walked for name in names]
+        paths = [os.path.join(place, name) for place, _, names in walked for name in names if not is_lock(name)]
         self.dangling.update(path for path in paths if not os.path.exists(path))
         return sorted(path for path in paths if os.path.isfile(path))
 
