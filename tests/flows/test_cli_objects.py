@@ -24,6 +24,8 @@ QUIET = ("--progress", "none")
 THREADS = (*QUIET, "--executor", "threads")
 NOTED = """
 import pathlib
+
+pytestmark = pytest.mark.slow
 def noted(path):
     text = pathlib.Path(path).read_text()
     with open("ran", "a") as file:

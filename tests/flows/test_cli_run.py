@@ -27,6 +27,7 @@ def test_data_goes_to_stdout_and_all_else_to_stderr(longshore: Command, lines: L
     assert b"2 inputs in" in ran.stderr
 
 
+@pytest.mark.slow
 def test_one_bad_input_costs_one_line(longshore: Command, lines: Lines) -> None:
     """An exception, a crash, a time-out and a result that is no JSON each cost one input; exit 1, all named."""
     longshore.inputs({"ok": "fine", "locked": "raise", "set": "unjson", "dead": "die", "slow": "hang"})
@@ -125,6 +126,7 @@ def test_a_pipeline_of_the_settings_runs(inside: Command, lines: Lines) -> None:
     assert told["two.txt"]["result"] is None
 
 
+@pytest.mark.slow
 def test_documents_run_out_of_the_box(longshore: Command, lines: Lines) -> None:
     """The installed pipeline `documents` reads text, and says of an empty file what is wrong with it."""
     longshore.inputs({"a.txt": "some words", "empty.txt": ""})

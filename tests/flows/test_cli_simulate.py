@@ -12,6 +12,8 @@ from longshore.cli import run_command
 WORK = """
 import time
 
+pytestmark = pytest.mark.slow
+
 def work(path):
     if path.endswith("7.txt"):
         raise ValueError("no")

@@ -62,6 +62,7 @@ async def cycles(count: int, holdings: Any) -> None:
 
 
 @pytest.mark.requirement("req:C07", "req:C12", "req:C16")
+@pytest.mark.slow
 async def test_leaks_of_five_restarts(holdings: Any) -> None:
     """After five starts and stops of one pool, and of five others on one bus, nothing is left that was not before."""
     await cycles(5, holdings)

@@ -147,7 +147,7 @@ async def test_workers_stop_through_stopping(gate: threading.Event) -> None:
         await pool.start()
         await (await pool.submit(abs, -1))
         held = await pool.submit(gate.wait, DEADLINE_S)
-        await eventually(lambda: held.state is TaskState.PROCESSING, "the task to begin")
+        await eventually(lambda: row(pool, "thread").current_task == held.task_id, "the thread to take it")
         stopping = asyncio.create_task(pool.stop())
         await asyncio.sleep(0)
         draining = pool.get_worker_stats()

@@ -23,6 +23,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+pytestmark = pytest.mark.slow
+
 DEADLINE_S = 50.0
 AT = datetime(2026, 1, 2, 3, 4, 5, 250_001, tzinfo=UTC)
 SNAPSHOT = RunSnapshot(run_id="r1", name="docs", started=AT, elapsed_s=2.5, completed=2)

@@ -14,7 +14,7 @@ from longshore.events import AnyEvent
 from longshore_otel import OtelSink
 from opentelemetry.trace import SpanContext
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 DEADLINE_S = 50.0
 Caller = Callable[[bool], AbstractContextManager[SpanContext]]

@@ -21,6 +21,8 @@ from longshore.task import Attempt, Outcome, TaskSpec, TaskState
 from longshore_processes import ProcessesExecutor
 from longshore_processes.executor import ProcessesSettings
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 20.0
 
 

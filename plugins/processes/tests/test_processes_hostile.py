@@ -16,6 +16,8 @@ from longshore.errors import PayloadError
 from longshore.task import RetryPolicy, TaskState
 from longshore.worker import current_task
 
+pytestmark = pytest.mark.slow
+
 
 def refuse(*_: Any) -> NoReturn:
     raise RuntimeError("unbound")

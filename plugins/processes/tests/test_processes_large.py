@@ -15,6 +15,8 @@ from longshore.errors import PayloadError
 from longshore_processes import bays
 from longshore_processes.executor import ProcessesSettings
 
+pytestmark = pytest.mark.slow
+
 KIB, MIB = 1 << 10, 1 << 20
 MOST = 100_000
 
