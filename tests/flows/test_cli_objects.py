@@ -17,6 +17,8 @@ from urllib.request import urlopen
 import fsspec
 import pytest
 
+pytestmark = pytest.mark.slow
+
 Command = Any  # the fixtures' classes: test modules cannot import a conftest
 Lines = Callable[[bytes | str], dict[str, dict[str, Any]]]  # Any: JSON
 
@@ -24,8 +26,6 @@ QUIET = ("--progress", "none")
 THREADS = (*QUIET, "--executor", "threads")
 NOTED = """
 import pathlib
-
-pytestmark = pytest.mark.slow
 def noted(path):
     text = pathlib.Path(path).read_text()
     with open("ran", "a") as file:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from longshore.cli import run_command
 
+pytestmark = pytest.mark.slow
+
 WORK = """
 import time
-
-pytestmark = pytest.mark.slow
 
 def work(path):
     if path.endswith("7.txt"):
