@@ -275,9 +275,12 @@ async def test_slow_tasks_are_recorded_before_they_end() -> None:
 async def test_a_run_is_recorded_with_its_versions_and_without_its_secrets() -> None:
     """What of longshore was installed is told with the run; a token in the settings is not."""
     journal = MemoryJournal()
-    secret = Settings(probes=(), executors={"remote": {"api_token": "sesame", "size": 3}})
+    secret = Settings(
+        probes=(), executors={"remote": {"api_token": "sesame", "size": 3, "hosts": [{"api_key": "open"}]}}
+    )
     async with WorkerPool(WorkerConfig(), settings=secret, journal=journal):
         pass
     [opened] = journal.opened
     assert opened.versions["longshore-threads"] == opened.versions["longshore-core"]
-    assert opened.settings["executors"]["remote"] == {"api_token": "********", "size": 3}
+    hidden = {"api_token": "********", "size": 3, "hosts": [{"api_key": "********"}]}
+    assert opened.settings["executors"]["remote"] == hidden

@@ -6,6 +6,7 @@ Called by `settings.py` with what pydantic found, which has words of its own.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import get_args
 
@@ -14,6 +15,10 @@ from pydantic_core import ErrorDetails
 
 from longshore._plugins.advice import nearest
 from longshore._sources import LISTED, Key
+
+HIDDEN_WORDS = r"token|secret|passw|credential|api_?key|private_?key|authorization"
+"""What a name has in it whose value is to be hidden."""
+_SECRET = re.compile(HIDDEN_WORDS, re.IGNORECASE)
 
 
 def entry_of(key: Key, table: object) -> str:
@@ -29,7 +34,7 @@ def entry_of(key: Key, table: object) -> str:
 
 def is_secret(name: str) -> bool:
     """Tell whether a key looks as if its value is to be hidden."""
-    return any(word in name.lower() for word in ("token", "password", "secret"))
+    return _SECRET.search(name) is not None
 
 
 def message_of(detail: ErrorDetails, model: type[BaseModel], key: Key) -> str:

@@ -43,15 +43,16 @@ def versions_of(host: PluginHost) -> dict[str, str]:
 
 
 def without_secrets(table: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON-safe values
-    """Return settings with what looks like a secret hidden, for whatever keeps or shows them."""
-    return {
-        key: without_secrets(value)
-        if isinstance(value, Mapping)
-        else _HIDDEN
-        if isinstance(value, str) and is_secret(key)
-        else value
-        for key, value in table.items()
-    }
+    """Return settings with what looks like a secret hidden, in lists too, for whatever keeps or shows them."""
+    return {key: _without(value, is_secret(key)) for key, value in table.items()}
+
+
+def _without(value: Any, secret: bool) -> Any:  # Any: as above
+    if isinstance(value, Mapping):
+        return without_secrets(value)
+    if isinstance(value, list):
+        return [_without(one, secret) for one in value]
+    return _HIDDEN if secret and isinstance(value, str) else value
 
 
 def recorded_setup(

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from longshore._faults import HIDDEN_WORDS, is_secret
 from longshore._report.gather import Handover, Source
 from longshore._report.records import Environment, RunFacts
 from longshore._report.words import encodable
@@ -23,11 +24,7 @@ from longshore.settings import Settings
 MASK = "•••"
 _COMMAND = "command"
 """The state that `longshore run` records of itself."""
-_SECRET = re.compile(r"token|secret|passw|credential|api_?key|private_?key|authorization", re.IGNORECASE)
-_GIVEN = re.compile(
-    r"([\w.-]*(?:token|secret|passw|credential|api_?key|private_?key|authorization)[\w.-]*=).+",
-    re.IGNORECASE | re.DOTALL,
-)
+_GIVEN = re.compile(rf"([\w.-]*(?:{HIDDEN_WORDS})[\w.-]*=).+", re.IGNORECASE | re.DOTALL)
 
 
 @contextmanager
@@ -68,7 +65,7 @@ def facts_of(record: RunRecord, state: str, *, commanded: bool = False) -> RunFa
 def _command(words: Sequence[str]) -> list[str]:
     told = [encodable(_GIVEN.sub(rf"\g<1>{MASK}", word)) for word in words]
     for place, word in enumerate(words[:-1]):
-        if word.startswith("--") and "=" not in word and _SECRET.search(word):
+        if word.startswith("--") and "=" not in word and is_secret(word):
             told[place + 1] = MASK
     return told
 
@@ -90,7 +87,7 @@ def _masked(value: Any, name: str = "") -> Any:  # Any: JSON-safe values
     if isinstance(value, list):
         return [_masked(each, name) for each in value]
     if isinstance(value, str):
-        return MASK if value and _SECRET.search(name) else encodable(value)
+        return MASK if value and is_secret(name) else encodable(value)
     return value
 
 
