@@ -33,6 +33,8 @@ from longshore.__main__ import main
 from longshore.hookspecs import hookimpl
 from longshore.records import CommitBatch, Recalled, RunOpening
 from longshore.testing import MemoryJournal, RecordingSink
+from support import sync_streams, waiting
+from support.waiting import wait_until
 
 DEADLINE_S = 30.0
 
@@ -197,16 +199,25 @@ def lines() -> Callable[[bytes | str], dict[str, dict[str, Any]]]:  # Any: JSON
 
 
 @pytest.fixture
+def gate() -> Iterator[threading.Event]:
+    """Give what held functions wait for; let go at the end, whatever happens."""
+    made = threading.Event()
+    yield made
+    made.set()
+
+
+@pytest.fixture
+def no_thread_is_left() -> Iterator[None]:
+    """Hold a test to leave no thread of a stream behind."""
+    before = set(threading.enumerate())
+    yield
+    wait_until(lambda: not set(sync_streams.ours()) - before, "threads of a stream to end")
+
+
+@pytest.fixture
 def until() -> Callable[[Callable[[], bool], str], None]:
     """Return a way to wait for a condition, with a deadline."""
-
-    def wait(condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline, f"waited too long for {what}"
-            time.sleep(0.005)
-
-    return wait
+    return wait_until
 
 
 class PlainProcessor:
@@ -289,14 +300,7 @@ def processing() -> type[Processing]:
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], object], str], Awaitable[None]]:
     """Return a way to wait for a condition while the loop goes on, with a deadline."""
-
-    async def wait(condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline, f"waited too long for {what}"
-            await asyncio.sleep(0.005)
-
-    return wait
+    return waiting.until
 
 
 class Held:

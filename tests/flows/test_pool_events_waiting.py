@@ -6,7 +6,7 @@ import asyncio
 import re
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -16,13 +16,6 @@ from longshore.events import AnyEvent
 pytestmark = [pytest.mark.anyio, pytest.mark.events]
 
 DEADLINE_S = 30.0
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    made = threading.Event()
-    yield made
-    made.set()
 
 
 def add(a: int, b: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,14 +31,6 @@ def kept_in(journal: MemoryJournal) -> list[RunHistory]:
     """Return the histories that were recorded, in order."""
     states = [batch.states[HISTORY_STATE] for batch in journal.batches if HISTORY_STATE in batch.states]
     return [RunHistory.from_state(json.loads(json.dumps(state))) for state in states]
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """What held tasks wait for; let go at the end, whatever happens."""
-    made = threading.Event()
-    yield made
-    made.set()
 
 
 @pytest.mark.requirement("req:L10", "req:L04")
