@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -33,7 +33,7 @@ from longshore.__main__ import main
 from longshore.hookspecs import hookimpl
 from longshore.records import CommitBatch, Recalled, RunOpening
 from longshore.testing import MemoryJournal, RecordingSink
-from support import sync_streams, waiting
+from support import sync_streams
 from support.waiting import wait_until
 
 DEADLINE_S = 30.0
@@ -214,12 +214,6 @@ def no_thread_is_left() -> Iterator[None]:
     wait_until(lambda: not set(sync_streams.ours()) - before, "threads of a stream to end")
 
 
-@pytest.fixture
-def until() -> Callable[[Callable[[], bool], str], None]:
-    """Return a way to wait for a condition, with a deadline."""
-    return wait_until
-
-
 class PlainProcessor:
     """A processor that does nothing but what a test changes."""
 
@@ -295,12 +289,6 @@ class Processing:
 def processing() -> type[Processing]:
     """Return what tests of processors share."""
     return Processing
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], object], str], Awaitable[None]]:
-    """Return a way to wait for a condition while the loop goes on, with a deadline."""
-    return waiting.until
 
 
 class Held:

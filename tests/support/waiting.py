@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-PATIENCE_S = 20.0
+PATIENCE_S = 30.0
 
 
 async def until(condition: Callable[[], object], what: str) -> None:
