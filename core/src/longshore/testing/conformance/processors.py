@@ -32,6 +32,7 @@ from longshore.testing.conformance._working import (
 )
 
 MakeProcessor = Callable[[], Processor]
+Result = tuple[ProcessorContext, ProcessorResult]
 NO_GOOD = "good_contexts is empty: give documents that it can process"
 NO_BAD = "bad_contexts is empty: give documents that it cannot process"
 
@@ -176,18 +177,18 @@ class ProcessorConformance(PluginConformance):
 
     def test_good_documents_are_processed(self, make_processor: MakeProcessor, good_contexts: Contexts) -> None:
         """Each of the good documents gives a ProcessorResult of the status "completed", without errors."""
-        for context, result, _ in self._results(make_processor, good_contexts):
+        for context, result in self._results(make_processor, good_contexts):
             assert not result.errors, f"{context.document_id!r} is completed, and yet has errors: {list(result.errors)}"
 
     def test_results_are_json(self, make_processor: MakeProcessor, good_contexts: Contexts) -> None:
         """`data` and `metadata` of a result are JSON, whose objects have texts as keys: files of results hold them."""
-        for context, result, _ in self._results(make_processor, good_contexts):
+        for context, result in self._results(make_processor, good_contexts):
             for field in ("data", "metadata"):
                 assert_json(getattr(result, field), f"ProcessorResult.{field} of {context.document_id!r}")
 
     def test_results_travel(self, make_processor: MakeProcessor, good_contexts: Contexts) -> None:
         """A result can be pickled, and is the same after it: it comes from another process."""
-        for context, result, _ in self._results(make_processor, good_contexts):
+        for context, result in self._results(make_processor, good_contexts):
             came = travelled(result, f"the result of {context.document_id!r}")
             assert came == result, f"the result of {context.document_id!r} is {came!r} in another process"
 
@@ -206,8 +207,13 @@ class ProcessorConformance(PluginConformance):
 
     def test_an_older_result_stays_as_it_was(self, make_processor: MakeProcessor, good_contexts: Contexts) -> None:
         """A result is the caller's once it is given: the next document changes nothing in it."""
-        for context, result, kept in self._results(make_processor, [*good_contexts, *good_contexts]):
-            assert result == kept, f"the result of {context.document_id!r} changed as the next document was processed"
+        needed(good_contexts, NO_GOOD)
+        with self.ready(make_processor) as working:
+            for context, later in zip(good_contexts, [*good_contexts[1:], good_contexts[0]], strict=True):
+                result = working.processed(context)
+                kept = copy.deepcopy(result)
+                working.processed(later)
+                assert result == kept, f"the result of {context.document_id!r} changed with the next document"
 
     def test_a_context_is_left_as_it_is(self, make_processor: MakeProcessor, good_contexts: Contexts) -> None:
         """What a processor is given is shared with the stages beside it: it is read only."""
@@ -311,17 +317,11 @@ class ProcessorConformance(PluginConformance):
             yield working
             working.cleanup()
 
-    def _results(
-        self, make_processor: MakeProcessor, contexts: Contexts
-    ) -> list[tuple[ProcessorContext, ProcessorResult, ProcessorResult]]:
-        """Return each context, its result, and a copy of that as it was before the next document was processed."""
+    def _results(self, make_processor: MakeProcessor, contexts: Contexts) -> list[Result]:
+        """Return each context and its result, all of one processor."""
         needed(contexts, NO_GOOD)
-        found = []
         with self.ready(make_processor) as working:
-            for context in contexts:
-                result = working.processed(context)
-                found.append((context, result, copy.deepcopy(result)))
-        return found
+            return [(context, working.processed(context)) for context in contexts]
 
     def _moved(self, contexts: Contexts, folder: Path) -> Contexts:
         """Return one context for each suffix among these, of a file in an empty folder that is not there."""
