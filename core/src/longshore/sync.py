@@ -248,3 +248,6 @@ def _in_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+__all__ = ["Open", "SyncStream", "map", "outcomes", "starmap"]
