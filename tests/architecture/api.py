@@ -90,7 +90,8 @@ class Listing:
     def described(self, name: str, target: griffe.Object) -> Iterator[str]:
         """Yield the lines of a class with its members, of a function with its overloads, or of a value."""
         if isinstance(target, griffe.Class):
-            bases = ", ".join(str(base) for base in target.bases)
+            settings = (f"{key}={given}" for key, given in target.keywords.items())  # kw_only, total and the like
+            bases = ", ".join([*(str(base) for base in target.bases), *settings])
             yield f"class {name}({bases})" if bases else f"class {name}"
             for member, found in self.members(target):
                 yield from (f"  {line}" for line in self.described(member, found))

@@ -10,7 +10,7 @@ left out). A constructor keeps its settings and does nothing else: checking a pl
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import pluggy
@@ -300,7 +300,7 @@ class Processor(Protocol):
         """Get ready, once per worker."""
 
     @hookspec
-    def process(self, context: ProcessorContext) -> ProcessorResult:
+    def process(self, context: ProcessorContext) -> ProcessorResult | Awaitable[ProcessorResult]:
         """Do the work; a coroutine function does too. Raises, or returns status "failed", when it can't."""
 
     @hookspec
