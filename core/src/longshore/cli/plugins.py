@@ -29,7 +29,7 @@ def list_(
 
     For example: `longshore plugins list executors`
     """
-    host = _host()
+    host = host_of_settings()
     found: Sequence[Candidate | CheckResult] = host.check(kind) if load else host.candidates(kind)
     for problem in host.problems():
         say(f"note: {problem}")
@@ -42,7 +42,7 @@ def info(name: Annotated[str, Parameter(help="The plugin's name, or `kind:name`.
 
     For example: `longshore plugins info jsonl`
     """
-    found = _named(_host(), name)
+    found = _named(host_of_settings(), name)
     if json:
         show_json([_facts(candidate) for candidate in found])
         return ExitCode.OK
@@ -67,7 +67,7 @@ def check(
 
     Ends with 4 when one cannot be used. For example: `longshore plugins check rich`, `longshore plugins check --all`
     """
-    host = _host()
+    host = host_of_settings()
     if all_:
         results = host.check()
     else:
@@ -83,7 +83,7 @@ def _not_wanted(result: CheckResult) -> bool:
     return result.state is PluginState.DISABLED
 
 
-def _host() -> PluginHost:
+def host_of_settings() -> PluginHost:
     return PluginHost(_settings().plugins)
 
 
