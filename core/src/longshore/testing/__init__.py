@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from longshore.testing.clock import FakeClock as FakeClock
     from longshore.testing.conformance import ExecutorConformance as ExecutorConformance
     from longshore.testing.conformance import JournalConformance as JournalConformance
+    from longshore.testing.conformance import ProbeConformance as ProbeConformance
+    from longshore.testing.conformance import ProcessorConformance as ProcessorConformance
+    from longshore.testing.conformance import SinkConformance as SinkConformance
     from longshore.testing.conformance._host import CollectingHost as CollectingHost
     from longshore.testing.conformance._host import Rig as Rig
     from longshore.testing.executor import ManualExecutor as ManualExecutor

@@ -29,7 +29,7 @@ class PluginConformance:
         raise NotImplementedError(f"the suite of {self.kind} lacks its fixture make_plugin")
 
     def test_has_the_methods_of_its_kind(self, make_plugin: MakePlugin) -> None:
-        """Each method of the contract is there, marked with @hookimpl, async or not as it must be, with its arguments."""
+        """Each method of the contract is there, marked with @hookimpl, async or not as it must be."""
         plugin = make_plugin()
         problems = class_problems(self.kind, type(plugin)) + instance_problems(self.kind, plugin)
         assert not problems, f"{_named(plugin)} does not keep the contract of {self.kind}: {'; '.join(problems)}"
