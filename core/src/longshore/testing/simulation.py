@@ -350,3 +350,6 @@ class Simulation:
 
 def _work() -> None:
     """Stand for what the tasks call."""
+
+
+__all__ = ["READING_S", "Loss", "Simulated", "Simulation", "Work"]
