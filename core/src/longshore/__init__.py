@@ -175,8 +175,8 @@ _HOMES = {
     "longshore.worker": "CurrentTask current_task",
 }
 _MODULES = (
-    "batching catalogue cgroups chaos errors events futures hookspecs keeping logs monitor pipeline plugins pool processor "
-    "progress records runs settings shared sync task testing worker"
+    "batching catalogue cgroups chaos errors events futures hookspecs keeping logs monitor pipeline plugins pool "
+    "processor progress records runs settings shared sync task testing worker"
 )
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
