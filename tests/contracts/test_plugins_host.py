@@ -60,22 +60,12 @@ class WithSettings(RecordingSink):
         type(self).made += 1
 
 
-class Picky(RecordingSink):
-    """Does not want to be made."""
-
-    def __init__(self) -> None:
-        raise SystemExit("not today")
-
-
 @pytest.fixture
 def make_host(fake_distributions: Any, tmp_path: Path) -> MakeHost:
     """Make hosts over the fake distributions, with a record of failures of their own; arguments are the policy's."""
 
-    def made(**policy: Any) -> PluginHost:
-        failures = tmp_path / "state" / "failures.json"
-        return plugin_host(*fake_distributions.plugins, policy=PluginPolicy(**policy), failures=failures)
-
-    return made
+    failures = tmp_path / "state" / "failures.json"
+    return lambda **policy: plugin_host(*fake_distributions.plugins, policy=PluginPolicy(**policy), failures=failures)
 
 
 def only(host: PluginHost, kind: str = "sinks") -> Candidate:
@@ -318,6 +308,11 @@ def test_a_table_for_a_class_without_settings_is_an_error() -> None:
 
 def test_a_constructor_that_raises_is_the_plugins_fault() -> None:
     """Even SystemExit from a constructor becomes an error that names the plugin."""
+
+    class Picky(RecordingSink):
+        def __init__(self) -> None:
+            raise SystemExit("not today")
+
     with pytest.raises(
         PluginError, match=r"sink acme \(handed-to-the-test 0\) could not be made: SystemExit: not today"
     ):

@@ -151,7 +151,7 @@ def _marking(code: str, mark: Path) -> str:
 def _begin(statement: ast.stmt) -> int:
     """Return how many lines stand before a statement and what decorates it."""
     decorators: list[ast.expr] = getattr(statement, "decorator_list", [])
-    return min(one.lineno for one in (statement, *decorators)) - 1
+    return min([statement.lineno, *(decorator.lineno for decorator in decorators)]) - 1
 
 
 def _comes_first(statement: ast.stmt) -> bool:
