@@ -37,7 +37,7 @@ class PluginConformance:
     def test_speaks_a_version_of_the_contracts(self, make_plugin: MakePlugin) -> None:
         """The `api` of its class, 1 where there is none, is a version that this core speaks."""
         plugin = make_plugin()
-        problem = unsupported_api(type(plugin))
+        problem = unsupported_api(self.kind, type(plugin), "the plugin")
         assert problem is None, f"{_named(plugin)}.api: {problem}"
 
     def test_takes_nothing_when_it_is_made(self, make_plugin: MakePlugin) -> None:
