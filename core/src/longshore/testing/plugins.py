@@ -19,11 +19,11 @@ from typing import Any, Final
 from longshore.hookspecs import KINDS, PROJECT
 from longshore.plugins import PluginHost, PluginPolicy
 
-HANDED: Final = "handed-to-the-test"
+_HANDED: Final = "handed-to-the-test"
 """The distribution that classes handed to a host are said to be of; its version is 0."""
 _numbers = count(1)
 
-Entries = Mapping[str, str]
+_Entries = Mapping[str, str]
 """The entry points of one kind: what each plugin is called, and the attribute of the module that is its class."""
 
 
@@ -58,7 +58,7 @@ def tmp_plugin(
     version: str = "1.0",
     requires: Iterable[str] = (),
     folder: Path | None = None,
-    **kinds: Entries,
+    **kinds: _Entries,
 ) -> Iterator[TmpPlugin]:
     """Install a distribution with a module of this code, and take it away at the end; nothing is downloaded or built.
 
@@ -127,14 +127,14 @@ def plugin_host(
 class _Handed(Distribution):
     """What is handed to a host, as metadata; there are no files."""
 
-    def __init__(self, points: Mapping[str, Entries]) -> None:
-        self._texts = {"METADATA": _metadata(HANDED, "0"), "entry_points.txt": _entry_points(points)}
+    def __init__(self, points: Mapping[str, _Entries]) -> None:
+        self._texts = {"METADATA": _metadata(_HANDED, "0"), "entry_points.txt": _entry_points(points)}
 
     def read_text(self, filename: str) -> str | None:
         return self._texts.get(filename)
 
     def locate_file(self, path: Any) -> Path:  # Any: as the standard library has it, by version
-        raise FileNotFoundError(f"{path}: {HANDED} has no files")
+        raise FileNotFoundError(f"{path}: {_HANDED} has no files")
 
 
 def _marking(code: str, mark: Path) -> str:
@@ -166,12 +166,15 @@ def _metadata(name: str, version: str, requires: Iterable[str] = ()) -> str:
     return "\n".join([*lines, *(f"Requires-Dist: {line}" for line in requires)]) + "\n\n"
 
 
-def _of_module(module: str, entries: Entries) -> Entries:
+def _of_module(module: str, entries: _Entries) -> _Entries:
     return {name: f"{module}:{attribute}" for name, attribute in entries.items()}
 
 
-def _entry_points(kinds: Mapping[str, Entries]) -> str:
+def _entry_points(kinds: Mapping[str, _Entries]) -> str:
     groups = []
     for kind, entries in kinds.items():
         groups.append(f"[{PROJECT}.{kind}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items()))
     return "\n".join(groups)
+
+
+__all__ = ["TmpPlugin", "plugin_host", "tmp_plugin"]
