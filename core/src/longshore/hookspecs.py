@@ -11,7 +11,7 @@ does nothing else: checking a plugin makes one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -324,7 +324,7 @@ class Processor(Protocol):
         """Get ready, once per worker."""
 
     @hookspec
-    def process(self, context: ProcessorContext) -> ProcessorResult:
+    def process(self, context: ProcessorContext) -> ProcessorResult | Awaitable[ProcessorResult]:
         """Do the work; a coroutine function does too. Raises, or returns status "failed", when it can't."""
 
     @hookspec

@@ -15,12 +15,13 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 
 from longshore.cli.bench import bench
+from longshore.cli.check import check
 from longshore.cli.config import schema, show, validate
 from longshore.cli.console import DASH, ExitCode, UsageError, say
 from longshore.cli.doctor import doctor
 from longshore.cli.failures import failures
 from longshore.cli.new import new
-from longshore.cli.plugins import check, info, list_
+from longshore.cli.plugins import info, list_
 from longshore.cli.report import report
 from longshore.cli.resume import resume
 from longshore.cli.run import run

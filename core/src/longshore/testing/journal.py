@@ -260,3 +260,6 @@ def _asked_for(run: _Run, task_id: str, state: TaskState | None, query: JournalQ
         and (query.states is None or state in query.states)
         and (query.since is None or ended_at is None or ended_at >= query.since)
     )
+
+
+__all__ = ["MemoryArchive", "MemoryJournal"]

@@ -1,8 +1,8 @@
 """Gives batches to the workers of the cluster, takes in what came of them, and sees to it when one is lost.
 
-Everything runs on the loop of the executor's own thread, save `stats` and `left`, which may be asked from any thread.
-Each batch is for one worker and no other: were it Dask's to choose another when a worker dies, what had begun would run
-twice and count as once.
+Everything runs on the loop of the executor's own thread, save `left`, which may be asked from any thread.
+Each batch is for one worker and no other: were it the system's to choose another when a worker dies, what had begun
+would run twice and count as once.
 """
 
 from __future__ import annotations
@@ -15,20 +15,16 @@ from itertools import count
 from time import monotonic
 from typing import Any, Final
 
+from longshore.batching.codec import dump_arguments, load, told
+from longshore.batching.crew import BATCHES_MOST, Cluster, Crew, Held, Station
+from longshore.batching.kinds import BATCH_BYTES, Kind, Kinds
+from longshore.batching.outcomes import outcome_of
+from longshore.batching.words import CANCELLED, CUT, DONE, PROGRESS, TIMED_OUT, Batch, Item, Record, Result
 from longshore.errors import PayloadError, ResourceUnavailable
 from longshore.events import ProgressUpdate
 from longshore.hookspecs import ExecutorHost, WorkerNotice
 from longshore.task import Attempt, Outcome
 from longshore.worker import cancelled, failed, timed_out
-
-from longshore_dask import yard
-from longshore_dask.batch import run_batch
-from longshore_dask.cluster import Cluster
-from longshore_dask.codec import dump_arguments, load, told
-from longshore_dask.crew import BATCHES_MOST, Crew, Held, Station
-from longshore_dask.kinds import BATCH_BYTES, Kind, Kinds
-from longshore_dask.outcomes import outcome_of
-from longshore_dask.words import CANCELLED, CUT, DONE, PROGRESS, TIMED_OUT, Batch, Item, Record, Result
 
 BYTES_MOST: Final = 64 << 20
 """Of arguments under way; one batch may be more."""
@@ -38,12 +34,13 @@ NOT_BEGUN: Final = "it had not begun by then"
 
 
 class Dispatcher:
-    """What waits, and what each worker has; `tell_lost` is called once, when the scheduler is gone."""
+    """What waits, and what each worker has; `tell_lost` is called when the cluster is gone, maybe more than once."""
 
     def __init__(
         self,
         host: ExecutorHost,
         cluster: Cluster,
+        crew: Crew,
         *,
         run: str,
         initializer_timeout_s: float | None,
@@ -52,7 +49,7 @@ class Dispatcher:
     ) -> None:
         """Have nothing to do."""
         self.host, self.cluster, self.run = host, cluster, run
-        self.crew = Crew()
+        self.crew, self.system = crew, crew.system
         self.closing = False
         self.changed = asyncio.Event()
         """Set when a batch ended or the crew changed."""
@@ -60,7 +57,7 @@ class Dispatcher:
         """Called when a worker that is to leave has nothing to do any more."""
         self._limits = initializer_timeout_s, max_result_bytes
         self._tell_lost = tell_lost
-        self._kinds = Kinds()
+        self._kinds = Kinds(self.system)
         self._backlog: deque[Attempt] = deque()
         self._special: deque[Attempt] = deque()  # those that ask for resources of workers: they wait for nobody else
         self._held: dict[int, Held] = {}
@@ -203,7 +200,7 @@ class Dispatcher:
                 break
             try:
                 named = f"task {attempt.task_id} ({attempt.spec.name})"
-                data = dump_arguments(attempt.args, attempt.kwargs, named)
+                data = dump_arguments(attempt.args, attempt.kwargs, named, self.system)
             except PayloadError as error:
                 self._report([_refused(attempt, error)])
                 continue
@@ -238,7 +235,7 @@ class Dispatcher:
         try:
             if not self.cluster.alive:
                 raise ConnectionError("the connection to it is lost")
-            held.future = self.cluster.submit(run_batch, payload, station.address, held.kind.spec.priority, needs)
+            held.future = self.cluster.submit(station, payload, held.kind.spec.priority, needs)
             del payload
             data = await held.future
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a lost connection raises
@@ -251,12 +248,12 @@ class Dispatcher:
             self.give()
 
     def _broken(self, held: Held, error: BaseException) -> None:
-        """Deal with a batch that Dask gave up: with its scheduler, with its worker, or by itself."""
+        """Deal with a batch that the system gave up: with all it has, with its worker, or by itself."""
         if not self.cluster.alive:
             self._tell_lost(error)
-        elif type(error).__name__ != "KilledWorker":  # of that one, the scheduler tells as of each worker it loses
+        elif not self.cluster.is_loss(error):
             self.drop(held)
-            text = f"the Dask worker {held.station.worker_id} could not take a batch: {told(error)}"
+            text = f"{self.system.worker(held.station.worker_id)} could not take a batch: {told(error)}"
             self._report([_refused(attempt, PayloadError(text)) for attempt in held.attempts])
             self.give()
 
@@ -284,8 +281,10 @@ class Dispatcher:
             kind.learn(sum(record.ran_s for _, record in pairs) / len(pairs))
         self.put_back(held, held.attempts[len(pairs) :])
         given_up = [pair for pair in pairs if pair[1].how in (CANCELLED, TIMED_OUT) and pair[1].ran_s]
-        if given_up:
-            self.host.notice([_abandoned(station, one, result.abandoned) for one, _ in given_up])
+        if result.spent:
+            self.cluster.end(station)
+        if given_up and not self.system.kills:
+            self.host.notice([self._abandoned(station, one, result.abandoned) for one, _ in given_up])
 
     def report_records(self, held: Held, pairs: Iterable[tuple[Attempt, Record]], began: float) -> None:
         """Report attempts by their records, save what was told before."""
@@ -297,7 +296,7 @@ class Dispatcher:
                 continue
             if record.how == CANCELLED and held.withdrawn.get(attempt.task_id, "") is None:
                 record = record._replace(how=TIMED_OUT)
-            outcomes.append(outcome_of(attempt, record, began, station.worker_id))
+            outcomes.append(outcome_of(attempt, record, began, station.worker_id, self.system))
             if record.how == DONE:
                 station.completed += 1
                 station.busy_s += record.ran_s
@@ -327,7 +326,7 @@ class Dispatcher:
 
     async def _withdraw(self, held: Held, messages: dict[str, str]) -> None:
         """Have a worker end attempts; tell of it without the worker when it does not in time."""
-        await self.cluster.call(yard.withdraw, self.run, messages, workers=[held.station.address], within_s=INSIST_S)
+        await self.cluster.withdraw(held.station, messages, INSIST_S)
         if held.following is not None:
             await asyncio.wait([held.following], timeout=INSIST_S)
         if self._held.get(held.number) is not held:
@@ -336,6 +335,19 @@ class Dispatcher:
         silent = [one for one in held.attempts if one.task_id in messages and one.task_id not in held.told]
         held.told.update(one.task_id for one in silent)
         self._report([_ended(one, held.withdrawn.get(one.task_id), now) for one in silent])
+        if self.system.kills:
+            self.cluster.end(held.station)
+
+    def _abandoned(self, station: Station, attempt: Attempt, number: int) -> WorkerNotice:
+        """Return what the pool is told of a thread that was given up; `number` of them are now, in that worker."""
+        data = {
+            "worker_id": station.worker_id,
+            "task_id": attempt.task_id,
+            "name": attempt.spec.name,
+            "error": self.system.given_up,
+            "abandoned_threads": number,
+        }
+        return WorkerNotice("worker_error", data)
 
     def _arm(self) -> None:
         """Be woken when the next deadline over all attempts has passed."""
@@ -367,15 +379,3 @@ def _ended(attempt: Attempt, message: str | None, now: float) -> Outcome:
 def _refused(attempt: Attempt, error: Exception) -> Outcome:
     now = monotonic()
     return failed(attempt, error, now, now, None)
-
-
-def _abandoned(station: Station, attempt: Attempt, number: int) -> WorkerNotice:
-    """Return what the pool is told of a thread that was given up; `number` of them are now, in that worker."""
-    data = {
-        "worker_id": station.worker_id,
-        "task_id": attempt.task_id,
-        "name": attempt.spec.name,
-        "error": "a thread cannot be stopped, so its thread on the Dask worker was abandoned",
-        "abandoned_threads": number,
-    }
-    return WorkerNotice("worker_error", data)

@@ -1,7 +1,8 @@
-"""A batch in a Dask worker: one thread runs attempt after attempt, Dask's own watches, and gives it up where it must.
+"""A batch in a worker: one thread runs attempt after attempt, the system's own watches, and gives it up where it must.
 
 A function in a thread cannot be stopped. What is past its limit, or cancelled, is recorded so and its thread left to
-itself; another goes on with the rest. What stands behind a slow attempt is given back to the controller.
+itself; another goes on with the rest, or the worker is spent and to be ended. What stands behind a slow attempt is
+given back to the controller.
 """
 
 from __future__ import annotations
@@ -15,16 +16,14 @@ from time import monotonic, thread_time
 from types import CoroutineType
 from typing import Any, Final
 
-from distributed.worker import get_worker
+from longshore.batching import spool
+from longshore.batching.codec import cut_trace, dump, dump_exception, load, told
+from longshore.batching.words import CANCELLED, CUT, DONE, FAILED, TIMED_OUT, UNREADY, Batch, Item, Record, Result
+from longshore.batching.yard import Yard
 from longshore.errors import PayloadError, TaskCancelled
 from longshore.shared import Shared, opened
 from longshore.task import Attempt, TaskSpec
 from longshore.worker import NEVER, Seat, bind, due_at, pack_error
-
-from longshore_dask import spool
-from longshore_dask.codec import cut_trace, dump, dump_exception, load, told
-from longshore_dask.words import CANCELLED, CUT, DONE, FAILED, TIMED_OUT, UNREADY, Batch, Item, Record, Result
-from longshore_dask.yard import Yard, yard_of
 
 CUT_S: Final = 0.25
 """After so long in one attempt, or in a batch, what is behind it in its batch goes back to the controller."""
@@ -32,13 +31,12 @@ _MOST_BYTES: Final = 8 << 20  # of results: what is behind them goes back as wel
 _LONG_S: Final = 0.001
 
 
-def run_batch(payload: bytes) -> bytes:
-    """Run a batch, a pickle of `words.Batch`, and return a pickle of `words.Result`: what Dask is given to call."""
-    batch = Batch(*load(payload))
-    yard = yard_of(batch.run, get_worker().address)
+def run_batch(yard: Yard, batch: Batch) -> bytes:
+    """Run a batch in the place its pool has here, and return a pickle of `words.Result`."""
+    if yard.spent:
+        return pickle.dumps(tuple(Result([], 0.0, spent=True)), 5)
     yard.spool.forget(batch.settled)
-    result = Running(yard, batch).execute()
-    return pickle.dumps(tuple(result), 5)
+    return pickle.dumps(tuple(Running(yard, batch).execute()), 5)
 
 
 class Running:
@@ -78,13 +76,12 @@ class Running:
         finally:
             with yard.lock:
                 del yard.running[number]
-                abandoned = yard.abandoned
+                abandoned, spent = yard.abandoned, yard.spent
             if self._file is not None:
                 os.close(self._file)
         yard.flush()
-        return Result(
-            [Record(*record) for record in self._records], monotonic() - self._began, self._lacks_code, abandoned
-        )
+        records = [Record(*record) for record in self._records]
+        return Result(records, monotonic() - self._began, self._lacks_code, abandoned, spent)
 
     def look(self) -> None:
         """Have it look at what was cancelled; from any thread."""
@@ -95,7 +92,7 @@ class Running:
 
     def _hire(self) -> None:
         self._seat = seat = self._yard.take_seat()
-        context = contextvars.copy_context()  # with it, Dask's `get_worker` and `get_client` work in tasks
+        context = contextvars.copy_context()  # with it, what the system asks its worker for works in tasks
         name = f"longshore-{seat.worker_id}"
         threading.Thread(target=context.run, args=(self._work, seat), name=name, daemon=True).start()
 
@@ -129,6 +126,8 @@ class Running:
         record = Record(how, self._started - self._began, now - self._started, None, (message or "").encode())
         self._abandon(attempt)
         self._put(record)
+        if self._yard.spent:
+            self._end = self._at
         if not self._is_done():
             self._hire()
 
@@ -140,6 +139,7 @@ class Running:
         self._seat, self._attempt, self._ready_by = None, None, None
         with self._yard.lock:
             self._yard.abandoned += 1
+            self._yard.spent = self._yard.system.kills
 
     def _put(self, record: Record) -> None:
         self._records.append(record)
@@ -202,7 +202,7 @@ class Running:
             self._spec = spec = TaskSpec(
                 function=run_batch,
                 name=batch.name,
-                executor="dask",
+                executor=self._yard.system.executor,
                 timeout_s=batch.timeout_s,
                 soft_timeout_s=batch.soft_timeout_s,
             )
@@ -264,7 +264,7 @@ class Running:
         try:
             args, kwargs = load(item.data)
         except BaseException as error:
-            where = f"could not be read on the Dask worker {self._yard.name}"
+            where = f"could not be read on {self._yard.here}"
             raise PayloadError(f"the arguments of {self._batch.name} {where}: {told(error)}") from error
         return opened(args, kwargs) if Shared.used else (args, kwargs)
 
@@ -272,13 +272,14 @@ class Running:
         try:
             data = dump(value)
         except BaseException as error:
-            where = f"cannot be carried back from the Dask worker {self._yard.name}"
+            where = f"cannot be carried back from {self._yard.here}"
             raise PayloadError(f"the result of {self._batch.name} {where}: {told(error)}") from error
         most = self._batch.max_result_bytes
         if most is not None and len(data) > most:
             raise PayloadError(
                 f"the result of {self._batch.name} takes {len(data):,} bytes as it is sent, and may take {most:,}: "
-                "write it to a file and return the file's path, or raise executors.dask.max_result_bytes",
+                "write it to a file and return the file's path, or raise "
+                f"executors.{self._yard.system.executor}.max_result_bytes",
                 size_bytes=len(data),
                 limit_bytes=most,
             )

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Final
 
+from longshore.batching.codec import dump_code
+from longshore.batching.words import System
 from longshore.errors import PayloadError
 from longshore.task import TaskSpec
 
-from longshore_dask.codec import dump_code
-
 BATCH_S: Final = 0.05
-"""Work sent at once, at most: a Dask task costs the scheduler 1 to 2 ms, whatever is in it."""
+"""Work sent at once, at most: a task of Dask or Ray costs it 1 to 2 ms, whatever is in it."""
 _WORTH_S: Final = 0.0125
-"""Less work than this is not worth a Dask task, where there is more."""
+"""Less work than this is not worth a task of theirs, where there is more."""
 BATCH_ITEMS: Final = 512
 BATCH_BYTES: Final = 1 << 20
 AHEAD_S: Final = 0.1
@@ -30,7 +30,7 @@ class Kind:
 
     __slots__ = ("cap", "code", "error", "initializer", "item_bytes", "number", "ran_s", "spec")
 
-    def __init__(self, number: int, spec: TaskSpec, initializer: int) -> None:
+    def __init__(self, number: int, spec: TaskSpec, initializer: int, system: System) -> None:
         """Begin to know the kind of this spec, whose initializer has that number."""
         self.number, self.spec, self.initializer = number, spec, initializer
         self.code: bytes | None = None
@@ -39,7 +39,7 @@ class Kind:
         self.item_bytes = 0.0
         self.cap = 1
         try:
-            self.code = dump_code(spec.function, spec.initializer)
+            self.code = dump_code(spec.function, spec.initializer, system)
         except PayloadError as error:
             self.error = error
 
@@ -68,8 +68,9 @@ class Kind:
 class Kinds:
     """The kinds in use, at most a fixed number of them; the one used longest ago is forgotten first."""
 
-    def __init__(self) -> None:
+    def __init__(self, system: System) -> None:
         """Know none."""
+        self._system = system
         self._by_key: OrderedDict[tuple[object, ...], Kind] = OrderedDict()
         self._initializers: OrderedDict[int, tuple[int, object]] = OrderedDict()
         self._count = 0
@@ -83,7 +84,7 @@ class Kinds:
         kind = self._by_key.get(key)
         if kind is None:
             self._count += 1
-            kind = self._by_key[key] = Kind(self._count, spec, self._initializer(spec.initializer))
+            kind = self._by_key[key] = Kind(self._count, spec, self._initializer(spec.initializer), self._system)
             if len(self._by_key) > _KINDS:
                 self._by_key.popitem(last=False)
         self._by_key.move_to_end(key)

@@ -1,6 +1,6 @@
-"""What travels between the controller and a Dask worker: a batch of attempts, and what came of each of them.
+"""What travels between the controller and a worker far away: a batch of attempts, and what came of each of them.
 
-All of it is pickled by us, so that to Dask a batch and its result are bytes.
+All of it is pickled by us, so that to the system in between a batch and its result are bytes.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-TOPIC: Final = "longshore"
-"""The topic of Dask's events by which workers tell of what runs; one for all pools, so that no scheduler fills up."""
 PROGRESS: Final = "progress"
 CUT: Final = "cut"
 
@@ -18,6 +16,34 @@ FAILED: Final = "failed"
 CANCELLED: Final = "cancelled"
 TIMED_OUT: Final = "timed out"
 UNREADY: Final = "unready"
+
+
+class System(NamedTuple):
+    """The system whose workers are used, as messages and decisions need it; constant for an executor."""
+
+    executor: str
+    """The executor's name, such as "dask"."""
+    title: str
+    """What people call the system."""
+    given_up: str
+    """What becomes of an attempt that is past its limit, or cancelled, in words."""
+    sends_modules: str
+    """By what means of its own the system takes a module to its workers, in words."""
+    kills: bool = False
+    """Whether a worker that gave up an attempt is ended, and its batch with it; else another thread goes on there."""
+
+    def worker(self, name: str) -> str:
+        """Return what a worker is called in messages."""
+        return f"the {self.title} worker {name}"
+
+
+class End(NamedTuple):
+    """What is known of how a worker ended."""
+
+    why: str = ""
+    """In words; empty where nothing is said."""
+    memory: bool = False
+    """Whether it was ended for the memory that its machine is short of."""
 
 
 class Item(NamedTuple):
@@ -71,6 +97,8 @@ class Result(NamedTuple):
     lacks_code: bool = False
     abandoned: int = 0
     """How many functions go on in threads of this worker that were given up."""
+    spent: bool = False
+    """Whether this worker has given an attempt up, and is to be ended."""
 
 
 class Hello(NamedTuple):
@@ -78,6 +106,7 @@ class Hello(NamedTuple):
 
     name: str
     host: str
+    """Its machine: workers of the same one can read what each other wrote down."""
     threads: int
     pid: int
     home: str | None

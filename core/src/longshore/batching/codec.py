@@ -1,4 +1,4 @@
-"""How functions, arguments, results and exceptions are carried to a Dask worker and back.
+"""How functions, arguments, results and exceptions are carried to workers far away and back.
 
 What can be imported goes by name, what only the controller's process has by value, as cloudpickle does it.
 """
@@ -15,6 +15,8 @@ from types import CodeType, TracebackType
 from typing import Any, ClassVar, Final
 
 import cloudpickle
+
+from longshore.batching.words import System
 from longshore.errors import PayloadError
 from longshore.shared import travels_by_value
 from longshore.worker import portable, type_name
@@ -25,7 +27,7 @@ load: Final = pickle.loads
 
 
 class RemoteTraceback(Exception):
-    """The cause of an exception that was raised on a Dask worker: its traceback there, as text."""
+    """The cause of an exception that was raised on such a worker: its traceback there, as text."""
 
     def __init__(self, text: str) -> None:
         """Carry `text`."""
@@ -88,7 +90,7 @@ def _innermost(function: Any) -> Any:  # Any: whatever can be called
     return function
 
 
-def dump_code(function: Callable[..., Any], initializer: Callable[[], object] | None) -> bytes:
+def dump_code(function: Callable[..., Any], initializer: Callable[[], object] | None, system: System) -> bytes:
     """Return a pickle of the two; PayloadError if they can't be carried. Any: the user's function."""
     try:
         for one in (function, initializer):
@@ -99,17 +101,18 @@ def dump_code(function: Callable[..., Any], initializer: Callable[[], object] | 
     except Exception as error:
         name = getattr(function, "__qualname__", None) or type(function).__qualname__
         raise PayloadError(
-            f"{name} cannot be carried to a Dask worker: {told(error)}; define it in a module that the workers have, "
-            "and keep locks, files and sockets out of what it refers to"
+            f"{name} cannot be carried to a {system.title} worker: {told(error)}; define it in a module that the "
+            "workers have, and keep locks, files and sockets out of what it refers to"
         ) from error
 
 
-def dump_arguments(args: tuple[Any, ...], kwargs: Any, task: str) -> bytes:  # Any: the user's arguments
+def dump_arguments(args: tuple[Any, ...], kwargs: Any, task: str, system: System) -> bytes:  # Any: the user's
     """Return a pickle of `(args, kwargs)`; PayloadError names the task if they can't be carried."""
     try:
         return dump((args, dict(kwargs) if kwargs else None))
     except BaseException as error:  # reducers are user code, and this thread serves all tasks
-        raise PayloadError(f"the arguments of {task} cannot be carried to a Dask worker: {told(error)}") from error
+        where = f"cannot be carried to a {system.title} worker"
+        raise PayloadError(f"the arguments of {task} {where}: {told(error)}") from error
 
 
 def cut_trace(error: BaseException, filename: str) -> None:

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final
 
-from longshore_dask.codec import load
-from longshore_dask.words import Record
+from longshore.batching.codec import load
+from longshore.batching.words import Record
 
 LARGE: Final = 1 << 20
 """Records above are not written: their attempt counts as the one that ran, if the worker dies before they are sent."""
@@ -25,7 +25,7 @@ _LENGTH: Final = struct.Struct("<Q")
 
 
 def _folder(run: str) -> str:
-    return os.path.join(tempfile.gettempdir(), f"longshore-dask-{run}")
+    return os.path.join(tempfile.gettempdir(), f"longshore-{run}")
 
 
 def _file(run: str, home: str, number: int) -> str:
