@@ -363,12 +363,16 @@ def _key(detail: ErrorDetails, table: object, around: Key) -> Key:
 
 __all__ = [
     "LoadedSettings",
+    "Names",
+    "Options",
     "Origin",
     "ResourceLimits",
     "ResourceType",
     "ResultLimits",
     "Settings",
     "WorkerConfig",
+    "leaves",
     "load_settings",
+    "recorded_settings",
     "settings_schema",
 ]

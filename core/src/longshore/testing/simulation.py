@@ -395,3 +395,6 @@ class Simulation:
 
 def _work() -> None:
     """Stand for what the tasks call."""
+
+
+__all__ = ["READING_S", "Loss", "Simulated", "Simulation", "Work"]
