@@ -118,4 +118,4 @@ def _message(report: pytest.TestReport) -> str:
         return str(said[2]).removeprefix("Skipped: ")
     crash = getattr(said, "reprcrash", None)
     text = str(said) if crash is None else str(crash.message)
-    return text.removeprefix("AssertionError: ")[:_CAP]
+    return text.removeprefix("AssertionError: ").partition("\nassert ")[0][:_CAP]  # less what pytest makes of it

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from longshore.batching import spool
 from longshore.batching.dispatcher import Dispatcher
@@ -20,10 +20,12 @@ from longshore.records import WorkerStats
 from longshore.task import Attempt
 from pydantic import BaseModel, ConfigDict, Field
 
-from longshore_dask import yard
-from longshore_dask.cluster import Cluster
 from longshore_dask.crew import DaskCrew
-from longshore_dask.muster import Muster
+
+if TYPE_CHECKING:
+    # Half a second, with Dask: for who starts the executor, not for who only has it looked at.
+    from longshore_dask.cluster import Cluster
+    from longshore_dask.muster import Muster
 
 _CAPABILITIES: Final = Capabilities(
     worker_type="dask",
@@ -165,6 +167,10 @@ class DaskExecutor:
     # ---- on the executor's own thread
 
     async def _open(self, host: ExecutorHost) -> None:
+        from longshore_dask import yard
+        from longshore_dask.cluster import Cluster
+        from longshore_dask.muster import Muster
+
         settings = self._settings
         run = f"dask-{secrets.token_hex(16)}"
         self._cluster = cluster = Cluster(settings.address, settings.connect_timeout_s, run)
@@ -185,6 +191,8 @@ class DaskExecutor:
         await self._muster.open()
 
     async def _close(self, deadline: float) -> None:
+        from longshore_dask import yard
+
         dispatcher, cluster = self._dispatcher, self._cluster
         if dispatcher is None or cluster is None:
             return
