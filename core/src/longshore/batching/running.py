@@ -207,7 +207,7 @@ class Running:
                 soft_timeout_s=batch.soft_timeout_s,
             )
         expires_at = None if item.left_s is None else now + item.left_s
-        attempt = Attempt(item.task_id, spec, (), None, 0, None, item.number, now, expires_at)
+        attempt = Attempt(item.task_id, spec, (), None, 0, None, item.number, now, expires_at, gpus=self._yard.gpus)
         seat.started = self._started = now
         seat.attempt = self._attempt = attempt
         if self._until() < self._wakes_at:

@@ -39,6 +39,8 @@ class Yard:
     def __init__(self, system: System, run: str, name: str) -> None:
         """Be empty."""
         self.system, self.run, self.name = system, run, name
+        self.gpus: tuple[int, ...] = ()
+        """The GPUs that its tasks may use."""
         self.here = system.worker(name)
         """What this worker is called in messages."""
         self.spent = False
