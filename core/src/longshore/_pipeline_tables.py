@@ -28,17 +28,17 @@ class ResourcesTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     cpu: Amount = 0.0
-    """Cores."""
+    """Cores that each task of the stage uses."""
     memory_mb: Amount = 0.0
-    """MB of memory."""
+    """MB that each takes."""
     gpu: Amount = 0.0
-    """GPUs, or a part of one."""
+    """GPUs that each has, or the part of one."""
     gpu_memory_mb: Amount = 0.0
-    """MB of a GPU's memory."""
+    """MB of GPU memory that each takes."""
     disk_mbps: Amount = 0.0
-    """MB/s to and from disks."""
+    """MB/s that each reads and writes."""
     network_mbps: Amount = 0.0
-    """MB/s to and from the network."""
+    """MB/s that each sends and receives."""
     custom: dict[str, Amount] = {}
     """Of the user's own, by name."""
 
@@ -52,31 +52,31 @@ class StageTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: Name
-    """What the stage is called in its pipeline."""
+    """What it is called in progress, results and statistics."""
     processor: Name
-    """An installed processor, or `module:function`."""
+    """What it does: an installed processor, or "module:function"."""
     after: tuple[str, ...] = ()
-    """The stages whose results it gets; it begins when they have ended."""
+    """The stages whose results it waits for."""
     executor: str | None = None
-    """Where it runs; left out: as its processor says."""
+    """Where it runs; none is what the processor says, and else as for any task."""
     timeout: float | None = Field(default=None, ge=1, le=3600)
-    """Seconds one attempt may run."""
+    """Seconds one try may take; none is what the processor says."""
     timeout_multiplier: float = Field(default=1.0, ge=0.1, le=10)
-    """By what the time limit is multiplied."""
+    """What the time limit is multiplied by."""
     soft_timeout: float | None = Field(default=None, gt=0, le=3600)
-    """Seconds after which an attempt is told of as overdue."""
+    """Seconds after which a try is told of as overdue, and goes on."""
     retries: int | None = Field(default=None, ge=0)
-    """How often a failed attempt is tried again."""
+    """How often a failed document is tried again here; none is what the processor says."""
     resources: ResourcesTable | None = None
-    """What an attempt takes of the machine."""
+    """What each of its tasks needs, by the keys below."""
     max_parallel: int | None = Field(default=None, ge=1, le=100)
-    """How many documents may be in it at once."""
+    """Documents in it at once."""
     max_per_second: float | None = Field(default=None, gt=0)
-    """How many may begin in a second."""
+    """Documents a second that begin."""
     critical: bool = True
-    """Whether a document whose stage failed is failed as a whole."""
+    """Whether its failure is that of the document; if not, the stages after it go on without its result."""
     condition: str | None = Field(default=None, pattern=r"^[^:]+:[^:]+$")
-    """`module:function` that tells whether a document needs the stage."""
+    """"module:function" that is called with the context, and says whether the document goes through this stage."""
 
     def stage(self) -> Stage:
         said = self.model_dump(exclude={"name", "processor", "retries", "resources"})
@@ -91,11 +91,11 @@ class LimitsTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_memory_mb: float = Field(default=8192.0, gt=0)
-    """MB that one document's stages may reserve together."""
+    """MB that the stages of one document may declare together at any time."""
     max_cpu_cores: float = Field(default=8.0, gt=0)
-    """Cores that one document's stages may reserve together."""
+    """Cores that they may declare together."""
     max_parallel_stages: int = Field(default=4, ge=1, le=20)
-    """How many stages of one document may run at once."""
+    """Stages of one document that run at once."""
 
 
 class PipelineTable(BaseModel):
@@ -104,11 +104,11 @@ class PipelineTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     stages: tuple[StageTable, ...]
-    """The stages, a graph by what each comes after."""
+    """The stages, by the keys below."""
     timeout: float | None = Field(default=None, ge=60)
-    """Seconds a document may take in all."""
+    """Seconds one document may take from the start of its first stage."""
     limits: LimitsTable = LimitsTable()
-    """What one document may have of the machine at once."""
+    """What the stages of one document may hold together, by the keys below."""
 
     def pipeline(self, name: str) -> Pipeline:
         limits = PipelineLimits(**self.limits.model_dump())

@@ -11,18 +11,21 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from longshore.batching import spool
+from longshore.batching.dispatcher import Dispatcher
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, LimitRequest, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
 from longshore.task import Attempt
 from pydantic import BaseModel, ConfigDict, Field
 
-from longshore_dask import spool, yard
-from longshore_dask.cluster import Cluster
-from longshore_dask.dispatcher import Dispatcher
-from longshore_dask.muster import Muster
-from longshore_dask.words import TOPIC
+from longshore_dask.crew import DaskCrew
+
+if TYPE_CHECKING:
+    # Half a second, with Dask: for who starts the executor, not for who only has it looked at.
+    from longshore_dask.cluster import Cluster
+    from longshore_dask.muster import Muster
 
 _CAPABILITIES: Final = Capabilities(
     worker_type="dask",
@@ -62,6 +65,7 @@ class DaskExecutor:
         self._settings = settings or DaskSettings()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._cluster: Cluster | None = None
         self._dispatcher: Dispatcher | None = None
         self._muster: Muster | None = None
         self._limit: int | None = None
@@ -130,19 +134,19 @@ class DaskExecutor:
     @hookimpl
     def pids(self) -> Sequence[int]:
         """Return the pids of a local cluster's workers; those of other machines say nothing here."""
-        dispatcher = self._dispatcher
-        if dispatcher is None or not dispatcher.cluster.is_local:
+        dispatcher, cluster = self._dispatcher, self._cluster
+        if dispatcher is None or cluster is None or not cluster.is_local:
             return ()
         return [one.hello.pid for one in list(dispatcher.crew.stations.values())]
 
     @hookimpl
     def complaints(self) -> Sequence[str]:
         """Return what workers lack that are not used; that there are none, or no scheduler any more, if it is so."""
-        dispatcher, muster = self._dispatcher, self._muster
-        if dispatcher is None or muster is None:
+        dispatcher, cluster, muster = self._dispatcher, self._cluster, self._muster
+        if dispatcher is None or cluster is None or muster is None:
             return ()
-        where = dispatcher.cluster.where
-        if not dispatcher.cluster.alive:
+        where = cluster.where
+        if not cluster.alive:
             return (f"the connection to the Dask scheduler {where} is lost",)
         none = [] if dispatcher.crew.stations else [f"the Dask cluster at {where} has no workers"]
         return [*none, *list(muster.unfit.values())]
@@ -155,7 +159,7 @@ class DaskExecutor:
         with suppress(Exception):
             async with asyncio.timeout(max(0.0, deadline - monotonic()) + _GRACE_S):
                 await self._ask(self._close(deadline))
-        dispatcher, self._dispatcher, self._muster = self._dispatcher, None, None
+        dispatcher, self._dispatcher, self._cluster, self._muster = self._dispatcher, None, None, None
         await self._leave()
         if dispatcher is not None:
             dispatcher.give_up(_STOPPED)
@@ -163,26 +167,34 @@ class DaskExecutor:
     # ---- on the executor's own thread
 
     async def _open(self, host: ExecutorHost) -> None:
+        from longshore_dask import yard
+        from longshore_dask.cluster import Cluster
+        from longshore_dask.muster import Muster
+
         settings = self._settings
-        cluster = Cluster(settings.address, settings.connect_timeout_s)
+        run = f"dask-{secrets.token_hex(16)}"
+        self._cluster = cluster = Cluster(settings.address, settings.connect_timeout_s, run)
         self._dispatcher = dispatcher = Dispatcher(
             host,
             cluster,
-            run=secrets.token_hex(16),
+            DaskCrew(),
+            run=run,
             initializer_timeout_s=settings.initializer_timeout_s,
             max_result_bytes=settings.max_result_bytes,
             tell_lost=self._tell_lost,
         )
         dispatcher.crew.limit = self._limit
         await cluster.open(host.workers)
-        cluster.subscribe(TOPIC, dispatcher.heard)
-        self._muster = Muster(dispatcher)
+        cluster.subscribe(yard.TOPIC, dispatcher.heard)
+        self._muster = Muster(dispatcher, cluster)
         dispatcher.trim = self._muster.trim
         await self._muster.open()
 
     async def _close(self, deadline: float) -> None:
-        dispatcher = self._dispatcher
-        if dispatcher is None:
+        from longshore_dask import yard
+
+        dispatcher, cluster = self._dispatcher, self._cluster
+        if dispatcher is None or cluster is None:
             return
         pids = self.pids()
         dispatcher.closing = True
@@ -194,12 +206,12 @@ class DaskExecutor:
                     await dispatcher.changed.wait()
         dispatcher.give_up(_STOPPED)
         await dispatcher.end_errands()
-        if dispatcher.cluster.alive:
+        if cluster.alive:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LEAVE_S):
-                    await dispatcher.cluster.call(yard.goodbye, dispatcher.run, workers=None)
-        await dispatcher.cluster.close(deadline, pids)
-        if dispatcher.cluster.is_local:
+                    await cluster.call(yard.goodbye, dispatcher.run, workers=None)
+        await cluster.close(deadline, pids)
+        if cluster.is_local:
             await asyncio.to_thread(spool.remove_all, dispatcher.run)
 
     def _tell_lost(self, error: BaseException) -> None:
