@@ -125,6 +125,11 @@ class Cluster:
             for address, python in pythons.items()
         }
 
+    async def told(self) -> dict[str, Any]:
+        """Return what the scheduler says of each worker, by address; it asks none for that."""
+        identity: dict[str, Any] = await self._client.scheduler.identity()
+        return dict(identity["workers"])
+
     def scale(self, workers: int) -> None:
         """Have so many workers, or more."""
         self._local.scale(max(workers, len(self._local.worker_spec)))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from math import inf
+from typing import Any, Final, NamedTuple
 
 from longshore.records import WorkerStats, WorkerStatus
 from longshore.task import Attempt, TaskSpec
@@ -16,6 +17,28 @@ from longshore_dask.words import Hello
 BATCHES_MOST: Final = 2
 """For each thread of a worker: one that runs and one that waits. So much, and no more, is known to the scheduler."""
 _GPU: Final = "GPU"  # what Dask's users call it
+
+
+class Wants(NamedTuple):
+    """What a task is to have of its worker."""
+
+    needs: Mapping[str, float] = {}
+    """Of resources that workers declare, by name."""
+    cores: float = 0.0
+    memory_mb: float = 0.0
+
+    def __bool__(self) -> bool:
+        """Tell whether it is anything."""
+        return bool(self.needs or self.cores or self.memory_mb)
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        named = [f"{name}={amount:g}" for name, amount in self.needs.items()]
+        cores = [f"{self.cores:g} threads"] if self.cores else []
+        return " and ".join([*named, *cores, *([f"{self.memory_mb:.0f} MB of memory"] if self.memory_mb else [])])
+
+
+NOTHING: Final = Wants()
 
 
 class Held:
@@ -32,12 +55,21 @@ class Held:
         "size",
         "station",
         "told",
+        "wants",
         "withdrawn",
     )
 
-    def __init__(self, number: int, station: Station, kind: Kind, attempts: list[Attempt], given_at: float) -> None:
-        """Give the attempts to a worker."""
-        self.number, self.station, self.kind = number, station, kind
+    def __init__(
+        self,
+        number: int,
+        station: Station,
+        kind: Kind,
+        attempts: list[Attempt],
+        given_at: float,
+        wants: Wants = NOTHING,
+    ) -> None:
+        """Give the attempts to a worker; one after the other has what each `wants`."""
+        self.number, self.station, self.kind, self.wants = number, station, kind, wants
         self.attempts = attempts
         self.given_at = given_at
         self.size = 0
@@ -64,15 +96,33 @@ class Station:
         """Kinds whose function it has."""
         self.settled: list[int] = []
         self.leaving = False
+        self.paused = False
+        """Whether it begins nothing now, as Dask has it when its memory runs short."""
         self.completed = self.failed = self.given = 0
         self.busy_s = 0.0
 
     def room(self, kind: Kind) -> bool:
         """Tell whether it is to be given a batch of this kind now."""
-        if self.leaving:
+        if self.leaving or self.paused:
             return False
         ahead = kind.runs_ahead() and all(held.kind.runs_ahead() for held in self.batches.values())
         return len(self.batches) < self.hello.threads * (BATCHES_MOST if ahead else 1)
+
+    def fits(self, wants: Wants) -> bool:
+        """Tell whether it has so much beside what its batches have."""
+        cores = wants.cores + sum(held.wants.cores for held in self.batches.values())
+        memory_mb = wants.memory_mb + sum(held.wants.memory_mb for held in self.batches.values())
+        return (not wants.cores or cores <= self.hello.threads) and (not wants.memory_mb or memory_mb <= self.memory_mb)
+
+    def has(self, wants: Wants) -> bool:
+        """Tell whether it has so much in all."""
+        declared = all(self.hello.resources.get(name, 0.0) >= amount for name, amount in wants.needs.items())
+        return declared and wants.cores <= self.hello.threads and wants.memory_mb <= self.memory_mb
+
+    @property
+    def memory_mb(self) -> float:
+        """How much memory it may have."""
+        return inf if self.hello.memory_mb is None else self.hello.memory_mb
 
     def load(self) -> float:
         """Return how much it has, to compare it with others by."""
@@ -98,8 +148,9 @@ class Station:
 class Crew:
     """All workers that may be given work."""
 
-    def __init__(self) -> None:
-        """Have none."""
+    def __init__(self, *, is_local: bool = True) -> None:
+        """Have none. What tasks reserve of cores and memory is counted here unless the cluster is of this machine."""
+        self._is_local = is_local
         self.stations: dict[str, Station] = {}
         self.limit: int | None = None
         """How many batches may be under way at once, None for as many as workers are to have in hand."""
@@ -108,33 +159,34 @@ class Crew:
         """Return how many attempts can run at once."""
         return sum(station.hello.threads for station in list(self.stations.values()) if not station.leaving)
 
-    def freest(self, kind: Kind, needs: Mapping[str, float]) -> Station | None:
+    def freest(self, kind: Kind, wants: Wants) -> Station | None:
         """Return the worker with the least to do that may be given a batch of this kind, None if none may."""
         limit = self.limit
         under_way = sum(len(one.batches) for one in self.stations.values())
         if limit is not None and limit <= under_way and limit < self.slots():
             return None
-        able = [one for one in self.stations.values() if one.room(kind) and _has(one, needs)]
+        able = [one for one in self.stations.values() if one.room(kind) and one.has(wants) and one.fits(wants)]
         return min(able, key=Station.load, default=None)
 
-    def needs(self, spec: TaskSpec) -> dict[str, float]:
-        """Return what a task needs of resources that workers declare: those of these names, and GPUs in any case.
+    def wants(self, spec: TaskSpec) -> Wants:
+        """Return what a task is to have of its worker: what workers declare, GPUs in any case, cores and memory.
 
-        What no worker declares is the pool's own to count, such as licences.
+        What no worker declares is the pool's own to count, such as licences; so are cores and memory of this machine,
+        and those of a task that would do with one thing or another.
         """
         if spec.resources is None:
-            return {}
+            return NOTHING
         declared = {name for station in self.stations.values() for name in station.hello.resources}
         amounts = {_GPU if name == "gpu" else name: amount for name, amount in spec.resources.amounts().items()}
-        return {name: amount for name, amount in amounts.items() if name in declared or name == _GPU}
+        needs = {name: amount for name, amount in amounts.items() if name in declared or name == _GPU}
+        if self._is_local or len(spec.resources.choices()) > 1:
+            return Wants(needs)
+        return Wants(needs, amounts.get("cpu", 0.0), amounts.get("memory", 0.0))
 
-    def lacks(self, needs: Mapping[str, float]) -> str | None:
+    def lacks(self, wants: Wants) -> str | None:
         """Return in words what no worker has enough of, None if one has all of it."""
-        if not needs or not self.stations or any(_has(one, needs) for one in self.stations.values()):
+        if not wants or not self.stations or any(one.has(wants) for one in self.stations.values()):
             return None
-        asked = ", ".join(f"{name}={amount:g}" for name, amount in needs.items())
-        return f'no worker of the Dask cluster declares {asked}: start one by `dask worker --resources "{asked}"`'
-
-
-def _has(station: Station, needs: Mapping[str, float]) -> bool:
-    return all(station.hello.resources.get(name, 0.0) >= amount for name, amount in needs.items())
+        asked = ", ".join(f"{name}={amount:g}" for name, amount in wants.needs.items())
+        hint = f': start one by `dask worker --resources "{asked}"`' if asked else ""
+        return f"no worker of the Dask cluster has {wants}{hint}"

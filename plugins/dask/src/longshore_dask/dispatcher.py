@@ -25,7 +25,7 @@ from longshore_dask import yard
 from longshore_dask.batch import run_batch
 from longshore_dask.cluster import Cluster
 from longshore_dask.codec import dump_arguments, load, told
-from longshore_dask.crew import BATCHES_MOST, Crew, Held, Station
+from longshore_dask.crew import BATCHES_MOST, Crew, Held, Station, Wants
 from longshore_dask.kinds import BATCH_BYTES, Kind, Kinds
 from longshore_dask.outcomes import outcome_of
 from longshore_dask.words import CANCELLED, CUT, DONE, PROGRESS, TIMED_OUT, Batch, Item, Record, Result
@@ -52,7 +52,7 @@ class Dispatcher:
     ) -> None:
         """Have nothing to do."""
         self.host, self.cluster, self.run = host, cluster, run
-        self.crew = Crew()
+        self.crew = Crew(is_local=cluster.is_local)
         self.closing = False
         self.changed = asyncio.Event()
         """Set when a batch ended or the crew changed."""
@@ -67,7 +67,7 @@ class Dispatcher:
         self._alone: set[str] = set()  # tasks under whose mate a worker died: one by one from now on
         self._numbers = count(1)
         self._bytes = 0
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[Any]] = set()  # Any: whatever they give
         self._alarm: asyncio.TimerHandle | None = None
 
     # ---- what is asked of it
@@ -75,7 +75,7 @@ class Dispatcher:
     def take(self, attempts: Sequence[Attempt]) -> None:
         """Take attempts in this order."""
         for attempt in attempts:
-            (self._special if self.crew.needs(attempt.spec) else self._backlog).append(attempt)
+            (self._special if self.crew.wants(attempt.spec) else self._backlog).append(attempt)
         if self.closing:
             self.cancel({attempt.task_id: "cancelled: the pool stopped" for attempt in attempts})
             return
@@ -124,7 +124,9 @@ class Dispatcher:
 
     def errand(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Have something done beside, and return the task that does it; it is kept until it has ended."""
-        task = asyncio.get_running_loop().create_task(work)
+        return self._keep(asyncio.get_running_loop().create_task(work))
+
+    def _keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:  # Any: whatever it gives
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
         return task
@@ -154,6 +156,16 @@ class Dispatcher:
                 self.put_back(held, rest)
                 self.give()
 
+    async def survey(self) -> dict[str, Any]:
+        """Return what the scheduler says of the workers in use, by address; give nothing to those that are paused."""
+        if (task := asyncio.current_task()) is not None:
+            self._keep(task)
+        told = {one: facts for one, facts in (await self.cluster.told()).items() if one in self.crew.stations}
+        for address, facts in told.items():
+            self.crew.stations[address].paused = facts["status"] == "paused"
+        self.give()
+        return told
+
     # ---- giving
 
     def give(self) -> None:
@@ -163,21 +175,22 @@ class Dispatcher:
         for backlog in (self._special, self._backlog):
             while backlog and (self._bytes < BYTES_MOST or not self._held):
                 attempt = backlog[0]
-                kind, needs = self._kinds.of(attempt.spec), self.crew.needs(attempt.spec)
-                lack = self.crew.lacks(needs)
+                kind, wants = self._kinds.of(attempt.spec), self.crew.wants(attempt.spec)
+                lack = self.crew.lacks(wants)
                 error = kind.error if lack is None else ResourceUnavailable(f"{attempt.spec.name}: {lack}")
                 if error is not None:
                     backlog.popleft()
                     self._report([_refused(attempt, error)])
                     continue
-                station = self.crew.freest(kind, needs)
+                station = self.crew.freest(kind, wants)
                 if station is None:
                     break
-                self._send(station, kind, self._take(backlog, kind), needs)
+                self._send(station, kind, self._take(backlog, kind), wants)
 
     def _take(self, backlog: deque[Attempt], kind: Kind) -> list[Attempt]:
         """Take one batch off: attempts of one kind that stand one behind the other; some go alone."""
         taken = [backlog.popleft()]
+        resources = taken[0].spec.resources
         if self._goes_alone(taken[0]):
             return taken
         share = (len(backlog) + sum(len(one.attempts) for one in self._held.values())) // (
@@ -186,6 +199,8 @@ class Dispatcher:
         for _ in range(kind.batch_size(share) - 1):
             if not backlog or self._kinds.of(backlog[0].spec) is not kind or self._goes_alone(backlog[0]):
                 break
+            if backlog[0].spec.resources != resources:
+                break
             taken.append(backlog.popleft())
         return taken
 
@@ -193,13 +208,13 @@ class Dispatcher:
         unsure = attempt.spec.on_crash != "retry"
         return attempt.expires_at is not None or unsure or attempt.task_id in self._alone
 
-    def _send(self, station: Station, kind: Kind, attempts: list[Attempt], needs: dict[str, float]) -> None:
+    def _send(self, station: Station, kind: Kind, attempts: list[Attempt], wants: Wants) -> None:
         """Pickle a batch and hand it to the scheduler; what can't be pickled fails by itself."""
         items: list[Item] = []
         good, now, size = [], monotonic(), 0
         for at, attempt in enumerate(attempts):
             if size > BATCH_BYTES:
-                (self._special if needs else self._backlog).extendleft(reversed(attempts[at:]))
+                (self._special if wants else self._backlog).extendleft(reversed(attempts[at:]))
                 break
             try:
                 named = f"task {attempt.task_id} ({attempt.spec.name})"
@@ -214,13 +229,13 @@ class Dispatcher:
         if not good:
             return
         kind.item_bytes = max(size / len(good), 0.5 * kind.item_bytes)
-        held = Held(next(self._numbers), station, kind, good, now)
+        held = Held(next(self._numbers), station, kind, good, now, wants)
         payload = self._payload(held, items)
         held.size = len(payload)
         self._bytes += held.size
         self._held[held.number] = station.batches[held.number] = held
         station.given += 1
-        held.following = self.errand(self._follow(held, payload, needs))
+        held.following = self.errand(self._follow(held, payload))
 
     def _payload(self, held: Held, items: Sequence[Item]) -> bytes:
         kind, station, spec = held.kind, held.station, held.kind.spec
@@ -230,9 +245,9 @@ class Dispatcher:
         batch = Batch(self.run, held.number, kind.number, spec.name, *limits, code, items, settled)
         return pickle.dumps(tuple(batch), 5)
 
-    async def _follow(self, held: Held, payload: bytes, needs: dict[str, float]) -> None:
+    async def _follow(self, held: Held, payload: bytes) -> None:
         """See a batch through to its end."""
-        station = held.station
+        station, needs = held.station, dict(held.wants.needs)
         if held.lost:  # before it was handed over
             return
         try:
@@ -317,7 +332,7 @@ class Dispatcher:
                 waiting.append(attempt)
         if alone:
             self._alone.update(attempt.task_id for attempt in waiting)
-        (self._special if self.crew.needs(held.kind.spec) else self._backlog).extendleft(reversed(waiting))
+        (self._special if held.wants else self._backlog).extendleft(reversed(waiting))
 
     def _report(self, outcomes: Sequence[Outcome]) -> None:
         if outcomes:

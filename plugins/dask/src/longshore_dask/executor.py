@@ -13,7 +13,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
-from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, LimitRequest, ResizeRequest, hookimpl
+from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, LimitRequest, Probe, ResizeRequest, hookimpl
 from longshore.records import WorkerStats
 from longshore.task import Attempt
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +22,7 @@ from longshore_dask import spool, yard
 from longshore_dask.cluster import Cluster
 from longshore_dask.dispatcher import Dispatcher
 from longshore_dask.muster import Muster
+from longshore_dask.survey import ClusterProbe
 from longshore_dask.words import TOPIC
 
 _CAPABILITIES: Final = Capabilities(
@@ -122,6 +123,11 @@ class DaskExecutor:
             self._post(lambda dispatcher: dispatcher.limit(request.workers))
 
     @hookimpl
+    def cluster(self) -> Probe | None:
+        """Return what measures the cluster at `address`; None without one, for its workers are on this machine then."""
+        return None if self._settings.address is None else ClusterProbe(self._survey)
+
+    @hookimpl
     def workers(self) -> Sequence[WorkerStats]:
         """Return what each worker of the cluster is doing for this pool."""
         dispatcher = self._dispatcher
@@ -220,6 +226,17 @@ class DaskExecutor:
         if loop is None or dispatcher is None:
             raise RuntimeError("the executor 'dask' is not running: start it first")
         loop.call_soon_threadsafe(call, dispatcher)
+
+    def _survey(self) -> dict[str, Any]:  # Any: what Dask's scheduler says of a worker
+        """Return what the scheduler says of each worker, waiting for that; not on the loops."""
+        loop, dispatcher = self._loop, self._dispatcher
+        if loop is None or dispatcher is None:
+            return {}
+        asked = asyncio.run_coroutine_threadsafe(dispatcher.survey(), loop)
+        try:
+            return asked.result(self._settings.connect_timeout_s)
+        finally:
+            asked.cancel()
 
     async def _ask(self, work: Coroutine[Any, Any, None]) -> None:
         """Wait for something that is done on the executor's own thread."""

@@ -83,3 +83,5 @@ class Hello(NamedTuple):
     home: str | None
     """Its file in the folder where it writes down what it does; None where it can't."""
     resources: dict[str, float]
+    memory_mb: float | None = None
+    """What Dask lets it have; None where that has no limit."""
