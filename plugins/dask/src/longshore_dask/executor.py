@@ -214,7 +214,10 @@ class DaskExecutor:
             return
         self._lost = True
         where = self._settings.address or "of the local cluster"
-        lost = RuntimeError(f"the Dask scheduler {where} is gone, and with it what its workers did: {error}")
+        lost = RuntimeError(
+            f"the Dask scheduler {where} is gone, and with it what its workers did; a run with a journal can be "
+            "resumed, there or with another executor"
+        )
         lost.__cause__ = error
         dispatcher.host.failed(lost)
 

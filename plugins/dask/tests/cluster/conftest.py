@@ -39,9 +39,12 @@ class Theirs:
             time.sleep(0.02)
         self.address = text.split('"address": "')[1].split('"')[0]
 
-    def add_worker(self, *, threads: int = 2, memory: str = "1GB", **env: str) -> subprocess.Popen[bytes]:
-        """Start one more worker; it is there when the scheduler knows of it."""
-        has = ("--nthreads", str(threads), "--memory-limit", memory, "--resources", "GPU=1", "--no-nanny")
+    def add_worker(
+        self, *, threads: int = 2, memory: str = "1GB", nanny: bool = False, **env: str
+    ) -> subprocess.Popen[bytes]:
+        """Start one more worker, with a nanny that replaces it; it is there when the scheduler knows of it."""
+        kept = "--nanny" if nanny else "--no-nanny"
+        has = ("--nthreads", str(threads), "--memory-limit", memory, "--resources", "GPU=1", kept)
         own = ("--local-directory", str(self._folder), *self._words)
         worker = dask("worker", self.address, *HOST, *has, *own, folder=self._folder, **env)
         self.started.append(worker)
@@ -51,8 +54,12 @@ class Theirs:
         """End all that was started."""
         for one in reversed(self.started):
             with suppress(ProcessLookupError):
+                one.terminate()  # a nanny ends its worker then
+            try:
+                one.wait(10.0)
+            except subprocess.TimeoutExpired:
                 one.kill()
-            one.wait(10.0)
+                one.wait(10.0)
 
 
 @pytest.fixture
