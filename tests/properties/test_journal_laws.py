@@ -138,9 +138,8 @@ class Run:
 
 def gone_on(first: Run, specs: list[TaskSpec], begun: dict[str, int]) -> tuple[Run, set[str]]:
     """Go on with all that is recorded of a run, and return that with the tasks that had not ended."""
-    journal = MemoryJournal()
-    journal._runs = first.journal._runs
-    second = Run(journal, resume=True)
+    first.journal.close()
+    second = Run(MemoryJournal(on=first.journal), resume=True)
     recall = Recall(second.recalled)
     live = set()
     for number, spec in enumerate(specs):

@@ -9,7 +9,7 @@ import pytest
 from longshore.cli import durations
 from longshore.cli.durations import Forecast, Target, order_told, ordered
 from longshore.cli.recorded import CommandRecord, InputRecord, states_of
-from longshore.records import CommitBatch, RunOpening, Settled, TaskKind, Tried
+from longshore.records import Accepted, CommitBatch, RunOpening, Settled, TaskKind, Tried
 from longshore.task import Outcome, TaskState
 from longshore.testing import MemoryJournal
 
@@ -47,11 +47,16 @@ class History:
                 seconds, state = value if isinstance(value, tuple) else (value, TaskState.COMPLETED)
                 self.settle(run_id, name, stage, seconds, state)
 
-    def settle(self, run_id: str, key: str, stage: str, seconds: float, state: TaskState) -> str:
-        task_id = f"t{next(self._ids)}"
-        outcome = Outcome(task_id, key, 0, stage, state, ran_s=seconds)
-        self.journal.commit(CommitBatch(run_id=run_id, settled=[Settled(TaskKind(name=stage), [outcome], [None])]))
-        return task_id
+    def settle(
+        self, run_id: str, key: str, stage: str, seconds: float, state: TaskState, *, earlier_s: float | None = None
+    ) -> None:
+        task_id, kind = f"t{next(self._ids)}", TaskKind(name=stage)
+        if earlier_s is not None:
+            told = Accepted(task_id=task_id, kind=kind, key=key)
+            died = Tried(task_id=task_id, number=1, state=TaskState.FAILED, ran_s=earlier_s)
+            self.journal.commit(CommitBatch(run_id=run_id, accepted=[told], tried=[died]))
+        outcome = Outcome(task_id, key, 0, stage, state, attempts=1 + (earlier_s is not None), ran_s=seconds)
+        self.journal.commit(CommitBatch(run_id=run_id, settled=[Settled(kind, [outcome], [None])]))
 
     def says(self, *paths: str, target: str = "p", folder: Path | None = None) -> Forecast:
         return Forecast.read(self.journal.archive(), Target(target, str(folder or self.folder)), paths)
@@ -106,9 +111,7 @@ def test_all_attempts_count(history: History) -> None:
     """What earlier attempts of a task ran is part of what the input took."""
     history.write(a=1)
     history.run("r", a={})
-    task_id = history.settle("r", "a", "s", 2.0, TaskState.COMPLETED)
-    died = Tried(task_id=task_id, number=1, state=TaskState.FAILED, ran_s=3.0)
-    history.journal.commit(CommitBatch(run_id="r", tried=[died]))
+    history.settle("r", "a", "s", 2.0, TaskState.COMPLETED, earlier_s=3.0)
     assert history.says("a").seconds == {"a": {"s": 5.0}}
 
 

@@ -8,16 +8,18 @@ import threading
 from typing import Any
 
 import pytest
+from longshore.batching import spool
+from longshore.batching.codec import dump, dump_code, dump_exception, load, load_exception
+from longshore.batching.crew import Held, Station
+from longshore.batching.kinds import BATCH_ITEMS, Kind, Kinds
+from longshore.batching.outcomes import outcome_of, split_at_death
+from longshore.batching.words import DONE, Hello, Record
 from longshore.errors import PayloadError
 from longshore.records import ReadRequest
 from longshore.task import Attempt, Resources, TaskSpec
-from longshore_dask import DaskExecutor, spool
-from longshore_dask.codec import dump, dump_code, dump_exception, load, load_exception
-from longshore_dask.crew import NOTHING, Crew, Held, Station, Wants
-from longshore_dask.kinds import BATCH_ITEMS, Kind, Kinds
-from longshore_dask.outcomes import outcome_of, split_at_death
+from longshore_dask import DaskExecutor
+from longshore_dask.crew import CORES, DASK, MEMORY, DaskCrew, declared
 from longshore_dask.survey import ClusterProbe
-from longshore_dask.words import DONE, Hello, Record
 
 
 def square(number: int) -> int:
@@ -35,12 +37,12 @@ def attempts(count: int) -> list[Attempt]:
 
 def test_dask_batch_sizes() -> None:
     """One at first; then as many as make 12 to 50 ms of work, a fair share between; long ones alone; few large ones."""
-    kind = Kind(1, spec(), 0)
+    kind = Kind(1, spec(), 0, DASK)
     assert kind.batch_size(1000) == 1
     for _ in range(6):
         kind.learn(1e-6)
     assert kind.batch_size(1000) == BATCH_ITEMS
-    kind = Kind(2, spec(), 0)
+    kind = Kind(2, spec(), 0, DASK)
     for _ in range(6):
         kind.learn(0.001)
     assert (kind.batch_size(1), kind.batch_size(30), kind.batch_size(1000)) == (12, 30, 50)
@@ -54,7 +56,7 @@ def test_dask_batch_sizes() -> None:
 
 def test_dask_kinds_are_told_apart() -> None:
     """Tasks of the same function, name and limits are of one kind; an initializer has one number for all kinds."""
-    kinds = Kinds()
+    kinds = Kinds(DASK)
     one, other = spec(), spec()
     assert kinds.of(one) is kinds.of(other)
     assert kinds.of(spec(timeout_s=1.0)) is not kinds.of(one)
@@ -68,7 +70,7 @@ def test_dask_spool(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = secrets.token_hex(8)
     mine = spool.Spool(run, "home")
     assert mine.open()
-    assert (tmp_path / f"longshore-dask-{run}").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / f"longshore-{run}").stat().st_mode & 0o777 == 0o700
     fd = mine.begin(3)
     assert fd is not None
     records = [Record(DONE, 0.1 * index, 0.1, None, dump(index)) for index in range(3)]
@@ -96,62 +98,64 @@ def test_dask_what_a_death_costs() -> None:
     assert [record for _, record in done] == records
     assert (ran, rest) == (five[2], five[3:])
     assert split_at_death(five[:2], records)[1:] == (None, [])
-    outcome = outcome_of(five[0], records[0], 10.0, "dask-0")
+    outcome = outcome_of(five[0], records[0], 10.0, "dask-0", DASK)
     assert (outcome.value, outcome.worker) == (7, "dask-0")
     assert outcome.ran_s == pytest.approx(0.1)
 
 
 def test_dask_who_may_take_what() -> None:
     """The worker with the least to do gets the next batch, two for a thread of short tasks; resources are required."""
-    crew, kind = Crew(), Kind(1, spec(), 0)
+    crew, kind = DaskCrew(), Kind(1, spec(), 0, DASK)
     kind.learn(0.001)
-    plain = Station("tcp://a", Hello("a", "here", 1, 1, None, {}))
-    gpu = Station("tcp://b", Hello("b", "here", 1, 2, None, {"GPU": 1.0, "licence": 2.0}))
+    plain = Station("tcp://a", Hello("a", "here", 1, 1, None, {}), DASK)
+    gpu = Station("tcp://b", Hello("b", "here", 1, 2, None, {"GPU": 1.0, "licence": 2.0}), DASK)
     crew.stations = {station.address: station for station in (plain, gpu)}
     assert crew.slots() == 2
-    wants = crew.wants(spec(resources=Resources(gpu=1, cpu=2, custom={"licence": 2, "ours": 1})))
-    assert wants == Wants({"GPU": 1, "licence": 2}), "cores of this machine are the pool's to count"
-    assert crew.freest(kind, wants) is gpu
-    assert crew.lacks(wants) is None
-    assert "GPU=4" in str(crew.lacks(Wants({"GPU": 4.0})))
+    needs = crew.needs(spec(resources=Resources(gpu=1, cpu=2, custom={"licence": 2, "ours": 1})))
+    assert needs == {"GPU": 1, "licence": 2}
+    assert crew.freest(kind, needs) is gpu
+    assert crew.lacks(needs) is None
+    assert "GPU=4" in str(crew.lacks({"GPU": 4.0}))
     for number in range(2):
         gpu.batches[number] = Held(number, gpu, kind, attempts(1), 0.0)
-    assert crew.freest(kind, wants) is None
-    assert crew.freest(kind, NOTHING) is plain
+    assert crew.freest(kind, needs) is None
+    assert crew.freest(kind, {}) is plain
     assert gpu.stats().current_task == "t-0"
     crew.limit = 2
-    assert crew.freest(kind, NOTHING) is plain, "as many as there are threads are no limit"
+    assert crew.freest(kind, {}) is plain, "as many as there are threads are no limit"
     crew.limit = 1
-    assert crew.freest(kind, NOTHING) is None
+    assert crew.freest(kind, {}) is None
     crew.limit = None
-    long = Kind(2, spec(), 0)
+    long = Kind(2, spec(), 0, DASK)
     plain.batches[9] = Held(9, plain, long, attempts(1), 0.0)
-    assert crew.freest(kind, NOTHING) is None, "nothing short waits behind what may be long"
+    assert crew.freest(kind, {}) is None, "nothing short waits behind what may be long"
 
 
 def test_dask_what_a_worker_of_a_cluster_has() -> None:
     """What a task reserves of cores and memory is on one worker, beside what others have; who is paused gets none."""
-    crew, kind = Crew(is_local=False), Kind(1, spec(), 0)
+    crew, kind = DaskCrew(is_local=False), Kind(1, spec(), 0, DASK)
     kind.learn(0.001)
-    large = Station("tcp://a", Hello("a", "here", 4, 1, None, {}, 8000.0))
-    small = Station("tcp://b", Hello("b", "there", 2, 2, None, {}, 2000.0))
-    boundless = Station("tcp://c", Hello("c", "there", 1, 3, None, {}, None))
+    large = Station("tcp://a", Hello("a", "here", 4, 1, None, {}, 8000.0), DASK)
+    small = Station("tcp://b", Hello("b", "there", 2, 2, None, {}, 2000.0), DASK)
+    boundless = Station("tcp://c", Hello("c", "there", 1, 3, None, {}, None), DASK)
     crew.stations = {station.address: station for station in (large, small)}
-    wants = crew.wants(spec(resources=Resources(cpu=2, memory_mb=5000)))
-    assert wants == Wants({}, 2.0, 5000.0)
-    assert crew.freest(kind, wants) is large
-    large.batches[1] = Held(1, large, kind, attempts(1), 0.0, wants)
-    assert crew.freest(kind, wants) is None, "it waits for that one"
-    assert crew.lacks(wants) is None
-    assert crew.freest(kind, Wants({}, 2.0, 1500.0)) is small
+    needs = crew.needs(spec(resources=Resources(cpu=2, memory_mb=5000)))
+    assert needs == {CORES: 2, MEMORY: 5000}
+    assert declared(needs) == {}, "Dask is asked for what workers declare"
+    assert crew.freest(kind, needs) is large
+    large.batches[1] = Held(1, large, kind, attempts(1), 0.0, needs)
+    assert crew.freest(kind, needs) is None, "it waits for that one"
+    assert crew.lacks(needs) is None
+    less = {CORES: 2.0, MEMORY: 1500.0}
+    assert crew.freest(kind, less) is small
     small.paused = True
-    assert crew.freest(kind, Wants({}, 2.0, 1500.0)) is large
-    assert crew.freest(kind, NOTHING) is large
-    assert "has 4 threads and 9000 MB of memory" in str(crew.lacks(Wants({}, 4.0, 9000.0)))
+    assert crew.freest(kind, less) is large
+    assert crew.freest(kind, {}) is large
+    assert "has 4 threads and 9000 MB of memory" in str(crew.lacks({CORES: 4.0, MEMORY: 9000.0}))
     crew.stations["tcp://c"] = boundless
-    assert crew.lacks(Wants({}, 1.0, 9000.0)) is None
+    assert crew.lacks({CORES: 1.0, MEMORY: 9000.0}) is None
     either = Resources(memory_mb=9000) | Resources(cpu=9)
-    assert not crew.wants(spec(resources=either)), "the pool knows which it was lent"
+    assert not crew.needs(spec(resources=either)), "the pool knows which it was lent"
 
 
 def worker(name: str, threads: int, memory: int, limit: int | None, cpu: float) -> dict[str, Any]:
@@ -185,12 +189,12 @@ def test_dask_carries() -> None:
     class Own(Exception):
         pass
 
-    function, _ = load(dump_code(lambda number: number + 1, None))
+    function, _ = load(dump_code(lambda number: number + 1, None, DASK))
     assert function(1) == 2
     assert function.__code__.co_filename == __file__
     lock = threading.Lock()
     with pytest.raises(PayloadError, match="cannot be carried to a Dask worker"):
-        dump_code(lambda: lock, None)
+        dump_code(lambda: lock, None, DASK)
     back = load_exception(dump_exception(Own("gone")), "Traceback: there")
     assert type(back).__name__ == "Own"
     assert str(back) == "gone"

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from longshore.errors import JournalError
@@ -36,11 +37,16 @@ class _Run:
         self.outcomes: dict[str, Outcome] = {}
         self.states: dict[str, Any] = {}
         self.tries: dict[str, dict[int, AttemptTrace]] = {}
+        self.held = False
         self.ended_at: dict[str, float] = {}
 
     def entry(self, task_id: str, kind: TaskKind, **facts: Any) -> None:  # Any: the fields of TaskEntry
         known = self.tasks.get(task_id) or TaskEntry(task_id=task_id, kind=kind)
         self.tasks[task_id] = replace(known, **facts)
+
+    def standing(self) -> list[TaskEntry]:
+        redone = {entry.retry_of for entry in self.tasks.values()}
+        return [entry for entry in self.tasks.values() if entry.task_id not in redone]
 
     def recalled(self, entry: TaskEntry) -> TaskEntry:
         ended = [one for one in self.tries.get(entry.task_id, {}).values() if one.state is not None]
@@ -62,16 +68,18 @@ class _Run:
 class MemoryJournal:
     """Keeps what it is given for as long as it lives: at most one outcome a task, a later one is counted and dropped.
 
+    One made `on` another one has what that one has, as the journal of a next process would.
+
     With `fail_after=n` the first `n` commits succeed, and every later one raises `JournalError` and records nothing of
     its batch. What is read may be read from any thread.
     """
 
     api = 1
 
-    def __init__(self, *, fail_after: int | None = None) -> None:
-        """Start empty."""
+    def __init__(self, *, fail_after: int | None = None, on: MemoryJournal | None = None) -> None:
+        """Start empty, or with what there is `on` another one."""
         self._fail_after = fail_after
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, _Run] = {} if on is None else on._runs
         self._open: _Run | None = None
         self.batches: list[CommitBatch] = []
         """What was committed, in order."""
@@ -84,14 +92,19 @@ class MemoryJournal:
     def open(self, run: RunOpening) -> Recalled:
         """Begin a run, or go on with one that was recorded before."""
         self.opened.append(run)
-        if run.resume and run.run_id not in self._runs:
+        known = self._runs.get(run.run_id)
+        if run.resume and known is None:
             raise JournalError(f"there is no run {run.run_id}", run_id=run.run_id)
+        if known is not None and known.held:
+            raise JournalError(f"run {run.run_id} is held: the journal that has it open is to be closed first")
+        if known is not None and not run.resume:
+            raise JournalError(f"the run {run.run_id} is recorded already", run_id=run.run_id)
         found = self._open = self._runs.setdefault(run.run_id, _Run(run))
+        found.held = True
         found.states.update(run.states)
         found.record = replace(found.record, generation=found.record.generation + 1, state="running", ended=None)
-        tasks = [found.recalled(entry) for entry in found.tasks.values()]
-        redone = {entry.retry_of for entry in tasks}
-        return Recalled(tasks=[one for one in tasks if one.task_id not in redone], states=dict(found.states))
+        tasks = [found.recalled(entry) for entry in found.standing()]
+        return Recalled(tasks=tasks, states=dict(found.states))
 
     @hookimpl
     def commit(self, batch: CommitBatch) -> None:
@@ -102,6 +115,7 @@ class MemoryJournal:
                 f"{len(batch.outcomes)} outcomes of run {batch.run_id} are not recorded",
                 run_id=batch.run_id,
             )
+        msgspec.json.encode(batch.states)  # raises for what is not JSON-safe, before anything is recorded
         self.batches.append(batch)
         run = self._runs.setdefault(batch.run_id, _Run(RunOpening(run_id=batch.run_id, at=batch.at)))
         for task in batch.accepted:
@@ -118,13 +132,17 @@ class MemoryJournal:
     def _attempts(self, run: _Run, batch: CommitBatch) -> None:
         for start in batch.started:
             known = run.tasks[start.task_id]
+            if known.state is not None:
+                continue
             run.entry(start.task_id, known.kind, attempts=max(known.attempts, start.number))
             begun = AttemptTrace(number=start.number, started=start.at)
             run.tries.setdefault(start.task_id, {}).setdefault(start.number, begun)
         for tried in batch.tried:
             known = run.tasks[tried.task_id]
+            if known.state is not None:
+                continue
             tries = run.tries.setdefault(tried.task_id, {})
-            begun = tries.get(tried.number, AttemptTrace(number=tried.number))
+            begun = tries.get(tried.number, AttemptTrace(number=tried.number, started=tried.started))
             if begun.state is None:
                 tries[tried.number] = replace(begun, **{name: getattr(tried, name) for name in _OF_ENDS})
             died = tried.error_type.endswith(".WorkerDied")
@@ -156,6 +174,8 @@ class MemoryJournal:
     def close(self) -> None:
         """End; what is recorded stays readable."""
         self.closed += 1
+        if self._open is not None:
+            self._open.held, self._open = False, None
 
     @hookimpl
     def archive(self) -> MemoryArchive:
@@ -182,8 +202,8 @@ class MemoryArchive:
     def run(self, run_id: str) -> RunRecord:
         """Return one run; JournalError if it is not there."""
         found = self._find(run_id)
-        counts = Counter(entry.state or "unfinished" for entry in found.tasks.values())
-        return replace(found.record, counts=dict(counts))
+        counts = Counter(entry.state or "unfinished" for entry in found.standing())
+        return replace(found.record, counts=dict(counts), held=found.held)
 
     def states(self, run_id: str, names: Sequence[str]) -> Mapping[str, Any]:  # Any: JSON-safe values
         """Return named states of one run; JournalError if the run is not there."""
@@ -215,7 +235,8 @@ class MemoryArchive:
 
     def remove(self, run_id: str) -> None:
         """Forget a run."""
-        self._find(run_id)
+        if self._find(run_id).held:
+            raise JournalError(f"run {run_id} is held: the journal that has it open is to be closed first")
         del self._runs[run_id]
 
     def close(self) -> None:
@@ -239,3 +260,6 @@ def _asked_for(run: _Run, task_id: str, state: TaskState | None, query: JournalQ
         and (query.states is None or state in query.states)
         and (query.since is None or ended_at is None or ended_at >= query.since)
     )
+
+
+__all__ = ["MemoryArchive", "MemoryJournal"]

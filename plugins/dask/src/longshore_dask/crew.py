@@ -1,192 +1,84 @@
-"""The workers of the cluster as the controller sees them, and the batches that each has. No clock, no connection."""
+"""What tasks need of Dask's workers."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from math import inf
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-from longshore.records import WorkerStats, WorkerStatus
-from longshore.task import Attempt, TaskSpec
+from longshore.batching.crew import GPU, Crew, Station
+from longshore.batching.words import System
+from longshore.task import TaskSpec
 
-from longshore_dask.kinds import Kind
-from longshore_dask.words import Hello
-
-BATCHES_MOST: Final = 2
-"""For each thread of a worker: one that runs and one that waits. So much, and no more, is known to the scheduler."""
-_GPU: Final = "GPU"  # what Dask's users call it
-
-
-class Wants(NamedTuple):
-    """What a task is to have of its worker."""
-
-    needs: Mapping[str, float] = {}
-    """Of resources that workers declare, by name."""
-    cores: float = 0.0
-    memory_mb: float = 0.0
-
-    def __bool__(self) -> bool:
-        """Tell whether it is anything."""
-        return bool(self.needs or self.cores or self.memory_mb)
-
-    def __str__(self) -> str:
-        """Return it in words."""
-        named = [f"{name}={amount:g}" for name, amount in self.needs.items()]
-        cores = [f"{self.cores:g} threads"] if self.cores else []
-        return " and ".join([*named, *cores, *([f"{self.memory_mb:.0f} MB of memory"] if self.memory_mb else [])])
+DASK: Final = System(
+    executor="dask",
+    title="Dask",
+    given_up="a thread cannot be stopped, so its thread on the Dask worker was abandoned",
+    sends_modules="Dask's Client.upload_file",
+)
 
 
-NOTHING: Final = Wants()
+CORES: Final = "threads"
+MEMORY: Final = "MB of memory"
+OF_WORKERS: Final = (CORES, MEMORY)
+"""What any worker has, whatever it declares: counted here, for Dask knows nothing of it."""
 
 
-class Held:
-    """A batch that a worker has."""
-
-    __slots__ = (
-        "attempts",
-        "following",
-        "future",
-        "given_at",
-        "kind",
-        "lost",
-        "number",
-        "size",
-        "station",
-        "told",
-        "wants",
-        "withdrawn",
-    )
-
-    def __init__(
-        self,
-        number: int,
-        station: Station,
-        kind: Kind,
-        attempts: list[Attempt],
-        given_at: float,
-        wants: Wants = NOTHING,
-    ) -> None:
-        """Give the attempts to a worker; one after the other has what each `wants`."""
-        self.number, self.station, self.kind, self.wants = number, station, kind, wants
-        self.attempts = attempts
-        self.given_at = given_at
-        self.size = 0
-        self.future: Any = None  # Any: Dask's Future, which carries no types
-        self.following: asyncio.Task[None] | None = None
-        """What sees it through to its end."""
-        self.withdrawn: dict[str, str | None] = {}
-        """Messages by task, of those that are to end; None for one whose deadline has passed."""
-        self.lost = False
-        """Whether its worker was lost, so that it ends otherwise."""
-        self.told: set[str] = set()
-        """Those that were reported before their worker answered."""
-
-
-class Station:
-    """One worker of the cluster."""
-
-    def __init__(self, address: str, hello: Hello) -> None:
-        """Be idle."""
-        self.address, self.hello = address, hello
-        self.worker_id = f"dask-{hello.name}"
-        self.batches: dict[int, Held] = {}
-        self.codes: set[int] = set()
-        """Kinds whose function it has."""
-        self.settled: list[int] = []
-        self.leaving = False
-        self.paused = False
-        """Whether it begins nothing now, as Dask has it when its memory runs short."""
-        self.completed = self.failed = self.given = 0
-        self.busy_s = 0.0
-
-    def room(self, kind: Kind) -> bool:
-        """Tell whether it is to be given a batch of this kind now."""
-        if self.leaving or self.paused:
-            return False
-        ahead = kind.runs_ahead() and all(held.kind.runs_ahead() for held in self.batches.values())
-        return len(self.batches) < self.hello.threads * (BATCHES_MOST if ahead else 1)
-
-    def fits(self, wants: Wants) -> bool:
-        """Tell whether it has so much beside what its batches have."""
-        cores = wants.cores + sum(held.wants.cores for held in self.batches.values())
-        memory_mb = wants.memory_mb + sum(held.wants.memory_mb for held in self.batches.values())
-        return (not wants.cores or cores <= self.hello.threads) and (not wants.memory_mb or memory_mb <= self.memory_mb)
-
-    def has(self, wants: Wants) -> bool:
-        """Tell whether it has so much in all."""
-        declared = all(self.hello.resources.get(name, 0.0) >= amount for name, amount in wants.needs.items())
-        return declared and wants.cores <= self.hello.threads and wants.memory_mb <= self.memory_mb
-
-    @property
-    def memory_mb(self) -> float:
-        """How much memory it may have."""
-        return inf if self.hello.memory_mb is None else self.hello.memory_mb
-
-    def load(self) -> float:
-        """Return how much it has, to compare it with others by."""
-        return len(self.batches) / max(1, self.hello.threads)
-
-    def stats(self) -> WorkerStats:
-        """Return its row; from any thread."""
-        first = next(iter(list(self.batches.values())), None)
-        current = first.attempts[0].task_id if first is not None and first.attempts else None
-        return WorkerStats(
-            worker_id=self.worker_id,
-            worker_type="dask",
-            status=WorkerStatus.BUSY if first is not None else WorkerStatus.IDLE,
-            tasks_completed=self.completed,
-            tasks_failed=self.failed,
-            total_processing_time=self.busy_s,
-            current_task=current,
-            last_heartbeat=datetime.now(UTC),  # the scheduler tells at once when it loses one
-            batches=self.given,
-        )
-
-
-class Crew:
+class DaskCrew(Crew):
     """All workers that may be given work."""
 
     def __init__(self, *, is_local: bool = True) -> None:
         """Have none. What tasks reserve of cores and memory is counted here unless the cluster is of this machine."""
+        super().__init__(DASK)
         self._is_local = is_local
-        self.stations: dict[str, Station] = {}
-        self.limit: int | None = None
-        """How many batches may be under way at once, None for as many as workers are to have in hand."""
 
-    def slots(self) -> int:
-        """Return how many attempts can run at once."""
-        return sum(station.hello.threads for station in list(self.stations.values()) if not station.leaving)
+    def fits(self, station: Station, needs: Mapping[str, float]) -> bool:
+        """Tell whether a worker has what is needed, and of threads and memory so much beside what its batches have."""
+        return _has(station, needs) and all(
+            needs[name] + sum(held.needs.get(name, 0.0) for held in station.batches.values()) <= _there(station, name)
+            for name in OF_WORKERS
+            if name in needs
+        )
 
-    def freest(self, kind: Kind, wants: Wants) -> Station | None:
-        """Return the worker with the least to do that may be given a batch of this kind, None if none may."""
-        limit = self.limit
-        under_way = sum(len(one.batches) for one in self.stations.values())
-        if limit is not None and limit <= under_way and limit < self.slots():
-            return None
-        able = [one for one in self.stations.values() if one.room(kind) and one.has(wants) and one.fits(wants)]
-        return min(able, key=Station.load, default=None)
-
-    def wants(self, spec: TaskSpec) -> Wants:
-        """Return what a task is to have of its worker: what workers declare, GPUs in any case, cores and memory.
+    def needs(self, spec: TaskSpec) -> dict[str, float]:
+        """Return what a task needs of its worker: what workers declare, GPUs in any case, threads and memory.
 
         What no worker declares is the pool's own to count, such as licences; so are cores and memory of this machine,
         and those of a task that would do with one thing or another.
         """
         if spec.resources is None:
-            return NOTHING
+            return {}
         declared = {name for station in self.stations.values() for name in station.hello.resources}
-        amounts = {_GPU if name == "gpu" else name: amount for name, amount in spec.resources.amounts().items()}
-        needs = {name: amount for name, amount in amounts.items() if name in declared or name == _GPU}
-        if self._is_local or len(spec.resources.choices()) > 1:
-            return Wants(needs)
-        return Wants(needs, amounts.get("cpu", 0.0), amounts.get("memory", 0.0))
+        amounts = {GPU if name == "gpu" else name: amount for name, amount in spec.resources.amounts().items()}
+        needs = {name: amount for name, amount in amounts.items() if name in declared or name == GPU}
+        if not self._is_local and len(spec.resources.choices()) == 1:
+            own = {CORES: amounts.get("cpu", 0.0), MEMORY: amounts.get("memory", 0.0)}
+            needs |= {name: amount for name, amount in own.items() if amount}
+        return needs
 
-    def lacks(self, wants: Wants) -> str | None:
+    def lacks(self, needs: Mapping[str, float]) -> str | None:
         """Return in words what no worker has enough of, None if one has all of it."""
-        if not wants or not self.stations or any(one.has(wants) for one in self.stations.values()):
+        if not needs or not self.stations or any(_has(one, needs) for one in self.stations.values()):
             return None
-        asked = ", ".join(f"{name}={amount:g}" for name, amount in wants.needs.items())
-        hint = f': start one by `dask worker --resources "{asked}"`' if asked else ""
-        return f"no worker of the Dask cluster has {wants}{hint}"
+        named = declared(needs)
+        asked = ", ".join(f"{name}={amount:g}" for name, amount in named.items())
+        own = [f"{needs[name]:g} {name}" for name in OF_WORKERS if name in needs]
+        hint = f': start one by `dask worker --resources "{asked}"`' if named else ""
+        return f"no worker of the Dask cluster has {' and '.join([asked, *own] if named else own)}{hint}"
+
+
+def declared(needs: Mapping[str, float]) -> dict[str, float]:
+    """Return what of this Dask knows: what workers declare."""
+    return {name: amount for name, amount in needs.items() if name not in OF_WORKERS}
+
+
+def _has(station: Station, needs: Mapping[str, float]) -> bool:
+    return all(amount <= _there(station, name) for name, amount in needs.items())
+
+
+def _there(station: Station, name: str) -> float:
+    """Return how much of this a worker has in all."""
+    hello = station.hello
+    if name == MEMORY:
+        return inf if hello.memory_mb is None else hello.memory_mb
+    return float(hello.threads) if name == CORES else hello.resources.get(name, 0.0)
