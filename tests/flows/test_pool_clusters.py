@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -12,6 +12,7 @@ from longshore._parts import Parts
 from longshore.hookspecs import Probe, hookimpl
 from longshore.records import Bound, Reading, Usage
 from longshore.testing import ManualExecutor, ScriptedProbe
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -38,12 +39,6 @@ class Afar(ManualExecutor):
 
 def work() -> None:
     """Stand for a user's function: nothing calls it."""
-
-
-async def eventually(condition: Callable[[], object]) -> None:
-    """Wait for a condition; the pool's own deadline ends that."""
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 @pytest.fixture
@@ -82,22 +77,22 @@ async def test_tasks_wait_for_what_their_cluster_has(pool: tuple[WorkerPool, Afa
     large, small = Resources(memory_mb=3000), Resources(cpu=1)
     on = made.options(executor="afar", resources=large)
     first = await on.submit(work)
-    await eventually(lambda: "afar.memory" in made.snapshot().usage)
+    await until(lambda: "afar.memory" in made.snapshot().usage, "a reading")
     second = await on.submit(work)
     said = "waits for memory of the cluster of afar: needs 3000 MB, 1732 MB free"
-    await eventually(lambda: said in made.explain(second.task_id))
+    await until(lambda: said in made.explain(second.task_id), "why it waits")
     third = await made.submit_task("slow", None, named, executor="afar", resources=small, resource_timeout=0.0)
 
     def lent() -> dict[str, float]:
         return {one.resource: one.lent for one in made.diagnose().reservations if one.lent}
 
-    await eventually(lambda: lent() == {"afar.memory": 3000.0, "afar.cpu": 1.0})
+    await until(lambda: lent() == {"afar.memory": 3000.0, "afar.cpu": 1.0}, "the third to run")
     probe.then(OSError("nobody answers"))
     asked = len(probe.requests)
-    await eventually(lambda: len(probe.requests) > asked + 2)
+    await until(lambda: len(probe.requests) > asked + 2, "two more readings")
     afar.finish(first.task_id, None)
     await first
-    await eventually(lambda: second.task_id in {one.task_id for one in afar.submitted})
+    await until(lambda: second.task_id in {one.task_id for one in afar.submitted}, "the second to have its turn")
     made.cancel(second.task_id)
     made.cancel(third)
     await made.stop()
