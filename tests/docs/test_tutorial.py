@@ -1,4 +1,4 @@
-"""The tutorial is true: done from its first line to its last, in a clean environment, with the built wheels."""
+"""The tutorial is true: done from its first line to its last, in a clean environment, from the wheels built here."""
 
 from __future__ import annotations
 
