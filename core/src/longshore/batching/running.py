@@ -207,7 +207,7 @@ class Running:
                 soft_timeout_s=batch.soft_timeout_s,
             )
         expires_at = None if item.left_s is None else now + item.left_s
-        attempt = Attempt(item.task_id, spec, (), None, 0, None, item.number, now, expires_at)
+        attempt = Attempt(item.task_id, spec, (), None, 0, None, item.number, now, expires_at, gpus=self._yard.gpus)
         seat.started = self._started = now
         seat.attempt = self._attempt = attempt
         if self._until() < self._wakes_at:
@@ -303,3 +303,6 @@ def _failure(error: BaseException, number: int, worker_id: str) -> bytes:
         return pickle.dumps((is_cancel, record, dump_exception(error)), 5)
     except Exception:  # noqa: BLE001 - facts of the user's that are not what they should be
         return pickle.dumps((is_cancel, pack_error(TypeError(record.message), number, worker_id), None), 5)
+
+
+__all__ = ["CUT_S", "Running", "run_batch"]

@@ -39,6 +39,8 @@ class Yard:
     def __init__(self, system: System, run: str, name: str) -> None:
         """Be empty."""
         self.system, self.run, self.name = system, run, name
+        self.gpus: tuple[int, ...] = ()
+        """The GPUs that its tasks may use."""
         self.here = system.worker(name)
         """What this worker is called in messages."""
         self.spent = False
@@ -157,3 +159,6 @@ class Yard:
 
 def _plain(update: ProgressUpdate) -> list[Any]:  # Any: a record's fields
     return [getattr(update, name) for name in update.__struct_fields__]
+
+
+__all__ = ["Code", "Runs", "Yard"]
