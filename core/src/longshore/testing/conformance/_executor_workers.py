@@ -79,22 +79,18 @@ class WorkerConformance(ExecutorSuite):
     async def test_a_worker_keeps_what_its_tasks_leave(self, rig: SuiteRig) -> None:
         """`worker_state` is one dict for all tasks of a worker, from its first to its last, and no other's."""
         counted: dict[str, list[int]] = defaultdict(list)
-        for outcome in [*await self._run_all(rig, 30), *await self._run_all(rig, 10)]:
-            worker, number = outcome
-            counted[worker].append(number)
+        for _ in _rounds(rig):
+            for outcome in await rig.each_of(rig.many(work.count, range(10))):
+                worker, number = outcome.value
+                counted[worker].append(number)
         wrong = {worker: sorted(numbers) for worker, numbers in counted.items() if sorted(numbers) != _to(len(numbers))}
         assert not wrong, f"current_task: the tasks of a worker counted in its worker_state, and came to {wrong}"
-
-    @staticmethod
-    async def _run_all(rig: SuiteRig, how_many: int) -> list[tuple[str, int]]:
-        ids = rig.many(work.count, range(how_many))
-        return [outcome.value for outcome in await rig.each_of(ids)]
 
     @driven(not_initialized)
     async def test_an_initializer_runs_once_in_each_worker(self, rig: SuiteRig) -> None:
         """Each worker is got ready once, before its first task of the kind, and not again for a later batch."""
-        for how_many in (30, 10):
-            ids = rig.many(work.how_often_ready, range(how_many), initializer=work.get_ready)
+        for _ in _rounds(rig):
+            ids = rig.many(work.how_often_ready, range(10), initializer=work.get_ready)
             found = {outcome.value for outcome in await rig.each_of(ids)}
             assert found == {1}, (
                 f"submit: spec.initializer runs once in each worker; tasks found that it ran {found} times"
@@ -200,6 +196,11 @@ class WorkerConformance(ExecutorSuite):
         assert (light.peak_memory_mb or 0.0) < _WEIGHT_MB / 2, (
             f"report: a task that takes next to nothing is said to have taken {light.peak_memory_mb} MB"
         )
+
+
+def _rounds(rig: SuiteRig) -> range:
+    """Return so many rounds that some worker has a part in two of them, whoever takes what."""
+    return range(rig.at_once + 1)
 
 
 def _to(count: int) -> list[int]:

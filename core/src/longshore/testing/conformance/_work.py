@@ -163,11 +163,16 @@ def pid() -> int:
 
 def allocate(mb: float, seconds: float) -> int:
     """Have so much memory for so long."""
+    block = _used(mb)
+    time.sleep(seconds)
+    return len(block)
+
+
+def _used(mb: float) -> bytearray:
     block = bytearray(int(mb * 1e6))
     for at in range(0, len(block), 4096):
         block[at] = 1
-    time.sleep(seconds)
-    return len(block)
+    return block
 
 
 # ---- time, and files
@@ -198,6 +203,13 @@ def hold(folder: Path, name: str) -> str:
     for _ in _held(folder, name):
         time.sleep(_LOOK_S)
     return "late"
+
+
+def hoard(folder: Path, name: str, mb: float) -> str:
+    """Hold on, with so much memory."""
+    block = _used(mb)
+    hold(folder, name)
+    return f"{len(block)} bytes"
 
 
 async def hold_awaiting(folder: Path, name: str) -> str:
