@@ -11,6 +11,12 @@ from longshore_asyncio import AsyncioExecutor
 
 
 class TestAsyncioExecutor(ExecutorConformance):
+    timeout_s = 0.05
+
     @pytest.fixture
     def make_executor(self) -> Callable[[], Executor]:
         return AsyncioExecutor
+
+
+class TestSharedIsolation(TestAsyncioExecutor):
+    isolation = "shared"

@@ -11,6 +11,8 @@ from longshore_threads import ThreadsExecutor
 
 
 class TestThreadsExecutor(ExecutorConformance):
+    timeout_s = 0.05
+
     @pytest.fixture
     def make_executor(self) -> Callable[[], Executor]:
         return ThreadsExecutor

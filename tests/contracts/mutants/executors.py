@@ -17,7 +17,12 @@ from longshore_processes import ProcessesExecutor
 from longshore_threads import ThreadsExecutor
 from msgspec.structs import replace
 
-SUITE: Final = ExecutorConformance
+
+class Quick(ExecutorConformance):
+    timeout_s = 0.05
+
+
+SUITE: Final = Quick
 GOOD: Final = ThreadsExecutor
 _THREADS: Final = ThreadsExecutor.capabilities
 

@@ -19,7 +19,6 @@ from longshore.testing.conformance._executor_suite import (
     work,
 )
 
-_TIMEOUT_S = 0.2
 _LIMIT_MB = 60.0
 
 
@@ -30,9 +29,9 @@ class LimitConformance(ExecutorSuite):
     async def test_a_timeout_ends_the_attempt(self, rig: SuiteRig) -> None:
         """An attempt that runs for longer than its timeout is timed out, not before, and the next ones run."""
         for name in ("first", "second"):
-            outcome = await rig.outcome(rig.hold(name, timeout_s=_TIMEOUT_S))
+            outcome = await rig.outcome(rig.hold(name, timeout_s=self.timeout_s))
             check_cut_short(outcome, TaskState.TIMED_OUT, "timeout")
-            assert outcome.ran_s >= _TIMEOUT_S, f"report: timed out after {outcome.ran_s} s of {_TIMEOUT_S} s"
+            assert outcome.ran_s >= self.timeout_s, f"report: timed out after {outcome.ran_s} s of {self.timeout_s} s"
             await rig.goes_on("after one that was timed out")
         outcome = await rig.run(work.double, 1, timeout_s=60.0)
         assert outcome.value == 2, f"report: an attempt well within its timeout ended as {brief(outcome)}"
@@ -40,7 +39,7 @@ class LimitConformance(ExecutorSuite):
     @driven(not_timed)
     async def test_a_timeout_does_what_the_capability_says(self, rig: SuiteRig) -> None:
         """The process ends with "kill", the coroutine with "cancel"; with "abandon" what is done later is discarded."""
-        task_id = rig.hold("late", timeout_s=_TIMEOUT_S)
+        task_id = rig.hold("late", timeout_s=self.timeout_s)
         [pid] = await rig.begun("late")
         outcome = await rig.outcome(task_id)
         check_cut_short(outcome, TaskState.TIMED_OUT, "timeout")
@@ -58,13 +57,13 @@ class LimitConformance(ExecutorSuite):
     @driven(not_timed)
     async def test_the_deadline_over_all_attempts_holds(self, rig: SuiteRig) -> None:
         """`Attempt.expires_at` ends what runs and what waits for a worker; what is past it does not begin."""
-        running = await rig.outcome(rig.hold("running", left_s=_TIMEOUT_S))
+        running = await rig.outcome(rig.hold("running", left_s=self.timeout_s))
         check_cut_short(running, TaskState.TIMED_OUT, "timeout")
         path = rig.folder / "begun"
         over = await rig.run(work.note, path, "over", left_s=-1.0)
         check_cut_short(over, TaskState.TIMED_OUT, "timeout")
         busy = await rig.occupied()
-        waiting = await rig.run(work.note, path, "waiting", left_s=_TIMEOUT_S)
+        waiting = await rig.run(work.note, path, "waiting", left_s=self.timeout_s)
         check_cut_short(waiting, TaskState.TIMED_OUT, "timeout")
         early = [brief(rig.of(task_id)[0]) for task_id in busy if rig.of(task_id)]
         assert not early, f"report: others, which have no deadline, ended with it: {early}"

@@ -31,10 +31,10 @@ Unless = Callable[[Capabilities], str | None]
 class SuiteRig(Rig):
     """A started executor in a test of the suite: functions are given as it takes them, and may be held up."""
 
-    def __init__(self, executor: Executor, host: CollectingHost, folder: Path) -> None:
-        """Have what is held up, and let go, told by files in `folder`."""
+    def __init__(self, executor: Executor, host: CollectingHost, folder: Path, isolation: str = "task") -> None:
+        """Have what is held up, and let go, told by files in `folder`; submit tasks with this isolation."""
         self.can: Capabilities = executor.capabilities
-        super().__init__(executor, host, adapt=self.suited)
+        super().__init__(executor, host, adapt=self.suited, isolation=isolation)
         self.folder = folder
 
     def suited(self, function: Function) -> Function:
@@ -99,6 +99,10 @@ class ExecutorSuite(PluginConformance):
     kind = "executors"
     workers: int = 2
     """How many workers each test asks for."""
+    timeout_s: float = 0.2
+    """The time limit of what is to pass one: long enough to begin, and to write a file."""
+    isolation: str = "task"
+    """The isolation of the tasks: one that `capabilities.isolation` names. Another class may try another one."""
 
     @pytest.fixture
     def make_executor(self) -> MakeExecutor:
@@ -121,7 +125,7 @@ class ExecutorSuite(PluginConformance):
         self, body: Callable[[SuiteRig], Awaitable[None]], executor: Executor, folder: Path, workers: int
     ) -> None:
         host = CollectingHost(workers, patience_s=self.patience_s)
-        rig = SuiteRig(executor, host, folder)
+        rig = SuiteRig(executor, host, folder, self.isolation)
         await rig.start()
         try:
             await host.until(lambda: host.sizes and rig.at_once, what="start: `host.resized`, which tells of workers,")

@@ -101,12 +101,21 @@ class Rig:
     """An executor, its host, and short ways to use both. Each attempt is at a task of its own."""
 
     def __init__(
-        self, executor: Executor, host: CollectingHost, *, adapt: Callable[[Function], Function] = lambda given: given
+        self,
+        executor: Executor,
+        host: CollectingHost,
+        *,
+        adapt: Callable[[Function], Function] = lambda given: given,
+        **options: Any,
     ) -> None:
-        """Give the executor what `adapt` makes of functions; without it, the functions."""
+        """Give the executor what `adapt` makes of functions, without it the functions; `options` are of a TaskSpec.
+
+        Any: the fields of a TaskSpec. Those of each task come before them.
+        """
         self.executor: Any = executor  # Any: tests of a plugin use what it has beside the contract
         self.host = host
         self._adapt = adapt
+        self._options = options
         self._ids = count()
 
     async def start(self) -> None:
@@ -164,7 +173,7 @@ class Rig:
         return ids
 
     def _spec(self, function: Function, **options: Any) -> TaskSpec:
-        facts = {"name": "task", "executor": "under test", **options}
+        facts = {"name": "task", "executor": "under test", **self._options, **options}
         return TaskSpec(function=self._adapt(function), **facts)
 
     # ---- what else it is asked
