@@ -28,3 +28,6 @@ class ExecutorConformance(PluginConformance):
     def make_plugin(self, make_executor: MakeExecutor) -> MakePlugin:
         """Return what makes an executor, for what all plugins keep."""
         return make_executor
+
+
+__all__ = ["ExecutorConformance", "MakeExecutor"]
