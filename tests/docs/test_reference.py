@@ -37,7 +37,7 @@ def test_every_public_name_has_its_place_in_the_reference() -> None:
     there, missing = documented(), set()
     folder = Path(longshore.__file__).parent
     modules = {
-        path.stem for path in folder.iterdir() if not path.name.startswith(("_", ".")) and path.suffix != ".typed"
+        path.stem for path in folder.iterdir() if not path.name.startswith(("_", ".")) and path.suffix in ("", ".py")
     }
     for name in ["longshore", *(f"longshore.{each}" for each in modules - {"chaos", "cli", "testing"})]:
         module = importlib.import_module(name)

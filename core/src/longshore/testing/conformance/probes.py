@@ -350,4 +350,4 @@ def _child() -> Iterator[int]:
         child.communicate()
 
 
-__all__ = ["ProbeConformance"]
+__all__ = ["PARTS", "PERCENT", "MakeProbe", "ProbeConformance"]

@@ -350,4 +350,4 @@ class ProcessorConformance(PluginConformance):
                 working.processed(context)
 
 
-__all__ = ["ProcessorConformance"]
+__all__ = ["NO_BAD", "NO_GOOD", "MakeProcessor", "ProcessorConformance", "Result"]

@@ -381,4 +381,4 @@ class SinkConformance(PluginConformance):
             told.close()
 
 
-__all__ = ["SinkConformance"]
+__all__ = ["CALLED", "LARGE", "MakeSink", "SinkConformance", "Told"]
