@@ -2,7 +2,7 @@
 
 MkDocs calls these functions by name while it builds. Pages of the repository (`core/README.md`, those of plugins) come
 into the site below `repository/`, and every link is written for the place its target has there. So one link works where
-the repository is read and in the site, and the strict build checks it.
+the repository is read and in the site, and the strict build checks it. No page may fetch anything from another host.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from pathlib import Path
 
 from longshore.cli import build_app
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[2]
 TOP = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "LICENSE")
 KINDS = ("added", "changed", "fixed", "removed")
+FETCHED = re.compile(r'<(?:script|img|link|iframe)\b[^>]*\b(?:src|href)="(?:https?:)?//[^"]+"[^>]*>')
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
@@ -39,6 +41,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         for part in CODE.split(markdown)
     )
     return text + ADDED[here]() if here in ADDED else text
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Refuse what a reader's browser would ask another host for."""
+    fetched = FETCHED.search(output)
+    if fetched is not None:
+        raise PluginError(f"{page.file.src_uri} would fetch from elsewhere: {fetched[0]}")
+    return output
 
 
 def moved(found: re.Match[str], here: str) -> str:

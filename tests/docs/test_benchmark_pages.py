@@ -52,3 +52,11 @@ def test_both_measured_parts_of_the_page_can_be_written_anew() -> None:
     """The page has the markers that the two commands look for, one after the other."""
     marks = re.findall(r"<!-- (\w+): (\w+) -->", (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8"))
     assert marks == [("measured", "begin"), ("measured", "end"), ("figures", "begin"), ("figures", "end")]
+
+
+def test_the_figures_of_the_front_page_are_published_ones() -> None:
+    """Each "so many times as fast" of it stands in a row of the benchmarks."""
+    shown = re.findall(r"\b[\d.]+x\b", (ROOT / "docs/index.md").read_text(encoding="utf-8"))
+    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    assert len(shown) == 3
+    assert [figure for figure in shown if f"| {figure} (" not in page] == []

@@ -13,6 +13,7 @@ from longshore._plugins import contract
 from longshore.errors import PluginError
 from longshore.hookspecs import hookimpl, hookspec
 from longshore.plugins import PluginHost, PluginState
+from longshore.testing import plugin_host
 
 GOOD = """
 from longshore.hookspecs import hookimpl
@@ -30,7 +31,7 @@ class Sink:
 @pytest.fixture
 def host(fake_distributions: Any, tmp_path: Path) -> Callable[[], PluginHost]:
     """Make hosts over the fake distributions."""
-    return lambda: PluginHost(distributions=fake_distributions, failures=tmp_path / "failures.json")
+    return lambda: plugin_host(*fake_distributions.plugins, failures=tmp_path / "failures.json")
 
 
 @pytest.mark.requirement("req:K03")
@@ -70,7 +71,7 @@ def test_the_check_names_every_broken_plugin_and_the_healthy_one(
     assert healthy.reason == ""
     assert healthy.load_ms is not None
     assert healthy.load_ms > 0
-    assert fake_distributions.imported() == {"fake_exits", "fake_misspelt", "fake_unmarked", "fake_healthy"}
+    assert fake_distributions.imported() == {f"tmp_{name}" for name in ("exits", "misspelt", "unmarked", "healthy")}
 
 
 def test_what_the_check_found_is_in_the_next_listing(fake_distributions: Any, host: Callable[[], PluginHost]) -> None:

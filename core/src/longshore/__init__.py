@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from longshore import batching as batching
     from longshore import catalogue as catalogue
     from longshore import cgroups as cgroups
     from longshore import chaos as chaos
@@ -174,8 +175,8 @@ _HOMES = {
     "longshore.worker": "CurrentTask current_task",
 }
 _MODULES = (
-    "catalogue cgroups chaos errors events futures hookspecs keeping logs monitor pipeline plugins pool processor "
-    "progress records runs settings shared sync task testing worker"
+    "batching catalogue cgroups chaos errors events futures hookspecs keeping logs monitor pipeline plugins pool "
+    "processor progress records runs settings shared sync task testing worker"
 )
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 

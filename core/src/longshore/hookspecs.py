@@ -274,7 +274,10 @@ class Sink(Protocol):
 
     @hookspec
     def close(self, summary: RunSummary) -> None:
-        """The run is over; nothing comes after."""
+        """The run is over; nothing comes after, unless a pool that the sink was given to is started again.
+
+        Whatever was opened is let go of. PluginError says what could not be passed on.
+        """
 
 
 @runtime_checkable
@@ -329,7 +332,7 @@ class Processor(Protocol):
 
     @hookspec
     def cleanup(self) -> None:
-        """Let go of what `initialize` took."""
+        """Let go of what `initialize` took; nothing where that is done already, or was never called."""
 
     @hookspec
     def health_check(self) -> bool:

@@ -87,3 +87,6 @@ def _report(dispatcher: Dispatcher, held: Held, attempts: Sequence[Attempt], end
     died = [worker_died(one, worker_id, held.given_at, now, end, dispatcher.system, sure=sure) for one in attempts]
     if died:
         dispatcher.host.report(died)
+
+
+__all__ = ["Evidence", "bury", "plain_evidence", "take_off", "tell_of_loss"]

@@ -148,3 +148,16 @@ def load_exception(data: bytes | None, traceback: str) -> BaseException | None:
     except BaseException:  # noqa: BLE001 - an exception's own __init__ runs here and may raise anything
         return None
     return value
+
+
+__all__ = [
+    "RemoteTraceback",
+    "cut_trace",
+    "dump",
+    "dump_arguments",
+    "dump_code",
+    "dump_exception",
+    "load",
+    "load_exception",
+    "told",
+]

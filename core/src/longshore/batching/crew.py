@@ -148,3 +148,6 @@ class Cluster(Protocol):
 
     def end(self, station: Station) -> None:
         """End a worker that gave an attempt up, where the system's are ended; what it has is seen to as a loss."""
+
+
+__all__ = ["BATCHES_MOST", "GPU", "Cluster", "Crew", "Held", "Station"]

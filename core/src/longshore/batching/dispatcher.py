@@ -379,3 +379,6 @@ def _ended(attempt: Attempt, message: str | None, now: float) -> Outcome:
 def _refused(attempt: Attempt, error: Exception) -> Outcome:
     now = monotonic()
     return failed(attempt, error, now, now, None)
+
+
+__all__ = ["BYTES_MOST", "INSIST_S", "NOT_BEGUN", "Dispatcher"]

@@ -164,3 +164,6 @@ class BatchExecutor:
         await asyncio.to_thread(thread.join, LEAVE_S)
         if not thread.is_alive():
             loop.close()
+
+
+__all__ = ["LEAVE_S", "BatchExecutor"]

@@ -100,3 +100,6 @@ class Kinds:
         if len(self._initializers) > _KINDS:
             self._initializers.popitem(last=False)
         return known[0]
+
+
+__all__ = ["AHEAD_S", "BATCH_BYTES", "BATCH_ITEMS", "BATCH_S", "Kind", "Kinds"]

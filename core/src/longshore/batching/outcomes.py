@@ -68,3 +68,6 @@ def split_at_death(
     done = list(zip(attempts, records, strict=False))
     rest = list(attempts[len(done) :])
     return done, rest[0] if rest else None, rest[1:]
+
+
+__all__ = ["outcome_of", "split_at_death", "worker_died"]

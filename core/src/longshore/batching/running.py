@@ -303,3 +303,6 @@ def _failure(error: BaseException, number: int, worker_id: str) -> bytes:
         return pickle.dumps((is_cancel, record, dump_exception(error)), 5)
     except Exception:  # noqa: BLE001 - facts of the user's that are not what they should be
         return pickle.dumps((is_cancel, pack_error(TypeError(record.message), number, worker_id), None), 5)
+
+
+__all__ = ["CUT_S", "Running", "run_batch"]

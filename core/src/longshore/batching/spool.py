@@ -127,3 +127,6 @@ def _records(path: str) -> list[Record] | None:
         records.append(Record(*load(whole[at : at + size])))
         at += size
     return records
+
+
+__all__ = ["LARGE", "Spool", "read", "remove_all", "remove_of", "write"]

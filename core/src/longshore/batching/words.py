@@ -112,3 +112,21 @@ class Hello(NamedTuple):
     home: str | None
     """Its file in the folder where it writes down what it does; None where it can't."""
     resources: dict[str, float]
+
+
+__all__ = [
+    "CANCELLED",
+    "CUT",
+    "DONE",
+    "FAILED",
+    "PROGRESS",
+    "TIMED_OUT",
+    "UNREADY",
+    "Batch",
+    "End",
+    "Hello",
+    "Item",
+    "Record",
+    "Result",
+    "System",
+]

@@ -159,3 +159,6 @@ class Yard:
 
 def _plain(update: ProgressUpdate) -> list[Any]:  # Any: a record's fields
     return [getattr(update, name) for name in update.__struct_fields__]
+
+
+__all__ = ["Code", "Runs", "Yard"]

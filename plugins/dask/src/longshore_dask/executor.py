@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from longshore.batching import spool
 from longshore.batching.dispatcher import Dispatcher
@@ -14,10 +14,12 @@ from longshore.batching.executor import LEAVE_S, BatchExecutor
 from longshore.hookspecs import Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from pydantic import BaseModel, ConfigDict, Field
 
-from longshore_dask import yard
-from longshore_dask.cluster import Cluster
 from longshore_dask.crew import DaskCrew
-from longshore_dask.muster import Muster
+
+if TYPE_CHECKING:
+    # Half a second, with Dask: for who starts the executor, not for who only has it looked at.
+    from longshore_dask.cluster import Cluster
+    from longshore_dask.muster import Muster
 
 _CAPABILITIES: Final = Capabilities(
     worker_type="dask",
@@ -31,7 +33,7 @@ _CAPABILITIES: Final = Capabilities(
 class DaskSettings(BaseModel):
     """The table `[tool.longshore.executors.dask]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     address: str | None = Field(default=None, pattern=r"^[a-z]+://\S+$|^[\w.\-]+:\d+$")
     """The scheduler's, such as "tls://dask.example:8786"; None starts a cluster on loopback in this machine."""
@@ -101,6 +103,10 @@ class DaskExecutor(BatchExecutor):
     # ---- on the executor's own thread
 
     async def _open(self, host: ExecutorHost) -> None:
+        from longshore_dask import yard
+        from longshore_dask.cluster import Cluster
+        from longshore_dask.muster import Muster
+
         settings = self._settings
         run = f"dask-{secrets.token_hex(16)}"
         self._cluster = cluster = Cluster(settings.address, settings.connect_timeout_s, run)
@@ -121,6 +127,8 @@ class DaskExecutor(BatchExecutor):
         await self._muster.open()
 
     async def _let_go(self, dispatcher: Dispatcher, deadline: float) -> None:
+        from longshore_dask import yard
+
         cluster = self._cluster
         if cluster is None:
             return

@@ -55,11 +55,14 @@ class Aside:
             self._hangs = True
             raise AssertionError(f"{what} did not come back within {self._patience_s:g} s: it may never hang") from None
 
-    def done(self, what: str, function: Callable[..., Any], *args: Any) -> Any:  # Any: as above
-        """Return what a call gives that may not raise; AssertionError with what it raised, SystemExit included."""
+    def done(
+        self, what: str, function: Callable[..., Any], *args: Any, allowed: tuple[type[Exception], ...] = ()
+    ) -> Any:  # Any: as above
+        """Return what a call gives that may raise what is `allowed`, and else nothing; AssertionError with all else."""
+        passed: tuple[type[Exception], ...] = (AssertionError, *allowed)
         try:
             return self.tried(what, function, *args)
-        except AssertionError:
+        except passed:
             raise
         except BaseException as error:
             raise AssertionError(f"{what} raised {type(error).__name__}: {error}") from error

@@ -340,3 +340,6 @@ def _child() -> Iterator[int]:
     finally:
         child.kill()
         child.communicate()
+
+
+__all__ = ["ProbeConformance"]

@@ -341,3 +341,6 @@ class ProcessorConformance(PluginConformance):
         with self.ready(make_processor) as working:
             for context in contexts:
                 working.processed(context)
+
+
+__all__ = ["ProcessorConformance"]
