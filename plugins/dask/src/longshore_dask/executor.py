@@ -56,10 +56,7 @@ class DaskExecutor(BatchExecutor):
     Settings = DaskSettings
     api: int = 1
     name = "dask"
-    lost_how = (
-        "the Dask scheduler {where} is gone, and with it what its workers did; a run with a journal can be resumed, "
-        "there or with another executor"
-    )
+    system = "Dask scheduler {where}"
 
     def __init__(self, settings: DaskSettings | None = None) -> None:
         """Connect to nothing yet."""
