@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from longshore._pipeline_tables import _PipelineTable
+from longshore._pipeline_tables import PipelineTable
 from longshore.hookspecs import KINDS
 from longshore.plugins import PluginHost, PluginPolicy
 from longshore.settings import Settings
@@ -58,7 +58,7 @@ def page() -> str:
         parts.append(f"\n### {kind}.{name}\n\nOf `{distribution}`.\n")
         parts.append(table(model))
     parts.append("\n## A pipeline\n\nThe keys of `[tool.longshore.pipelines.NAME]`.\n")
-    parts.extend(tables("pipelines.NAME", _PipelineTable, level=3))
+    parts.extend(tables("pipelines.NAME", PipelineTable, level=3))
     return "".join(parts)
 
 

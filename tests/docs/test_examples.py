@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from longshore import Settings
-from longshore._pipeline_tables import _PipelineTable
+from longshore._pipeline_tables import PipelineTable
 from longshore.hookspecs import KINDS
 from longshore.plugins import PluginHost
 
@@ -71,4 +71,4 @@ def check_table(whole: dict[str, Any], where: str) -> None:  # Any: TOML values
                 assert model is not None or not options, f"{where}: {plugin} has no settings"
                 assert model is None or model.model_validate(options)
     for pipeline in settings.pipelines.values():
-        _PipelineTable.model_validate(pipeline)
+        PipelineTable.model_validate(pipeline)

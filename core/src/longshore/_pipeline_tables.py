@@ -22,8 +22,10 @@ Name = Annotated[str, Field(min_length=1)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class _ResourcesTable(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class ResourcesTable(BaseModel):
+    """What an attempt of a stage takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     cpu: Amount = 0.0
     """Cores that each task of the stage uses."""
@@ -44,8 +46,10 @@ class _ResourcesTable(BaseModel):
         return Resources(**self.model_dump())
 
 
-class _StageTable(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class StageTable(BaseModel):
+    """One stage of a pipeline."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: Name
     """What it is called in progress, results and statistics."""
@@ -63,7 +67,7 @@ class _StageTable(BaseModel):
     """Seconds after which a try is told of as overdue, and goes on."""
     retries: int | None = Field(default=None, ge=0)
     """How often a failed document is tried again here; none is what the processor says."""
-    resources: _ResourcesTable | None = None
+    resources: ResourcesTable | None = None
     """What each of its tasks needs, by the keys below."""
     max_parallel: int | None = Field(default=None, ge=1, le=100)
     """Documents in it at once."""
@@ -81,8 +85,10 @@ class _StageTable(BaseModel):
         return Stage(self.name, self.processor, retry=retry, resources=resources, **said)
 
 
-class _LimitsTable(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class LimitsTable(BaseModel):
+    """What a document may have at once."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_memory_mb: float = Field(default=8192.0, gt=0)
     """MB that the stages of one document may declare together at any time."""
@@ -92,14 +98,16 @@ class _LimitsTable(BaseModel):
     """Stages of one document that run at once."""
 
 
-class _PipelineTable(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class PipelineTable(BaseModel):
+    """A pipeline."""
 
-    stages: tuple[_StageTable, ...]
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    stages: tuple[StageTable, ...]
     """The stages, by the keys below."""
     timeout: float | None = Field(default=None, ge=60)
     """Seconds one document may take from the start of its first stage."""
-    limits: _LimitsTable = _LimitsTable()
+    limits: LimitsTable = LimitsTable()
     """What the stages of one document may hold together, by the keys below."""
 
     def pipeline(self, name: str) -> Pipeline:
@@ -114,7 +122,7 @@ def load_pipeline(name: str, loaded: LoadedSettings, host: PluginHost) -> Pipeli
     """
 
     def refuse(error: ValidationError) -> SettingsError:
-        return loaded.refusal(error, _PipelineTable, "pipelines", name)
+        return loaded.refusal(error, PipelineTable, "pipelines", name)
 
     return find_pipeline(name, loaded.settings, host, refuse)
 
@@ -129,7 +137,7 @@ def find_pipeline(
     own = settings.pipelines
     if name in own:
         try:
-            return _PipelineTable.model_validate(own[name]).pipeline(name)
+            return PipelineTable.model_validate(own[name]).pipeline(name)
         except ValidationError as error:
             raise (refuse(error) if refuse else SettingsError(f"pipelines.{name}: {error}")) from error
     near = nearest(name, own)
@@ -137,7 +145,7 @@ def find_pipeline(
         raise SettingsError(f"there is no pipeline named {name!r}; did you mean {near!r}?")
     text = host.create("pipelines", name).toml()
     try:
-        return _PipelineTable.model_validate(tomllib.loads(text)).pipeline(name)
+        return PipelineTable.model_validate(tomllib.loads(text)).pipeline(name)
     except (ValidationError, tomllib.TOMLDecodeError) as error:
         raise PluginError(
             f"the installed pipeline {name!r} cannot be read: {error}", kind="pipelines", name=name

@@ -41,6 +41,13 @@ To begin with: `longshore config show --origin`, or with more of the machine in 
 `longshore config show --set preset=throughput`; after a change: `longshore config validate`.
 """
 
+_COMPLETION = """Have a shell complete commands and options: bash, zsh, fish or powershell.
+
+Writes one file where the shell looks for it, or at `--output`; changes no start-up file, and says what else it takes.
+
+For example: `longshore --install-completion --shell bash`
+"""
+
 
 def build_app() -> App:
     """Return the application with all commands."""
@@ -74,6 +81,7 @@ def build_app() -> App:
     app.command(config)
     app.command(doctor)
     app.command(bench)
+    app.register_install_completion_command(add_to_startup=False, help=_COMPLETION)  # start-up files are their owner's
     return app
 
 

@@ -15,6 +15,7 @@ from longshore.testing._suites import SuiteResult, has_pytest, has_suite, run_su
 
 _SUITE_S: Final = 600.0
 """How long one suite may take: a plugin may hang where no test can end it."""
+_FAILED_SHOWN: Final = 10
 _OUTCOMES: Final = ("passed", "failed", "skipped")
 
 
@@ -121,9 +122,10 @@ def _remarks(one: Checked) -> Iterator[str]:
     yield from (f"deprecated, {line}" for line in one.result.warnings)
     if one.suite is None:
         return
-    for test in one.suite.tests:
-        if test.outcome == "failed":
-            yield f"{test.test} failed: {test.message}"
+    failed = [test for test in one.suite.tests if test.outcome == "failed"]
+    yield from (f"{test.test} failed: {test.message}" for test in failed[:_FAILED_SHOWN])
+    if len(failed) > _FAILED_SHOWN:
+        yield f"{len(failed) - _FAILED_SHOWN} more failed: --json tells of each"
     if one.suite.unset:
         example = f"--set {one.result.kind}.{one.result.name}.KEY=VALUE"
         yield f"its suite was not run, for it needs settings: {one.suite.broken}; give them by {example}"

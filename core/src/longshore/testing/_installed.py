@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from longshore._plugins.load import load_class
-from longshore._plugins.make import make, validated
+from longshore._plugins.make import Table, make, validated
 from longshore._plugins.records import Candidate
 from longshore.errors import PluginError, SettingsError
 
@@ -39,8 +39,8 @@ _CAP: Final = 4_000
 def suite(file: str) -> type[Any]:
     """Return the suite of the plugin that `spec.json` beside the file names, which makes it by the settings there.
 
-    SettingsError where those do not do. Each test has a working folder of its own. A journal, and whatever else keeps
-    something in the folder or file that its setting `path` names, is given one there unless it is set.
+    SettingsError where those do not do. Each test has a working folder of its own. What is not set, and is there to be
+    set, is a `path` in that folder, and as `port` 0: what a suite does is not to meet what runs, nor itself.
     """
     import pytest
 
@@ -63,15 +63,21 @@ def suite(file: str) -> type[Any]:
         self: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> Callable[[], Any]:  # Any: a plugin of this kind
         monkeypatch.chdir(tmp_path)
-        table = {**_place(cls, tmp_path), **spec["table"]}
+        table = dict(spec["table"])
+        for name, value in (("path", str(tmp_path / "kept")), ("port", 0)):
+            if name not in table and _takes(cls, candidate, {**table, name: value}):
+                table[name] = value
         return lambda: make(cls, candidate, table)
 
     return type("TestPlugin", (base,), {f"make_{one}": pytest.fixture(make_plugin)})
 
 
-def _place(cls: type[Any], folder: Path) -> dict[str, str]:  # Any: a plugin's class
-    fields = getattr(getattr(cls, "Settings", None), "model_fields", {})
-    return {"path": str(folder / "kept")} if "path" in fields else {}
+def _takes(cls: type[Any], candidate: Candidate, table: Table) -> bool:  # Any: a plugin's class
+    try:
+        validated(cls, candidate, table)
+    except SettingsError:
+        return False
+    return True
 
 
 def pytest_configure(config: pytest.Config) -> None:

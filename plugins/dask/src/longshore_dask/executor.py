@@ -33,7 +33,7 @@ _CAPABILITIES: Final = Capabilities(
 class DaskSettings(BaseModel):
     """The table `[tool.longshore.executors.dask]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     address: str | None = Field(default=None, pattern=r"^[a-z]+://\S+$|^[\w.\-]+:\d+$")
     """The scheduler's, such as "tls://dask.example:8786"; None starts a cluster on loopback in this machine."""

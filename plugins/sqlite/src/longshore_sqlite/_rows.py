@@ -59,7 +59,8 @@ _TRIED = (
     "INSERT INTO attempts (generation, task_id, number, state, error_type, reason, worker, ran_s, started) "
     "VALUES {rows} ON CONFLICT (task_id, number) DO UPDATE SET "
     "state = excluded.state, error_type = excluded.error_type, reason = excluded.reason, "
-    "worker = excluded.worker, ran_s = excluded.ran_s, started = coalesce(attempts.started, excluded.started) WHERE attempts.state IS NULL"
+    "worker = excluded.worker, ran_s = excluded.ran_s, "
+    "started = coalesce(attempts.started, excluded.started) WHERE attempts.state IS NULL"
 )
 _SEAL_BYTES: Final = 4
 Row = tuple[Any, ...]  # Any: what SQLite stores
