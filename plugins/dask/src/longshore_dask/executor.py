@@ -55,7 +55,7 @@ class DaskExecutor(BatchExecutor):
     Settings = DaskSettings
     api: int = 1
     name = "dask"
-    lost_how = "the Dask scheduler {where} is gone, and with it what its workers did: {error}"
+    system = "Dask scheduler {where}"
 
     def __init__(self, settings: DaskSettings | None = None) -> None:
         """Connect to nothing yet."""
