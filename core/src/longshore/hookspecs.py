@@ -96,8 +96,6 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
     What its tasks take is learnt then, and set aside; when memory runs out, one at a time is cancelled and tried again.
     """
-    eager: bool = False
-    """Whether `submit` may run the attempt to its end before it returns."""
     columns: bool = False
     """Whether it reads `worker.AttemptColumns` without having the records made; others are given plain lists."""
 
@@ -185,7 +183,7 @@ class Executor(Protocol):
 
     @hookspec
     def resize(self, request: ResizeRequest) -> None:
-        """Change the number of workers without losing an attempt."""
+        """Change the number of workers without losing an attempt; RuntimeError where that is not its to change."""
 
     @hookspec
     def workers(self) -> Sequence[WorkerStats]:
@@ -201,7 +199,10 @@ class Executor(Protocol):
 
     @hookspec
     async def stop(self, deadline: float) -> None:
-        """End everything by `deadline` (monotonic seconds); attempts still held are reported as cancelled."""
+        """End everything by `deadline` (monotonic seconds); attempts still held are reported as cancelled.
+
+        Harmless for one that was not started, or has stopped already.
+        """
 
 
 class Diagnosed(Protocol):

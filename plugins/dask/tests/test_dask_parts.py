@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from longshore.batching import spool
 from longshore.batching.codec import dump, dump_code, dump_exception, load, load_exception
-from longshore.batching.crew import Held, Station
+from longshore.batching.crew import NOTHING, Held, Station, Wants
 from longshore.batching.kinds import BATCH_ITEMS, Kind, Kinds
 from longshore.batching.outcomes import outcome_of, split_at_death
 from longshore.batching.words import DONE, Hello, Record
@@ -18,7 +18,7 @@ from longshore.errors import PayloadError
 from longshore.records import ReadRequest
 from longshore.task import Attempt, Resources, TaskSpec
 from longshore_dask import DaskExecutor
-from longshore_dask.crew import CORES, DASK, MEMORY, DaskCrew, declared
+from longshore_dask.crew import DASK, DaskCrew
 from longshore_dask.survey import ClusterProbe
 
 
@@ -111,24 +111,24 @@ def test_dask_who_may_take_what() -> None:
     gpu = Station("tcp://b", Hello("b", "here", 1, 2, None, {"GPU": 1.0, "licence": 2.0}), DASK)
     crew.stations = {station.address: station for station in (plain, gpu)}
     assert crew.slots() == 2
-    needs = crew.needs(spec(resources=Resources(gpu=1, cpu=2, custom={"licence": 2, "ours": 1})))
-    assert needs == {"GPU": 1, "licence": 2}
-    assert crew.freest(kind, needs) is gpu
-    assert crew.lacks(needs) is None
-    assert "GPU=4" in str(crew.lacks({"GPU": 4.0}))
+    wants = crew.wants(spec(resources=Resources(gpu=1, cpu=2, custom={"licence": 2, "ours": 1})))
+    assert wants == Wants({"GPU": 1, "licence": 2}), "cores of this machine are the pool's to count"
+    assert crew.freest(kind, wants) is gpu
+    assert crew.lacks(wants) is None
+    assert "GPU=4" in str(crew.lacks(Wants({"GPU": 4.0})))
     for number in range(2):
         gpu.batches[number] = Held(number, gpu, kind, attempts(1), 0.0)
-    assert crew.freest(kind, needs) is None
-    assert crew.freest(kind, {}) is plain
+    assert crew.freest(kind, wants) is None
+    assert crew.freest(kind, NOTHING) is plain
     assert gpu.stats().current_task == "t-0"
     crew.limit = 2
-    assert crew.freest(kind, {}) is plain, "as many as there are threads are no limit"
+    assert crew.freest(kind, NOTHING) is plain, "as many as there are threads are no limit"
     crew.limit = 1
-    assert crew.freest(kind, {}) is None
+    assert crew.freest(kind, NOTHING) is None
     crew.limit = None
     long = Kind(2, spec(), 0, DASK)
     plain.batches[9] = Held(9, plain, long, attempts(1), 0.0)
-    assert crew.freest(kind, {}) is None, "nothing short waits behind what may be long"
+    assert crew.freest(kind, NOTHING) is None, "nothing short waits behind what may be long"
 
 
 def test_dask_what_a_worker_of_a_cluster_has() -> None:
@@ -139,23 +139,21 @@ def test_dask_what_a_worker_of_a_cluster_has() -> None:
     small = Station("tcp://b", Hello("b", "there", 2, 2, None, {}, 2000.0), DASK)
     boundless = Station("tcp://c", Hello("c", "there", 1, 3, None, {}, None), DASK)
     crew.stations = {station.address: station for station in (large, small)}
-    needs = crew.needs(spec(resources=Resources(cpu=2, memory_mb=5000)))
-    assert needs == {CORES: 2, MEMORY: 5000}
-    assert declared(needs) == {}, "Dask is asked for what workers declare"
-    assert crew.freest(kind, needs) is large
-    large.batches[1] = Held(1, large, kind, attempts(1), 0.0, needs)
-    assert crew.freest(kind, needs) is None, "it waits for that one"
-    assert crew.lacks(needs) is None
-    less = {CORES: 2.0, MEMORY: 1500.0}
-    assert crew.freest(kind, less) is small
+    wants = crew.wants(spec(resources=Resources(cpu=2, memory_mb=5000)))
+    assert wants == Wants({}, 2.0, 5000.0)
+    assert crew.freest(kind, wants) is large
+    large.batches[1] = Held(1, large, kind, attempts(1), 0.0, wants)
+    assert crew.freest(kind, wants) is None, "it waits for that one"
+    assert crew.lacks(wants) is None
+    assert crew.freest(kind, Wants({}, 2.0, 1500.0)) is small
     small.paused = True
-    assert crew.freest(kind, less) is large
-    assert crew.freest(kind, {}) is large
-    assert "has 4 threads and 9000 MB of memory" in str(crew.lacks({CORES: 4.0, MEMORY: 9000.0}))
+    assert crew.freest(kind, Wants({}, 2.0, 1500.0)) is large
+    assert crew.freest(kind, NOTHING) is large
+    assert "has 4 threads and 9000 MB of memory" in str(crew.lacks(Wants({}, 4.0, 9000.0)))
     crew.stations["tcp://c"] = boundless
-    assert crew.lacks({CORES: 1.0, MEMORY: 9000.0}) is None
+    assert crew.lacks(Wants({}, 1.0, 9000.0)) is None
     either = Resources(memory_mb=9000) | Resources(cpu=9)
-    assert not crew.needs(spec(resources=either)), "the pool knows which it was lent"
+    assert not crew.wants(spec(resources=either)), "the pool knows which it was lent"
 
 
 def worker(name: str, threads: int, memory: int, limit: int | None, cpu: float) -> dict[str, Any]:

@@ -113,7 +113,7 @@ class Hello(NamedTuple):
     """Its file in the folder where it writes down what it does; None where it can't."""
     resources: dict[str, float]
     memory_mb: float | None = None
-    """What the system lets it have; None where that has no limit, or nobody says."""
+    """What the system lets it have; None where that has no limit."""
 
 
 __all__ = [

@@ -23,7 +23,6 @@ from longshore import usable_cpus
 from longshore.batching.crew import Station
 
 from longshore_dask import yard
-from longshore_dask.crew import declared
 from longshore_dask.hush import hushed
 
 _log = logging.getLogger("longshore.dask")
@@ -101,7 +100,7 @@ class Cluster:
                 retries=0,
                 pure=False,
                 priority=-priority,
-                resources=declared(needs) or None,
+                resources=dict(needs) or None,
             )
 
     async def withdraw(self, station: Station, messages: Mapping[str, str], within_s: float) -> None:

@@ -56,10 +56,7 @@ class DaskExecutor(BatchExecutor):
     Settings = DaskSettings
     api: int = 1
     name = "dask"
-    lost_how = (
-        "the Dask scheduler {where} is gone, and with it what its workers did; a run with a journal can be resumed, "
-        "there or with another executor"
-    )
+    system = "Dask scheduler {where}"
 
     def __init__(self, settings: DaskSettings | None = None) -> None:
         """Connect to nothing yet."""
@@ -122,7 +119,7 @@ class DaskExecutor(BatchExecutor):
         self._dispatcher = dispatcher = Dispatcher(
             host,
             cluster,
-            DaskCrew(is_local=cluster.is_local),
+            DaskCrew(is_local=settings.address is None),
             run=run,
             initializer_timeout_s=settings.initializer_timeout_s,
             max_result_bytes=settings.max_result_bytes,
@@ -150,16 +147,29 @@ class DaskExecutor(BatchExecutor):
         if cluster.is_local:
             await asyncio.to_thread(spool.remove_all, dispatcher.run)
 
+    def _where(self) -> str:
+        return self._settings.address or "of the local cluster"
+
     def _survey(self) -> dict[str, Any]:  # Any: what Dask's scheduler says of a worker
         """Return what the scheduler says of each worker, waiting for that; not on the loops."""
-        loop, muster = self._loop, self._muster
-        if loop is None or muster is None:
+        loop, dispatcher, cluster = self._loop, self._dispatcher, self._cluster
+        if loop is None or dispatcher is None or cluster is None:
             return {}
-        asked = asyncio.run_coroutine_threadsafe(muster.survey(), loop)
+        asked = asyncio.run_coroutine_threadsafe(_told(dispatcher, cluster), loop)
         try:
             return asked.result(self._settings.connect_timeout_s)
         finally:
             asked.cancel()
 
-    def _where(self) -> str:
-        return self._settings.address or "of the local cluster"
+
+async def _told(dispatcher: Dispatcher, cluster: Cluster) -> dict[str, Any]:  # Any: as above
+    """Return what the scheduler says of the workers in use, by address; give nothing to those that are paused."""
+    if (task := asyncio.current_task()) is not None:
+        dispatcher.keep(task)
+    stations = dispatcher.crew.stations
+    told = {one: facts for one, facts in (await cluster.told()).items() if one in stations}
+    for address, facts in told.items():
+        if (station := stations.get(address)) is not None:
+            station.paused = facts["status"] == "paused"
+    dispatcher.give()
+    return told

@@ -66,16 +66,6 @@ class Muster:
         await self._cluster.call(yard.goodbye, self._dispatcher.run, workers=[station.address])
         await self._cluster.retire(station.address)
 
-    async def survey(self) -> dict[str, Any]:  # Any: what Dask's scheduler says of a worker
-        """Return what the scheduler says of the workers in use, by address; give nothing to those that are paused."""
-        if (task := asyncio.current_task()) is not None:
-            self._dispatcher.keep(task)
-        told = {one: facts for one, facts in (await self._cluster.told()).items() if one in self._crew.stations}
-        for address, facts in told.items():
-            self._crew.stations[address].paused = facts["status"] == "paused"
-        self._dispatcher.give()
-        return told
-
     def _heard(self, message: Any) -> None:  # Any: an event of Dask's scheduler
         if not isinstance(message, dict):
             return
