@@ -3,60 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import shutil
-import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import ExitStack
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
+from longshore.testing import TmpPlugin, tmp_plugin
 
 
 class FakeDistributions:
     """A folder on `sys.path` with distributions in it; called, it finds them and nothing else."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, installed: ExitStack) -> None:
         self.folder = folder
-        self.modules: list[str] = []
+        self.plugins: list[TmpPlugin] = []
+        self._installed = installed
 
-    def add(
-        self,
-        name: str,
-        code: str = "",
-        *,
-        version: str = "1.0",
-        requires: Iterable[str] = (),
-        folder: str = "",
-        **kinds: Mapping[str, str],
-    ) -> str:
-        """Install distribution `name` with a module of this code; `kinds` maps kind to {entry name: attribute}."""
-        module = f"fake_{name.replace('-', '_')}"
-        home = self.folder / folder
-        info = home / f"{name.replace('-', '_')}-{version}.dist-info"
-        info.mkdir(parents=True)
-        lines = [
-            "Metadata-Version: 2.1",
-            f"Name: {name}",
-            f"Version: {version}",
-            *(f"Requires-Dist: {line}" for line in requires),
-        ]
-        (info / "METADATA").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
-        points = ""
-        for kind, entries in kinds.items():
-            points += f"[longshore.{kind}]\n" + "".join(f"{key} = {module}:{value}\n" for key, value in entries.items())
-        (info / "entry_points.txt").write_text(points, encoding="utf-8")
-        mark = f"import pathlib as _p\n_p.Path({str(self.folder / f'{module}.imported')!r}).touch()\n"
-        (home / f"{module}.py").write_text(mark + dedent(code), encoding="utf-8")
-        self.modules.append(module)
-        importlib.invalidate_caches()
-        return module
+    def add(self, name: str, code: str = "", *, folder: str = "", **rest: Any) -> str:  # Any: as `tmp_plugin` has it
+        """Install distribution `name` with a module of this code, whose name is returned."""
+        plugin = self._installed.enter_context(tmp_plugin(name, code, folder=self.folder / folder, **rest))
+        self.plugins.append(plugin)
+        return plugin.module
 
     def imported(self) -> set[str]:
         """Return the modules that were imported, in whatever process."""
-        return {path.stem for path in self.folder.glob("*.imported")}
+        return {plugin.module for plugin in self.plugins if plugin.was_imported()}
 
     def __call__(self) -> Iterable[Distribution]:
         """Find the distributions of the folder."""
@@ -72,15 +46,12 @@ def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 
 @pytest.fixture
-def fake_distributions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDistributions]:
+def fake_distributions(tmp_path: Path) -> Iterator[FakeDistributions]:
     """Distributions of this test's own, importable while it runs."""
     folder = tmp_path / "site"
     folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    made = FakeDistributions(folder)
-    yield made
-    for module in made.modules:
-        sys.modules.pop(module, None)
+    with ExitStack() as installed:
+        yield FakeDistributions(folder, installed)
 
 
 @pytest.fixture

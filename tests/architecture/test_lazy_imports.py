@@ -44,4 +44,5 @@ def test_every_public_name_is_importable_from_longshore() -> None:
     """Each name in `longshore.__all__` resolves, is listed by dir(), and a wrong one is an AttributeError."""
     assert [name for name in longshore.__all__ if getattr(longshore, name, None) is None] == []
     assert set(longshore.__all__) <= set(dir(longshore))
+    assert [name for name in dir(longshore) if getattr(longshore, name, None) is None] == []
     assert not hasattr(longshore, "no_such_name")

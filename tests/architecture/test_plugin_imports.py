@@ -9,6 +9,7 @@ from pathlib import Path
 PUBLIC = {"hookspecs", "events", "task", "records", "errors", "processor", "worker", "shared", "chaos", "cgroups"} | {
     "keeping",
     "runs",
+    "batching",
 }
 
 

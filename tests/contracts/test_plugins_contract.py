@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from longshore._plugins.contract import PROTOCOLS, class_problems, instance_problems, unsupported_api
+from longshore._plugins.contract import PROTOCOLS, class_problems, instance_problems
 from longshore.hookspecs import KINDS, Capabilities, Sink, hookimpl
 from longshore.processor import ProcessorMetadata
 from pydantic import BaseModel
@@ -320,18 +320,6 @@ def test_a_method_of_a_later_contract_may_be_marked_optional() -> None:
         def on_pause(self, moment: Any) -> None: ...
 
     assert class_problems("sinks", Ahead) == []
-
-
-@pytest.mark.parametrize(("api", "words"), [(2, "upgrade longshore-core"), (0, "upgrade the plugin"), (1, None)])
-def test_another_version_of_the_contracts_is_refused(api: int, words: str | None) -> None:
-    """The reason says which side must be upgraded."""
-    said = unsupported_api(changed(GoodSink, api=api))
-    assert (said is None) if words is None else (words in str(said))
-
-
-def test_a_class_without_api_speaks_the_first_version() -> None:
-    """`api` may be left out."""
-    assert unsupported_api(GoodSink) is None
 
 
 def late(self: Any) -> Any:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from longshore.errors import PluginError, SettingsError
+from longshore.hookspecs import hookimpl
 from longshore.plugins import Candidate, PluginHost, PluginPolicy, PluginState, failures_path
+from longshore.testing import RecordingSink, plugin_host
+from pydantic import BaseModel, Field
 
 SINK = """
 from longshore.hookspecs import hookimpl
-from pydantic import BaseModel, Field
 
 class Sink:
     @hookimpl
@@ -22,19 +25,6 @@ class Sink:
     def on_events(self, batch): ...
     @hookimpl
     def close(self, summary): ...
-
-class WithSettings(Sink):
-    class Settings(BaseModel):
-        path: str
-        size: int = Field(default=1, ge=1)
-        kind_of: str = Field(default="x", alias="kind")
-
-    def __init__(self, settings):
-        self.settings = settings
-
-class Picky(Sink):
-    def __init__(self):
-        raise SystemExit("not today")
 """
 
 HOOK = """
@@ -54,16 +44,28 @@ class Raises:
 MakeHost = Callable[..., PluginHost]
 
 
+class WithSettings(RecordingSink):
+    """Has a table of its own."""
+
+    class Settings(BaseModel):
+        path: str
+        size: int = Field(default=1, ge=1)
+        kind_of: str = Field(default="x", alias="kind")
+
+    made = 0
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self.settings = settings
+        type(self).made += 1
+
+
 @pytest.fixture
 def make_host(fake_distributions: Any, tmp_path: Path) -> MakeHost:
     """Make hosts over the fake distributions, with a record of failures of their own; arguments are the policy's."""
 
-    def made(**policy: Any) -> PluginHost:
-        return PluginHost(
-            PluginPolicy(**policy), distributions=fake_distributions, failures=tmp_path / "state" / "failures.json"
-        )
-
-    return made
+    failures = tmp_path / "state" / "failures.json"
+    return lambda **policy: plugin_host(*fake_distributions.plugins, policy=PluginPolicy(**policy), failures=failures)
 
 
 def only(host: PluginHost, kind: str = "sinks") -> Candidate:
@@ -92,7 +94,7 @@ def test_installed_distributions_are_found_by_default(fake_distributions: Any) -
     fake_distributions.add("acme", SINK, sinks={"acme": "Sink"})
     host = PluginHost(failures=None)
     assert [each.distribution for each in host.candidates("sinks") if each.name == "acme"] == ["acme"]
-    assert host.load("sinks", "acme").__module__ == "fake_acme"
+    assert host.load("sinks", "acme").__module__ == "tmp_acme"
 
 
 @pytest.mark.requirement("req:K03")
@@ -107,12 +109,23 @@ def test_only_what_is_asked_for_is_imported(fake_distributions: Any, make_host: 
     assert {each.name: each.state.value for each in host.candidates()} == {"broken": "available", "good": "loaded"}
 
 
-def test_a_class_is_loaded_once_and_made_each_time(fake_distributions: Any, make_host: MakeHost) -> None:
-    """`load` gives the same class again; `create` a new instance."""
+def test_a_class_is_imported_once(fake_distributions: Any, make_host: MakeHost) -> None:
+    """`load` gives the same class again, and looks at no module for it."""
     fake_distributions.add("acme", SINK, sinks={"acme": "Sink"})
+    (plugin,) = fake_distributions.plugins
     host = make_host()
-    assert host.load("sinks", "acme") is host.load("sinks", "acme")
-    assert host.create("sinks", "acme") is not host.create("sinks", "acme")
+    first = host.load("sinks", "acme")
+    plugin.forget_import()
+    del sys.modules[plugin.module]
+    assert host.load("sinks", "acme") is first
+    assert not plugin.was_imported()
+
+
+def test_a_plugin_is_made_each_time() -> None:
+    """`create` calls the class each time it is asked, so that no two pools share a plugin."""
+    host, before = plugin_host(sinks={"acme": WithSettings}), WithSettings.made
+    paths = [host.create("sinks", "acme", {"path": path}).settings.path for path in ("a", "b", "b")]
+    assert (paths, WithSettings.made - before) == (["a", "b", "b"], 3)
 
 
 @pytest.mark.parametrize(
@@ -165,15 +178,16 @@ def test_a_keyboard_interrupt_at_import_passes(fake_distributions: Any, make_hos
 
 def test_a_failed_plugin_is_not_imported_again(fake_distributions: Any, make_host: MakeHost) -> None:
     """One host tries a broken plugin once; its side effects do not pile up."""
-    module = fake_distributions.add("acme", "raise SystemExit(3)", sinks={"acme": "Sink"})
+    fake_distributions.add("acme", "raise SystemExit(3)", sinks={"acme": "Sink"})
+    (plugin,) = fake_distributions.plugins
     host = make_host()
-    for _ in range(2):
+    seen = []
+    for _ in range(3):
         with pytest.raises(PluginError):
             host.load("sinks", "acme")
-        (fake_distributions.folder / f"{module}.imported").unlink(missing_ok=True)
-    with pytest.raises(PluginError):
-        host.load("sinks", "acme")
-    assert fake_distributions.imported() == set()
+        seen.append(plugin.was_imported())
+        plugin.forget_import()
+    assert seen == [True, False, False]
 
 
 def test_an_api_from_the_future_is_incompatible(fake_distributions: Any, make_host: MakeHost) -> None:
@@ -212,7 +226,7 @@ def test_a_conflict_names_both_and_prefer_breaks_it(fake_distributions: Any, mak
         make_host().load("sinks", "acme")
     assert fake_distributions.imported() == set()
     host = make_host(prefer={"acme": "two"})
-    assert host.load("sinks", "acme").__module__ == "fake_two"
+    assert host.load("sinks", "acme").__module__ == "tmp_two"
     assert [each.state.value for each in host.candidates()] == ["disabled", "loaded"]
 
 
@@ -249,10 +263,10 @@ def test_an_unknown_name_says_what_to_try(
     assert words in str(caught.value)
 
 
-def test_settings_are_validated_and_given_to_the_class(fake_distributions: Any, make_host: MakeHost) -> None:
+def test_settings_are_validated_and_given_to_the_class() -> None:
     """A class with `Settings` gets an instance of it, made from its own table."""
-    fake_distributions.add("acme", SINK, sinks={"acme": "WithSettings"})
-    sink = make_host().create("sinks", "acme", {"path": "events.jsonl", "kind": "y"})
+    host = plugin_host(sinks={"acme": WithSettings})
+    sink = host.create("sinks", "acme", {"path": "events.jsonl", "kind": "y"})
     assert (sink.settings.path, sink.settings.size, sink.settings.kind_of) == ("events.jsonl", 1, "y")
 
 
@@ -265,52 +279,56 @@ def test_settings_are_validated_and_given_to_the_class(fake_distributions: Any, 
         ({"path": "x", "qqq": 3}, "qqq", "it has kind, path, size"),
     ],
 )
-def test_a_wrong_setting_names_table_key_and_plugin(
-    fake_distributions: Any, make_host: MakeHost, table: dict[str, Any], key: str, words: str
-) -> None:
+def test_a_wrong_setting_names_table_key_and_plugin(table: dict[str, Any], key: str, words: str) -> None:
     """An error in a plugin's table names the table, the key and the distribution."""
-    fake_distributions.add("acme", SINK, sinks={"acme": "WithSettings"})
     with pytest.raises(SettingsError) as caught:
-        make_host().create("sinks", "acme", table)
+        plugin_host(sinks={"acme": WithSettings}).create("sinks", "acme", table)
     text = str(caught.value)
     assert text.startswith(f"[tool.longshore.sinks.acme] {key}: ")
     assert words in text
-    assert "acme 1.0" in text
+    assert "sink acme (handed-to-the-test 0)" in text
     assert (caught.value.facts["table"], caught.value.facts["key"]) == ("sinks.acme", key)
 
 
-def test_an_error_in_settings_does_not_show_the_value(fake_distributions: Any, make_host: MakeHost) -> None:
+def test_an_error_in_settings_does_not_show_the_value() -> None:
     """What is in a table may be a secret."""
-    fake_distributions.add("acme", SINK, sinks={"acme": "WithSettings"})
     with pytest.raises(SettingsError) as caught:
-        make_host().create("sinks", "acme", {"path": "x", "size": "hunter2"})
+        plugin_host(sinks={"acme": WithSettings}).create("sinks", "acme", {"path": "x", "size": "hunter2"})
     assert "hunter2" not in str(caught.value)
     assert caught.value.__cause__ is None
 
 
-def test_a_table_for_a_class_without_settings_is_an_error(fake_distributions: Any, make_host: MakeHost) -> None:
+def test_a_table_for_a_class_without_settings_is_an_error() -> None:
     """Settings that would be dropped in silence are refused; an empty table is none."""
-    fake_distributions.add("acme", SINK, sinks={"acme": "Sink"})
-    host = make_host()
+    host = plugin_host(sinks={"acme": RecordingSink})
     assert host.create("sinks", "acme", {})
     with pytest.raises(SettingsError, match="path: this plugin has no settings"):
         host.create("sinks", "acme", {"path": "x"})
 
 
-def test_a_constructor_that_raises_is_the_plugins_fault(fake_distributions: Any, make_host: MakeHost) -> None:
+def test_a_constructor_that_raises_is_the_plugins_fault() -> None:
     """Even SystemExit from a constructor becomes an error that names the plugin."""
-    fake_distributions.add("acme", SINK, sinks={"acme": "Picky"})
-    with pytest.raises(PluginError, match=r"sink acme \(acme 1.0\) could not be made: SystemExit: not today"):
-        make_host().create("sinks", "acme")
+
+    class Picky(RecordingSink):
+        def __init__(self) -> None:
+            raise SystemExit("not today")
+
+    with pytest.raises(
+        PluginError, match=r"sink acme \(handed-to-the-test 0\) could not be made: SystemExit: not today"
+    ):
+        plugin_host(sinks={"acme": Picky}).create("sinks", "acme")
 
 
 @pytest.mark.requirement("req:K03")
-def test_an_instance_without_its_attributes_is_refused(fake_distributions: Any, make_host: MakeHost) -> None:
+def test_an_instance_without_its_attributes_is_refused() -> None:
     """What the pool would stumble over later is found when the plugin is made."""
-    code = "from longshore.hookspecs import hookimpl\nclass P:\n    @hookimpl\n    def read(self, request): ...\n"
-    fake_distributions.add("acme", code, probes={"acme": "P"})
+
+    class Bare:
+        @hookimpl
+        def read(self, request: Any) -> Any: ...
+
     with pytest.raises(PluginError, match="attribute resources is missing; attribute period_s is missing"):
-        make_host().create("probes", "acme")
+        plugin_host(probes={"acme": Bare}).create("probes", "acme")
 
 
 def test_a_quarantined_plugin_is_made_no_more(fake_distributions: Any, make_host: MakeHost) -> None:
@@ -328,13 +346,14 @@ def test_the_last_failure_is_shown_until_it_loads_or_changes_version(
     fake_distributions: Any, make_host: MakeHost, tmp_path: Path
 ) -> None:
     """A later listing tells of the last failure without importing; success or an upgrade clears it."""
-    module = fake_distributions.add("acme", "raise SystemExit(3)", sinks={"acme": "Sink"})
+    fake_distributions.add("acme", "raise SystemExit(3)", sinks={"acme": "Sink"})
+    (plugin,) = fake_distributions.plugins
     with pytest.raises(PluginError):
         make_host().load("sinks", "acme")
     later = only(make_host())
     assert later.state is PluginState.AVAILABLE
     assert later.reason == "(last failure: its import raised SystemExit: 3)"
-    (fake_distributions.folder / f"{module}.py").write_text(SINK + "\n# mended, of another length")
+    plugin.path.write_text(SINK + "\n# mended, of another length")
     assert make_host().load("sinks", "acme")
     assert only(make_host()).reason == ""
     assert json.loads((tmp_path / "state" / "failures.json").read_text()) == {}

@@ -67,13 +67,8 @@ def batch(outcomes: list[Outcome]) -> CommitBatch:
 
 @pytest.mark.parametrize(
     ("fake", "contract"),
-    [
-        (ManualExecutor(), Executor),
-        (MemoryJournal(), Journal),
-        (ScriptedProbe([READING]), Probe),
-        (RecordingSink(), Sink),
-    ],
-    ids=["executor", "journal", "probe", "sink"],
+    [(ManualExecutor(), Executor), (MemoryJournal(), Journal)],
+    ids=["executor", "journal"],
 )
 def test_a_fake_keeps_the_contract_of_its_kind(fake: object, contract: type) -> None:
     """Every method of the contract is there and marked, none is misspelt, and it speaks this version."""
@@ -85,8 +80,8 @@ def test_a_fake_keeps_the_contract_of_its_kind(fake: object, contract: type) -> 
     assert name is not None
     assert marked == {method for method in vars(contract) if hasattr(vars(contract)[method], f"{PROJECT}_spec")}
     assert isinstance(fake, contract)
-    assert getattr(fake, "api", None) == API
     kind = f"{contract.__name__.lower()}s"
+    assert getattr(fake, "api", None) == API[kind].current
     assert class_problems(kind, type(fake)) + instance_problems(kind, fake) == []
 
 

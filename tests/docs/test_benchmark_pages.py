@@ -26,10 +26,12 @@ def options_of(page: Path, program: str) -> set[str]:
 
 
 @pytest.mark.slow
-def test_the_options_of_the_command_are_those_it_has() -> None:
-    """Each option that the how-to gives `longshore bench` stands in its help."""
-    shown = options_of(ROOT / "docs/how-to/benchmark.md", "longshore bench")
-    told = said_by("-m", "longshore", "bench", "--help")
+@pytest.mark.parametrize(("page", "command"), [("benchmark.md", "bench"), ("simulate.md", "simulate")])
+def test_the_options_of_the_command_are_those_it_has(page: str, command: str) -> None:
+    """Each option that the how-to names stands in the help of its command."""
+    text = (ROOT / "docs/how-to" / page).read_text(encoding="utf-8")
+    shown = set(re.findall(r"--[a-z][a-z-]+", text)) - {"--workers 8"}
+    told = said_by("-m", "longshore", command, "--help")
     assert shown
     assert {option for option in shown if option not in told} == set()
 
@@ -50,3 +52,11 @@ def test_both_measured_parts_of_the_page_can_be_written_anew() -> None:
     """The page has the markers that the two commands look for, one after the other."""
     marks = re.findall(r"<!-- (\w+): (\w+) -->", (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8"))
     assert marks == [("measured", "begin"), ("measured", "end"), ("figures", "begin"), ("figures", "end")]
+
+
+def test_the_figures_of_the_front_page_are_published_ones() -> None:
+    """Each "so many times as fast" of it stands in a row of the benchmarks."""
+    shown = re.findall(r"\b[\d.]+x\b", (ROOT / "docs/index.md").read_text(encoding="utf-8"))
+    page = (ROOT / "docs/benchmarks.md").read_text(encoding="utf-8")
+    assert len(shown) == 3
+    assert [figure for figure in shown if f"| {figure} (" not in page] == []

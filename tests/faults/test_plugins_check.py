@@ -6,11 +6,14 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
+from longshore._plugins import contract
 from longshore.errors import PluginError
+from longshore.hookspecs import hookimpl, hookspec
 from longshore.plugins import PluginHost, PluginState
+from longshore.testing import plugin_host
 
 GOOD = """
 from longshore.hookspecs import hookimpl
@@ -28,7 +31,7 @@ class Sink:
 @pytest.fixture
 def host(fake_distributions: Any, tmp_path: Path) -> Callable[[], PluginHost]:
     """Make hosts over the fake distributions."""
-    return lambda: PluginHost(distributions=fake_distributions, failures=tmp_path / "failures.json")
+    return lambda: plugin_host(*fake_distributions.plugins, failures=tmp_path / "failures.json")
 
 
 @pytest.mark.requirement("req:K03")
@@ -68,7 +71,7 @@ def test_the_check_names_every_broken_plugin_and_the_healthy_one(
     assert healthy.reason == ""
     assert healthy.load_ms is not None
     assert healthy.load_ms > 0
-    assert fake_distributions.imported() == {"fake_exits", "fake_misspelt", "fake_unmarked", "fake_healthy"}
+    assert fake_distributions.imported() == {f"tmp_{name}" for name in ("exits", "misspelt", "unmarked", "healthy")}
 
 
 def test_what_the_check_found_is_in_the_next_listing(fake_distributions: Any, host: Callable[[], PluginHost]) -> None:
@@ -170,3 +173,39 @@ def _gone(pid: int) -> bool:
             return True
         time.sleep(0.02)
     return False
+
+
+def test_a_check_tells_what_a_plugin_uses_that_is_deprecated(
+    fake_distributions: Any, host: Callable[[], PluginHost]
+) -> None:
+    """Each such line of the plugin's own file is named once, those of what it imports are not, and it can be used."""
+    code = """
+import ast, warnings
+warnings.warn("acme is deprecated since 0.2, and goes in 0.4", DeprecationWarning)
+warnings.warn_explicit("not the plugin's own", DeprecationWarning, ast.__file__, 1)
+warnings.warn("no deprecation", UserWarning)
+"""
+    fake_distributions.add("old", code + GOOD, sinks={"old": "Sink"})
+    (result,) = host().check()
+    assert result.ok
+    (line,) = result.warnings
+    assert line.startswith("fake_old.py:")
+    assert line.endswith(": acme is deprecated since 0.2, and goes in 0.4")
+
+
+def test_a_deprecated_method_of_a_contract_is_told_of_where_a_plugin_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A spec that warns of being implemented warns at the plugin's own method, while the plugin is still taken."""
+
+    class Old(Protocol):
+        @hookspec(warn_on_impl=DeprecationWarning("toml is deprecated since 0.2, and goes in 0.4"))
+        def toml(self) -> str: ...
+
+    class Plugin:
+        @hookimpl
+        def toml(self) -> str:
+            return ""
+
+    monkeypatch.setattr(contract, "PROTOCOLS", {"pipelines": Old})
+    with pytest.warns(DeprecationWarning, match="goes in 0.4") as told:
+        assert contract.class_problems("pipelines", Plugin) == []
+    assert told[0].filename == __file__

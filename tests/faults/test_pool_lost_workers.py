@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from longshore import PluginError, Settings, TaskState, WorkerConfig, WorkerPool
 from longshore.testing import RecordingSink
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.lifecycle]
 
@@ -28,13 +29,6 @@ async def open_pool(*sinks: RecordingSink, **workers: Any) -> AsyncIterator[Work
     settings = Settings(probes=(), workers=WorkerConfig(**config))
     async with asyncio.timeout(DEADLINE_S), WorkerPool(settings=settings, sinks=sinks) as pool:
         yield pool
-
-
-async def eventually(condition: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.002)
 
 
 def hang(folder: Path) -> None:
@@ -78,7 +72,7 @@ async def test_lost_workers_are_replaced(executor: str, tmp_path: Path) -> None:
             lost = await on.options(timeout=None if executor == "processes" else 0.05).submit(hangs, tmp_path)
             waiting = [await on.submit(works, *args) for _ in range(3)]
             if executor == "processes":
-                await eventually(lambda: any(tmp_path.glob("pid-*")), "the task to begin")
+                await until(lambda: any(tmp_path.glob("pid-*")), "the task to begin")
                 (mark,) = tmp_path.glob("pid-*")
                 os.kill(int(mark.name[4:]), signal.SIGKILL)
             outcome = await lost.outcome()
@@ -86,7 +80,7 @@ async def test_lost_workers_are_replaced(executor: str, tmp_path: Path) -> None:
             assert [await handle for handle in waiting] == [42] * 3
             assert Counter(row.worker_type for row in pool.get_worker_stats()) == before
             assert outcome.worker not in {row.worker_id for row in pool.get_worker_stats()}
-            await eventually(lambda: bool(sink.of_type("worker_error")), "the loss to be told of")
+            await until(lambda: bool(sink.of_type("worker_error")), "the loss to be told of")
             (event,) = sink.of_type("worker_error")
             assert (event.data["worker_id"], event.data["task_id"]) == (outcome.worker, lost.task_id)
             stats = pool.get_stats()
@@ -136,7 +130,7 @@ async def test_lost_workers_that_cannot_start(monkeypatch: pytest.MonkeyPatch) -
         patch.setattr(threading.Thread, "start", refuse)
         with pytest.raises(PluginError, match="executor processes could not start: RuntimeError: no more of them"):
             await pool.start()
-    await eventually(undone, "all to be undone")
+    await until(undone, "all to be undone")
     assert await pool.stop() is None
     assert sink.events == []
     async with asyncio.timeout(DEADLINE_S), pool:
@@ -167,7 +161,7 @@ async def test_lost_workers_do_not_hold_up_the_stop(tmp_path: Path) -> None:
             for number, executor in enumerate(LANES)
             if (tmp_path / str(number)).mkdir() is None
         ]
-        await eventually(lambda: len(list(tmp_path.glob("*/pid-*"))) == 3, "three tasks to run")
+        await until(lambda: len(list(tmp_path.glob("*/pid-*"))) == 3, "three tasks to run")
         waiting = [asyncio.create_task(handle.outcome()) for handle in handles]
         ticker = asyncio.create_task(tick())
         began = time.monotonic()

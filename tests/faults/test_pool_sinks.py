@@ -6,32 +6,21 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from longshore import PluginError, RunSummary, Settings, TaskState, WorkerPool
+from longshore import PluginError, RunSummary, Settings, WorkerPool
 from longshore.events import TERMINAL_TYPES, AnyEvent
 from longshore.hookspecs import hookimpl
 from longshore.records import RunInfo, SinkHealth
 from longshore.testing import RecordingSink
+from support.broken_parts import COUNT, run, settings, work
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 
-COUNT = 3000
-DEADLINE_S = 30.0
 CLOSING_S = 7.0
 """What a sink gets to close in is 5 s; nothing may keep `stop` longer."""
-
-
-@pytest.fixture(autouse=True)
-async def _deadline() -> AsyncIterator[None]:
-    """No test of this file waits for longer than its deadline."""
-    test = asyncio.all_tasks() - {asyncio.current_task()}  # on this loop there are the fixture and the test
-    loop = asyncio.get_running_loop()
-    timer = loop.call_later(DEADLINE_S, lambda: [task.cancel("past the test's deadline") for task in test])
-    yield
-    timer.cancel()
 
 
 class RaisingSink(RecordingSink):
@@ -108,37 +97,6 @@ class SlowSink(RecordingSink):
         """Take a second, then record."""
         threading.Event().wait(1.0)
         super().on_events(batch)
-
-
-def settings(**given: Any) -> Settings:
-    """Return settings that nothing of the user's plays into."""
-    return Settings(**{"probes": (), **given})
-
-
-async def work(number: int) -> int:
-    if number % 10 == 3:
-        raise ValueError(number)
-    return number
-
-
-async def run(pool: WorkerPool, count: int = COUNT) -> tuple[RunSummary, float]:
-    """Run some tasks, hold their outcomes against what they must be, and stop; return summary and seconds to stop."""
-    await pool.start()
-    outcomes = [outcome async for outcome in pool.outcomes(work, range(count), ordered=True)]
-    started = time.monotonic()
-    summary = await pool.stop()
-    took_s = time.monotonic() - started
-    assert summary is not None
-    assert [outcome.index for outcome in outcomes] == list(range(count))
-    for outcome in outcomes:
-        fails = outcome.index % 10 == 3
-        assert outcome.state is (TaskState.FAILED if fails else TaskState.COMPLETED)
-        assert outcome.value == (None if fails else outcome.index)
-    counts = summary.snapshot
-    assert (counts.submitted, counts.failed, counts.completed) == (count, count // 10, count - count // 10)
-    assert summary.state == "completed"
-    assert summary.error is None
-    return summary, took_s
 
 
 def health(summary: RunSummary) -> dict[str, SinkHealth]:

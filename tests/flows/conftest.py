@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -33,6 +33,8 @@ from longshore.__main__ import main
 from longshore.hookspecs import hookimpl
 from longshore.records import CommitBatch, Recalled, RunOpening
 from longshore.testing import MemoryJournal, RecordingSink
+from support import sync_streams
+from support.waiting import wait_until
 
 DEADLINE_S = 30.0
 
@@ -197,16 +199,19 @@ def lines() -> Callable[[bytes | str], dict[str, dict[str, Any]]]:  # Any: JSON
 
 
 @pytest.fixture
-def until() -> Callable[[Callable[[], bool], str], None]:
-    """Return a way to wait for a condition, with a deadline."""
+def gate() -> Iterator[threading.Event]:
+    """Give what held functions wait for; let go at the end, whatever happens."""
+    made = threading.Event()
+    yield made
+    made.set()
 
-    def wait(condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline, f"waited too long for {what}"
-            time.sleep(0.005)
 
-    return wait
+@pytest.fixture
+def no_thread_is_left() -> Iterator[None]:
+    """Hold a test to leave no thread of a stream behind."""
+    before = set(threading.enumerate())
+    yield
+    wait_until(lambda: not set(sync_streams.ours()) - before, "threads of a stream to end")
 
 
 class PlainProcessor:
@@ -284,19 +289,6 @@ class Processing:
 def processing() -> type[Processing]:
     """Return what tests of processors share."""
     return Processing
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], object], str], Awaitable[None]]:
-    """Return a way to wait for a condition while the loop goes on, with a deadline."""
-
-    async def wait(condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline, f"waited too long for {what}"
-            await asyncio.sleep(0.005)
-
-    return wait
 
 
 class Held:

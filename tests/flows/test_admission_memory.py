@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from longshore import MemoryLimitExceeded, ResourceMonitor, RetryPolicy, Setting
 from longshore._measuring import Growth
 from longshore.hookspecs import hookimpl
 from longshore.records import Reading, ReadRequest, Usage, WorkerStats, WorkerStatus, WorkerUsage
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -38,13 +39,6 @@ class Scales:
         self.reads += 1
         workers = {pid: WorkerUsage(0.0, 50.0 + self.grown_mb.get(pid, 0.0)) for pid in request.worker_pids}
         return Reading(datetime.now(UTC), {"memory": Usage(self.percent * 100.0, 10_000.0, 500.0)}, workers)
-
-
-async def eventually(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
@@ -81,18 +75,18 @@ async def test_when_memory_runs_out_one_is_ended_and_gives_its_result_later(tmp_
     async with weighed() as (pool, scales):
         fast = pool.options(executor="processes")
         first, second = [await fast.submit(wait_for, str(gate)) for _ in range(2)]
-        await eventually(lambda: sum((row.running_s or 0) > 0.1 for row in pool.get_worker_stats()) == 2, "both to run")
+        await until(lambda: sum((row.running_s or 0) > 0.1 for row in pool.get_worker_stats()) == 2, "both to run")
         before = scales.reads
-        await eventually(lambda: scales.reads > before + 5, "both to be weighed")
+        await until(lambda: scales.reads > before + 5, "both to be weighed")
         grown = next(row for row in pool.get_worker_stats() if row.current_task == second.task_id)
         assert grown.pid is not None
         scales.grown_mb[grown.pid] = 900.0
         scales.percent = 92.0
-        await eventually(lambda: second.state == "queued", "one of them to be ended")
+        await until(lambda: second.state == "queued", "one of them to be ended")
         assert first.state == "processing"
         assert "waits for memory: needs " in str(pool.explain(second.task_id))
         scales.percent = 20.0
-        await eventually(lambda: second.state == "processing", "it to run again")
+        await until(lambda: second.state == "processing", "it to run again")
         gate.touch()
         assert [await first, await second] == [str(gate)] * 2
         assert ((await first.outcome()).attempts, (await second.outcome()).attempts) == (1, 2)
@@ -115,7 +109,7 @@ async def test_what_real_tasks_take_is_learnt_and_set_aside() -> None:
         fast = pool.options(executor="processes")
         assert [await (await fast.submit(take, 600.0)) for _ in range(2)] == [600.0, 600.0]
         running = await fast.submit(take, 600.0, 2.0)
-        await eventually(lambda: running.state == "processing", "the third to run")
+        await until(lambda: running.state == "processing", "the third to run")
         lent = pool._driver.engine.lent_to(running.task_id)
         assert lent["memory"] == pytest.approx(600.0 * 1.15 * 1.048576, rel=0.15)
         assert await running == 600.0

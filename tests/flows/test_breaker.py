@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from longshore import CircuitBreaker, ProcessorContext, Settings, TaskState, WorkerPool
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 RULE = CircuitBreaker(failures=2, open_s=0.2, trials=1)
@@ -75,7 +76,7 @@ async def test_settings_turn_it_on_for_all_that_say_nothing() -> None:
 
 
 @pytest.mark.requirement("req:F06")
-async def test_a_processor_asks_for_its_own(processing: Any, eventually: Any) -> None:
+async def test_a_processor_asks_for_its_own(processing: Any) -> None:
     """By its metadata, for whoever submits documents to it."""
 
     class Failing:
@@ -87,5 +88,5 @@ async def test_a_processor_asks_for_its_own(processing: Any, eventually: Any) ->
         for number in range(2):
             await processing.end_of(pool, document_id=str(number))
         waits = await pool.submit_task("p", ProcessorContext(document_id="3"))
-        await eventually(lambda: "the circuit breaker of p is open" in pool.explain(waits), "being held back")
+        await until(lambda: "the circuit breaker of p is open" in pool.explain(waits), "being held back")
         pool.cancel(waits)

@@ -7,19 +7,18 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and /proc")
 
 Command = Any  # the fixtures' classes: test modules cannot import a conftest
-Until = Callable[[Callable[[], bool], str], None]
 
 
-def begin(longshore: Command, until: Until) -> Any:  # Any: a Popen
+def begin(longshore: Command) -> Any:  # Any: a Popen
     """Begin a run of four inputs by two workers, and wait until two have begun and it takes questions."""
     longshore.inputs(["a", "b", "c", "d"])
     process = longshore.start("run", "job:held", "in", "-o", "out.jsonl", "--workers", "2", "--progress", "none")
@@ -28,7 +27,7 @@ def begin(longshore: Command, until: Until) -> Any:  # Any: a Popen
     def begun() -> bool:
         return len(list(folder.glob("started-*"))) >= 2 and any(folder.glob("state/longshore/runs/*/diagnosis.listens"))
 
-    until(lambda: process.poll() is not None or begun(), "two running tasks")
+    wait_until(lambda: process.poll() is not None or begun(), "two running tasks")
     assert process.poll() is None, process.stderr.read().decode()
     return process
 
@@ -41,9 +40,9 @@ def folder_of(longshore: Command) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.requirement("req:L05")
-def test_a_run_tells_what_it_is_at_and_goes_on(longshore: Command, inside: Command, until: Until) -> None:
+def test_a_run_tells_what_it_is_at_and_goes_on(longshore: Command, inside: Command) -> None:
     """As text and as JSON, with the line that each worker process is at; it then ends as if nothing had been."""
-    process = begin(longshore, until)
+    process = begin(longshore)
     code, told, errors = inside("doctor", "--run", "last")
     assert code == 0, errors
     assert "2 queued, 2 running" in told
@@ -61,10 +60,10 @@ def test_a_run_tells_what_it_is_at_and_goes_on(longshore: Command, inside: Comma
 
 @pytest.mark.slow
 @pytest.mark.requirement("req:L05")
-def test_of_a_run_that_was_killed_the_journal_tells(longshore: Command, inside: Command, until: Until) -> None:
+def test_of_a_run_that_was_killed_the_journal_tells(longshore: Command, inside: Command) -> None:
     """Which tasks had begun and not ended, and the command that goes on with it."""
-    process = begin(longshore, until)
-    until(lambda: '"unfinished": 4' in inside("runs", "list", "--json")[1], "the tasks in the journal")
+    process = begin(longshore)
+    wait_until(lambda: '"unfinished": 4' in inside("runs", "list", "--json")[1], "the tasks in the journal")
     process.kill()
     process.communicate()
     run_id = folder_of(longshore).name
@@ -80,11 +79,9 @@ def test_of_a_run_that_was_killed_the_journal_tells(longshore: Command, inside: 
 
 @pytest.mark.slow
 @pytest.mark.requirement("req:L05")
-def test_a_run_that_cannot_answer_is_told_of_as_the_system_has_it(
-    longshore: Command, inside: Command, until: Until
-) -> None:
+def test_a_run_that_cannot_answer_is_told_of_as_the_system_has_it(longshore: Command, inside: Command) -> None:
     """One that was stopped by a signal: that is said, and the command ends with 1 after the time it was given."""
-    process = begin(longshore, until)
+    process = begin(longshore)
     os.kill(process.pid, signal.SIGSTOP)
     try:
         code, told, _ = inside("doctor", "--run", "last", "--wait", "0.3")
@@ -100,9 +97,9 @@ def test_a_run_that_cannot_answer_is_told_of_as_the_system_has_it(
 
 @pytest.mark.slow
 @pytest.mark.requirement("req:L05")
-def test_nobody_is_signalled_who_did_not_say_that_he_listens(longshore: Command, inside: Command, until: Until) -> None:
+def test_nobody_is_signalled_who_did_not_say_that_he_listens(longshore: Command, inside: Command) -> None:
     """A signal could end a process: none is sent to one without a handler, of another id, or of another machine."""
-    process = begin(longshore, until)
+    process = begin(longshore)
     listens = folder_of(longshore) / "diagnosis.listens"
     kept = json.loads(listens.read_bytes())
     for said, reason in (

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 Command = Any  # the fixtures' classes: test modules cannot import a conftest
-Until = Callable[[Callable[[], bool], str], None]
 QUIET = ("--progress", "none", "--executor", "threads")
 
 
@@ -145,11 +144,11 @@ def test_prune_deletes_what_all_conditions_name(inside: Command) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_is_held_is_never_pruned(longshore: Command, until: Until) -> None:
+def test_a_run_that_is_held_is_never_pruned(longshore: Command) -> None:
     """It is shown as running, and kept whatever is asked; killed, it is interrupted, and may go."""
     longshore.inputs(["a", "b"])
     process = longshore.start("run", "job:held", "in", "--progress", "none", "--executor", "threads")
-    until(lambda: bool(list(longshore.folder.glob("started-*"))), "a running task")
+    wait_until(lambda: bool(list(longshore.folder.glob("started-*"))), "a running task")
     assert json.loads(longshore("runs", "list", "--json").stdout)[0]["state"] == "running"
     pruned = longshore("runs", "prune", "--keep", "0")
     assert (pruned.returncode, pruned.stdout) == (0, b"")

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from longshore import LongshoreError
 from longshore.cli.guard import guarded
+from support.waiting import wait_until
 
 Command = Any  # the fixtures' classes: test modules cannot import a conftest
 Lines = Callable[[bytes | str], dict[str, dict[str, Any]]]  # Any: JSON
-Until = Callable[[Callable[[], bool], str], None]
 
 QUIET = ("--progress", "none", "--executor", "threads")
 NOTED = """
@@ -284,17 +284,15 @@ def test_a_run_of_another_program_is_left_to_it(noting: Command) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("executor", ["threads", "processes"])
-def test_a_drained_run_says_how_to_go_on_and_goes_on(
-    longshore: Command, lines: Lines, until: Until, executor: str
-) -> None:
+def test_a_drained_run_says_how_to_go_on_and_goes_on(longshore: Command, lines: Lines, executor: str) -> None:
     """The first Ctrl-C names the command; while it drains nobody else may have the run; then that does the rest."""
     names = [f"{number:03}" for number in range(20)]
     longshore.inputs(names)
     options = ("--executor", executor, "--workers", "2", "--progress", "none", "--journal", "kept here")
     process = longshore.start("run", "job:held", "in", "-o", "out.jsonl", *options)
-    until(lambda: len(list(longshore.folder.glob("started-*"))) >= 2, "two running tasks")
+    wait_until(lambda: len(list(longshore.folder.glob("started-*"))) >= 2, "two running tasks")
     os.killpg(process.pid, signal.SIGINT)
-    until(lambda: b"to go on: longshore resume" in process.stderr.readline(), "the answer to the signal")
+    wait_until(lambda: b"to go on: longshore resume" in process.stderr.readline(), "the answer to the signal")
     held = longshore("resume", "last", "--journal", "kept here")
     assert (held.returncode, b"is under way" in held.stderr) == (2, True), held.stderr
     (longshore.folder / "go").touch()
@@ -333,7 +331,7 @@ def second(context):
 
 @pytest.mark.slow
 @pytest.mark.requirement("req:J07")
-def test_a_killed_pipeline_runs_its_unfinished_stages_only(longshore: Command, lines: Lines, until: Until) -> None:
+def test_a_killed_pipeline_runs_its_unfinished_stages_only(longshore: Command, lines: Lines) -> None:
     """After kill -9 stages whose results are recorded are not run again; those that were under way are."""
     longshore.inputs(["a", "b", "c", "d"])
     (longshore.folder / "stages.py").write_text(STAGES)
@@ -343,7 +341,7 @@ def test_a_killed_pipeline_runs_its_unfinished_stages_only(longshore: Command, l
     )
     ran = longshore.folder / "ran"
     process = longshore.start("run", "two", "in", "-o", "out.jsonl", "--workers", "8", "--progress", "none")
-    until(lambda: ran.exists() and ran.read_text().count("two in/") == 4, "the second stages")
+    wait_until(lambda: ran.exists() and ran.read_text().count("two in/") == 4, "the second stages")
     process.kill()
     process.wait(30)
     assert ran.read_text().count("one in/") == 4
@@ -359,9 +357,7 @@ def test_a_killed_pipeline_runs_its_unfinished_stages_only(longshore: Command, l
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.timeout(120)
-def test_a_run_killed_again_and_again_loses_and_repeats_nothing(
-    longshore: Command, lines: Lines, until: Until, seed: int
-) -> None:
+def test_a_run_killed_again_and_again_loses_and_repeats_nothing(longshore: Command, lines: Lines, seed: int) -> None:
     """Killed with -9 five times at any moment, then left alone: one line an input, the right one (fault:J1)."""
     import random
 
@@ -375,7 +371,7 @@ def test_a_run_killed_again_and_again_loses_and_repeats_nothing(
     for turn in range(5):
         process = longshore.start(*(begin if turn == 0 else ("resume", "last")))
         runs = longshore.folder / "state" / "longshore" / "runs"
-        until(lambda: process.poll() is not None or bool(list(runs.glob("*/journal.db"))), "the journal")  # noqa: B023
+        wait_until(lambda: process.poll() is not None or bool(list(runs.glob("*/journal.db"))), "the journal")  # noqa: B023
         time.sleep(dice.uniform(0.2, 1.2))
         os.killpg(process.pid, signal.SIGKILL)
         process.wait(30)

@@ -10,15 +10,14 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 Command = Any  # the fixtures' classes: test modules cannot import a conftest
-Until = Callable[[Callable[[], bool], str], None]
 QUIET = ("--progress", "none", "--executor", "threads")
 DEADLINE_S = 30.0
 
@@ -86,18 +85,18 @@ def test_a_run_that_is_over_is_shown_until_ctrl_c(inside: Command, longshore: Co
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_is_shown_as_it_goes_on(longshore: Command, until: Until) -> None:
+def test_a_run_that_goes_on_is_shown_as_it_goes_on(longshore: Command) -> None:
     """What its process records comes to be shown, its end too."""
     longshore.inputs(["a", "b", "c"])
     running = longshore.start("run", "job:held", "in", "--workers", "3", *QUIET, "-o", "out.jsonl")
-    until(lambda: len(list(longshore.folder.glob("started-*"))) == 3, "the tasks to begin")
+    wait_until(lambda: len(list(longshore.folder.glob("started-*"))) == 3, "the tasks to begin")
     serving = longshore.start("serve")
     browser = Browser(serving)
     head = browser.read("/api/run")
     assert (head["state"], head["run"]["live"]) == ("running", True)
     (longshore.folder / "go").touch()
     assert running.wait(DEADLINE_S) == 0
-    until(lambda: browser.read("/api/run")["state"] == "completed", "the end of the run")
+    wait_until(lambda: browser.read("/api/run")["state"] == "completed", "the end of the run")
     states = [row["state"] for row in browser.read("/api/tasks")["rows"]]
     assert states == ["completed"] * 3
     serving.terminate()
@@ -105,12 +104,12 @@ def test_a_run_that_goes_on_is_shown_as_it_goes_on(longshore: Command, until: Un
 
 
 @pytest.mark.slow
-def test_run_shows_itself_where_asked(longshore: Command, until: Until) -> None:
+def test_run_shows_itself_where_asked(longshore: Command) -> None:
     """`--dashboard` prints a link; the pages are there while the run goes on, and it ends as ever."""
     longshore.inputs(["a", "b"])
     process = longshore.start("run", "job:held", "in", "--workers", "2", *QUIET, "--dashboard", "-o", "out.jsonl")
     browser = Browser(process)
-    until(lambda: browser.read("/api/run")["snapshot"]["running"] == 2, "both to run")
+    wait_until(lambda: browser.read("/api/run")["snapshot"]["running"] == 2, "both to run")
     (longshore.folder / "go").touch()
     assert process.wait(DEADLINE_S) == 0
     assert len((longshore.folder / "out.jsonl").read_text().splitlines()) == 2

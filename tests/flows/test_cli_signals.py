@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.waiting import wait_until
 
 Command = Any  # the fixture's class: test modules cannot import a conftest
 Lines = Callable[[bytes], dict[str, dict[str, Any]]]  # Any: JSON
-Until = Callable[[Callable[[], bool], str], None]
 
 COUNT = 40
 
@@ -26,13 +26,15 @@ def heard() -> Iterator[None]:
     signal.signal(signal.SIGHUP, before)
 
 
-def _begin(longshore: Command, until: Until, executor: str, *more: str) -> Any:  # Any: a Popen
+def _begin(longshore: Command, executor: str, *more: str) -> Any:  # Any: a Popen
     longshore.inputs([f"{number:03}" for number in range(COUNT)])
     process = longshore.start(
         *("run", "job:held", "in", "-o", "out.jsonl", "--executor", executor, "--workers", "2", "--progress", "none"),
         *more,
     )
-    until(lambda: process.poll() is not None or len(list(longshore.folder.glob("started-*"))) >= 2, "two running tasks")
+    wait_until(
+        lambda: process.poll() is not None or len(list(longshore.folder.glob("started-*"))) >= 2, "two running tasks"
+    )
     assert process.poll() is None, process.stderr.read().decode()
     return process
 
@@ -67,12 +69,12 @@ sys.exit(main(["doctor"]))
 @pytest.mark.parametrize(("name", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 @pytest.mark.requirement("req:C17")
 def test_the_first_signal_drains(
-    longshore: Command, lines: Lines, until: Until, executor: str, name: signal.Signals, code: int
+    longshore: Command, lines: Lines, executor: str, name: signal.Signals, code: int
 ) -> None:
     """What runs may end, nothing new is begun, and every input has its line (fault:O6)."""
-    process = _begin(longshore, until, executor)
+    process = _begin(longshore, executor)
     _send(process, name)
-    until(lambda: b"once more stops at once" in process.stderr.readline(), "the answer to the signal")
+    wait_until(lambda: b"once more stops at once" in process.stderr.readline(), "the answer to the signal")
     (longshore.folder / "go").touch()
     _, errors = process.communicate(timeout=30)
     assert process.returncode == code, errors.decode()
@@ -87,11 +89,11 @@ def test_the_first_signal_drains(
 
 
 @pytest.mark.slow
-def test_a_task_that_blocks_everything_can_be_left(longshore: Command, lines: Lines, until: Until) -> None:
+def test_a_task_that_blocks_everything_can_be_left(longshore: Command, lines: Lines) -> None:
     """A task that blocks the loop itself, in `inline`, does not survive the second signal; no line is lost."""
     longshore.inputs(["a", "b"])
     process = longshore.start("run", "job:held", "in", "-o", "out.jsonl", "--executor", "inline", "--progress", "none")
-    until(lambda: bool(list(longshore.folder.glob("started-*"))), "the first task")
+    wait_until(lambda: bool(list(longshore.folder.glob("started-*"))), "the first task")
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=10)
@@ -102,11 +104,11 @@ def test_a_task_that_blocks_everything_can_be_left(longshore: Command, lines: Li
 
 
 @pytest.mark.parametrize("executor", ["threads", "processes"])
-def test_the_second_signal_stops_at_once(longshore: Command, lines: Lines, until: Until, executor: str) -> None:
+def test_the_second_signal_stops_at_once(longshore: Command, lines: Lines, executor: str) -> None:
     """Tasks that would run on are not waited for, and every input still has its line (fault:O6)."""
-    process = _begin(longshore, until, executor)
+    process = _begin(longshore, executor)
     _send(process, signal.SIGINT)
-    until(lambda: b"once more stops at once" in process.stderr.readline(), "the answer to the signal")
+    wait_until(lambda: b"once more stops at once" in process.stderr.readline(), "the answer to the signal")
     _send(process, signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 130, errors.decode()
@@ -125,14 +127,13 @@ def test_the_second_signal_stops_at_once(longshore: Command, lines: Lines, until
 def test_what_does_not_end_within_its_grace_is_ended(
     longshore: Command,
     lines: Lines,
-    until: Until,
     executor: str,
     name: signal.Signals,
     grace: tuple[str, ...],
     code: int,
 ) -> None:
     """One signal is enough: drained for so long, then cancelled; SIGTERM has a limit of its own. No line is lost."""
-    process = _begin(longshore, until, executor, *grace)
+    process = _begin(longshore, executor, *grace)
     _send(process, name)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == code, errors.decode()
@@ -156,10 +157,10 @@ def test_a_grace_that_cannot_be_meant_is_refused(longshore: Command) -> None:
 
 
 @pytest.mark.slow
-def test_under_nohup_a_hangup_is_nothing(longshore: Command, until: Until) -> None:
+def test_under_nohup_a_hangup_is_nothing(longshore: Command) -> None:
     """Started with SIGHUP ignored, the command goes on when it comes, and does all its work."""
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    process = _begin(longshore, until, "threads")
+    process = _begin(longshore, "threads")
     _send(process, signal.SIGHUP)
     (longshore.folder / "go").touch()
     _, errors = process.communicate(timeout=30)

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from longshore import RetryPolicy
 from longshore.cli import run_command
 
 pytestmark = pytest.mark.slow
@@ -39,6 +40,18 @@ def journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return place
 
 
+TWICE = """
+import pathlib
+
+def twice(path):
+    tried = pathlib.Path(path + ".tried")
+    if not tried.exists():
+        tried.touch()
+        raise ValueError("not yet")
+    return 1
+"""
+
+
 def told(capsys: pytest.CaptureFixture[str], journal: str, *options: str) -> dict[str, object]:
     assert run_command(["simulate", "last", "--journal", journal, "--json", *options]) == 0
     found: dict[str, object] = json.loads(capsys.readouterr().out)
@@ -59,6 +72,38 @@ def test_more_workers_take_less_and_never_less_than_the_longest(
     assert one["makespan_s"] == pytest.approx(one["busy_s"]["threads"])
     assert twenty["makespan_s"] == pytest.approx(found["longest_s"])
     assert recorded["simulated_s"] <= one["took_s"]
+
+
+def test_the_wait_for_a_second_try_is_not_taken_for_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where every task failed first, the run began with the first tries, not with those after the wait."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "simulated_twice.py").write_text(TWICE, encoding="utf-8")
+    inputs = [str(tmp_path / f"{number}.txt") for number in range(3)]
+    for path in inputs:
+        Path(path).touch()
+    journal = str(tmp_path / "runs")
+    options = ["--executor", "threads", "--retries", "1", "--journal", journal, "-o", "out.jsonl", "--progress", "none"]
+    assert run_command(["run", "simulated_twice:twice", *inputs, "--set", "probes=[]", *options]) == 0
+    capsys.readouterr()
+    recorded = told(capsys, journal)["recorded"]
+    assert isinstance(recorded, dict)
+    waited_s = RetryPolicy().backoff * (1.0 - RetryPolicy().jitter)
+    assert recorded["start_s"] <= recorded["took_s"] - waited_s
+
+
+def test_a_run_that_waits_is_foretold_from_what_it_took(journal: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """For the workers that it had, the simulation is never longer than the run, nor shorter than its work allows."""
+    found = told(capsys, journal)
+    recorded, [own, *_] = found["recorded"], found["simulated"]  # type: ignore[misc]  # JSON
+    assert isinstance(recorded, dict)
+    work_s = own["busy_s"]["threads"]
+    assert own["workers"] == recorded["workers"] == {"threads": 2}
+    # Two workers never did more than the run had time for; what it took beyond was handing over, which is left out.
+    assert work_s / 2 <= own["makespan_s"] <= work_s / 2 + found["longest_s"]
+    assert recorded["simulated_s"] <= recorded["took_s"] + found["longest_s"]
 
 
 def test_for_people_it_is_a_table(journal: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -22,6 +21,7 @@ from longshore import (
 )
 from longshore.events import TERMINAL_TYPES, AnyEvent
 from longshore.testing import MemoryJournal, RecordingSink
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 
@@ -52,14 +52,6 @@ def make_pool(journal: Any, *, sinks: Sequence[Any] = (), hooks: Sequence[str] =
     """Return a pool with this journal that nothing of the user's settings plays into."""
     settings = Settings(probes=(), hooks=tuple(hooks))
     return WorkerPool(WorkerConfig(**config), settings=settings, journal=journal, sinks=sinks)
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition that the loop or the journal's thread brings about."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited too long for {what}"
-        await asyncio.sleep(0.001)
 
 
 async def until_started(sink: RecordingSink, handle: Handle[Any]) -> None:

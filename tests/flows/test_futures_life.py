@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from longshore import BrokenPool, PoolExecutor, Settings
 from longshore.errors import WrongPlace
+from support.waiting import wait_until
 
 DEADLINE_S = 20.0
 PLAIN = Settings(probes=())
@@ -29,16 +30,9 @@ def _nothing_is_left() -> Iterator[None]:
     """No test leaves a thread of an executor behind."""
     before = set(threading.enumerate())
     yield
-    until(lambda: not [t for t in set(threading.enumerate()) - before if t.name.startswith(THREADS)], "threads to end")
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition with a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"waited too long for {what}"
-        gc.collect()
-        time.sleep(0.002)
+    wait_until(
+        lambda: not [t for t in set(threading.enumerate()) - before if t.name.startswith(THREADS)], "threads to end"
+    )
 
 
 class Gate:
@@ -312,7 +306,7 @@ def test_processes_are_killed_in_the_middle_of_their_calls(how: str, tmp_path: P
     file = tmp_path / "pid"
     running = executor.submit(begin_and_sleep, file)
     pending = [executor.submit(abs, number) for number in range(5)]
-    until(lambda: file.exists() and file.read_text(), "the call to begin")
+    wait_until(lambda: file.exists() and file.read_text(), "the call to begin")
     pid = file.read_text()
     getattr(executor, how)()
     with pytest.raises(BrokenPool, match=how):
@@ -322,7 +316,7 @@ def test_processes_are_killed_in_the_middle_of_their_calls(how: str, tmp_path: P
     with pytest.raises(RuntimeError):
         executor.submit(abs, 1)
     executor.shutdown()
-    until(lambda: not Path(f"/proc/{pid}").exists(), "the worker to end")
+    wait_until(lambda: not Path(f"/proc/{pid}").exists(), "the worker to end")
 
 
 def test_threads_are_abandoned_by_the_hard_end() -> None:
@@ -344,7 +338,7 @@ def test_the_hard_end_comes_through_a_shutdown_that_waits() -> None:
     """Another thread waits in `shutdown`; killing the workers lets it return."""
     executor = PoolExecutor(1, executor="processes", settings=PLAIN)
     running = executor.submit(time.sleep, 300)
-    until(running.running, "the call to begin")
+    wait_until(running.running, "the call to begin")
     waiting = threading.Thread(target=executor.shutdown)
     waiting.start()
     executor.kill_workers()

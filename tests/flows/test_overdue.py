@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from longshore import Settings, Stage, WorkerConfig, WorkerPool, current_task
 from longshore.events import AnyEvent
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 DEADLINE_S = 30.0
-Eventually = Callable[[Callable[[], object], str], Awaitable[None]]
 
 
 class Heard:
@@ -47,18 +46,16 @@ async def held_async(path: Path) -> bool:
 
 
 @pytest.mark.parametrize("executor", ["asyncio", "threads", "processes"])
-async def test_a_task_past_its_soft_timeout_is_told_of_and_goes_on(
-    executor: str, tmp_path: Path, eventually: Eventually
-) -> None:
+async def test_a_task_past_its_soft_timeout_is_told_of_and_goes_on(executor: str, tmp_path: Path) -> None:
     """The event comes while the task runs, names it and its worker, comes once, and changes nothing else."""
     heard = Heard()
     async with heard.pool as pool:
         function = held_async if executor == "asyncio" else held
         handle = await pool.options(executor=executor, soft_timeout=0.05).submit(function, tmp_path / "go")
-        await eventually(lambda: heard.types() == ["task_overdue"], "the event")
+        await until(lambda: heard.types() == ["task_overdue"], "the event")
         (tmp_path / "go").touch()
         assert await handle is True
-        await eventually(lambda: len(heard.events) == 2, "the end")
+        await until(lambda: len(heard.events) == 2, "the end")
     data = heard.events[0].data
     assert data["task_id"] == handle.task_id
     assert data["running_s"] >= data["soft_timeout_s"] == 0.05
@@ -66,32 +63,32 @@ async def test_a_task_past_its_soft_timeout_is_told_of_and_goes_on(
     assert heard.types() == ["task_overdue", "task_completed"]
 
 
-async def test_the_hard_limit_comes_after_the_soft_one(eventually: Eventually) -> None:
+async def test_the_hard_limit_comes_after_the_soft_one() -> None:
     """A task that passes both is told of as overdue, then times out."""
     heard = Heard()
     async with heard.pool as pool:
         submitter = pool.options(timeout=0.3, soft_timeout=0.05)
         with pytest.raises(TimeoutError):
             await (await submitter.submit(asyncio.sleep, DEADLINE_S))
-        await eventually(lambda: len(heard.events) == 2, "both events")
+        await until(lambda: len(heard.events) == 2, "both events")
     assert heard.types() == ["task_overdue", "task_failed"]
 
 
 @pytest.mark.slow
-async def test_a_process_is_told_of_also_when_the_loop_was_blocked(tmp_path: Path, eventually: Eventually) -> None:
+async def test_a_process_is_told_of_also_when_the_loop_was_blocked(tmp_path: Path) -> None:
     """While the loop is blocked nobody hears anything; afterwards the event is there, before the end it belongs to."""
     heard = Heard()
     async with heard.pool as pool:
         handle = await pool.options(executor="processes", timeout=0.4, soft_timeout=0.1).submit(held, tmp_path / "go")
-        await eventually(lambda: handle.state.value == "processing", "its start")
+        await until(lambda: handle.state.value == "processing", "its start")
         time.sleep(1.0)
         outcome = await handle.outcome()
-        await eventually(lambda: len(heard.events) == 2, "both events")
+        await until(lambda: len(heard.events) == 2, "both events")
     assert outcome.state.value == "timed_out"
     assert heard.types() == ["task_overdue", "task_failed"]
 
 
-async def test_settings_give_a_soft_timeout_to_tasks_that_name_none(eventually: Eventually) -> None:
+async def test_settings_give_a_soft_timeout_to_tasks_that_name_none() -> None:
     """`default_soft_timeout` is for tasks without their own, where their timeout is longer."""
     heard = Heard(default_soft_timeout=0.05)
     async with heard.pool as pool:
@@ -99,11 +96,11 @@ async def test_settings_give_a_soft_timeout_to_tasks_that_name_none(eventually: 
             await (await pool.options(timeout=0.04).submit(asyncio.sleep, DEADLINE_S))
         with pytest.raises(TimeoutError):
             await (await pool.options(timeout=0.2).submit(asyncio.sleep, DEADLINE_S))
-        await eventually(lambda: len(heard.events) == 3, "three events")
+        await until(lambda: len(heard.events) == 3, "three events")
     assert heard.types() == ["task_failed", "task_overdue", "task_failed"]
 
 
-async def test_a_stage_has_a_soft_timeout(eventually: Eventually) -> None:
+async def test_a_stage_has_a_soft_timeout() -> None:
     """A stage says after how long its tasks are overdue; its multiplier moves that, too."""
     heard = Heard()
 
@@ -117,7 +114,7 @@ async def test_a_stage_has_a_soft_timeout(eventually: Eventually) -> None:
         stage = Stage("slow", slow, timeout=10, soft_timeout=0.5, timeout_multiplier=0.1)
         result = await pool.start_pipeline(Pipeline("one", [stage]), "a document")
         assert result.state.value == "completed"
-        await eventually(lambda: len(heard.events) == 2, "both events")
+        await until(lambda: len(heard.events) == 2, "both events")
     assert heard.events[0].data["soft_timeout_s"] == pytest.approx(0.05)
 
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from longshore import Handle, ProgressTracker, Settings, TaskProgress, WorkerPool, current_task
 from longshore.events import AnyEvent
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 DEADLINE_S = 20.0
-Eventually = Callable[[Callable[[], object], str], Awaitable[None]]
 
 
 class Family:
@@ -94,7 +94,7 @@ async def test_a_task_on_a_thread_is_the_parent() -> None:
         home.pool.options(parent=7)
 
 
-async def test_what_handles_events_is_nobodys_child(eventually: Eventually) -> None:
+async def test_what_handles_events_is_nobodys_child() -> None:
     """A handler that submits is in no task, though it is told of what a task did."""
     async with family() as home:
         handles: list[Handle[None]] = []
@@ -107,7 +107,7 @@ async def test_what_handles_events_is_nobodys_child(eventually: Eventually) -> N
 
         async def parent() -> None:
             await (await home.pool.options(name="parent").submit(nothing))
-            await eventually(lambda: handles, "the handler's task")
+            await until(lambda: handles, "the handler's task")
 
         await (await home.pool.submit(parent))
         await handles[0]
@@ -115,7 +115,7 @@ async def test_what_handles_events_is_nobodys_child(eventually: Eventually) -> N
 
 
 @pytest.mark.accuracy
-async def test_a_parent_that_says_nothing_is_as_far_as_its_children(eventually: Eventually) -> None:
+async def test_a_parent_that_says_nothing_is_as_far_as_its_children() -> None:
     """With one of four children ended it is at a quarter; all of them are not its own end; it never goes back."""
     async with family() as home:
         gates = [asyncio.Event() for _ in range(4)]
@@ -132,21 +132,21 @@ async def test_a_parent_that_says_nothing_is_as_far_as_its_children(eventually: 
             await done.wait()
 
         task_id = (await home.pool.options(executor="asyncio").submit(parent)).task_id
-        await eventually(lambda: home.tracker.get_task_progress(task_id), "the parent")
+        await until(lambda: home.tracker.get_task_progress(task_id), "the parent")
         shown = []
         for gate, steps in zip(gates, range(1, 5), strict=True):
             gate.set()
-            await eventually(lambda steps=steps: home.of(task_id).completed_steps == steps, f"child {steps}")
+            await until(lambda steps=steps: home.of(task_id).completed_steps == steps, f"child {steps}")
             shown.append((home.of(task_id).progress, home.of(task_id).total_steps))
         assert shown == [(0.25, 4), (0.5, 4), (0.75, 4), (0.8, 4)]
         more.set()
-        await eventually(lambda: home.of(task_id).completed_steps == 5, "one more")
+        await until(lambda: home.of(task_id).completed_steps == 5, "one more")
         assert home.of(task_id).progress == pytest.approx(5 / 6)
         done.set()
     assert (home.of(task_id).status, home.of(task_id).progress) == ("completed", 1.0)
 
 
-async def test_a_parent_that_reports_is_where_it_says(eventually: Eventually) -> None:
+async def test_a_parent_that_reports_is_where_it_says() -> None:
     """Its own word counts, whatever its children do."""
     async with family() as home:
         go = asyncio.Event()
@@ -157,7 +157,7 @@ async def test_a_parent_that_reports_is_where_it_says(eventually: Eventually) ->
             await go.wait()
 
         task_id = (await home.pool.submit(parent)).task_id
-        await eventually(lambda: home.tracker.get_statistics()["total_tasks"] == 1, "the child")
+        await until(lambda: home.tracker.get_statistics()["total_tasks"] == 1, "the child")
         assert home.of(task_id).progress == 0.1
         assert home.of(task_id).message == "begun"
         go.set()

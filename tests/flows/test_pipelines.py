@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,6 +24,7 @@ from longshore import (
     current_task,
 )
 from longshore.testing import RecordingSink
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -68,13 +68,6 @@ class Meter:
                 self.inside.subtract((name, context.document_id))
 
         return Stage(name, work, **options)
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.001)
 
 
 def fails(context: ProcessorContext) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -22,6 +21,7 @@ from longshore import (
     WorkerPool,
 )
 from longshore.testing import RecordingSink
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -59,13 +59,6 @@ class Dock:
             return place
 
         return work
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.001)
 
 
 def counts(pool: WorkerPool) -> tuple[int, int]:

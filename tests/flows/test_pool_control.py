@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -28,19 +28,12 @@ from longshore import (
 )
 from longshore.events import AnyEvent
 from longshore.testing import RecordingSink
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.coordination]
 
 DEADLINE_S = 20.0
 TERMINAL = ("task_completed", "task_failed", "task_cancelled")
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """What held tasks wait for; let go at the end, whatever happens."""
-    made = threading.Event()
-    yield made
-    made.set()
 
 
 @asynccontextmanager
@@ -50,13 +43,6 @@ async def open_pool(*sinks: RecordingSink, executor: str | None = None, **worker
     settings = Settings(probes=(), workers=config, executor=executor)
     async with asyncio.timeout(DEADLINE_S), WorkerPool(settings=settings, sinks=sinks) as pool:
         yield pool
-
-
-async def eventually(condition: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.002)
 
 
 def whole(stats: PoolStats) -> bool:
@@ -86,7 +72,7 @@ async def test_control_pause(gate: threading.Event) -> None:
     """While paused nothing new starts, what runs goes on, and the snapshot says why; `unpause` starts it all."""
     async with open_pool(thread_workers=2) as pool:
         running = await pool.submit(gate.wait, DEADLINE_S)
-        await eventually(lambda: running.state is TaskState.PROCESSING, "the first to run")
+        await until(lambda: running.state is TaskState.PROCESSING, "the first to run")
         pool.pause()
         waiting = [await pool.submit(add, n) for n in range(5)]
         gate.set()
@@ -106,7 +92,7 @@ async def test_control_cancel_all(gate: threading.Event) -> None:
     async with open_pool() as pool:
         handles = [await pool.submit(gate.wait, DEADLINE_S) for _ in range(4)]
         handles += [await pool.submit(nap, 30.0) for _ in range(8)]
-        await eventually(lambda: pool.get_stats().running_tasks >= 2, "some to run")
+        await until(lambda: pool.get_stats().running_tasks >= 2, "some to run")
         pool.cancel_all("enough")
         outcomes = await asyncio.gather(*(handle.outcome() for handle in handles))
         assert {outcome.state for outcome in outcomes} == {TaskState.CANCELLED}
@@ -125,7 +111,7 @@ async def test_control_resize(executor: str) -> None:
 
         async def meet_async(_: float) -> None:
             arrived.append(1)
-            await eventually(lambda: len(arrived) >= 3, "three to meet")
+            await until(lambda: len(arrived) >= 3, "three to meet")
 
         function: Callable[..., Any] = meet_async if executor == "asyncio" else meet.wait
         first = await pool.options(executor=executor).submit(function, DEADLINE_S)
@@ -135,7 +121,7 @@ async def test_control_resize(executor: str) -> None:
             await handle
         pool.resize(executor, 1)
         kind = "async" if executor == "asyncio" else "thread"
-        await eventually(
+        await until(
             lambda: [worker.worker_type for worker in pool.get_worker_stats()].count(kind) == 1, "the others to go"
         )
         assert pool.get_stats().completed_tasks == 3
@@ -229,7 +215,7 @@ async def test_control_queue_depths(gate: threading.Event) -> None:
     async with open_pool(async_workers=1) as pool:
         assert pool.get_stats().queue == {}
         busy = [await pool.submit(gate.wait, DEADLINE_S), await pool.submit(nap, DEADLINE_S)]
-        await eventually(lambda: pool.get_stats().running_tasks == 2, "both workers to be busy")
+        await until(lambda: pool.get_stats().running_tasks == 2, "both workers to be busy")
         wanted = {"threads": {"HIGH": 3, "LOW": 1, "CRITICAL": 2}, "asyncio": {"NORMAL": 4}}
         held = []
         for executor, depths in wanted.items():
@@ -237,7 +223,7 @@ async def test_control_queue_depths(gate: threading.Event) -> None:
             for name, count in depths.items():
                 options = pool.options(executor=executor, priority=Priority[name])
                 held += [await options.submit(task, 0) for _ in range(count)]
-        await eventually(lambda: pool.get_stats().queue == wanted, f"{wanted} to wait")
+        await until(lambda: pool.get_stats().queue == wanted, f"{wanted} to wait")
         held[0].cancel()
         await held[0].outcome()
         assert pool.get_stats().queue == {**wanted, "threads": {"HIGH": 2, "LOW": 1, "CRITICAL": 2}}
@@ -254,7 +240,7 @@ async def test_control_sinks_ask_the_pool() -> None:
     pool = WorkerPool({"async_workers": 1, "thread_workers": 1}, settings=Settings(), sinks=[sink])
     async with pool:
         await (await pool.options(executor="processes").submit(abs, -1))
-        await eventually(lambda: pool.snapshot().loads.get("memory") is not None, "the machine to be measured")
+        await until(lambda: pool.snapshot().loads.get("memory") is not None, "the machine to be measured")
         assert sink.run is not None
         stats, workers = await asyncio.to_thread(lambda: (sink.run.stats(), sink.run.workers()))  # type: ignore[union-attr]
         assert stats.completed_tasks == 1
@@ -273,7 +259,7 @@ async def test_control_worker_stats(gate: threading.Event) -> None:
         for task in (add, fail):
             await (await pool.submit(task, *([1] if task is add else []))).outcome()
         held = await pool.submit(gate.wait, DEADLINE_S)
-        await eventually(
+        await until(
             lambda: (
                 [worker.current_task for worker in pool.get_worker_stats() if worker.status == "busy"] == [held.task_id]
             ),
@@ -297,7 +283,7 @@ async def test_control_waiting_retry() -> None:
     async with open_pool() as pool:
         policy = RetryPolicy(attempts=2, backoff=30.0, jitter=0.0)
         waiting = await pool.options(retry=policy).submit(fail)
-        await eventually(lambda: pool.get_stats().retrying_tasks == 1, "the first attempt to fail")
+        await until(lambda: pool.get_stats().retrying_tasks == 1, "the first attempt to fail")
         assert waiting.state is TaskState.PENDING
         stats = pool.get_stats()
         assert (stats.retrying_tasks, stats.running_tasks, stats.queued_tasks) == (1, 0, 0)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 import longshore
@@ -16,6 +15,7 @@ from longshore._runtime.waiting import OpenWaits
 from longshore.errors import PluginError
 from longshore.records import PoolStats
 from longshore.testing import MemoryJournal
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 
@@ -23,14 +23,6 @@ T = TypeVar("T")
 DEADLINE_S = 20.0
 BARE = Settings(probes=())
 SMALL = WorkerConfig(max_queue_size=10, priority_queue_size=10, async_workers=1, thread_workers=1)
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """An event that functions in threads wait for; set at the end, so that none stays behind."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 def pool_of(config: WorkerConfig | None = None, **arguments: Any) -> WorkerPool:  # Any: as the pool's
@@ -43,13 +35,6 @@ def double(number: int) -> int:
 
 async def asleep(_: object = None) -> None:
     await asyncio.sleep(60)
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.005)
 
 
 async def _read(stream: AsyncIterator[T], given: list[T]) -> None:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import AsyncMock, MagicMock
@@ -32,17 +32,11 @@ from longshore import (
 from longshore._processing import ProcessorCall
 from longshore.events import AnyEvent
 from longshore.testing import RecordingSink
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.events]
 
 DEADLINE_S = 30.0
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    made = threading.Event()
-    yield made
-    made.set()
 
 
 @asynccontextmanager
@@ -50,13 +44,6 @@ async def open_pool(*, bus: object | None = None, sinks: Any = (), **workers: An
     settings = Settings(probes=(), workers=WorkerConfig(**workers))
     async with asyncio.timeout(DEADLINE_S), WorkerPool(settings=settings, event_bus=bus, sinks=sinks) as pool:
         yield pool
-
-
-async def eventually(condition: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.002)
 
 
 def add(a: int, b: int) -> int:
@@ -148,10 +135,10 @@ async def test_events_say_that_the_bus_is_not_well(gate: threading.Event) -> Non
     leave = bus.subscribe(picky)
     async with open_pool(bus=bus) as pool:
         await (await pool.submit(add, 1, 2))
-        await eventually(lambda: not bus.is_healthy(), "the handler to have raised")
+        await until(lambda: not bus.is_healthy(), "the handler to have raised")
         broken[0] = False
         await (await pool.submit(add, 1, 2))
-        await eventually(bus.is_healthy, "the handler to be well again")
+        await until(bus.is_healthy, "the handler to be well again")
     leave()
     bus.close()
 

@@ -6,23 +6,17 @@ import asyncio
 import re
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from longshore import EventBus, ProgressTracker, RunSummary, Settings, WorkerPool
 from longshore.events import AnyEvent
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.events]
 
 DEADLINE_S = 30.0
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    made = threading.Event()
-    yield made
-    made.set()
 
 
 def add(a: int, b: int) -> int:
@@ -53,7 +47,6 @@ async def test_a_pool_is_not_well_with_a_handler_that_hangs(gate: threading.Even
     bus.close()
 
 
-Eventually = Callable[[Callable[[], object], str], Awaitable[None]]
 TASKS = 30
 
 
@@ -108,7 +101,6 @@ async def test_what_waits_when_a_pool_stops_is_noted_and_told_later(
     kind: Callable[[threading.Event], Any],
     gate: threading.Event,
     monkeypatch: pytest.MonkeyPatch,
-    eventually: Eventually,
 ) -> None:
     """The run ends as it went, says for whom how many events were waiting, and each end of a task is told after it."""
     monkeypatch.setattr("longshore.pool._CLOSE_S", 0.05)
@@ -126,13 +118,11 @@ async def test_what_waits_when_a_pool_stops_is_noted_and_told_later(
     assert sum(map(int, found.groups())) == 3 * TASKS + 2
     assert not theirs.types["task_completed"]
     gate.set()
-    await eventually(lambda: pool.events.health() == [], "the listener to have been told all")
+    await until(lambda: pool.events.health() == [], "the listener to have been told all")
     assert theirs.types["task_completed"] == TASKS
 
 
-async def test_what_waits_for_the_next_run_comes_once(
-    gate: threading.Event, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
-) -> None:
+async def test_what_waits_for_the_next_run_comes_once(gate: threading.Event, monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool that is started again while its listener still has the last run's events tells it each event once."""
     monkeypatch.setattr("longshore.pool._CLOSE_S", 0.05)
     theirs = HeldBus(gate)
@@ -140,13 +130,13 @@ async def test_what_waits_for_the_next_run_comes_once(
     async with asyncio.timeout(DEADLINE_S), pool:
         await (await pool.submit(add, 1, 2))
         gate.set()
-    await eventually(lambda: pool.events.health() == [], "the listener to have been told all")
+    await until(lambda: pool.events.health() == [], "the listener to have been told all")
     assert theirs.types["task_completed"] == TASKS + 1
     assert theirs.types["worker_pool_stopped"] == 2
 
 
 async def test_a_tracker_of_ours_knows_the_end_of_a_run_it_was_late_for(
-    gate: threading.Event, monkeypatch: pytest.MonkeyPatch, eventually: Eventually
+    gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Held up by a handler before it, our own tracker still takes in all ends after the pool has stopped."""
     monkeypatch.setattr("longshore.pool._CLOSE_S", 0.05)
@@ -156,6 +146,6 @@ async def test_a_tracker_of_ours_knows_the_end_of_a_run_it_was_late_for(
     _, summary = await run_held(event_bus=bus, progress_tracker=tracker)
     assert [note.split()[2] for note in summary.notes][-1] == "progress_tracker"
     gate.set()
-    await eventually(lambda: tracker.get_statistics()["total_tasks"] == TASKS, "the tracker to know all ends")
+    await until(lambda: tracker.get_statistics()["total_tasks"] == TASKS, "the tracker to know all ends")
     leave()
     bus.close()

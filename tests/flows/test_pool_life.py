@@ -30,6 +30,7 @@ from longshore import (
 from longshore.events import AnyEvent
 from longshore.records import Recalled, RunOpening
 from longshore.testing import MemoryJournal, RecordingSink
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.lifecycle]
 
@@ -82,20 +83,13 @@ HANGS: dict[str, tuple[str, Callable[..., Any]]] = {
 each = pytest.mark.parametrize("kind", HANGS)
 
 
-async def eventually(condition: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.002)
-
-
 async def running(pool: WorkerPool, count: int) -> None:
     """Wait until `count` tasks have said that they run."""
 
     def told() -> bool:
         return sum(task.progress is not None for task in pool.snapshot().slowest) >= count
 
-    await eventually(told, f"{count} tasks to run")
+    await until(told, f"{count} tasks to run")
 
 
 async def ended(*handles: Handle[Any]) -> list[object]:

@@ -6,8 +6,7 @@ import asyncio
 import gc
 import os
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +17,7 @@ from longshore._processing import ProcessorCall
 from longshore.errors import JournalError
 from longshore.processor import ProcessorContext, ProcessorResult
 from longshore.testing import MemoryJournal, RecordingSink
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 
@@ -25,14 +25,6 @@ T = TypeVar("T")
 DEADLINE_S = 20.0
 BARE = Settings(probes=())
 SMALL = WorkerConfig(max_queue_size=10, priority_queue_size=10, async_workers=1, thread_workers=1)
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """An event that functions in threads wait for; set at the end, so that none stays behind."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 def pool_of(config: WorkerConfig | None = None, **arguments: Any) -> WorkerPool:  # Any: as the pool's
@@ -45,13 +37,6 @@ def double(number: int) -> int:
 
 async def asleep(_: object = None) -> None:
     await asyncio.sleep(60)
-
-
-async def until(condition: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.005)
 
 
 async def _read(stream: AsyncIterator[T], given: list[T]) -> None:

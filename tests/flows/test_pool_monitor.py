@@ -6,8 +6,7 @@ import asyncio
 import json
 import socket
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +24,7 @@ from longshore import (
 )
 from longshore.records import Reading, Usage
 from longshore.testing import ScriptedProbe
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -53,7 +53,7 @@ class Rig:
         """Have the machine be like this, and wait until the pool knows."""
         self.probe.then(what)
         before = len(self.probe.requests)
-        await eventually(lambda: len(self.probe.requests) > before + 2, "the pool to know")
+        await until(lambda: len(self.probe.requests) > before + 2, "the pool to know")
 
 
 @asynccontextmanager
@@ -67,21 +67,6 @@ async def rigged(limits: ResourceLimits | None = None, **config: Any) -> AsyncIt
         yield Rig(pool, probe)
 
 
-async def eventually(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.002)
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """What held tasks wait for; let go at the end, whatever happens."""
-    made = threading.Event()
-    yield made
-    made.set()
-
-
 @pytest.mark.slow
 @pytest.mark.throttling
 @pytest.mark.requirement("req:G17", "req:G18", "req:G08")
@@ -90,10 +75,10 @@ async def test_above_the_limit_nothing_new_starts_and_below_it_work_resumes(gate
     async with rigged() as rig:
         pool = rig.pool
         running = [await pool.submit(gate.wait, DEADLINE_S) for _ in range(2)]
-        await eventually(lambda: pool.get_stats().running_tasks == 2, "two tasks to run")
+        await until(lambda: pool.get_stats().running_tasks == 2, "two tasks to run")
         await rig.reads(reading(memory=91.0))
         waiting = [await pool.submit(int, str(number)) for number in range(10)]
-        await eventually(lambda: pool.snapshot().throttled is not None, "a reason")
+        await until(lambda: pool.snapshot().throttled is not None, "a reason")
         assert pool.snapshot().throttled == "memory 91 % is over the limit of 75 %: nothing new starts"
         assert "memory 91 % is over the limit of 75 %: nothing new starts" in pool.explain(waiting[0].task_id)
         gate.set()
@@ -103,7 +88,7 @@ async def test_above_the_limit_nothing_new_starts_and_below_it_work_resumes(gate
         assert (stats.queued_tasks, stats.running_tasks, stats.completed_tasks) == (10, 0, 2)
         await rig.reads(reading(memory=20.0))
         assert await asyncio.gather(*waiting) == list(range(10))
-        await eventually(lambda: len(rig.warnings) == 4, "the ends of the warnings")
+        await until(lambda: len(rig.warnings) == 4, "the ends of the warnings")
     assert [(one["level"], one["state"]) for one in rig.warnings] == [
         ("soft", "crossed"),
         ("hard", "crossed"),
@@ -135,8 +120,8 @@ async def test_a_snapshot_of_the_monitor_counts_the_tasks_of_the_pool(gate: thre
             snapshot = monitor.snapshot()
             return snapshot.active_tasks, snapshot.queued_tasks
 
-        await eventually(lambda: counts() == (1, 10), "the counts")
-        await eventually(lambda: monitor.history()[-1].queued_tasks == 10, "a sample that has them")
+        await until(lambda: counts() == (1, 10), "the counts")
+        await until(lambda: monitor.history()[-1].queued_tasks == 10, "a sample that has them")
         gate.set()
         await asyncio.gather(*handles)
     assert monitor.running, "the pool stops only what it started"
@@ -173,7 +158,7 @@ async def test_resource_utilization_is_in_the_units_of_the_limits() -> None:
 async def test_a_pool_of_the_defaults_measures_the_machine() -> None:
     """With nothing said, the probe psutil is read and its figures are in the statistics."""
     async with asyncio.timeout(DEADLINE_S), WorkerPool(settings=Settings()) as pool:
-        await eventually(lambda: "memory" in pool.get_stats().resource_utilization, "a reading")
+        await until(lambda: "memory" in pool.get_stats().resource_utilization, "a reading")
         assert 0 < pool.get_stats().resource_utilization["memory"] <= 100
         assert await (await pool.submit(abs, -2)) == 2
 
@@ -190,10 +175,10 @@ async def test_a_network_limit_of_1_mb_a_second_is_enforced() -> None:
     async with asyncio.timeout(DEADLINE_S), pool:
         pushing.start()
         try:
-            await eventually(lambda: monitor.current_usage.get("network_io", 0.0) > 1.0, "traffic to be seen")
+            await until(lambda: monitor.current_usage.get("network_io", 0.0) > 1.0, "traffic to be seen")
             assert "network_io" in str(monitor.check_availability({"cpu": 0.0}).reason)
             handle = await pool.submit(abs, -1)
-            await eventually(lambda: pool.snapshot().throttled is not None, "the pool to hold the task")
+            await until(lambda: pool.snapshot().throttled is not None, "the pool to hold the task")
             assert "network_io" in str(pool.snapshot().throttled)
             assert "over the limit of 1 MB/s: nothing new starts" in str(pool.snapshot().throttled)
             assert pool.get_stats().running_tasks == 0
@@ -234,7 +219,7 @@ async def test_a_gpu_limit_holds_the_tasks_that_want_a_gpu() -> None:
         with pytest.raises(ResourceUnavailable, match="unavailable"):
             await pool.options(resources=wanted).submit(abs, -1)
         assert await (await pool.submit(abs, -3)) == 3
-        await eventually(lambda: without.current_usage, "a reading")
+        await until(lambda: without.current_usage, "a reading")
     assert pool.summary is not None
     assert pool.summary.notes == ["gpu is unavailable: nothing measures it, so its limit did nothing"]
 
@@ -267,7 +252,7 @@ async def test_over_a_limit_what_may_not_wait_is_refused() -> None:
     """With `resource_timeout=0`, and nothing reserved, it is refused with the numbers; queued is what may wait."""
     async with rigged() as rig:
         await rig.reads(reading(memory=95.0))
-        await eventually(lambda: rig.pool.health() and rig.warnings, "the pool to know")
+        await until(lambda: rig.pool.health() and rig.warnings, "the pool to know")
         for resources in (None, Resources(disk_mbps=1)):
             with pytest.raises(ResourceUnavailable, match="memory 95 % is over the limit of 75 %") as refused:
                 await rig.pool.submit_task("abs", -1, abs, resources=resources, resource_timeout=0)
@@ -306,7 +291,7 @@ async def test_what_does_not_fit_now_waits_for_what_is_given_back(gate: threadin
         big = rig.pool.options(resources=Resources(memory_mb=4000))
         first = await big.submit(gate.wait, DEADLINE_S)
         later = [await big.submit(done.append, number) for number in range(3)]
-        await eventually(lambda: "waits for memory: needs " in str(rig.pool.snapshot().throttled), "the reason")
+        await until(lambda: "waits for memory: needs " in str(rig.pool.snapshot().throttled), "the reason")
         assert done == []
         gate.set()
         await asyncio.gather(first, *later)

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from unittest.mock import AsyncMock, MagicMock, Mock
 
 import pytest
 from longshore import EventBus, ResourceMonitor, ResourceUnavailable, Settings, WorkerPool
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 DEADLINE_S = 20.0
-
-
-async def eventually(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.002)
 
 
 class Theirs:
@@ -57,13 +50,13 @@ async def test_a_monitor_that_somebody_else_wrote_is_asked() -> None:
     theirs = Theirs({"memory": 90.0})
     pool = WorkerPool(resource_monitor=theirs, settings=Settings(probes=()))
     async with asyncio.timeout(DEADLINE_S), pool:
-        await eventually(lambda: pool.get_stats().resource_utilization, "an answer")
+        await until(lambda: pool.get_stats().resource_utilization, "an answer")
         assert pool.get_stats().resource_utilization == {"memory": pytest.approx(90.0)}
         handle = await pool.submit(abs, -1)
-        await eventually(lambda: pool.snapshot().throttled is not None, "the reason")
+        await until(lambda: pool.snapshot().throttled is not None, "the reason")
         assert pool.snapshot().throttled == "memory 90 % is over the limit of 75 %: nothing new starts"
         theirs.used, theirs.answer = {}, (False, "the licence server sleeps")
-        await eventually(lambda: "licence" in str(pool.snapshot().throttled), "its own reason")
+        await until(lambda: "licence" in str(pool.snapshot().throttled), "its own reason")
         theirs.answer = True
         assert await handle == 1
     assert theirs.calls == ["start", "stop"]

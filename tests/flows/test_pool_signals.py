@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from longshore.hookspecs import Probe
 from longshore.records import Reading, Usage
 from longshore.testing import FakeSystem, ScriptedProbe
 from longshore_psutil import PsutilProbe
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.throttling]
 
@@ -38,13 +38,6 @@ async def pool_with(probe: Probe) -> AsyncIterator[tuple[WorkerPool, list[str]]]
         yield pool, crossed
 
 
-async def eventually(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.002)
-
-
 @pytest.mark.requirement("req:G18")
 async def test_where_nothing_gets_on_for_want_of_memory_nothing_new_starts() -> None:
     """Pressure holds work back like a resource over its limit, and lets it go when it is over (fault:M3)."""
@@ -54,10 +47,10 @@ async def test_where_nothing_gets_on_for_want_of_memory_nothing_new_starts() -> 
 
     probe = ScriptedProbe([pressed(30.0)], period_s=0.005)
     async with pool_with(probe) as (pool, crossed):
-        await eventually(lambda: crossed == ["pressure.memory.full"], "the brake")
+        await until(lambda: crossed == ["pressure.memory.full"], "the brake")
         waiting = await pool.submit(int, "7")
         held = "pressure.memory.full 30 % is over the limit of 20 %: nothing new starts"
-        await eventually(lambda: pool.snapshot().throttled == held, "a reason")
+        await until(lambda: pool.snapshot().throttled == held, "a reason")
         assert pool.get_stats().queued_tasks == 1
         probe.then(pressed(1.0))
         assert await waiting == 7
@@ -75,9 +68,9 @@ async def test_a_group_whose_limit_is_lowered_while_the_pool_runs_holds_work_bac
         needs = pool.options(resources=Resources(memory_mb=15_000))
         assert await (await needs.submit(int, "1")) == 1
         system.write(f"{GROUP}/memory.max", 11_000 * MB)
-        await eventually(lambda: crossed == ["memory"], "the brake")
+        await until(lambda: crossed == ["memory"], "the brake")
         waiting = await pool.submit(int, "2")
-        await eventually(lambda: "memory 90.9 %" in (pool.snapshot().throttled or ""), "a reason")
+        await until(lambda: "memory 90.9 %" in (pool.snapshot().throttled or ""), "a reason")
         assert pool.get_stats().queued_tasks == 1
         system.write(f"{GROUP}/memory.max", 40_000 * MB)
         assert await waiting == 2

@@ -8,7 +8,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -30,18 +30,11 @@ from longshore import (
     current_task,
 )
 from longshore.testing import RecordingSink
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.submission]
 
 DEADLINE_S = 20.0
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """What held tasks wait for; let go at the end, whatever happens."""
-    made = threading.Event()
-    yield made
-    made.set()
 
 
 @asynccontextmanager
@@ -55,13 +48,6 @@ async def open_pool(
         yield pool
 
 
-async def eventually(condition: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.002)
-
-
 async def held(pool: WorkerPool, gate: threading.Event) -> None:
     """Occupy the only thread."""
     began = threading.Event()
@@ -71,7 +57,7 @@ async def held(pool: WorkerPool, gate: threading.Event) -> None:
         gate.wait(DEADLINE_S)
 
     await pool.submit(hold)
-    await eventually(began.is_set, "the held task to begin")
+    await until(began.is_set, "the held task to begin")
 
 
 def add(a: int, b: int = 0) -> int:
@@ -130,7 +116,7 @@ async def test_submit_bounds(gate: threading.Event) -> None:
         handles += [urgent.submit_nowait(add, n) for n in range(12)]
         with pytest.raises(QueueFull):
             urgent.submit_nowait(add, 12)
-        await eventually(lambda: pool.get_stats().submitted_tasks == 23, "all to be accepted")
+        await until(lambda: pool.get_stats().submitted_tasks == 23, "all to be accepted")
         before = pool.get_stats()
         for on in (pool, urgent):
             with pytest.raises(QueueFull):
@@ -151,7 +137,7 @@ async def test_submit_waits_for_room_in_order(gate: threading.Event) -> None:
         for n in range(10):
             pool.submit_nowait(order.append, n)
         waiting = [asyncio.create_task(pool.submit(order.append, n)) for n in range(10, 30)]
-        await eventually(lambda: pool.get_stats().queued_tasks == 10, "a full queue")
+        await until(lambda: pool.get_stats().queued_tasks == 10, "a full queue")
         assert not any(task.done() for task in waiting)
         waiting[5].cancel()
         gate.set()

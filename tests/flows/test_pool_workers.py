@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -15,17 +15,11 @@ from typing import Any
 import pytest
 from longshore import PoolStats, Settings, TaskState, WorkerConfig, WorkerPool, WorkerStats, WorkerStatus, WorkerType
 from longshore.testing import RecordingSink
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.coordination]
 
 DEADLINE_S = 20.0
-
-
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    made = threading.Event()
-    yield made
-    made.set()
 
 
 @asynccontextmanager
@@ -33,13 +27,6 @@ async def open_pool(*sinks: RecordingSink, **workers: Any) -> AsyncIterator[Work
     settings = Settings(probes=(), workers=WorkerConfig(**workers))
     async with asyncio.timeout(DEADLINE_S), WorkerPool(settings=settings, sinks=sinks) as pool:
         yield pool
-
-
-async def eventually(condition: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.002)
 
 
 def row(pool: WorkerPool, kind: str) -> WorkerStats:
@@ -101,7 +88,7 @@ async def test_workers_beat_while_they_are_busy(executor: str) -> None:
         await (await pool.options(executor=executor).submit(function, 0.0))
         began = time.monotonic()
         handle = await pool.options(executor=executor).submit(function, task_s)
-        await eventually(lambda: row(pool, kind).status == "busy", "the task to begin")
+        await until(lambda: row(pool, kind).status == "busy", "the task to begin")
         while handle.state is not TaskState.COMPLETED:
             seen.append(row(pool, kind))
             await asyncio.sleep(0.01)
@@ -131,7 +118,7 @@ async def test_workers_all_beat() -> None:
     async with open_pool(
         sink, async_workers=2, thread_workers=2, process_workers=1, worker_heartbeat_interval=0.02
     ) as pool:
-        await eventually(lambda: len(sink.of_type("worker_heartbeat")) >= 20, "five beats of four workers")
+        await until(lambda: len(sink.of_type("worker_heartbeat")) >= 20, "five beats of four workers")
         ids = {one.worker_id for one in pool.get_worker_stats() if one.worker_type != "process"}
         beats = Counter(event.data["worker_id"] for event in sink.of_type("worker_heartbeat"))
     assert set(beats) == ids
@@ -147,7 +134,7 @@ async def test_workers_stop_through_stopping(gate: threading.Event) -> None:
         await pool.start()
         await (await pool.submit(abs, -1))
         held = await pool.submit(gate.wait, DEADLINE_S)
-        await eventually(lambda: row(pool, "thread").current_task == held.task_id, "the thread to take it")
+        await until(lambda: row(pool, "thread").current_task == held.task_id, "the thread to take it")
         stopping = asyncio.create_task(pool.stop())
         await asyncio.sleep(0)
         draining = pool.get_worker_stats()
@@ -227,7 +214,7 @@ async def test_workers_stats_of_a_scripted_run(gate: threading.Event) -> None:
         held = await pool.submit(gate.wait, DEADLINE_S)
         napping = await pool.submit(nap_async, 30.0)
         waiting = [await pool.submit(abs, -2) for _ in range(3)]
-        await eventually(lambda: pool.get_stats().active_workers == 2, "two workers to be busy")
+        await until(lambda: pool.get_stats().active_workers == 2, "two workers to be busy")
         stats = pool.get_stats()
         assert (stats.total_workers, stats.active_workers, stats.idle_workers) == (3, 2, 1)
         assert (stats.queued_tasks + stats.running_tasks, stats.completed_tasks, stats.failed_tasks) == (5, 4, 1)
@@ -328,4 +315,4 @@ async def test_workers_without_threads() -> None:
         assert pool.get_stats().submitted_tasks == 3
         names = {thread.name for thread in threading.enumerate()}
         assert not [name for name in names if name.startswith(("longshore-thread-", "asyncio_"))]
-    await eventually(lambda: threading.active_count() <= before, "the threads to end")
+    await until(lambda: threading.active_count() <= before, "the threads to end")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from longshore import (
     track,
 )
 from longshore.events import AnyEvent
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.accuracy]
 
 DEADLINE_S = 20.0
-Eventually = Callable[[Callable[[], object], str], Awaitable[None]]
 LANES = ("asyncio", "threads", "processes")
 each = pytest.mark.parametrize("executor", LANES)
 each_and_inline = pytest.mark.parametrize("executor", [*LANES, "inline"])
@@ -120,7 +120,7 @@ def burn(seconds: float) -> None:
 
 @pytest.mark.requirement("req:H21")
 @pytest.mark.events
-async def test_the_tracker_follows_a_pool_by_its_bus_alone(eventually: Eventually) -> None:
+async def test_the_tracker_follows_a_pool_by_its_bus_alone() -> None:
     """Not passed to the pool, it knows of each task: queued, begun, tried again, ended, and what that took."""
     tries: list[int] = []
     go = asyncio.Event()
@@ -139,8 +139,8 @@ async def test_the_tracker_follows_a_pool_by_its_bus_alone(eventually: Eventuall
     async with watched(async_workers=1, thread_workers=1) as (pool, watch):
         running = await pool.options(key="doc-1").submit(held)
         queued = await pool.submit(held)
-        await eventually(lambda: watch.tracker.get_task_progress(queued.task_id), "both")
-        await eventually(lambda: watch.of(running.task_id).status == "processing", "the first to begin")
+        await until(lambda: watch.tracker.get_task_progress(queued.task_id), "both")
+        await until(lambda: watch.of(running.task_id).status == "processing", "the first to begin")
         assert [task.task_id for task in watch.tracker.get_active_tasks()] == [running.task_id]
         assert (watch.of(queued.task_id).status, watch.of(queued.task_id).duration) == ("queued", None)
         assert watch.of(running.task_id).document_id == "doc-1"
@@ -209,14 +209,14 @@ async def test_many_tasks_that_tell_much_lose_nothing(executor: str) -> None:
 
 @each
 @pytest.mark.requirement("req:H25")
-async def test_the_fraction_told_is_the_work_done(executor: str, tmp_path: Path, eventually: Eventually) -> None:
+async def test_the_fraction_told_is_the_work_done(executor: str, tmp_path: Path) -> None:
     """A task of 100 steps, looked at while it stands still in one of them, is shown exactly where it is."""
     stops = [2, 37, 50, 99, 100]
     work = page_by_page_async if executor == "asyncio" else page_by_page
     async with watched() as (pool, watch):
         handle = await pool.options(executor=executor).submit(work, str(tmp_path), 100, stops)
         for stop in stops:
-            await eventually(lambda done=stop - 1: _steps(watch, handle.task_id) == done, f"step {stop}")  # type: ignore[misc]
+            await until(lambda done=stop - 1: _steps(watch, handle.task_id) == done, f"step {stop}")  # type: ignore[misc]
             assert watch.of(handle.task_id).progress == pytest.approx((stop - 1) / 100)
             (tmp_path / str(stop)).touch()
         await handle
@@ -237,13 +237,13 @@ async def test_what_a_task_used_is_measured() -> None:
 
 
 @pytest.mark.requirement("req:H13")
-async def test_what_is_told_by_hand_and_by_the_pool_is_one_record(eventually: Eventually) -> None:
+async def test_what_is_told_by_hand_and_by_the_pool_is_one_record() -> None:
     """A function that tells the tracker itself is heard on the pool's bus, in one record with what the pool tells."""
     async with watched() as (pool, watch):
 
         async def work() -> str:
             task_id = current_task().task_id
-            await eventually(lambda: watch.tracker.get_task_progress(task_id), "its start to be heard")
+            await until(lambda: watch.tracker.get_task_progress(task_id), "its start to be heard")
             await watch.tracker.update_task(task_id, 0.4, "by hand", "reading")
             return task_id
 

@@ -5,90 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from longshore import Outcome, PoolNotRunning, Settings, Submitter, TaskState, WorkerConfig, WorkerPool
+from longshore import Outcome, PoolNotRunning, TaskState
+from support.streams import Counting, Gate, all_of, call, collect, double, make_pool
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 
 DEADLINE_S = 20.0
-
-
-class Counting:
-    """An iterable that knows how far it was iterated, and where from it raises."""
-
-    def __init__(self, count: int, raises_at: int | None = None) -> None:
-        self.count = count
-        self.raises_at = raises_at
-        self.pulled = 0
-
-    def __iter__(self) -> Iterator[int]:
-        for number in range(self.count):
-            if number == self.raises_at:
-                raise LookupError(f"the source broke at {number}")
-            self.pulled += 1
-            yield number
-
-    async def later(self) -> AsyncIterator[int]:
-        """Give the same from an async generator."""
-        for number in self:
-            if number % 10 == 0:
-                await asyncio.sleep(0)
-            yield number
-
-
-class Gate:
-    """A task that holds until it is let through, and counts who is inside and who was cancelled."""
-
-    def __init__(self) -> None:
-        self.open = asyncio.Event()
-        self.inside: set[int] = set()
-        self.cancelled: set[int] = set()
-
-    async def __call__(self, number: int) -> int:
-        self.inside.add(number)
-        try:
-            await self.open.wait()
-        except asyncio.CancelledError:
-            self.cancelled.add(number)
-            raise
-        return number
-
-
-def make_pool(**config: int) -> WorkerPool:
-    """Return a pool that nothing of the user's settings plays into."""
-    return WorkerPool(WorkerConfig(**config), settings=Settings(probes=()))
-
-
-async def double(number: int) -> int:
-    return number * 2
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition that the loop brings about."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, f"waited too long for {what}"
-        await asyncio.sleep(0.001)
-
-
-async def call(pool: Submitter, function: Callable[..., Any], *args: Any) -> Any:
-    """Submit one call and return its result."""
-    return await (await pool.submit(function, *args))
-
-
-async def collect(stream: AsyncIterator[Any], kept: list[Any]) -> None:
-    """Read a stream to its end; what was given before an exception is kept."""
-    async for given in stream:
-        kept.append(given)
-
-
-async def _all(stream: AsyncIterator[Any]) -> list[Any]:
-    """Read a stream to its end."""
-    return [given async for given in stream]
 
 
 async def _take(stream: AsyncIterator[Any], count: int) -> None:
@@ -123,7 +50,7 @@ async def test_a_long_stream_does_not_starve_a_short_one() -> None:
         async with pool.outcomes(double, itertools.count()) as endless:
             for _ in range(1000):
                 await anext(endless)
-            short = asyncio.ensure_future(_all(pool.outcomes(double, range(1000))))
+            short = asyncio.ensure_future(all_of(pool.outcomes(double, range(1000))))
             taken = 0
             async for _ in endless:
                 taken += 1
@@ -193,7 +120,7 @@ async def test_a_finite_stream_is_served_to_its_end_on_leaving() -> None:
     gate = Gate()
     pool = make_pool()
     await pool.start()
-    consumer = asyncio.ensure_future(_all(pool.outcomes(gate, range(20))))
+    consumer = asyncio.ensure_future(all_of(pool.outcomes(gate, range(20))))
     await until(lambda: len(gate.inside) == 4, "four tasks to run")
     stopping = asyncio.ensure_future(pool.stop())
     await asyncio.sleep(0)
@@ -208,11 +135,11 @@ async def test_a_stopped_pool_gives_no_stream(use: str) -> None:
     """After the pool's end, and before its start, every kind of stream raises PoolNotRunning."""
     pool = make_pool()
     with pytest.raises(PoolNotRunning):
-        await _all(getattr(pool, use)(double, [(1,)]))
+        await all_of(getattr(pool, use)(double, [(1,)]))
     await pool.start()
     await pool.stop()
     with pytest.raises(PoolNotRunning):
-        await _all(getattr(pool, use)(double, [(1,)]))
+        await all_of(getattr(pool, use)(double, [(1,)]))
 
 
 async def test_a_stream_first_iterated_after_the_end() -> None:
@@ -249,7 +176,7 @@ async def test_an_exception_out_of_the_block_cancels_streams() -> None:
 
     async def block() -> None:
         async with asyncio.timeout(10), make_pool() as pool:
-            consumers.append(asyncio.ensure_future(_all(pool.outcomes(gate, itertools.count()))))
+            consumers.append(asyncio.ensure_future(all_of(pool.outcomes(gate, itertools.count()))))
             await until(lambda: len(gate.inside) == 4, "four tasks to run")
             raise KeyError
 
@@ -275,5 +202,5 @@ async def test_a_read_stream_leaves_nothing_behind() -> None:
 
     async with make_pool() as pool:
         for _ in range(100):
-            assert len(await _all(pool.outcomes(give_back, [Argument() for _ in range(10)]))) == 10
+            assert len(await all_of(pool.outcomes(give_back, [Argument() for _ in range(10)]))) == 10
         assert alive() <= 20

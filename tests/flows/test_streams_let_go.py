@@ -8,17 +8,17 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from longshore import Pipeline, ProcessorContext, Settings, Stage, WorkerConfig, WorkerPool
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
 DEADLINE_S = 20.0
-Eventually = Callable[[Callable[[], object], str], Awaitable[None]]
 
 
 @asynccontextmanager
@@ -68,10 +68,10 @@ def counts(pool: WorkerPool) -> tuple[int, int]:
     return stats.queued_tasks, stats.running_tasks
 
 
-async def at_rest(pool: WorkerPool, work: Work, eventually: Eventually) -> None:
+async def at_rest(pool: WorkerPool, work: Work) -> None:
     """The pool runs on with nothing of the work left, and takes more of it."""
-    await eventually(lambda: work.all_gone, "results to be freed and tasks to be cancelled")
-    await eventually(lambda: counts(pool) == (0, 0), "the pool to have nothing left of it")
+    await until(lambda: work.all_gone, "results to be freed and tasks to be cancelled")
+    await until(lambda: counts(pool) == (0, 0), "the pool to have nothing left of it")
     assert await (await pool.submit(abs, -3)) == 3
 
 
@@ -90,19 +90,19 @@ KINDS = pytest.mark.parametrize("how", ["map", "outcomes", "pipeline"])
 
 
 @KINDS
-async def test_a_loop_that_is_left_cancels_the_rest(how: str, eventually: Eventually) -> None:
+async def test_a_loop_that_is_left_cancels_the_rest(how: str) -> None:
     """`break` out of a stream without a name frees its results and cancels its tasks, while the pool runs on."""
     work = Work(free=20)
     async with open_pool() as pool:
         async for _ in opened(pool, how, work):
-            await eventually(lambda: work.inside == 4, "tasks to hold")
+            await until(lambda: work.inside == 4, "tasks to hold")
             break
         del _
-        await at_rest(pool, work, eventually)
+        await at_rest(pool, work)
 
 
 @KINDS
-async def test_a_consumer_that_runs_out_of_time_cancels_the_rest(how: str, eventually: Eventually) -> None:
+async def test_a_consumer_that_runs_out_of_time_cancels_the_rest(how: str) -> None:
     """A time limit around the loop ends the tasks of the stream too, though it was waiting for the next result."""
     work = Work(free=20)
 
@@ -114,48 +114,48 @@ async def test_a_consumer_that_runs_out_of_time_cancels_the_rest(how: str, event
         await ending
 
     async def end(limit: asyncio.Timeout) -> None:
-        await eventually(lambda: work.inside == 4, "tasks to hold")
+        await until(lambda: work.inside == 4, "tasks to hold")
         limit.reschedule(0)
 
     async with open_pool() as pool:
         with pytest.raises(TimeoutError) as raised:
             await consume(pool)
         del raised
-        await at_rest(pool, work, eventually)
+        await at_rest(pool, work)
 
 
 @pytest.mark.slow
 @KINDS
-async def test_a_stream_that_is_held_goes_on_after_its_consumer_was_cancelled(how: str, eventually: Eventually) -> None:
+async def test_a_stream_that_is_held_goes_on_after_its_consumer_was_cancelled(how: str) -> None:
     """Who still holds a stream may go on with it: cancelled while it waits, its consumer has taken nothing away."""
     work = Work(free=1)
     async with open_pool() as pool:
         stream = opened(pool, how, work)
         await anext(stream)
         waiting = asyncio.ensure_future(anext(stream))
-        await eventually(lambda: work.inside == 4, "tasks to hold")
+        await until(lambda: work.inside == 4, "tasks to hold")
         waiting.cancel()
         await asyncio.wait([waiting])
         gc.collect()
         await asyncio.sleep(0)
         assert (work.inside, work.cancelled) == (4, 0)
         del stream, waiting
-        await at_rest(pool, work, eventually)
+        await at_rest(pool, work)
 
 
 @pytest.mark.slow
 @KINDS
-async def test_a_stream_may_be_let_go_of_in_any_thread(how: str, eventually: Eventually) -> None:
+async def test_a_stream_may_be_let_go_of_in_any_thread(how: str) -> None:
     """Wherever the last reference goes, the stream is closed on its pool's loop."""
     work = Work(free=1)
     async with open_pool() as pool:
         held = [opened(pool, how, work)]
         await anext(held[0])
-        await eventually(lambda: work.inside == 4, "tasks to hold")
+        await until(lambda: work.inside == 4, "tasks to hold")
         thread = threading.Thread(target=held.clear)
         thread.start()
         thread.join(DEADLINE_S)
-        await at_rest(pool, work, eventually)
+        await at_rest(pool, work)
 
 
 @KINDS

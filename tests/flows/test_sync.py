@@ -2,72 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import longshore as ls
 import pytest
 from longshore import Outcome, Resources, ResourceUnavailable, RetryPolicy, Settings, TaskState
+from support.sync_streams import Held, collect, double, double_async, unmoved
+from support.waiting import wait_until
 
 DEADLINE_S = 10.0
 
+pytestmark = pytest.mark.usefixtures("no_thread_is_left")
+
 PLAIN = Settings(probes=())
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
-    """Each test leaves no thread of a stream behind."""
-    before = set(threading.enumerate())
-    yield
-    until(lambda: not [thread for thread in ours() if thread not in before], "threads of a stream to end")
-
-
-def ours() -> list[threading.Thread]:
-    """Return the threads of streams, and those of the pools below them that can end."""
-    kinds = ("longshore-sync", "longshore-sink", "longshore-journal", "asyncio_")
-    return [thread for thread in threading.enumerate() if thread.name.startswith(kinds)]
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition with a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    changed = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, f"waited too long for {what}"
-        changed.wait(0.002)
-
-
-class Held:
-    """A plain function that holds until it is let go; nobody waits for it: 300 s is the same as for ever."""
-
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.inside = threading.Event()
-
-    def __call__(self, number: int) -> int:
-        if number:
-            self.inside.set()
-            self.go.wait(300)
-        return number
-
-
-def collect(stream: Iterator[Any], kept: list[Any]) -> None:
-    """Read a stream to its end; what was given before an exception is kept."""
-    for given in stream:
-        kept.append(given)
-
-
-def double(number: int) -> int:
-    return number * 2
-
-
-async def double_async(number: int) -> int:
-    await asyncio.sleep(0)
-    return number * 2
 
 
 def odd_fails(number: int) -> int:
@@ -129,19 +79,9 @@ def test_a_consumer_that_stops_leaves_the_rest_unpulled() -> None:
     pulled = itertools.count()
     stream = ls.map(double, pulled, settings=PLAIN)
     assert next(stream) == 0
-    until(lambda: _unmoved(pulled), "the tasks to get as far as they may")
+    wait_until(lambda: unmoved(pulled), "the tasks to get as far as they may")
     stream.close()
     assert next(pulled) < 100_000
-
-
-def _unmoved(pulled: Any, looks: int = 20) -> bool:
-    """Tell whether the counter stands still; it is read without moving it."""
-    seen = repr(pulled)
-    for _ in range(looks):
-        threading.Event().wait(0.002)
-        if repr(pulled) != seen:
-            return False
-    return True
 
 
 def test_the_items_exception_reaches_the_caller() -> None:

@@ -9,87 +9,29 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from textwrap import dedent
 from typing import Any
 
 import longshore as ls
 import pytest
 from longshore import Settings
+from support.sync_streams import Held, double, double_async, ours, unmoved
+from support.waiting import wait_until
 
 DEADLINE_S = 10.0
 AT_ONCE_S = 3.0
 """What is cancelled has ended within this, however long it would have run."""
 
+pytestmark = pytest.mark.usefixtures("no_thread_is_left")
+
 PLAIN = Settings(probes=())
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_is_left() -> Iterator[None]:
-    """Each test leaves no thread of a stream behind."""
-    before = set(threading.enumerate())
-    yield
-    until(lambda: not [thread for thread in ours() if thread not in before], "threads of a stream to end")
-
-
-def ours() -> list[threading.Thread]:
-    """Return the threads of streams, and those of the pools below them that can end."""
-    kinds = ("longshore-sync", "longshore-sink", "longshore-journal", "asyncio_")
-    return [thread for thread in threading.enumerate() if thread.name.startswith(kinds)]
-
-
-def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition with a deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    changed = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, f"waited too long for {what}"
-        changed.wait(0.002)
-
-
-class Held:
-    """A plain function that holds until it is let go; nobody waits for it: 300 s is the same as for ever."""
-
-    def __init__(self) -> None:
-        self.go = threading.Event()
-        self.inside = threading.Event()
-
-    def __call__(self, number: int) -> int:
-        if number:
-            self.inside.set()
-            self.go.wait(300)
-        return number
-
-
-def collect(stream: Iterator[Any], kept: list[Any]) -> None:
-    """Read a stream to its end; what was given before an exception is kept."""
-    for given in stream:
-        kept.append(given)
 
 
 def raise_within(stream: Iterator[object]) -> None:
     """Raise from the body of a loop over the stream."""
     for _ in stream:
         raise KeyError
-
-
-def _unmoved(pulled: Any, looks: int = 20) -> bool:
-    """Tell whether the counter stands still; it is read without moving it."""
-    seen = repr(pulled)
-    for _ in range(looks):
-        threading.Event().wait(0.002)
-        if repr(pulled) != seen:
-            return False
-    return True
-
-
-def double(number: int) -> int:
-    return number * 2
-
-
-async def double_async(number: int) -> int:
-    await asyncio.sleep(0)
-    return number * 2
 
 
 # ---- closing early
@@ -182,7 +124,7 @@ def test_closing_behind_a_slow_consumer() -> None:
     pulled = itertools.count()
     stream = ls.outcomes(double, pulled, executor="inline", settings=PLAIN)
     next(stream)
-    until(lambda: _unmoved(pulled), "the thread to wait for its consumer")
+    wait_until(lambda: unmoved(pulled), "the thread to wait for its consumer")
     started = time.monotonic()
     stream.close()
     assert time.monotonic() - started < AT_ONCE_S

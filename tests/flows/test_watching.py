@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from longshore import Alert, Priority, ResourceMonitor, RunHistory, Settings, WorkerConfig, WorkerPool
 from longshore.records import HISTORY_STATE, Reading, Usage
 from longshore.testing import MemoryJournal, RecordingSink, ScriptedProbe
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 DEADLINE_S = 20.0
@@ -33,24 +33,14 @@ def kept_in(journal: MemoryJournal) -> list[RunHistory]:
     return [RunHistory.from_state(json.loads(json.dumps(state))) for state in states]
 
 
-@pytest.fixture
-def gate() -> Iterator[threading.Event]:
-    """What held tasks wait for; let go at the end, whatever happens."""
-    made = threading.Event()
-    yield made
-    made.set()
-
-
 @pytest.mark.requirement("req:L10", "req:L04")
-async def test_a_stall_is_told_of_with_what_is_waited_for(
-    gate: threading.Event, eventually: Callable[..., Any]
-) -> None:
+async def test_a_stall_is_told_of_with_what_is_waited_for(gate: threading.Event) -> None:
     """Event, alert and health name what runs and what waits, and all is over when something moves."""
     sink = RecordingSink()
     async with asyncio.timeout(DEADLINE_S), pool_of(sink, health={"stall_after_s": 0.2}) as pool:
         held = await pool.options(key="a.pdf", name="ocr").submit(gate.wait, DEADLINE_S)
         waits = await pool.options(key="b.pdf").submit(abs, -1)
-        await eventually(pool.alerts, "an alert")
+        await until(pool.alerts, "an alert")
         (alert,) = pool.alerts()
         assert alert.name == "stalled"
         assert "1 running, the longest a.pdf (ocr) on threads for " in alert.message
@@ -62,7 +52,7 @@ async def test_a_stall_is_told_of_with_what_is_waited_for(
         assert (found.live, found.ready) == (True, True)
         gate.set()
         await asyncio.gather(held, waits)
-        await eventually(lambda: not pool.alerts(), "the end of the alert")
+        await until(lambda: not pool.alerts(), "the end of the alert")
         assert pool.health().healthy
         history = pool.history()
     events = [event.data for event in sink.of_type("alert")]
@@ -74,7 +64,7 @@ async def test_a_stall_is_told_of_with_what_is_waited_for(
 
 
 @pytest.mark.requirement("req:L10")
-async def test_failures_and_a_machine_that_is_full_raise_alerts(eventually: Callable[..., Any]) -> None:
+async def test_failures_and_a_machine_that_is_full_raise_alerts() -> None:
     """By the thresholds of the settings; of CPU only what others use counts, for a pool is there to use it."""
     usage = {"memory": Usage(95.0, 100.0, 95.0), "cpu": Usage(2.0, 2.0, 2.0)}
     probe = ScriptedProbe([Reading(datetime.now(UTC), usage)], period_s=0.01)
@@ -82,37 +72,35 @@ async def test_failures_and_a_machine_that_is_full_raise_alerts(eventually: Call
     async with asyncio.timeout(DEADLINE_S), pool_of(monitor=monitor, alerts={"error_least": 4}) as pool:
         for _ in range(5):
             await (await pool.submit(int, "no number")).outcome()
-        await eventually(lambda: len(pool.alerts()) == 2, "two alerts")
+        await until(lambda: len(pool.alerts()) == 2, "two alerts")
         assert {(one.name, one.subject) for one in pool.alerts()} == {("error_rate", ""), ("resource", "memory")}
 
 
 @pytest.mark.requirement("req:L09")
-async def test_a_pool_looks_after_itself_by_the_clock(eventually: Callable[..., Any]) -> None:
+async def test_a_pool_looks_after_itself_by_the_clock() -> None:
     """It tells of its health at an interval, unasked, and takes points at two others."""
     sink = RecordingSink()
     async with asyncio.timeout(DEADLINE_S), pool_of(sink, health={"every_s": 0.1}, history={"every_s": 1000}) as pool:
-        await eventually(lambda: len(pool.history().points_fine) > 3, "points")
-        await eventually(lambda: len(sink.of_type("health_check")) > 1, "two looks")
+        await until(lambda: len(pool.history().points_fine) > 3, "points")
+        await until(lambda: len(sink.of_type("health_check")) > 1, "two looks")
         assert len(pool.metrics_history()) == 1
     assert {event.data["healthy"] for event in sink.of_type("health_check")} == {True}
     assert len(pool.metrics_history()) == 2  # the last is taken as the run ends
 
 
 @pytest.mark.requirement("req:L07", "req:L09")
-async def test_queues_are_counted_by_executor_and_priority(
-    gate: threading.Event, eventually: Callable[..., Any]
-) -> None:
+async def test_queues_are_counted_by_executor_and_priority(gate: threading.Event) -> None:
     """As they are at that moment: in the statistics, and in each point of the history, beside workers that are busy."""
     async with asyncio.timeout(DEADLINE_S), pool_of() as pool:
         await pool.options(executor="threads").submit(gate.wait, DEADLINE_S)
-        await eventually(lambda: pool.get_stats().running_tasks == 1, "a task to run")
+        await until(lambda: pool.get_stats().running_tasks == 1, "a task to run")
         for priority, count in ((Priority.HIGH, 2), (Priority.NORMAL, 3)):
             for _ in range(count):
                 await pool.options(priority=priority).submit(abs, -1)
         wanted = {"threads": {"HIGH": 2, "NORMAL": 3}}
-        await eventually(lambda: pool.get_stats().queue == wanted, "the queue to be filled")
+        await until(lambda: pool.get_stats().queue == wanted, "the queue to be filled")
         json.dumps(pool.get_stats().to_dict())
-        await eventually(lambda: pool.history().points_fine[-1].queue == wanted, "a point of that")
+        await until(lambda: pool.history().points_fine[-1].queue == wanted, "a point of that")
         point = pool.history().points_fine[-1]
         assert (point.workers["threads"].total, point.workers["threads"].active) == (1, 1)
         assert (point.submitted, point.queued, point.running) == (6, 5, 1)
@@ -143,28 +131,26 @@ async def test_the_history_lasts_and_a_run_that_goes_on_goes_on_with_it(gate: th
 
 
 @pytest.mark.requirement("req:L09")
-async def test_the_history_is_recorded_as_the_run_goes_on(eventually: Callable[..., Any]) -> None:
+async def test_the_history_is_recorded_as_the_run_goes_on() -> None:
     """At each of the points that are kept for long, so that a controller that is killed leaves all but the last."""
     journal = MemoryJournal()
     async with asyncio.timeout(DEADLINE_S), pool_of(journal=journal) as pool:
         await (await pool.submit(abs, -1))
-        await eventually(lambda: len(kept_in(journal)) > 1, "two records")
+        await until(lambda: len(kept_in(journal)) > 1, "two records")
     first, *_, last = kept_in(journal)
     assert len(first.points_minute) < len(last.points_minute)
 
 
-async def test_a_look_that_fails_is_not_the_last(
-    monkeypatch: pytest.MonkeyPatch, eventually: Callable[..., Any]
-) -> None:
+async def test_a_look_that_fails_is_not_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
     """What goes wrong in one look is told by the loop, and the next one comes: a pool is not dead for that."""
     told: list[dict[str, Any]] = []
     async with asyncio.timeout(DEADLINE_S), pool_of() as pool:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
         with monkeypatch.context() as patch:
             patch.setattr(pool._watching._book, "add", lambda *_: 1 / 0)
-            await eventually(lambda: told, "a look")
+            await until(lambda: told, "a look")
         points = len(pool.history().points_fine)
-        await eventually(lambda: len(pool.history().points_fine) > points, "another look")
+        await until(lambda: len(pool.history().points_fine) > points, "another look")
         assert pool.health().live
     assert all(isinstance(one["exception"], ZeroDivisionError) for one in told)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +14,7 @@ from longshore.events import AnyEvent, TaskCompleted, TaskFailed, TaskRetried, T
 from longshore.records import Reading, Usage
 from longshore.runs import RunStore
 from longshore.testing import ScriptedProbe
+from support.waiting import until
 
 DEADLINE_S = 10.0
 
@@ -26,14 +25,6 @@ def machine(cpu: float = 0.0, memory: float = 0.0, own: float | None = None, **m
     named = {name.replace("__", "."): usage for name, usage in more.items()}
     usage = {"cpu": Usage(cpu / 25.0, 4.0, owns), "memory": Usage(memory * 10.0, 1000.0)}
     return Reading(datetime.now(UTC), {**usage, **named})
-
-
-async def until(condition: Callable[[], object], what: str) -> None:
-    """Wait for a condition, with a deadline."""
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"waited too long for {what}"
-        await asyncio.sleep(0.002)
 
 
 class Watched:

@@ -261,3 +261,35 @@ def test_a_task_that_takes_its_other_choice_has_no_device() -> None:
     assert [(attempt.task_id, attempt.gpus) for attempt in started] == [("a", (0,)), ("b", ())]
     assert dispatch.ledger.lent() == {"gpu": 1.0, "cpu": 4.0}
     assert Attempt.of(started[0], 2).gpus == ()
+
+
+# ---- pools of the user's own that are measured
+
+
+def seats(used: float, there: float = 10.0) -> dict[str, Load]:
+    return {"licence.cad": Load(used, unit="", lendable=there)}
+
+
+def test_what_others_have_of_a_users_pool_is_not_lent() -> None:
+    """Of ten seats others have eight: two may be lent, and are not counted again once the server tells of them."""
+    ledger, seat = Ledger(), {"licence.cad": 1.0}
+    ledger.measure(seats(8.0))
+    for name in ("one", "two"):
+        assert ledger.fits(seat)
+        ledger.lend(name, seat)
+    assert ledger.lacks(seat) == ("licence.cad: needs 1, 0 free after what others use and running tasks have reserved")
+    ledger.measure(seats(10.0))
+    ledger.take_back("one")
+    ledger.measure(seats(9.0))
+    assert ledger.fits(seat)
+    assert ledger.never({"licence.cad": 11.0}) == "licence.cad: needs 11, 10 are all there is"
+
+
+def test_a_users_pool_that_others_have_used_up_is_waited_for_also_where_nothing_runs() -> None:
+    """Of cores and memory a task gets what there is, so that work goes on; a seat that somebody has is none."""
+    ledger = Ledger({"cpu": 2.0})
+    ledger.measure({"cpu": Load(95.0, own=0.0, lendable=2.0, per_unit=0.02), **seats(10.0)})
+    assert ledger.fits_alone({"cpu": 1.0})
+    assert not ledger.fits_alone({"licence.cad": 1.0})
+    ledger.measure(seats(9.0))
+    assert ledger.fits_alone({"licence.cad": 1.0})

@@ -92,3 +92,12 @@ def test_nobody_is_alerted_of_a_pool_that_uses_what_it_is_for() -> None:
     loads = loads_of(usage, ResourceLimits())
     assert strained(loads, gpu_lent=True) == {"cpu": 25.0, "memory": 95.0}
     assert strained(loads, gpu_lent=False) == {"cpu": 25.0, "gpu": 99.0, "memory": 95.0}
+
+
+def test_a_pool_of_the_users_own_is_lent_as_it_is_measured() -> None:
+    """Its unit is what tasks reserve of it; one without a capacity bounds nothing, nor do temperatures and the like."""
+    usage = {"licence.cad": Usage(3, 10, 1), "licence.fem": Usage(3), "gpu_power.0": Usage(90, 300)}
+    loads = loads_of(usage, LIMITS)
+    assert loads == {"licence.cad": Load(3, own=1, unit="", lendable=10)}
+    assert uses_of(loads) == {"licence.cad": ResourceUse(None, None, 3, "")}
+    assert strained(loads, gpu_lent=False) == {}

@@ -9,10 +9,10 @@ from longshore._pipeline_tables import load_pipeline
 from longshore._processors import Processors
 from longshore.errors import PluginError, SettingsError
 from longshore.pipeline import Pipeline, PipelineLimits, Stage, Step, load_function, plan, prepare
-from longshore.plugins import PluginHost
 from longshore.processor import ProcessorContext
 from longshore.settings import LoadedSettings, load_settings
 from longshore.task import Resources, RetryPolicy
+from longshore.testing import plugin_host
 
 Load = Callable[[str], LoadedSettings]
 
@@ -28,12 +28,8 @@ def load(tmp_path: Path) -> Load:
     return load_text
 
 
-def _host() -> PluginHost:
-    return PluginHost(distributions=list, failures=None)
-
-
 def _processors(load: Load) -> Processors:
-    return Processors(load("").settings, _host())
+    return Processors(load("").settings, plugin_host())
 
 
 def test_a_pipeline_is_read_from_the_settings(load: Load) -> None:
@@ -42,7 +38,7 @@ def test_a_pipeline_is_read_from_the_settings(load: Load) -> None:
         '[pipelines.p]\nstages = [{ name = "b", processor = "m:f", after = ["a"], timeout = 5, retries = 2,'
         ' resources = { cpu = 1, custom = { licence = 2 } } }, { name = "a", processor = "x", executor = "threads" }]'
     )
-    pipeline = load_pipeline("p", loaded, _host())
+    pipeline = load_pipeline("p", loaded, plugin_host())
     first, second = pipeline.ordered()
     assert (first.name, first.executor, first.retry) == ("a", "threads", None)
     assert (second.name, second.timeout, second.retry) == ("b", 5.0, RetryPolicy(attempts=3))
@@ -54,7 +50,7 @@ def test_what_is_wrong_with_a_pipeline_is_told_with_its_line(load: Load) -> None
     """A table that is wrong is a SettingsError with file, line and key."""
     loaded = load('[pipelines.p]\n[[pipelines.p.stages]]\nname = "a"\nprocesor = "x"\n[pipelines.q]\n')
     with pytest.raises(SettingsError) as caught:
-        load_pipeline("p", loaded, _host())
+        load_pipeline("p", loaded, plugin_host())
     text = str(caught.value)
     assert (
         "longshore.toml:4 (project): pipelines.p.stages.0.procesor (stage a): unknown key; did you mean 'processor'?"
@@ -62,7 +58,7 @@ def test_what_is_wrong_with_a_pipeline_is_told_with_its_line(load: Load) -> None
     )
     assert "longshore.toml:2 (project): pipelines.p.stages.0.processor (stage a): is missing" in text
     with pytest.raises(SettingsError, match=r"longshore.toml:5 .*pipelines.q.stages: is missing"):
-        load_pipeline("q", loaded, _host())
+        load_pipeline("q", loaded, plugin_host())
 
 
 @pytest.mark.parametrize(
@@ -79,7 +75,7 @@ def test_a_resource_that_would_reserve_nothing_is_refused(load: Load, resources:
     """A mistyped resource is refused with the near name; one of the user's own is told where to stand."""
     loaded = load(f'[pipelines.p]\nstages = [{{ name = "a", processor = "m:f", resources = {resources} }}]')
     with pytest.raises(SettingsError) as caught:
-        load_pipeline("p", loaded, _host())
+        load_pipeline("p", loaded, plugin_host())
     assert message in str(caught.value)
 
 
@@ -87,9 +83,9 @@ def test_an_unknown_pipeline_is_told_what_to_try(load: Load) -> None:
     """A name nobody provides is told with the near one, or with what to install."""
     loaded = load('[pipelines.invoices]\nstages = [{ name = "a", processor = "x" }]')
     with pytest.raises(SettingsError, match="did you mean 'invoices'"):
-        load_pipeline("invoice", loaded, _host())
+        load_pipeline("invoice", loaded, plugin_host())
     with pytest.raises(PluginError, match="pip install longshore-documents"):
-        load_pipeline("documents", loaded, _host())
+        load_pipeline("documents", loaded, plugin_host())
 
 
 @pytest.mark.parametrize(
@@ -167,7 +163,7 @@ def test_all_of_a_stage_can_be_said_in_toml(load: Load) -> None:
         '[[pipelines.p.stages]]\nname = "a"\nprocessor = "m:f"\ntimeout_multiplier = 2\nmax_parallel = 3\n'
         'max_per_second = 4\ncritical = false\ncondition = "m:g"\n'
     )
-    pipeline = load_pipeline("p", loaded, _host())
+    pipeline = load_pipeline("p", loaded, plugin_host())
     assert (pipeline.timeout, pipeline.limits) == (
         60.0,
         PipelineLimits(max_memory_mb=100, max_cpu_cores=2, max_parallel_stages=1),
@@ -187,7 +183,7 @@ def test_what_is_wrong_in_toml_is_told_with_its_place_and_the_near_key(load: Loa
     """A value out of range and a key that is nearly right are named with line and key."""
     loaded = load('[pipelines.p]\nlimits = { max_cpu = 2 }\nstages = [{ name = "a", processor = "x", timeout = 4000 }]')
     with pytest.raises(SettingsError) as caught:
-        load_pipeline("p", loaded, _host())
+        load_pipeline("p", loaded, plugin_host())
     text = str(caught.value)
     assert "longshore.toml:2 (project): pipelines.p.limits.max_cpu: unknown key; did you mean 'max_cpu_cores'?" in text
     assert "pipelines.p.stages.0.timeout (stage a): should be less than or equal to 3600, not 4000" in text

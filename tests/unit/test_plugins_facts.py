@@ -14,7 +14,7 @@ def test_facts_carry_kind_name_distribution_version_and_requirements(fake_distri
     fake_distributions.add("acme-sinks", "1/0", version="2.5", requires=["longshore-core>=0.1"], sinks={"acme": "Sink"})
     (fact,) = read_facts(fake_distributions()).plugins
     assert (fact.kind, fact.name, fact.distribution, fact.version) == ("sinks", "acme", "acme-sinks", "2.5")
-    assert fact.value == "fake_acme_sinks:Sink"
+    assert fact.value == "tmp_acme_sinks:Sink"
     assert fact.requires == ("longshore-core>=0.1",)
     assert fake_distributions.imported() == set()
 

@@ -1,6 +1,7 @@
 """longshore: a worker pool you plug things into.
 
-Every public name is importable from here, and loaded when it is first asked for.
+What runs work is importable from here, and loaded when it is first asked for; so are the public modules, for those who
+write plugins or read records: `longshore.hookspecs`, `longshore.records` and the others.
 """
 
 from __future__ import annotations
@@ -9,7 +10,30 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from longshore import batching as batching
+    from longshore import catalogue as catalogue
+    from longshore import cgroups as cgroups
+    from longshore import chaos as chaos
+    from longshore import errors as errors
+    from longshore import events as events
     from longshore import futures as futures
+    from longshore import hookspecs as hookspecs
+    from longshore import keeping as keeping
+    from longshore import logs as logs
+    from longshore import monitor as monitor
+    from longshore import pipeline as pipeline
+    from longshore import plugins as plugins
+    from longshore import pool as pool
+    from longshore import processor as processor
+    from longshore import progress as progress
+    from longshore import records as records
+    from longshore import runs as runs
+    from longshore import settings as settings
+    from longshore import shared as shared
+    from longshore import sync as sync
+    from longshore import task as task
+    from longshore import testing as testing
+    from longshore import worker as worker
     from longshore._cpus import usable_cpus as usable_cpus
     from longshore._delivery import EventBus as EventBus
     from longshore._diagnosis import Diagnosis as Diagnosis
@@ -150,6 +174,10 @@ _HOMES = {
     "TaskOptions TaskState",
     "longshore.worker": "CurrentTask current_task",
 }
+_MODULES = (
+    "batching catalogue cgroups chaos errors events futures hookspecs keeping logs monitor pipeline plugins pool "
+    "processor progress records runs settings shared sync task testing worker"
+)
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = sorted(_HOME)
@@ -159,8 +187,8 @@ def __getattr__(name: str) -> object:
     """Load a public name from its home."""
     if name == "__version__":
         return importlib.import_module("importlib.metadata").version("longshore-core")
-    if name == "futures":  # as in `longshore.futures.PoolExecutor`, after nothing but `import longshore`
-        return importlib.import_module("longshore.futures")
+    if name in _MODULES.split():  # as in `longshore.futures.PoolExecutor`, after nothing but `import longshore`
+        return importlib.import_module(f"longshore.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'longshore' has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOME[name]), name)
@@ -169,5 +197,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """List the public names."""
-    return [*__all__, "__version__"]
+    """List the public names and modules."""
+    return [*__all__, *_MODULES.split(), "__version__"]

@@ -30,6 +30,7 @@ from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.roster import Roster
 from longshore._runtime.stacks import loop_stacks, thread_stacks
+from longshore._setup import chosen
 from longshore._telling import Telling
 from longshore.records import RunningTask, StackTrace, TaskCounts, WorkerStats
 from longshore.settings import Settings, WorkerConfig
@@ -174,32 +175,18 @@ def _encodable(value: Any) -> Any:  # Any: JSON-safe values
 def _chosen(pool: Subject) -> dict[str, Any]:  # Any: JSON-safe values
     """Return the settings that are not the defaults."""
     settings = pool.settings.model_copy(update={"workers": pool.config})
-    return without_secrets(_changes(settings.model_dump(mode="json"), Settings().model_dump(mode="json")))
+    return _for_strangers(chosen(settings.model_dump(mode="json")))
 
 
-def _changes(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:  # Any: as above
-    """Return what of nested settings differs."""
-    found: dict[str, Any] = {}  # Any: as above
-    for name, value in settings.items():
-        default = defaults.get(name)
-        if isinstance(value, Mapping) and isinstance(default, Mapping):
-            inner = _changes(value, default)
-            if inner:
-                found[name] = inner
-        elif name not in defaults or value != default:
-            found[name] = value
-    return found
-
-
-def without_secrets(settings: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON-safe values
-    """Return settings without what may be a secret, by its name or its place in an address, and with long texts cut."""
+def _for_strangers(settings: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON-safe values
+    """Return settings for a file that is handed on: without what may be a secret by its name, or in an address."""
     return {name: "(not shown)" if _SECRET.search(name) else _told(value) for name, value in settings.items()}
 
 
 def _told(value: Any) -> Any:  # Any: as above
     match value:
         case Mapping():
-            return without_secrets(value)
+            return _for_strangers(value)
         case list():
             return [_told(one) for one in value[:_LIST_MOST]]
         case bool() | int() | float() | None:

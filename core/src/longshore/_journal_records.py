@@ -107,6 +107,8 @@ class Tried(Struct, frozen=True, kw_only=True):
     reason: str | None = None
     worker: str | None = None
     ran_s: float = 0.0
+    started: float | None = None
+    """When it began, for where that was not recorded before; None: nobody knows."""
 
 
 class Settled(Struct, frozen=True):

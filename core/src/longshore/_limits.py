@@ -125,15 +125,30 @@ class ResourceLimits(BaseModel):
         json_schema_extra={"example": {"max_cpu_percent": 80.0, "max_memory_percent": 75.0, "max_disk_io_mbps": 200.0}},
     )
 
-    max_cpu_percent: Number = Field(default=80.0, ge=_LOWEST_PERCENT, le=100.0)
-    warning_cpu_percent: Number = Field(default=70.0, ge=_LOWEST_PERCENT, le=100.0)
-    max_memory_percent: Number = Field(default=75.0, ge=_LOWEST_PERCENT, le=100.0)
-    warning_memory_percent: Number = Field(default=65.0, ge=_LOWEST_PERCENT, le=100.0)
+    max_cpu_percent: Number = Field(
+        default=80.0, ge=_LOWEST_PERCENT, le=100.0, description="Percent of all cores above which nothing new starts"
+    )
+    warning_cpu_percent: Number = Field(
+        default=70.0, ge=_LOWEST_PERCENT, le=100.0, description="Percent above which less runs at once"
+    )
+    max_memory_percent: Number = Field(
+        default=75.0, ge=_LOWEST_PERCENT, le=100.0, description="Percent of memory above which nothing new starts"
+    )
+    warning_memory_percent: Number = Field(
+        default=65.0, ge=_LOWEST_PERCENT, le=100.0, description="Percent above which less runs at once"
+    )
     max_disk_io_mbps: Number | None = Field(default=None, ge=1.0, description="MB/s; none is no limit")
     warning_disk_io_mbps: Number | None = Field(default=None, ge=1.0, description="MB/s; none is 80 % of the limit")
     max_network_io_mbps: Number | None = Field(default=None, ge=1.0, description="MB/s; none is no limit")
-    max_gpu_percent: Number | None = Field(default=None, ge=_LOWEST_PERCENT, le=100.0)
-    max_gpu_memory_mb: Whole | None = Field(default=None, ge=100)
+    max_gpu_percent: Number | None = Field(
+        default=None,
+        ge=_LOWEST_PERCENT,
+        le=100.0,
+        description="Percent of a GPU above which it takes no more; none is no limit",
+    )
+    max_gpu_memory_mb: Whole | None = Field(
+        default=None, ge=100, description="MB of a GPU that tasks may hold; none is all of it"
+    )
     gpu_count: Whole = Field(default=0, ge=0, description="GPUs there are, where no probe counts them")
     custom: dict[str, Annotated[Finite, Field(ge=0)]] = Field(
         default={}, description="Pools of your own by name, such as licences: how much tasks may hold of each at once"

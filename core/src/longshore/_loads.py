@@ -20,6 +20,8 @@ _CORES = (0.1, 16.0)
 _MEMORY_MB = (128.0, 65536.0)
 _GPU_MEMORY_LEAST_MB = 512.0
 _PRESSURE = "pressure."
+_OTHERS = ("pressure", "gpu_temperature", "gpu_power")
+"""What is read beside the known resources, and nothing is reserved of."""
 _PRESSURE_LEVELS = {"memory.some": (10.0, math.inf), "memory.full": (math.inf, 20.0)}
 """Percent of ten seconds to brake at and to stop at, where tasks wait for memory; chosen with oomd's rules in view.
 
@@ -52,7 +54,8 @@ def amounts_of(required: Mapping[ResourceType | str, float]) -> dict[str, float]
 def loads_of(usage: Mapping[str, Usage], limits: ResourceLimits) -> dict[str, Load]:
     """Return the load of each resource that was read: percent of cpu, memory and gpu, MB/s of I/O, MB of GPU memory.
 
-    And that of each pressure, by the key of the reading, in percent of time; nothing of that can be reserved.
+    And that of each pressure, by the key of the reading, in percent of time; nothing of that can be reserved. What is
+    none of these is a pool of the user's own, such as the seats of a licence: as many may be reserved as there are.
     """
     loads: dict[str, Load] = {}
     for name in ("cpu", "memory"):
@@ -75,7 +78,13 @@ def loads_of(usage: Mapping[str, Usage], limits: ResourceLimits) -> dict[str, Lo
         load = _load(GPU_MEMORY, memories, limits, "MB", there)
         # Without a limit to all together, what is free is a matter of each device.
         loads[GPU_MEMORY] = load if load.limit < math.inf else replace(load, per_unit=0.0)
-    return loads | {key: _pressure(key, one) for key, one in usage.items() if key.startswith(_PRESSURE)}
+    loads |= {key: _pressure(key, one) for key, one in usage.items() if key.startswith(_PRESSURE)}
+    own = {key: one.capacity for key, one in usage.items() if key.partition(".")[0] not in (*KNOWN, *_OTHERS)}
+    return loads | {
+        key: Load(usage[key].used, own=usage[key].own, unit="", lendable=there)
+        for key, there in own.items()
+        if there is not None
+    }
 
 
 def is_pressure(name: str) -> bool:

@@ -69,7 +69,9 @@ class PipelineRun(_Steered):
     pool's failure (PoolNotRunning). For the loop's thread.
     """
 
-    def __init__(self, ways: Ways, prepared: PreparedPipeline, document: DocumentLike, over: Callable[[int], None]):
+    def __init__(
+        self, ways: Ways, prepared: PreparedPipeline, document: DocumentLike, over: Callable[[int], None]
+    ) -> None:
         """Begin; `over` is told at the end how many tasks there were."""
         context = as_context(document)
         self.pipeline_id = f"{prepared.name}-{secrets.token_hex(4)}"

@@ -40,7 +40,8 @@ class Usage(Struct, frozen=True):
     `gpu_power.N` watts; `pressure.memory.some`, `pressure.memory.full`, `pressure.cpu.some`, `pressure.io.some` and
     `pressure.io.full` percent of the time of the last 10 s in which some, or all, that had work waited for that
     resource; with `.now` at the end, of the time since the reading before. MB is 10**6 bytes. `capacity` is None where
-    there is no known bound.
+    there is no known bound. Any other key is a pool of the user's own, such as `licence.cad`, counted as tasks reserve
+    it by `Resources(custom=...)`: what is measured then counts in place of the setting `limits.custom`.
 
     A machine and each control group bound memory and CPU on their own. Then `used` and `capacity` are those of the one
     that leaves least, and `bounds` has all of them.

@@ -42,6 +42,24 @@ def versions_of(host: PluginHost) -> dict[str, str]:
     return {"python": platform.python_version(), CORE: core_version() or "unknown", **dict(sorted(plugins.items()))}
 
 
+def chosen(table: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON-safe values
+    """Return what of settings is not as it comes."""
+    return _differing(table, Settings().model_dump(mode="json"))
+
+
+def _differing(table: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:  # Any: as above
+    found: dict[str, Any] = {}  # Any: as above
+    for name, value in table.items():
+        default = usual.get(name, _MISSING)
+        if isinstance(value, Mapping) and isinstance(default, Mapping):
+            inner = _differing(value, default)
+            if inner:
+                found[name] = inner
+        elif value != default:
+            found[name] = value
+    return found
+
+
 def without_secrets(table: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON-safe values
     """Return settings with what looks like a secret hidden, in lists too, for whatever keeps or shows them."""
     return {key: _without(value, is_secret(key)) for key, value in table.items()}

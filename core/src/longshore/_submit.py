@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, overload
 
 from longshore._carrying import in_this_context, one_call
 from longshore._inputs import examine
@@ -25,6 +25,7 @@ from longshore.task import Attempt, Outcome, TaskOptions, TaskSpec
 ItemT = TypeVar("ItemT")
 T = TypeVar("T")
 Items = Iterable[ItemT] | AsyncIterable[ItemT]
+Async = Callable[..., Coroutine[Any, Any, T]]  # Any: the user's arguments, and what coroutines never tell
 
 
 class Submitter:
@@ -58,6 +59,12 @@ class Submitter:
         """
         return Submitter(merged(self._options, changes), self._intake, self._expect, {**self._given, **changes})
 
+    @overload
+    async def submit(self, function: Async[T], /, *args: Any, **kwargs: Any) -> Handle[T]: ...
+
+    @overload
+    async def submit(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Handle[T]: ...
+
     async def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Handle[Any]:  # Any: user's
         """Queue one call, waiting for room without bound; handles among the arguments are awaited first.
 
@@ -80,6 +87,12 @@ class Submitter:
             intake = self._intake()
         return self._put(intake, spec, args, kwargs, hurry=True)
 
+    @overload
+    def submit_nowait(self, function: Async[T], /, *args: Any, **kwargs: Any) -> Handle[T]: ...
+
+    @overload
+    def submit_nowait(self, function: Callable[..., T], /, *args: Any, **kwargs: Any) -> Handle[T]: ...
+
     def submit_nowait(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Handle[Any]:  # Any: user's
         """Queue one call, or raise QueueFull if there is no room; else as `submit`, but it takes no handles."""
         if _has_handles(args, kwargs):
@@ -92,6 +105,14 @@ class Submitter:
                 name=spec.name,
             )
         return self._put(intake, spec, args, kwargs)
+
+    @overload
+    def submit_threadsafe(self, function: Async[T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]: ...
+
+    @overload
+    def submit_threadsafe(
+        self, function: Callable[..., T], /, *args: Any, **kwargs: Any
+    ) -> concurrent.futures.Future[T]: ...
 
     def submit_threadsafe(
         self, function: Callable[..., Any], /, *args: Any, **kwargs: Any
@@ -137,6 +158,12 @@ class Submitter:
         named = None if key is None else (lambda call: key(call[0]))
         return self._stream(function, singly(items), None, total or length(items), ordered, named)
 
+    @overload
+    def map(self, function: Async[T], items: Items[Any], *, total: int | None = None) -> Stream[T]: ...
+
+    @overload
+    def map(self, function: Callable[..., T], items: Items[Any], *, total: int | None = None) -> Stream[T]: ...
+
     def map(
         self,
         function: Callable[..., Any],
@@ -149,6 +176,14 @@ class Submitter:
         Handles among the items are passed on as they are, as in `outcomes`.
         """
         return self._stream(function, singly(items), Outcome.unwrap, total or length(items), True, None)
+
+    @overload
+    def starmap(self, function: Async[T], calls: Items[Iterable[Any]], *, total: int | None = None) -> Stream[T]: ...
+
+    @overload
+    def starmap(
+        self, function: Callable[..., T], calls: Items[Iterable[Any]], *, total: int | None = None
+    ) -> Stream[T]: ...
 
     def starmap(
         self,

@@ -221,3 +221,22 @@ def events_schema() -> dict[str, Any]:  # Any: JSON Schema
         "oneOf": variants,
         "$defs": parts,
     }
+
+
+__all__ = [
+    "CATALOGUE",
+    "EVENTS_VERSION",
+    "AlertEvent",
+    "HealthCheck",
+    "PipelineProgress",
+    "ResourceWarning",
+    "StageCompleted",
+    "TaskOverdue",
+    "WorkerBlocked",
+    "WorkerError",
+    "WorkerHeartbeat",
+    "WorkerPoolStarted",
+    "WorkerPoolStopped",
+    "WorkersScaled",
+    "events_schema",
+]

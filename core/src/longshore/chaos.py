@@ -116,3 +116,6 @@ def _seed(text: str) -> str:
         seed = os.environ[_SEED] = secrets.token_hex(4)
         sys.stderr.write(f"longshore: chaos {text}, {_SEED}={seed}\n")
     return seed
+
+
+__all__ = ["POINTS", "Pause", "point"]

@@ -121,3 +121,28 @@ class JournalError(LongshoreError):
 
 
 ResourceError = ResourceUnavailable
+
+
+__all__ = [
+    "DocumentError",
+    "JournalError",
+    "LongshoreError",
+    "MemoryLimitExceeded",
+    "OutcomeUnknown",
+    "PayloadError",
+    "PluginError",
+    "PoisonTask",
+    "PoolNotRunning",
+    "QueueFull",
+    "ResourceError",
+    "ResourceUnavailable",
+    "ResultNotReady",
+    "SettingsError",
+    "TaskCancelled",
+    "TaskFailed",
+    "TaskNotFound",
+    "TaskTimeout",
+    "WorkerDied",
+    "WorkerNotReady",
+    "WrongPlace",
+]

@@ -378,3 +378,25 @@ def _ended_badly(spec: TaskSpec, outcome: Outcome, seq: int, at: datetime) -> An
         error.signal if error else None,
         (error.output_tail or None) if error else None,
     )
+
+
+__all__ = [
+    "TERMINAL_TYPES",
+    "AnyEvent",
+    "Event",
+    "EventBatch",
+    "Happened",
+    "ProgressUpdate",
+    "TaskCancelled",
+    "TaskCompleted",
+    "TaskFailed",
+    "TaskProgress",
+    "TaskRetried",
+    "TaskRetrying",
+    "TaskStarted",
+    "TaskSubmitted",
+    "TasksProgressed",
+    "TasksSettled",
+    "TasksStarted",
+    "TasksSubmitted",
+]

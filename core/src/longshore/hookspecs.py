@@ -3,14 +3,16 @@
 Mark each method of a plugin that the contract names with `@hookimpl`; argument names are part of the contract. Every
 method of the directly called kinds takes one record or one batch, so that what is told can grow without breaking a
 plugin; only hooks may take fewer arguments. A plugin's class may carry `Settings` (a pydantic model for its own table;
-the class is then made as `cls(settings)`, else as `cls()`) and `api` (the contract's version, an integer; 1 where it is
-left out). A constructor keeps its settings and does nothing else: checking a plugin makes one.
+the class is then made as `cls(settings)`, else as `cls()`) and `api`, an integer: the lowest version of its kind's
+contract that it needs; 1 where it is left out, and `API` says which there are. A constructor keeps its settings and
+does nothing else: checking a plugin makes one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import pluggy
@@ -37,9 +39,6 @@ from longshore.records import (
 from longshore.task import Attempt, Outcome, Task
 
 PROJECT = "longshore"
-API = 1
-"""The version of these contracts; a plugin's `api` may be this or lower, down to API_FLOOR."""
-API_FLOOR = 1
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -47,6 +46,31 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 KINDS = ("executors", "probes", "sinks", "journals", "processors", "pipelines", "hooks")
 """The plugin kinds; the entry-point group of each is `longshore.<kind>`."""
+
+
+class ApiWindow(Struct, frozen=True):
+    """The versions of one kind's contract that plugins may be written for, `floor` to `current`."""
+
+    floor: int
+    current: int
+
+    def __contains__(self, api: int) -> bool:
+        """Tell whether a plugin that needs this version can be used."""
+        return self.floor <= api <= self.current
+
+
+API: Mapping[str, ApiWindow] = MappingProxyType(
+    {
+        "executors": ApiWindow(1, 1),
+        "probes": ApiWindow(1, 1),
+        "sinks": ApiWindow(1, 1),
+        "journals": ApiWindow(1, 1),
+        "processors": ApiWindow(1, 1),
+        "pipelines": ApiWindow(1, 1),
+        "hooks": ApiWindow(1, 1),
+    }
+)
+"""The versions of each kind's contract; how they grow: docs/decisions/0053-how-contracts-grow.md."""
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -251,7 +275,10 @@ class Sink(Protocol):
 
     @hookspec
     def close(self, summary: RunSummary) -> None:
-        """The run is over; nothing comes after."""
+        """The run is over; nothing comes after, unless a pool that the sink was given to is started again.
+
+        Whatever was opened is let go of. PluginError says what could not be passed on.
+        """
 
 
 @runtime_checkable
@@ -301,12 +328,12 @@ class Processor(Protocol):
         """Get ready, once per worker."""
 
     @hookspec
-    def process(self, context: ProcessorContext) -> ProcessorResult:
+    def process(self, context: ProcessorContext) -> ProcessorResult | Awaitable[ProcessorResult]:
         """Do the work; a coroutine function does too. Raises, or returns status "failed", when it can't."""
 
     @hookspec
     def cleanup(self) -> None:
-        """Let go of what `initialize` took."""
+        """Let go of what `initialize` took; nothing where that is done already, or was never called."""
 
     @hookspec
     def health_check(self) -> bool:
@@ -360,9 +387,9 @@ class Hooks(Protocol):
 
 __all__ = [
     "API",
-    "API_FLOOR",
     "KINDS",
     "PROJECT",
+    "ApiWindow",
     "Archive",
     "CancelRequest",
     "Capabilities",

@@ -119,3 +119,6 @@ def _verified(data: bytes, key: bytes | None) -> bytes:
     if not hmac.compare_digest(signature, hmac.digest(key, body, "sha256")):
         raise JournalError("a recorded result is not what was written: its signature does not hold")
     return body
+
+
+__all__ = ["DEPTH_MOST", "JSON", "NOT_KEPT", "PICKLE", "RESULT", "Form", "Packed", "is_exact", "pack", "unpack"]

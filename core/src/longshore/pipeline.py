@@ -398,3 +398,19 @@ def _step(stage: Stage, processors: Processors) -> Step:
         return Step(name=stage.name, function=load_function(stage.processor), options=own)
     entry = processors.entry(stage.processor)
     return Step(name=stage.name, function=entry.call, options=entry.options_with(own))
+
+
+__all__ = [
+    "Condition",
+    "Function",
+    "Pipeline",
+    "PipelineLimits",
+    "PipelineResult",
+    "PlannedStage",
+    "PreparedPipeline",
+    "Stage",
+    "Step",
+    "load_function",
+    "plan",
+    "prepare",
+]

@@ -20,13 +20,14 @@ from msgspec.structs import replace
 
 from longshore._plugins.advice import nearest, unknown_plugin
 from longshore._plugins.check import TRIED, check
-from longshore._plugins.facts import Facts, core_version, read_facts
+from longshore._plugins.facts import Facts, core_version, normalised, read_facts
 from longshore._plugins.failures import FailureFile
 from longshore._plugins.hooks import HookCaller
 from longshore._plugins.load import load_class
 from longshore._plugins.make import Table, facts, make
 from longshore._plugins.policy import PluginPolicy, decide
 from longshore._plugins.records import Candidate, CheckResult, PluginState
+from longshore._plugins.timing import LoadTime, load_time
 from longshore.errors import PluginError
 from longshore.hookspecs import KINDS
 
@@ -74,6 +75,11 @@ class PluginHost:
                 candidate = replace(candidate, reason=f"(last failure: {last})")
             shown.append(candidate)
         return shown
+
+    def of_distribution(self, distribution: str) -> list[Candidate]:
+        """Return every plugin of an installed distribution, as `candidates` does; empty where it has none."""
+        wanted = normalised(distribution)
+        return [candidate for candidate in self.candidates() if normalised(candidate.distribution) == wanted]
 
     def problems(self) -> list[str]:
         """Return a line for each distribution or entry point whose metadata could not be used; imports nothing."""
@@ -128,6 +134,10 @@ class PluginHost:
                 tried = replace(candidate, state=result.state, reason=result.reason)
                 (self._failures.clear if result.ok else self._failures.record)(tried)
         return results
+
+    def load_time(self, kind: str, name: str) -> LoadTime | None:
+        """Return how long the plugin's class takes to load in a fresh process, beyond a pool; None if it can't be."""
+        return load_time(self._usable(kind, name))
 
     def hooks(self, names: Iterable[str], tables: Mapping[str, Table] | None = None) -> HookCaller:
         """Return a caller for these hooks, each made with its table; raises as `create` does for one that can't be."""
@@ -199,6 +209,7 @@ __all__ = [
     "Candidate",
     "CheckResult",
     "HookCaller",
+    "LoadTime",
     "PluginHost",
     "PluginPolicy",
     "PluginState",

@@ -395,3 +395,6 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         if late:
             notes.append(f"{late} late results of attempts that no longer counted were discarded")
         return RunSummary(snapshot=self.snapshot(), state=state, error=error, notes=notes)
+
+
+__all__ = ["WorkerPool"]

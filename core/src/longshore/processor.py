@@ -74,3 +74,6 @@ class ProcessorMetadata(Struct, frozen=True, kw_only=True):
     priority: Priority = Priority.NORMAL
     breaker: CircuitBreaker | None = None
     """When no document is begun since it fails time after time; None: as settings say, by default never."""
+
+
+__all__ = ["ProcessorContext", "ProcessorHealth", "ProcessorMetadata", "ProcessorResult"]

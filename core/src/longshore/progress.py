@@ -31,7 +31,6 @@ _HEARD = (
     "pipeline_progress",
     "stage_completed",
 )
-__all__ = ["PipelineProgress", "ProgressTracker", "TaskProgress"]
 
 
 class _Told(Event, frozen=True):
@@ -336,3 +335,6 @@ def _record(entry: Entry) -> TaskProgress:
 
 
 _FIELDS = tuple(one.name for one in fields(TaskProgress))
+
+
+__all__ = ["PERIOD_S", "PipelineProgress", "ProgressTracker", "TaskProgress"]

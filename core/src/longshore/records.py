@@ -8,48 +8,35 @@ from typing import Any, Protocol
 
 from msgspec import Struct, to_builtins
 
-from longshore._health_records import LIVE_CHECKS as LIVE_CHECKS
-from longshore._health_records import READY_CHECKS as READY_CHECKS
-from longshore._health_records import Alert as Alert
-from longshore._health_records import Health as Health
-from longshore._history_records import HISTORY_STATE as HISTORY_STATE
-from longshore._history_records import Happening as Happening
-from longshore._history_records import MetricsPoint as MetricsPoint
-from longshore._history_records import ResourceUse as ResourceUse
-from longshore._history_records import RunHistory as RunHistory
-from longshore._history_records import ThrottleBand as ThrottleBand
-from longshore._history_records import WorkerCount as WorkerCount
-from longshore._journal_records import Accepted as Accepted
-from longshore._journal_records import AttemptTrace as AttemptTrace
-from longshore._journal_records import CommitBatch as CommitBatch
-from longshore._journal_records import JournalQuery as JournalQuery
-from longshore._journal_records import Recalled as Recalled
-from longshore._journal_records import RunOpening as RunOpening
-from longshore._journal_records import RunRecord as RunRecord
-from longshore._journal_records import Settled as Settled
-from longshore._journal_records import Started as Started
-from longshore._journal_records import TaskEntry as TaskEntry
-from longshore._journal_records import TaskKind as TaskKind
-from longshore._journal_records import TaskTrace as TaskTrace
-from longshore._journal_records import Tried as Tried
-from longshore._readings import Bound as Bound
-from longshore._readings import Device as Device
-from longshore._readings import Load as Load
-from longshore._readings import Reading as Reading
-from longshore._readings import ReadRequest as ReadRequest
-from longshore._readings import Usage as Usage
-from longshore._readings import WorkerUsage as WorkerUsage
-from longshore._setup_records import PluginEntry as PluginEntry
-from longshore._setup_records import RunSetup as RunSetup
-from longshore._setup_records import SettingEntry as SettingEntry
-from longshore._spans import SpanPlace as SpanPlace
-from longshore._spans import SpanRules as SpanRules
-from longshore._spans import TaskSpans as TaskSpans
-from longshore._workers import LeftBehind as LeftBehind
-from longshore._workers import StackTrace as StackTrace
-from longshore._workers import WorkerStats as WorkerStats
-from longshore._workers import WorkerStatus as WorkerStatus
-from longshore._workers import WorkerType as WorkerType
+from longshore._health_records import LIVE_CHECKS, READY_CHECKS, Alert, Health
+from longshore._history_records import (
+    HISTORY_STATE,
+    Happening,
+    MetricsPoint,
+    ResourceUse,
+    RunHistory,
+    ThrottleBand,
+    WorkerCount,
+)
+from longshore._journal_records import (
+    Accepted,
+    AttemptTrace,
+    CommitBatch,
+    JournalQuery,
+    Recalled,
+    RunOpening,
+    RunRecord,
+    Settled,
+    Started,
+    TaskEntry,
+    TaskKind,
+    TaskTrace,
+    Tried,
+)
+from longshore._readings import Bound, Device, Load, Reading, ReadRequest, Usage, WorkerUsage
+from longshore._setup_records import PluginEntry, RunSetup, SettingEntry
+from longshore._spans import SpanPlace, SpanRules, TaskSpans
+from longshore._workers import LeftBehind, StackTrace, WorkerStats, WorkerStatus, WorkerType
 from longshore.task import ErrorRecord, Priority, Resources, TaskState
 
 
@@ -374,3 +361,63 @@ class TaskRecord(Struct, frozen=True, kw_only=True, eq=False):
             "cpu_s": self.cpu_s,
             "resources": self.resources.amounts() if self.resources is not None else {},
         }
+
+
+__all__ = [
+    "HISTORY_STATE",
+    "LIVE_CHECKS",
+    "READY_CHECKS",
+    "Accepted",
+    "Alert",
+    "AttemptTrace",
+    "Bound",
+    "CommitBatch",
+    "Device",
+    "FailureGroup",
+    "Happening",
+    "Health",
+    "JournalQuery",
+    "LeftBehind",
+    "Load",
+    "MetricsPoint",
+    "PluginEntry",
+    "PoolInfo",
+    "PoolStats",
+    "ReadRequest",
+    "Reading",
+    "Recalled",
+    "ResourceSnapshot",
+    "ResourceUse",
+    "RunControl",
+    "RunHistory",
+    "RunInfo",
+    "RunOpening",
+    "RunRecord",
+    "RunSetup",
+    "RunSnapshot",
+    "RunSummary",
+    "RunningTask",
+    "SettingEntry",
+    "Settled",
+    "SinkHealth",
+    "SpanPlace",
+    "SpanRules",
+    "StackTrace",
+    "StageSnapshot",
+    "Started",
+    "TaskCounts",
+    "TaskEntry",
+    "TaskKind",
+    "TaskRecord",
+    "TaskSpans",
+    "TaskTrace",
+    "ThrottleBand",
+    "Tried",
+    "Usage",
+    "WorkerCount",
+    "WorkerScale",
+    "WorkerStats",
+    "WorkerStatus",
+    "WorkerType",
+    "WorkerUsage",
+]

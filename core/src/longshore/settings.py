@@ -86,6 +86,13 @@ Names = Annotated[
     ),
 ]
 """Plugin names: given as a list, or as a table with a table of options per plugin."""
+_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+_ENABLED = {
+    "type": "boolean",
+    "default": True,
+    "title": "Enabled",
+    "description": "Whether it is used; false keeps its table",
+}
 
 
 class ResultLimits(BaseModel):
@@ -268,9 +275,18 @@ def settings_schema(models: Mapping[tuple[str, str], type[BaseModel]] | None = N
         own = model.model_json_schema(ref_template=f"#/$defs/{kind}.{name}.{{model}}")
         definitions.update({f"{kind}.{name}.{inner}": part for inner, part in own.pop("$defs", {}).items()})
         if kind in LISTED:
-            own.setdefault("properties", {})["enabled"] = {"type": "boolean", "default": True}
+            own.setdefault("properties", {})["enabled"] = dict(_ENABLED)
         _object_form(schema["properties"][kind]).setdefault("properties", {})[name] = own
-    return schema
+    return {name: _in_words_of_json(part) for name, part in schema.items()}
+
+
+def _in_words_of_json(part: Any) -> Any:  # Any: JSON
+    """Return a part of a schema with JSON Schema's names for bounds, where pydantic leaves its own: within unions."""
+    if isinstance(part, list):
+        return [_in_words_of_json(inner) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    return {_BOUNDS.get(name, name): _in_words_of_json(inner) for name, inner in part.items()}
 
 
 def leaves(table: Mapping[str, Any], around: Key = ()) -> Iterator[Key]:  # Any: JSON-safe values
@@ -363,12 +379,16 @@ def _key(detail: ErrorDetails, table: object, around: Key) -> Key:
 
 __all__ = [
     "LoadedSettings",
+    "Names",
+    "Options",
     "Origin",
     "ResourceLimits",
     "ResourceType",
     "ResultLimits",
     "Settings",
     "WorkerConfig",
+    "leaves",
     "load_settings",
+    "recorded_settings",
     "settings_schema",
 ]

@@ -270,4 +270,4 @@ def _load(path: str) -> Any:  # Any: the user's object
     return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - what the controller wrote, in a folder of its own
 
 
-__all__ = ["Shared"]
+__all__ = ["Shared", "forget_gone", "opened", "opened_calls", "opened_partial", "travels_by_value"]

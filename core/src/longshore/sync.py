@@ -6,11 +6,11 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterable, Iterator
 from contextlib import aclosing, suppress
 from contextvars import copy_context
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from longshore._runtime.sizes import size_of
 from longshore._runtime.source import check_iterable
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from longshore.settings import Settings, WorkerConfig
 
 ItemT = TypeVar("ItemT")
+T = TypeVar("T")
 
 _log = logging.getLogger("longshore.sync")
 _HANDED_MOST = 16  # batches the thread may be ahead of its caller
@@ -89,6 +90,30 @@ def outcomes(
     return _stream(opened, workers, settings, options)
 
 
+@overload
+def map(
+    function: Callable[..., Coroutine[Any, Any, T]],
+    items: Iterable[Any],
+    *,
+    workers: int | None = None,
+    total: int | None = None,
+    settings: Settings | None = None,
+    **options: Any,
+) -> SyncStream[T]: ...
+
+
+@overload
+def map(
+    function: Callable[..., T],
+    items: Iterable[Any],
+    *,
+    workers: int | None = None,
+    total: int | None = None,
+    settings: Settings | None = None,
+    **options: Any,
+) -> SyncStream[T]: ...
+
+
 def map(
     function: Callable[..., Any],  # Any: the user's function
     items: Iterable[Any],
@@ -105,6 +130,30 @@ def map(
         return pool.options(**options).map(function, items, total=total)
 
     return _stream(opened, workers, settings, options)
+
+
+@overload
+def starmap(
+    function: Callable[..., Coroutine[Any, Any, T]],
+    calls: Iterable[Iterable[Any]],
+    *,
+    workers: int | None = None,
+    total: int | None = None,
+    settings: Settings | None = None,
+    **options: Any,
+) -> SyncStream[T]: ...
+
+
+@overload
+def starmap(
+    function: Callable[..., T],
+    calls: Iterable[Iterable[Any]],
+    *,
+    workers: int | None = None,
+    total: int | None = None,
+    settings: Settings | None = None,
+    **options: Any,
+) -> SyncStream[T]: ...
 
 
 def starmap(
@@ -248,3 +297,6 @@ def _in_a_loop() -> bool:
     except RuntimeError:
         return False
     return True
+
+
+__all__ = ["Open", "SyncStream", "map", "outcomes", "starmap"]

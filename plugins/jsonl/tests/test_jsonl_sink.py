@@ -12,10 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pluggy
 import pytest
 from longshore.events import AnyEvent, Event, TaskCompleted, TaskFailed
-from longshore.hookspecs import PROJECT, Sink
 from longshore.records import FailureGroup, RunInfo, RunSnapshot, RunSummary, SinkHealth, StageSnapshot
 from longshore_jsonl import JsonlSink
 
@@ -53,16 +51,6 @@ def opened(path: Path, **settings: Any) -> JsonlSink:
     sink = JsonlSink(Settings(path=str(path), **settings))
     sink.open(INFO)
     return sink
-
-
-def test_it_meets_the_contract() -> None:
-    """Every method of the contract is there, marked, and takes what the spec gives it."""
-    sink: Sink = JsonlSink(JsonlSink.Settings())
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(Sink)
-    manager.register(sink)
-    manager.check_pending()
-    assert len(manager.get_hookcallers(sink) or []) == 3
 
 
 def test_a_line_is_an_envelope_and_flat_data(path: Path) -> None:

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pluggy
 import pytest
-from longshore.hookspecs import PROJECT, Probe
 from longshore_nvml import NvmlProbe
 from longshore_nvml._visible import visible
 
@@ -23,15 +21,10 @@ CARD = {
 UUIDS = ("GPU-aa11", "GPU-aa22", "GPU-bb33")
 
 
-def test_it_meets_the_contract() -> None:
-    """Every method of the contract is there, marked, and takes what the spec gives it; making one reads nothing."""
-    probe: Probe = NvmlProbe()
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(Probe)
-    manager.register(probe)
-    manager.check_pending()
-    assert [impl.plugin for impl in manager.hook.read.get_hookimpls()] == [probe]
-    assert {"gpu", "gpu_memory"} <= set(probe.resources)
+def test_it_reads_four_resources_once_a_second() -> None:
+    """Use, memory, temperature and power."""
+    probe = NvmlProbe()
+    assert set(probe.resources) == {"gpu", "gpu_memory", "gpu_temperature", "gpu_power"}
     assert probe.period_s == 1.0
 
 

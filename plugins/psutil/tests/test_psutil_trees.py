@@ -70,15 +70,6 @@ def test_a_worker_is_its_whole_tree(family: subprocess.Popen[bytes], table: type
     assert 0 < usage.cpu_s < 30
 
 
-def test_a_vanished_worker_is_left_out(family: subprocess.Popen[bytes]) -> None:
-    """A pid that is gone has no figures and disturbs nobody's."""
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait(timeout=10)
-    probe = PsutilProbe()
-    for _ in range(2):
-        assert set(probe.read(ReadRequest([gone.pid, family.pid])).workers) == {family.pid}
-
-
 @linux
 @pytest.mark.parametrize("family", [THREAD_STARTS], indirect=True)
 def test_a_process_that_a_thread_has_started_counts(family: subprocess.Popen[bytes]) -> None:
@@ -161,18 +152,6 @@ def test_files_are_kept_open_for_what_lives_and_closed_at_the_end(family: subpro
     table.read([os.getppid()])
     table.close()
     assert len(os.listdir("/proc/self/fd")) == before
-
-
-@linux
-def test_a_probe_reads_on_after_it_was_closed() -> None:
-    """`close` leaves nothing open, and the next reading opens what it needs."""
-    probe = PsutilProbe()
-    before = len(os.listdir("/proc/self/fd"))
-    for _ in range(2):
-        assert probe.read(ReadRequest([os.getpid()])).workers
-        assert len(os.listdir("/proc/self/fd")) > before
-        probe.close()
-        assert len(os.listdir("/proc/self/fd")) == before
 
 
 @linux

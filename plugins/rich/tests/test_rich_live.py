@@ -14,10 +14,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pluggy
 import pytest
 from longshore.events import Event
-from longshore.hookspecs import PROJECT, Sink
 from longshore.records import RunInfo, RunSnapshot, RunSummary, StageSnapshot
 from longshore_rich import RichSink
 from longshore_rich._above import Above, Others
@@ -53,16 +51,6 @@ class Looks:
         if self.count == self._fail_at:
             raise RuntimeError("not now")
         return self._make(completed=self.count)
-
-
-def test_it_meets_the_contract() -> None:
-    """Every method of the contract is there, marked, and takes what the spec gives it."""
-    sink: Sink = RichSink(RichSink.Settings())
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(Sink)
-    manager.register(sink)
-    manager.check_pending()
-    assert len(manager.get_hookcallers(sink) or []) == 3
 
 
 def test_frames_come_by_time_not_by_event(terminal: io.StringIO, snapshot_with: Maker, run_of: RunMaker) -> None:

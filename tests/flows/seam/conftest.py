@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -64,16 +63,3 @@ def open_pool() -> Callable[..., AbstractAsyncContextManager[WorkerPool]]:
             yield pool
 
     return opened
-
-
-@pytest.fixture
-def eventually() -> Callable[..., Any]:
-    """Return a way to wait on the loop for a condition, with a deadline."""
-
-    async def wait(condition: Callable[[], bool], what: str) -> None:
-        give_up = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < give_up, f"waited too long for {what}"
-            await asyncio.sleep(0.002)
-
-    return wait

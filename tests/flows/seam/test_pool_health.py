@@ -23,6 +23,7 @@ from longshore._runtime import probing
 from longshore.events import AnyEvent
 from longshore.hookspecs import hookimpl
 from longshore.records import READY_CHECKS, Reading, ReadRequest, RunInfo, RunSummary
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -78,16 +79,16 @@ async def test_a_pool_that_takes_no_work_is_not(gate: Any) -> None:
 
 
 @pytest.mark.requirement("req:L04")
-async def test_a_queue_that_stays_full_is_a_reason(gate: Any, eventually: Any) -> None:
+async def test_a_queue_that_stays_full_is_a_reason(gate: Any) -> None:
     """Each of the two queues is looked at, and named when no task has ended for long; with room again all is well."""
     async with asyncio.timeout(20), pool_of({"saturated_after_s": 0.05}) as pool:
         await gate.hold(pool)
         for _ in range(10):
             await pool.submit_task("wait", 0, time.sleep)
-        await eventually(lambda: not pool.health().checks["queue"], "the queue to have been full for long")
+        await until(lambda: not pool.health().checks["queue"], "the queue to have been full for long")
         for _ in range(10):
             await pool.submit_task("wait", 0, time.sleep, 0)
-        await eventually(lambda: len(pool.health().reasons) == 2, "the other queue to have been, too")
+        await until(lambda: len(pool.health().reasons) == 2, "the other queue to have been, too")
         found = pool.health()
         assert [reason.partition(",")[0] for reason in found.reasons] == [
             "the queue is full",
@@ -128,18 +129,18 @@ class BadSink:
 
 
 @pytest.mark.requirement("req:L04")
-async def test_a_quarantined_sink_and_a_raising_handler_are_reasons(eventually: Any) -> None:
+async def test_a_quarantined_sink_and_a_raising_handler_are_reasons() -> None:
     """Work goes on, but who was to be told is not, and that is named."""
 
     def bad(_: AnyEvent) -> None:
         raise ValueError
 
     async with asyncio.timeout(20), pool_of(sinks=[BadSink()]) as pool:
-        await eventually(lambda: not pool.health().checks["sinks"], "the sink to be quarantined")
+        await until(lambda: not pool.health().checks["sinks"], "the sink to be quarantined")
         assert pool.health().reasons == ("sink BadSink is quarantined",)
         pool.events.subscribe(bad)
         assert await (await pool.submit(abs, -1)) == 1
-        await eventually(lambda: not pool.health().checks["handlers"], "the handler to have raised")
+        await until(lambda: not pool.health().checks["handlers"], "the handler to have raised")
         assert len(pool.health().reasons) == 2
 
 
@@ -159,14 +160,14 @@ class MoodySink(BadSink):
 
 
 @pytest.mark.requirement("req:L04")
-async def test_a_sink_that_works_again_is_no_reason_any_more(eventually: Any) -> None:
+async def test_a_sink_that_works_again_is_no_reason_any_more() -> None:
     """Of one that raises now and then, only the last call counts."""
     sink = MoodySink()
     async with asyncio.timeout(20), pool_of(sinks=[sink]) as pool:
-        await eventually(lambda: pool.health().reasons == ("sink MoodySink is failing",), "the sink to raise")
+        await until(lambda: pool.health().reasons == ("sink MoodySink is failing",), "the sink to raise")
         sink.bad = False
         await (await pool.submit(abs, -1))
-        await eventually(lambda: pool.health().healthy, "the sink to be told of that")
+        await until(lambda: pool.health().healthy, "the sink to be told of that")
     assert pool.summary is not None
     assert pool.summary.snapshot.sinks[0].errors == 1
 
@@ -182,19 +183,17 @@ class Mute:
 
 
 @pytest.mark.requirement("req:L04")
-async def test_a_probe_that_gives_nothing_is_a_reason(
-    open_pool: Opener, eventually: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_probe_that_gives_nothing_is_a_reason(open_pool: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose readings have been missing for long is named."""
     monkeypatch.setattr(probing, "_SILENT_S", 0.05)
     async with open_pool() as pool:
         silent = ResourceMonitor(None, 0.01, {"mute": Mute()})
         monkeypatch.setattr(pool._measuring, "monitor", silent)
         await silent.start()
-        await eventually(lambda: not pool.health().checks["probes"], "the probe to be missed")
+        await until(lambda: not pool.health().checks["probes"], "the probe to be missed")
         assert pool.health().reasons == ("probe mute gives no readings",)
         monkeypatch.setattr(probing, "_VALID_S", 0.01)
-        await eventually(lambda: not pool.health().checks["monitor"], "what was measured to be too old")
+        await until(lambda: not pool.health().checks["monitor"], "what was measured to be too old")
         assert pool.health().found["monitor"][0].startswith("no probe has given a reading for ")
         assert not pool.health().ready
         await silent.stop()
@@ -259,9 +258,7 @@ async def test_a_worker_that_does_not_answer_is_a_reason(open_pool: Opener, monk
 
 
 @pytest.mark.requirement("req:L04")
-async def test_a_journal_that_fails_or_hangs_is_a_reason(
-    monkeypatch: pytest.MonkeyPatch, gated_journal: Any, eventually: Any
-) -> None:
+async def test_a_journal_that_fails_or_hangs_is_a_reason(monkeypatch: pytest.MonkeyPatch, gated_journal: Any) -> None:
     """A commit that takes long is told of; when one fails the pool does, and says that it was the journal."""
     monkeypatch.setattr(_health, "_COMMIT_S", 0.02)
     journal = gated_journal()
@@ -270,7 +267,7 @@ async def test_a_journal_that_fails_or_hangs_is_a_reason(
         await pool.start()
         assert pool.health().checks["journal"]
         handle = await pool.submit(abs, -1)
-        await eventually(lambda: not pool.health().checks["journal"], "the commit to take long")
+        await until(lambda: not pool.health().checks["journal"], "the commit to take long")
         assert pool.health().reasons[0].startswith("the journal has been at a commit for ")
         journal.let(9, OSError("no space left"))
         with pytest.raises(PoolNotRunning):
@@ -282,7 +279,7 @@ async def test_a_journal_that_fails_or_hangs_is_a_reason(
 
 
 @pytest.mark.requirement("req:L04")
-async def test_a_sink_can_serve_the_health_of_its_run(eventually: Any) -> None:
+async def test_a_sink_can_serve_the_health_of_its_run() -> None:
     """What it is opened with answers on any thread, and tells nobody of it."""
     heard: list[AnyEvent] = []
     answers: list[Health] = []
@@ -299,7 +296,7 @@ async def test_a_sink_can_serve_the_health_of_its_run(eventually: Any) -> None:
 
     async with asyncio.timeout(20), pool_of(sinks=[Server()]) as pool:
         await (await pool.submit(abs, -1))
-        await eventually(lambda: answers, "an answer")
+        await until(lambda: answers, "an answer")
     assert answers[0].healthy
     assert answers[0].lines(READY_CHECKS)[:2] == ["[+]running ok", "[+]loop ok"]
     assert "health_check" not in {event.type for event in heard}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from longshore import Priority, ResourceLimits, Resources, RetryPolicy, TaskNotFound
 from longshore._engine.wording import amount
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -26,15 +27,13 @@ def fail(_: object) -> None:
     raise KeyError("mine")
 
 
-async def test_it_tells_the_place_in_the_queue_and_the_busy_worker(
-    open_pool: Opener, gate: Any, eventually: Any
-) -> None:
+async def test_it_tells_the_place_in_the_queue_and_the_busy_worker(open_pool: Opener, gate: Any) -> None:
     """How many go before it, at which priority, since when, and that all workers are taken."""
     async with open_pool(max_concurrent_tasks=10) as pool:
         (held,) = await gate.hold(pool)
         low = await pool.submit_task("low", 1, same, Priority.LOW)
         high = (await pool.options(priority=Priority.HIGH).submit(same, 2)).task_id
-        await eventually(lambda: pool.get_stats().queued_tasks == 2, "both to be queued")
+        await until(lambda: pool.get_stats().queued_tasks == 2, "both to be queued")
         assert re.fullmatch(
             f"task {held} is with executor threads, attempt 1 of 1, on worker thread-0", pool.explain(held)
         )
@@ -53,7 +52,7 @@ async def test_it_tells_the_place_in_the_queue_and_the_busy_worker(
                 pool.explain(unknown)
 
 
-async def test_it_names_what_holds_a_task_back(open_pool: Opener, gate: Any, eventually: Any) -> None:
+async def test_it_names_what_holds_a_task_back(open_pool: Opener, gate: Any) -> None:
     """Paused, a limit of its name, its rate, its resources, or the cap over all."""
     whole = ResourceLimits(max_cpu_percent=100)
     async with open_pool(limits=whole, thread_workers=4, max_concurrent_tasks=3) as pool:
@@ -62,7 +61,7 @@ async def test_it_names_what_holds_a_task_back(open_pool: Opener, gate: Any, eve
             """Submit one that runs and one that waits for it; return what is said of the second."""
             given = pool.options(**options)
             handles = [await given.submit(gate.wait, 20) for _ in range(2)]
-            await eventually(lambda: pool.get_stats().queued_tasks >= 1, "the second to wait")
+            await until(lambda: pool.get_stats().queued_tasks >= 1, "the second to wait")
             said = pool.explain(handles[1].task_id)
             handles[0].cancel()
             handles[1].cancel()
@@ -78,23 +77,23 @@ async def test_it_names_what_holds_a_task_back(open_pool: Opener, gate: Any, eve
         assert f"waits for cpu: needs {every}, 0 cores free of {every}; no tasks ahead" in said
         await gate.hold(pool, workers=3)
         fourth = await pool.submit_task("fourth", 1, same)
-        await eventually(lambda: pool.get_stats().queued_tasks == 1, "the fourth to wait")
+        await until(lambda: pool.get_stats().queued_tasks == 1, "the fourth to wait")
         assert pool.explain(fourth).endswith("3 tasks run, as many as max_concurrent_tasks allows; no tasks ahead")
         gate.set()
         await pool.wait_for_completion()
         pool.pause()
         paused = await pool.submit_task("paused", 1, same)
-        await eventually(lambda: pool.get_stats().queued_tasks == 1, "it to be queued")
+        await until(lambda: pool.get_stats().queued_tasks == 1, "it to be queued")
         assert pool.explain(paused).endswith("the pool is paused; no tasks ahead")
         pool.unpause()
 
 
-async def test_it_tells_when_a_retry_is_due_and_how_it_ended(open_pool: Opener, eventually: Any) -> None:
+async def test_it_tells_when_a_retry_is_due_and_how_it_ended(open_pool: Opener) -> None:
     """A task between its attempts says when the next is due; one that failed says with what."""
     policy = RetryPolicy(attempts=3, backoff=30.0, jitter=0.0)
     async with open_pool() as pool:
         task_id = await pool.submit_task("fail", 1, fail, retry=policy)
-        await eventually(lambda: pool.get_stats().retrying_tasks == 1, "the first attempt to fail")
+        await until(lambda: pool.get_stats().retrying_tasks == 1, "the first attempt to fail")
         assert re.search(
             r"waits for its retry: attempt 1 failed, attempt 2 of 3 is due in (29|30)", pool.explain(task_id)
         )

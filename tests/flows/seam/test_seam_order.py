@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from longshore import Priority, Resources, RetryPolicy, current_task
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -144,7 +145,7 @@ async def test_an_idle_pool_does_not_poll(open_pool: Opener) -> None:
 
 
 @pytest.mark.requirement("req:F04")
-async def test_a_waiting_retry_holds_neither_worker_nor_resources(open_pool: Opener, eventually: Any) -> None:
+async def test_a_waiting_retry_holds_neither_worker_nor_resources(open_pool: Opener) -> None:
     """Between its attempts a task leaves its worker and what it reserves to others."""
 
     def flaky(_: object) -> int:
@@ -156,8 +157,8 @@ async def test_a_waiting_retry_holds_neither_worker_nor_resources(open_pool: Ope
     wanted = Resources(memory_mb=10)
     async with open_pool() as pool:
         waiting = await pool.submit_task("flaky", None, flaky, resources=wanted, retry=policy)
-        await eventually(lambda: pool.get_stats().retrying_tasks == 1, "the first attempt to fail")
+        await until(lambda: pool.get_stats().retrying_tasks == 1, "the first attempt to fail")
         assert pool._driver.engine.lent() == {}
         assert await pool.get_task_result(await pool.submit_task("sleep", 0, time.sleep)) is None
-        await eventually(lambda: all(w.status == "idle" for w in pool.get_worker_stats()), "the worker to be free")
+        await until(lambda: all(w.status == "idle" for w in pool.get_worker_stats()), "the worker to be free")
         pool.cancel(waiting)

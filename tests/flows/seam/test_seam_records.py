@@ -18,6 +18,7 @@ from longshore import (
     current_task,
 )
 from longshore.events import AnyEvent
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +75,7 @@ async def test_the_record_of_a_task_in_each_of_its_states(open_pool: Opener, gat
 
 
 @pytest.mark.requirement("req:B11")
-async def test_the_record_of_a_task_that_is_retried(open_pool: Opener, eventually: Any) -> None:
+async def test_the_record_of_a_task_that_is_retried(open_pool: Opener) -> None:
     """While it waits for its retry one attempt has begun; in the end all have, and the wait is that of the first."""
     policy = RetryPolicy(attempts=2, backoff=0.2, jitter=0.0)
 
@@ -85,7 +86,7 @@ async def test_the_record_of_a_task_that_is_retried(open_pool: Opener, eventuall
 
     async with open_pool() as pool:
         task_id = await pool.submit_task("flaky", None, flaky, retry=policy)
-        await eventually(lambda: pool.get_stats().retrying_tasks == 1, "the first attempt to fail")
+        await until(lambda: pool.get_stats().retrying_tasks == 1, "the first attempt to fail")
         waiting = pool.get_task(task_id)
         assert (waiting.state, waiting.attempts) == (TaskState.PENDING, 1)
         assert waiting.started_at is not None

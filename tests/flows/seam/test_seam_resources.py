@@ -21,6 +21,7 @@ from longshore import (
     ResourceUnavailable,
     WorkerPool,
 )
+from support.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.allocation]
 
@@ -71,12 +72,12 @@ async def test_the_specifications_units_are_percent_of_the_machine(open_pool: Op
 
 
 @pytest.mark.requirement("req:D08")
-async def test_what_can_not_be_had_now_is_refused_at_once(open_pool: Opener, eventually: Any) -> None:
+async def test_what_can_not_be_had_now_is_refused_at_once(open_pool: Opener) -> None:
     """With `resource_timeout=0` the error names resource, what is lent and the limit; nothing is queued or reserved."""
     holder = Holder()
     async with open_pool(limits=WHOLE) as pool:
         held = await pool.submit_task("hold", "first", holder, resources=ALL, resource_timeout=0)
-        await eventually(lambda: holder.began == ["first"], "the first to begin")
+        await until(lambda: holder.began == ["first"], "the first to begin")
         stats, reserved, known = pool.get_stats(), lent(pool), len(pool.tasks())
         assert reserved == {"cpu": CORES}
         with pytest.raises(ResourceError, match=rf"cpu: needs 0\.5 cores, 0 cores free of {CORES} ") as caught:
@@ -112,19 +113,19 @@ async def test_of_many_that_come_at_once_only_as_many_as_fit_are_taken(open_pool
             holder.go(n)
 
 
-async def test_what_does_not_fit_waits_in_the_queue_by_default(open_pool: Opener, eventually: Any) -> None:
+async def test_what_does_not_fit_waits_in_the_queue_by_default(open_pool: Opener) -> None:
     """Without `resource_timeout` it is accepted, and starts when what it wants is free."""
     holder = Holder()
     async with open_pool(limits=WHOLE) as pool:
         ids = [await pool.submit_task("hold", n, holder, resources=ALL) for n in range(3)]
-        await eventually(lambda: holder.began == [0], "the first to begin")
+        await until(lambda: holder.began == [0], "the first to begin")
         for n in range(3):
             holder.go(n)
         assert [await pool.get_task_result(task_id) for task_id in ids] == [0, 1, 2]
 
 
 @pytest.mark.requirement("req:D09")
-async def test_those_who_wait_for_resources_are_let_in_in_order(open_pool: Opener, eventually: Any) -> None:
+async def test_those_who_wait_for_resources_are_let_in_in_order(open_pool: Opener) -> None:
     """Each release lets the next in; one that gives up or that wants something else holds nobody up."""
     holder = Holder()
     async with open_pool(limits=WHOLE, async_workers=20) as pool:
@@ -133,7 +134,7 @@ async def test_those_who_wait_for_resources_are_let_in_in_order(open_pool: Opene
             return await pool.submit_task("hold", name, holder, resources=resources, resource_timeout=timeout)
 
         first = await ask("first")
-        await eventually(lambda: holder.began == ["first"], "the first to begin")
+        await until(lambda: holder.began == ["first"], "the first to begin")
         waiting = {name: asyncio.create_task(ask(name)) for name in ("a", "b", "c")}
         await asyncio.sleep(0.01)
         queued, reserved = pool.get_stats().submitted_tasks, lent(pool)
@@ -145,24 +146,24 @@ async def test_those_who_wait_for_resources_are_let_in_in_order(open_pool: Opene
         waiting["b"].cancel()
         holder.go("first")
         await pool.get_task_result(first)
-        await eventually(lambda: holder.began == ["first", "memory", "a"], "a to begin")
+        await until(lambda: holder.began == ["first", "memory", "a"], "a to begin")
         with pytest.raises(ResourceUnavailable, match="cpu: needs "):
             await ask("pushing", Resources(cpu=0.1), 0.0)
         assert not waiting["c"].done()
         holder.go("a")
         await waiting["c"]
-        await eventually(lambda: holder.began == ["first", "memory", "a", "c"], "c to begin")
+        await until(lambda: holder.began == ["first", "memory", "a", "c"], "c to begin")
         for name in ("c", "memory"):
             holder.go(name)
 
 
 @pytest.mark.requirement("req:D09")
-async def test_who_comes_later_does_not_take_what_others_wait_for(open_pool: Opener, eventually: Any) -> None:
+async def test_who_comes_later_does_not_take_what_others_wait_for(open_pool: Opener) -> None:
     """Little that is free is not given past one who waits for more of it; what he does not want is."""
     holder = Holder()
     async with open_pool(limits=WHOLE, async_workers=20) as pool:
         half = await pool.submit_task("hold", "half", holder, resources=Resources(cpu=CORES / 2))
-        await eventually(lambda: holder.began == ["half"], "the first to begin")
+        await until(lambda: holder.began == ["half"], "the first to begin")
         all_of_it = asyncio.create_task(pool.submit_task("hold", "all", holder, resources=ALL, resource_timeout=20.0))
         await asyncio.sleep(0.01)
         with pytest.raises(ResourceUnavailable, match="others wait for it"):
@@ -173,12 +174,12 @@ async def test_who_comes_later_does_not_take_what_others_wait_for(open_pool: Ope
         assert await pool.get_task_result(await all_of_it) == "all"
 
 
-async def test_room_in_the_queue_is_needed_too(open_pool: Opener, eventually: Any) -> None:
+async def test_room_in_the_queue_is_needed_too(open_pool: Opener) -> None:
     """Who has his resources and finds the queue full is told that; with room again he is let in."""
     holder = Holder()
     async with open_pool(limits=WHOLE, async_workers=1, max_queue_size=10, submit_timeout=0.2) as pool:
         ids = [await pool.submit_task("hold", n, holder) for n in range(5)]
-        await eventually(lambda: holder.began == [0], "the first to begin")
+        await until(lambda: holder.began == [0], "the first to begin")
         pool.pause()
         while not pool._driver.crowded(Priority.NORMAL):
             ids.append(await pool.submit_task("hold", len(ids), holder))
@@ -194,12 +195,12 @@ async def test_room_in_the_queue_is_needed_too(open_pool: Opener, eventually: An
         assert await pool.get_task_result(ids[-1]) == "y"
 
 
-async def test_a_stop_turns_those_away_who_wait_for_resources(open_pool: Opener, eventually: Any) -> None:
+async def test_a_stop_turns_those_away_who_wait_for_resources(open_pool: Opener) -> None:
     """They get PoolNotRunning at once, not at the end of their patience."""
     holder = Holder()
     async with open_pool(limits=WHOLE) as pool:
         await pool.submit_task("hold", 0, holder, resources=ALL)
-        await eventually(lambda: holder.began == [0], "the first to begin")
+        await until(lambda: holder.began == [0], "the first to begin")
         waiting = asyncio.create_task(pool.submit_task("hold", 1, holder, resources=ALL, resource_timeout=60.0))
         await asyncio.sleep(0.01)
         began = time.monotonic()

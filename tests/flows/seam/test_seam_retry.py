@@ -19,6 +19,7 @@ from longshore import (
     TaskTimeout,
 )
 from longshore.events import AnyEvent
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -111,7 +112,7 @@ async def test_a_task_is_tried_again_in_the_next_run(open_pool: Opener) -> None:
 
 @pytest.mark.parametrize("executor", ["asyncio", "threads", "processes", "inline"])
 @pytest.mark.requirement("req:D14")
-async def test_a_task_is_cancelled_by_its_id(open_pool: Opener, executor: str, tmp_path: Path, eventually: Any) -> None:
+async def test_a_task_is_cancelled_by_its_id(open_pool: Opener, executor: str, tmp_path: Path) -> None:
     """Queued it never runs, running it ends as its executor can; either way the last event is `task_cancelled`."""
     told: list[AnyEvent] = []
     function = touch_and_hold_async if executor == "asyncio" else touch_and_hold
@@ -122,7 +123,7 @@ async def test_a_task_is_cancelled_by_its_id(open_pool: Opener, executor: str, t
             pool.pause()
         else:
             running = await pool.submit_task("hold", tmp_path / "running", function, executor=executor)
-            await eventually((tmp_path / "running").exists, "the first task to run")
+            await until((tmp_path / "running").exists, "the first task to run")
         queued = await pool.submit_task("hold", tmp_path / "queued", function, executor=executor)
         for task_id in filter(None, (queued, running)):
             pool.cancel(task_id)

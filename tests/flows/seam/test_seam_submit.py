@@ -34,6 +34,7 @@ from longshore import (
 )
 from longshore.events import AnyEvent
 from longshore.hookspecs import hookimpl
+from support.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -261,7 +262,7 @@ async def test_a_timeout_of_ones_own_overrides_the_default(open_pool: Opener) ->
 
 
 @pytest.mark.requirement("req:A04")
-async def test_a_full_queue_refuses_after_submit_timeout(open_pool: Opener, gate: Any, eventually: Any) -> None:
+async def test_a_full_queue_refuses_after_submit_timeout(open_pool: Opener, gate: Any) -> None:
     """`submit_task` waits for room for `submit_timeout`, then raises QueueFull; nothing of it is left."""
     async with open_pool(max_queue_size=10, submit_timeout=0.1) as pool:
         await gate.hold(pool)
@@ -271,7 +272,7 @@ async def test_a_full_queue_refuses_after_submit_timeout(open_pool: Opener, gate
             await pool.submit_task("double", 10, double)
         assert 0.09 < time.monotonic() - began < 5.0
         urgent = await pool.submit_task("double", 10, double, Priority.CRITICAL)
-        await eventually(lambda: pool.get_stats().submitted_tasks == 12, "the urgent one to be queued")
+        await until(lambda: pool.get_stats().submitted_tasks == 12, "the urgent one to be queued")
         assert len(pool.tasks(1000)) == 12
         gate.set()
         assert [await pool.get_task_result(task_id) for task_id in (*ids, urgent)] == [*range(0, 20, 2), 20]

@@ -18,6 +18,7 @@ from longshore._engine.wording import lack, needs
 from longshore.records import Load
 
 MEMORY = "memory"
+_OF_THE_HOST = frozenset({"cpu", MEMORY, "disk_io", "network_io", "gpu", "gpu_memory"})
 _ROUNDING = 1e-9
 Amounts = Mapping[str, float]
 Answer = TypeVar("Answer")
@@ -125,8 +126,13 @@ class Ledger:
         return self.lacks(amounts) is None
 
     def fits_alone(self, amounts: Amounts) -> bool:
-        """Tell whether `amounts` can be lent where nothing runs: only what can never fit, or is closed, cannot."""
-        return self.shortage(amounts) is None and self.closed.keys().isdisjoint(amounts)
+        """Tell whether `amounts` can be lent where nothing runs: only what can never fit, or is closed, cannot.
+
+        Nor what others have taken of the user's own pools, such as the seats of a licence: those can't be shared.
+        """
+        pools = (name for name in amounts if name in self._used and name not in _OF_THE_HOST)
+        taken = any(self._over(name, self.taken(name) + amounts[name]) for name in pools)
+        return not taken and self.shortage(amounts) is None and self.closed.keys().isdisjoint(amounts)
 
     def lacks(self, amounts: Amounts) -> str | None:
         """Return what there is too little of now, how much is needed and free; None when `amounts` can be lent."""

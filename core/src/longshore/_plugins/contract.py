@@ -18,7 +18,6 @@ from pydantic import BaseModel
 from longshore._plugins.advice import nearest
 from longshore.hookspecs import (
     API,
-    API_FLOOR,
     PROJECT,
     Capabilities,
     Diagnosed,
@@ -63,14 +62,20 @@ def manager(kind: str) -> pluggy.PluginManager:
     return made
 
 
-def unsupported_api(cls: object) -> str | None:
-    """Return why the class's version of the contracts is not spoken here, else None; a class without `api` speaks 1."""
-    api = getattr(cls, "api", 1)
-    if not isinstance(api, int) or isinstance(api, bool) or API_FLOOR <= api <= API:
+def unsupported_api(kind: str, cls: object, distribution: str) -> str | None:
+    """Return why the version of the contract that a class needs is not to be had, else None; without `api` it is 1."""
+    api, window = getattr(cls, "api", 1), API[kind]
+    if not isinstance(api, int) or isinstance(api, bool) or api in window:
         return None
-    spoken = str(API) if API == API_FLOOR else f"{API_FLOOR} to {API}"
-    newer = "longshore-core" if api > API else "the plugin"
-    return f"it speaks version {api} of the contracts and this core speaks {spoken}: upgrade {newer}"
+    if api > window.current:
+        return (
+            f"it needs version {api} of the {_one(kind)} contract, and this core has {window.current}: "
+            "upgrade longshore-core"
+        )
+    return (
+        f"it is written for version {api} of the {_one(kind)} contract, and this core takes plugins from "
+        f"{window.floor} on: upgrade {distribution}"
+    )
 
 
 def class_problems(kind: str, cls: object) -> list[str]:

@@ -60,12 +60,12 @@ def load_class(candidate: Candidate) -> tuple[type[Any] | None, Candidate]:  # A
         return None, failed(candidate, f"its import raised {described(manager.raised)}", manager.raised)
     found = manager.extensions[0].plugin
     try:
-        too_new = unsupported_api(found)
+        outside = unsupported_api(candidate.kind, found, candidate.distribution)
         problems = class_problems(candidate.kind, found)
     except Exception as error:  # noqa: BLE001 - looking at a plugin's class runs its metaclass and descriptors
         return None, failed(candidate, f"checking it raised {described(error)}", error)
-    if too_new:
-        return None, replace(candidate, state=PluginState.INCOMPATIBLE, reason=too_new)
+    if outside:
+        return None, replace(candidate, state=PluginState.INCOMPATIBLE, reason=outside)
     if problems:
         return None, replace(candidate, state=PluginState.FAILED, reason="; ".join(problems))
     return found, replace(candidate, state=PluginState.LOADED, reason="", error=None)

@@ -68,6 +68,8 @@ class CheckResult(Struct, frozen=True, kw_only=True):
     error: str | None = None
     load_ms: float | None = None
     """Milliseconds its import took; None when it was not imported, or did not come back."""
+    warnings: tuple[str, ...] = ()
+    """What its own files were warned of as deprecated while it was loaded and made."""
 
     @property
     def ok(self) -> bool:

@@ -16,10 +16,10 @@ from longshore._faults import HIDDEN_WORDS, is_secret
 from longshore._report.gather import Handover, Source
 from longshore._report.records import Environment, RunFacts
 from longshore._report.words import encodable
+from longshore._setup import chosen
 from longshore.hookspecs import Archive
 from longshore.records import JournalQuery, RunRecord
 from longshore.runs import RecordedRun, RunStore
-from longshore.settings import Settings
 
 MASK = "•••"
 _COMMAND = "command"
@@ -76,7 +76,7 @@ def environment_of(record: RunRecord) -> Environment:
     text = msgspec.json.encode(settings, order="sorted")
     return Environment(
         versions=dict(record.versions),
-        settings=_different(settings, Settings().model_dump(mode="json")),
+        settings=chosen(settings),
         settings_hash=hashlib.sha256(text).hexdigest(),
     )
 
@@ -89,19 +89,6 @@ def _masked(value: Any, name: str = "") -> Any:  # Any: JSON-safe values
     if isinstance(value, str):
         return MASK if value and is_secret(name) else encodable(value)
     return value
-
-
-def _different(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:  # Any: JSON-safe values
-    found: dict[str, Any] = {}  # Any: as above
-    for name, value in settings.items():
-        usual = defaults.get(name)
-        if isinstance(value, Mapping) and isinstance(usual, Mapping):
-            value = _different(value, usual)
-            if value:
-                found[name] = value
-        elif value != usual:
-            found[name] = value
-    return found
 
 
 def _handovers(archive: Archive, run_id: str) -> dict[tuple[str, str], Handover]:

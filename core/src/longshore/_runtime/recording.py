@@ -96,6 +96,7 @@ class Recorder:
                     reason=error.reason if error is not None else None,
                     worker=outcome.worker,
                     ran_s=outcome.ran_s,
+                    started=time.time() - outcome.ran_s,
                 )
                 accepted = self._not_told(batch.spec, (outcome.task_id,), {outcome.task_id: outcome})
                 self.committer.note(Notes(accepted=accepted, tried=(tried,)))
@@ -155,11 +156,11 @@ class Recorder:
         accepted: list[Accepted] = []
         started: list[Started] = []
         while self._young and self._young[0][0] <= now:
-            _, began, attempts = self._young.popleft()
+            due, began, attempts = self._young.popleft()
             for attempt in self._alive(attempts):
                 accepted += self._not_told_of(attempt)
                 if began:
-                    started += _started((attempt,))
+                    started += _started((attempt,), ago_s=now - due + AGE_S)
         if accepted or started:
             self.committer.note(Notes(accepted=accepted, started=started))
         due_s = self._young[0][0] - now if self._young else None
@@ -204,9 +205,9 @@ class Recorder:
             self.committer.note(Notes(accepted=accepted))
 
 
-def _started(attempts: Sequence[Attempt]) -> list[Started]:
-    now = time.time()
-    return [Started(attempt.task_id, attempt.number, now) for attempt in attempts]
+def _started(attempts: Sequence[Attempt], ago_s: float = 0.0) -> list[Started]:
+    at = time.time() - ago_s
+    return [Started(attempt.task_id, attempt.number, at) for attempt in attempts]
 
 
 _KINDS_MOST = 256

@@ -15,11 +15,13 @@ from importlib.metadata import version
 from cyclopts import App, CycloptsError
 
 from longshore.cli.bench import bench
+from longshore.cli.check import check
 from longshore.cli.config import schema, show, validate
 from longshore.cli.console import DASH, ExitCode, UsageError, say
 from longshore.cli.doctor import doctor
 from longshore.cli.failures import failures
-from longshore.cli.plugins import check, info, list_
+from longshore.cli.new import new
+from longshore.cli.plugins import info, list_
 from longshore.cli.report import report
 from longshore.cli.resume import resume
 from longshore.cli.run import run
@@ -37,6 +39,13 @@ the environment (`LONGSHORE_WORKERS__ASYNC_WORKERS=8`), and `--set workers.async
 
 To begin with: `longshore config show --origin`, or with more of the machine in use,
 `longshore config show --set preset=throughput`; after a change: `longshore config validate`.
+"""
+
+_COMPLETION = """Have a shell complete commands and options: bash, zsh, fish or powershell.
+
+Writes one file where the shell looks for it, or at `--output`; changes no start-up file, and says what else it takes.
+
+For example: `longshore --install-completion --shell bash`
 """
 
 
@@ -59,10 +68,11 @@ def build_app() -> App:
     app.command(simulate)
     app.command(top)
     app.command(report)
-    plugins = App(name="plugins", help="See which plugins there are, and whether they work.")
+    plugins = App(name="plugins", help="See which plugins there are, whether they work, and begin one of your own.")
     plugins.command(list_, name="list")
     plugins.command(info)
     plugins.command(check)
+    plugins.command(new)
     app.command(plugins)
     config = App(name="config", help=_CONFIG)
     config.command(show)
@@ -71,6 +81,7 @@ def build_app() -> App:
     app.command(config)
     app.command(doctor)
     app.command(bench)
+    app.register_install_completion_command(add_to_startup=False, help=_COMPLETION)  # start-up files are their owner's
     return app
 
 

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel, ValidationError
 
 from longshore._pipeline_tables import load_pipeline
+from longshore._schemas import editor_schema
 from longshore._setup import values
 from longshore.cli import console
 from longshore.cli.console import ExitCode, say
@@ -47,10 +48,19 @@ def show(
     return ExitCode.OK
 
 
-def schema() -> int:
+def schema(
+    *,
+    for_editors: Annotated[
+        bool,
+        Parameter(
+            negative=(), show_default=False, help="As draft 7, which editors of TOML and validate-pyproject read."
+        ),
+    ] = False,
+) -> int:
     """Print the JSON Schema of the settings, with those of all installed plugins; imports the plugins.
 
-    For example: `longshore config schema > longshore.schema.json`
+    For example: `longshore config schema --for-editors > longshore.schema.json`, and in longshore.toml the first line
+    `#:schema ./longshore.schema.json`.
     """
     models: dict[tuple[str, str], type[BaseModel]] = {}
     host = PluginHost(_load(()).settings.plugins)
@@ -59,7 +69,7 @@ def schema() -> int:
             model = _model(host, candidate.kind, candidate.name)
             if model is not None:
                 models[candidate.kind, candidate.name] = model
-    console.show_json(settings_schema(models))
+    console.show_json(editor_schema(models) if for_editors else settings_schema(models))
     return ExitCode.OK
 
 

@@ -1,14 +1,15 @@
 """What a URL on the command line means: one object, all below a prefix, or a pattern; and whether objects have changed.
 
-In: URLs. Out: the URL of each object with its facts, sorted. A listing is held as fsspec gives it until its names are
-taken, 1 to 2 KB an object; then a name, a size and a mark of each.
+In: URLs. Out: the URL of each object with its facts, sorted, and so not before the listing has ended. Of an object a
+name, a size and a mark are kept. What a store tells beside that, 1 to 2 KB an object, is held for one page of the
+listing where the file system gives pages, and else until the listing has ended.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from glob import has_magic
 from typing import Any, Final, Literal, NamedTuple
@@ -31,6 +32,8 @@ from longshore.cli.console import UsageError, line, say
 
 AT_ONCE: Final = 16
 """So many objects are asked about at once as a run goes on."""
+PAGE: Final = 1000
+"""So many objects are taken from a listing at a time."""
 Change = Literal["same", "changed", "gone", "untold"]
 _NO_LISTING: Final = ("http", "https")  # a page of links is no listing: it may lead anywhere
 
@@ -56,23 +59,22 @@ def find_objects(url: str) -> Iterator[tuple[str, ObjectFacts]]:
         raise
     except Exception as error:
         raise _no_object(url, error) from error
+    place.system.invalidate_cache()  # it would keep the whole listing for as long as the run lasts
     if isinstance(found, ObjectFacts):
         yield url, found
         return
     lost = 0
     for name in sorted(found):
-        if found[name].get("type") != "file" or name.endswith("/") or name.rstrip("/") == place.path.rstrip("/"):
-            continue  # folders, and what marks one in a store that has none
         own = url_of(url, name)
         if own is None:
             lost += 1
         else:
-            yield own, ObjectFacts.of(found[name])
+            yield own, found[name]
     if lost:
         say(f"note: {lost} objects below {told(url)} have names that can't be asked for by a URL: passed over")
 
 
-def _found(url: str, place: Place) -> ObjectFacts | Mapping[str, Mapping[str, Any]]:  # Any: as each store has it
+def _found(url: str, place: Place) -> ObjectFacts | Mapping[str, ObjectFacts]:
     system, path = place
     if scheme_of(url) in _NO_LISTING:
         if url.endswith("/"):
@@ -81,32 +83,72 @@ def _found(url: str, place: Place) -> ObjectFacts | Mapping[str, Mapping[str, An
             )
         return ObjectFacts.of(system.info(path))
     if url.endswith("/") and not has_magic(path):
-        return system.find(path, detail=True) or _folder(system.info(path))
+        return _below(place) or _folder(system.info(path))
     try:
         info = system.info(path)
     except FileNotFoundError:
         if not has_magic(path):
             raise
         return _matching(url, place)
-    return system.find(path, detail=True) if info.get("type") == "directory" else ObjectFacts.of(info)
+    return _below(place) if info.get("type") == "directory" else ObjectFacts.of(info)
 
 
-def _folder(info: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:  # Any: as each store has it
+def _below(place: Place) -> dict[str, ObjectFacts]:
+    """Return what is below a prefix."""
+    system, path = place
+    if hasattr(system, "_iterdir"):
+        try:
+            return _taken(_pages(system, path), path)
+        except Exception:  # noqa: BLE001 - what was wrong `find` says in words that all file systems share
+            system.invalidate_cache()
+    return _taken(system.find(path, detail=True).items(), path)
+
+
+def _pages(system: Any, path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:  # Any: s3fs, which carries no types
+    """Yield what is below a prefix, page by page: s3fs has an iterator for that, which its `find` makes a list of."""
+    from fsspec.asyn import sync  # there, as it is one of its file systems
+
+    async def page(listing: AsyncIterator[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        taken = []
+        async for info in listing:
+            taken.append(info)
+            if len(taken) == PAGE:
+                break
+        return taken
+
+    bucket, key, _ = system.split_path(path)
+    listing = system._iterdir(bucket, delimiter="", prefix=f"{key.strip('/')}/" if key.strip("/") else "")
+    while infos := sync(system.loop, page, listing):
+        yield from ((info["name"], info) for info in infos)
+
+
+def _taken(
+    found: Iterable[tuple[str, Mapping[str, Any]]],
+    path: str,  # Any: as each store has it
+) -> dict[str, ObjectFacts]:
+    """Keep the facts of objects: not of folders, nor of what marks one in a store that has none."""
+    return {
+        name: ObjectFacts.of(info)
+        for name, info in found
+        if info.get("type") == "file" and not name.endswith("/") and name.rstrip("/") != path.rstrip("/")
+    }
+
+
+def _folder(info: Mapping[str, Any]) -> dict[str, ObjectFacts]:  # Any: as each store has it
     """Return what an empty folder has; FileNotFoundError for an object that was asked for as one."""
     if info.get("type") != "directory":
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     return {}
 
 
-def _matching(url: str, place: Place) -> Mapping[str, Mapping[str, Any]]:  # Any: as each store has it
-    """Return what matches a pattern, and what is below folders that do."""
-    found: dict[str, Mapping[str, Any]] = {}
+def _matching(url: str, place: Place) -> dict[str, ObjectFacts]:
+    """Return what matches a pattern, and what is below folders that do; NoObject where nothing does."""
+    matches = place.system.glob(place.path, detail=True)
+    found = _taken(matches.items(), place.path)
     within = None
-    for name, info in sorted(place.system.glob(place.path, detail=True).items()):
-        if info.get("type") != "directory":
-            found[name] = info
-        elif within is None or not name.startswith(within):
-            found |= place.system.find(name, detail=True)
+    for name in sorted(name for name, info in matches.items() if info.get("type") == "directory"):
+        if within is None or not name.startswith(within):
+            found |= _below(Place(place.system, name))
             within = name.rstrip("/") + "/"
     if not found:
         raise NoObject(f"nothing matches: {told(url)}", "missing")

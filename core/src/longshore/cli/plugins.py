@@ -29,11 +29,11 @@ def list_(
 
     For example: `longshore plugins list executors`
     """
-    host = _host()
+    host = host_of_settings()
     found: Sequence[Candidate | CheckResult] = host.check(kind) if load else host.candidates(kind)
     for problem in host.problems():
         say(f"note: {problem}")
-    _show(found, json=json)
+    show_found(found, json=json)
     return ExitCode.OK if found else ExitCode.NOTHING
 
 
@@ -42,48 +42,25 @@ def info(name: Annotated[str, Parameter(help="The plugin's name, or `kind:name`.
 
     For example: `longshore plugins info jsonl`
     """
-    found = _named(_host(), name)
+    found = candidates_of(host_of_settings(), name)
     if json:
-        show_json([_facts(candidate) for candidate in found])
+        show_json([facts(candidate) for candidate in found])
         return ExitCode.OK
     for candidate in found:
-        for field, value in _facts(candidate).items():
+        for field, value in facts(candidate).items():
             if value:
                 show(safe(f"{field + ':':14}{value}"))
         show("")
     return ExitCode.OK
 
 
-def check(
-    name: Annotated[str | None, Parameter(help="The plugin's name, or `kind:name`.")] = None,
-    /,
-    *,
-    all_: Annotated[
-        bool, Parameter(name="--all", negative=(), show_default=False, help="Check every installed plugin.")
-    ] = False,
-    json: Json = False,
-) -> int:
-    """Load plugins in a process of their own and name what is wrong with them; without a name, those the settings use.
-
-    Ends with 4 when one cannot be used. For example: `longshore plugins check rich`, `longshore plugins check --all`
-    """
-    host = _host()
-    if all_:
-        results = host.check()
-    else:
-        wanted = _named(host, name) if name is not None else _used(host)
-        results = [result for candidate in wanted for result in host.check(candidate.kind, candidate.name)]
-    _show(results, json=json)
-    if not results:
-        return ExitCode.NOTHING
-    return ExitCode.OK if all(result.ok or _not_wanted(result) for result in results) else ExitCode.FAULT
-
-
-def _not_wanted(result: CheckResult) -> bool:
+def not_wanted(result: CheckResult) -> bool:
+    """Tell whether settings forbid a plugin: then it need not work."""
     return result.state is PluginState.DISABLED
 
 
-def _host() -> PluginHost:
+def host_of_settings() -> PluginHost:
+    """Return a host under the policy of the settings; under none, which is said, where they are wrong."""
     return PluginHost(_settings().plugins)
 
 
@@ -95,7 +72,8 @@ def _settings() -> Settings:
         return Settings()
 
 
-def _named(host: PluginHost, name: str) -> list[Candidate]:
+def candidates_of(host: PluginHost, name: str) -> list[Candidate]:
+    """Return the plugins of this name, which may be `kind:name`; UsageError names those there are."""
     kind, colon, short = name.rpartition(":")
     found = [each for each in host.candidates(kind if colon else None) if each.name == short]
     if not found:
@@ -104,7 +82,8 @@ def _named(host: PluginHost, name: str) -> list[Candidate]:
     return found
 
 
-def _used(host: PluginHost) -> list[Candidate]:
+def used(host: PluginHost) -> list[Candidate]:
+    """Return the plugins that settings use, or have a table for."""
     settings = _settings()
     used = {("executors", settings.executor), ("journals", settings.journal)}
     used |= {(kind, name) for kind in ("sinks", "probes", "hooks") for name in getattr(settings, kind)}
@@ -112,13 +91,15 @@ def _used(host: PluginHost) -> list[Candidate]:
     return [candidate for candidate in host.candidates() if (candidate.kind, candidate.name) in used]
 
 
-def _facts(found: Candidate | CheckResult) -> dict[str, object]:
+def facts(found: Candidate | CheckResult) -> dict[str, object]:
+    """Return what is known of a plugin, for JSON."""
     return {**asdict(found), "state": found.state.value}
 
 
-def _show(found: Sequence[Candidate | CheckResult], *, json: bool) -> None:
+def show_found(found: Sequence[Candidate | CheckResult], *, json: bool) -> None:
+    """Print plugins and how they are, as a table or as JSON."""
     if json:
-        show_json([_facts(each) for each in found])
+        show_json([facts(each) for each in found])
         return
     rows = [(each.kind, each.name, each.distribution, each.version, each.state.value, each.reason) for each in found]
     show_table(("KIND", "NAME", "DISTRIBUTION", "VERSION", "STATE", "REASON"), rows)

@@ -146,10 +146,16 @@ def _read(archive: Archive, record: RunRecord) -> _Recorded:
         works=[_chain(chain) for chain in chains.values()],
         workers={executor: len(names) for executor, names in seen.items()},
         started=record.started,
-        first=min((trace.ended_at or 0.0) - (trace.ran_s or 0.0) for trace in traces),
+        first=min(map(_began, traces)),
         last=max(trace.ended_at or 0.0 for trace in traces),
         left_out=left_out,
     )
+
+
+def _began(trace: TaskTrace) -> float:
+    """Return when the first attempt of a task that has ended began, as far as is recorded."""
+    known = [one.started for one in trace.tries if one.started is not None]
+    return min([*known, (trace.ended_at or 0.0) - (trace.ran_s or 0.0)])
 
 
 def _chain(traces: Sequence[TaskTrace]) -> Work:

@@ -5,7 +5,8 @@ wait on conditions with a deadline, and never sleep. `FakeSystem` builds the fil
 `recording` writes down what the engine of a pool was told and decided, `replay` decides it again.
 
 `ExecutorConformance` and its like, one for each kind of plugin, are suites of tests that a plugin's own tests inherit;
-they need pytest. `CollectingHost` and `Rig` drive an executor without a pool.
+they need pytest. `plugin_host` serves the plugins that it is handed, whatever is installed, and `tmp_plugin` installs a
+distribution for a while. `CollectingHost` and `Rig` drive an executor without a pool.
 
 Each name is loaded when it is first asked for: a worker that runs a function of a suite loads none of the rest.
 """
@@ -22,10 +23,16 @@ if TYPE_CHECKING:
     from longshore.testing.clock import FakeClock as FakeClock
     from longshore.testing.conformance import ExecutorConformance as ExecutorConformance
     from longshore.testing.conformance import JournalConformance as JournalConformance
+    from longshore.testing.conformance import ProbeConformance as ProbeConformance
+    from longshore.testing.conformance import ProcessorConformance as ProcessorConformance
+    from longshore.testing.conformance import SinkConformance as SinkConformance
     from longshore.testing.conformance._host import CollectingHost as CollectingHost
     from longshore.testing.conformance._host import Rig as Rig
     from longshore.testing.executor import ManualExecutor as ManualExecutor
     from longshore.testing.journal import MemoryJournal as MemoryJournal
+    from longshore.testing.plugins import TmpPlugin as TmpPlugin
+    from longshore.testing.plugins import plugin_host as plugin_host
+    from longshore.testing.plugins import tmp_plugin as tmp_plugin
     from longshore.testing.probe import ScriptedProbe as ScriptedProbe
     from longshore.testing.sink import RecordingSink as RecordingSink
     from longshore.testing.system import FakeSystem as FakeSystem
@@ -38,6 +45,7 @@ _HOMES = {
     "longshore.testing.conformance._host": "CollectingHost Rig",
     "longshore.testing.executor": "ManualExecutor",
     "longshore.testing.journal": "MemoryJournal",
+    "longshore.testing.plugins": "TmpPlugin plugin_host tmp_plugin",
     "longshore.testing.probe": "ScriptedProbe",
     "longshore.testing.sink": "RecordingSink",
     "longshore.testing.system": "FakeSystem",

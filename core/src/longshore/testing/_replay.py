@@ -224,4 +224,4 @@ def _read_outcome(facts: Json) -> Outcome:
     return make(key=None, index=0, name="", state=state, error=record, **given)
 
 
-__all__ = ["Replay", "recording", "replay"]
+__all__ = ["Json", "Replay", "recording", "replay"]

@@ -36,3 +36,6 @@ class FakeClock:
     def step_wall(self, seconds: float) -> None:
         """Set the wall clock forwards or back, as an administrator or a time server does; no time passes."""
         self._wall += timedelta(seconds=seconds)
+
+
+__all__ = ["FakeClock"]

@@ -177,3 +177,6 @@ class ManualExecutor:
         if self._host is None:
             raise RuntimeError("the ManualExecutor was not started")
         return self._host
+
+
+__all__ = ["ManualExecutor"]

@@ -142,7 +142,7 @@ class MemoryJournal:
             if known.state is not None:
                 continue
             tries = run.tries.setdefault(tried.task_id, {})
-            begun = tries.get(tried.number, AttemptTrace(number=tried.number))
+            begun = tries.get(tried.number, AttemptTrace(number=tried.number, started=tried.started))
             if begun.state is None:
                 tries[tried.number] = replace(begun, **{name: getattr(tried, name) for name in _OF_ENDS})
             died = tried.error_type.endswith(".WorkerDied")
@@ -260,3 +260,6 @@ def _asked_for(run: _Run, task_id: str, state: TaskState | None, query: JournalQ
         and (query.states is None or state in query.states)
         and (query.since is None or ended_at is None or ended_at >= query.since)
     )
+
+
+__all__ = ["MemoryArchive", "MemoryJournal"]

@@ -52,3 +52,6 @@ class ScriptedProbe:
         if isinstance(reading, Exception):
             raise reading
         return reading
+
+
+__all__ = ["ScriptedProbe"]

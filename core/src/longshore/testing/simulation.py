@@ -45,66 +45,14 @@ from longshore.task import (
     TaskSpec,
     TaskState,
 )
+from longshore.testing._fleet import Loss, Simulated, Waits, Work
+
+__all__ = ["Loss", "Simulated", "Simulation", "Waits", "Work"]
 
 READING_S = 1.0
 _BATCH = 64
 _SOFT_SHARE = 65.0 / 75.0
 _DIED = ErrorRecord(type="longshore.errors.WorkerDied", message="its machine was lost", reason="signal 9")
-
-
-class Work(Struct, frozen=True, kw_only=True):
-    """A task to be done."""
-
-    stage: str
-    executor: str
-    ran_s: float
-    peak_memory_mb: float | None = None
-    """What it takes at most; None where nobody knows, and then nothing is set aside for it."""
-    resources: Resources | None = None
-    then: Work | None = None
-    """What follows when it has ended: the next stage of its document."""
-
-
-class Loss(Struct, frozen=True):
-    """A machine with some workers of each executor is gone, and back after a while."""
-
-    at: float
-    """Seconds into the run."""
-    share: float
-    """Of all workers."""
-    back_after_s: float = inf
-
-
-class Simulated(Struct, frozen=True, kw_only=True):
-    """What came of it; times in seconds of the simulated clock."""
-
-    makespan_s: float
-    completed: int
-    starts: int
-    busy_s: Mapping[str, float]
-    """Work done, by executor; what was lost with a machine or ended for memory is not in it."""
-    lost_s: float
-    """Work that was begun in vain: on machines that were lost, or ended for memory."""
-    shed: int
-    peak_memory_mb: float
-    """What all tasks together took at most, at a reading."""
-    mean_queued_s: float
-    p95_queued_s: float
-    given_up: int
-    """Tasks under which so many machines were lost that the pool takes them for the cause: see PoisonTask."""
-    refused: int
-    """Tasks that no such fleet can ever run: they need more than there is."""
-    decisions: str
-    """A digest of all decisions in their order: the same for the same works, fleet and dice."""
-    decide_cpu_s: float
-    """Processor time that the engine took for all its decisions: of this machine, not simulated."""
-
-    def utilization(self, workers: Mapping[str, int]) -> dict[str, float]:
-        """Return for each executor which share of its workers' time was work, from 0 to 1."""
-        return {
-            name: busy_s / (workers[name] * self.makespan_s) if self.makespan_s and workers.get(name) else 0.0
-            for name, busy_s in self.busy_s.items()
-        }
 
 
 class _Run(Struct):
@@ -133,18 +81,20 @@ class Simulation:
         uniform: Callable[[], float] = lambda: 0.5,
         learnt: Mapping[str, object] | None = None,
         capacity: Mapping[str, float] | None = None,
+        controller_s: float = 0.0,
     ) -> None:
         """Do these works, in this order, on so many workers by executor; ValueError for a fleet that has none.
 
         With `memory_mb` the fleet has so much memory in all, of which tasks may use `limit_percent`; `capacity` is
         what there is of other resources, by name. Of CPUs there are as many as workers. `works` is taken
-        as the queue has room. A task whose machine is lost runs again.
+        as the queue has room. A task whose machine is lost runs again. Each task that
+        has ended keeps the controller busy for `controller_s`, one after the other: meanwhile free workers wait.
         """
         if not workers or any(count < 1 for count in workers.values()):
             raise ValueError("each executor needs at least one worker")
         self.workers = dict(workers)
         self._works = iter(works)
-        self._memory_mb, self._limit = memory_mb, limit_percent
+        self._memory_mb, self._limit, self._controller_s = memory_mb, limit_percent, controller_s
         total, limit_mb = sum(workers.values()), (memory_mb or 0.0) * limit_percent / 100.0
         config = EngineConfig(
             max_queue_size=max(100, 2 * total),
@@ -170,8 +120,9 @@ class Simulation:
         self._number = 0
         self._digest = sha256()
         self._reading_at = 0.0
-        self._queued = Sketch()
-        self._queued_s = self._lost_s = self._decide_s = self._peak_mb = 0.0
+        self._queued, self._idle = Sketch(), Sketch()
+        self._free_since: dict[tuple[str, int], float] = {}  # of workers that have had a task
+        self._lost_s = self._decide_s = self._peak_mb = 0.0
         self._completed = self._starts = self._shed = self._refused = self._given_up = 0
         self._busy_s = dict.fromkeys(self.workers, 0.0)
 
@@ -180,7 +131,9 @@ class Simulation:
         self._decide([ExecutorUp(name, count, False, True, True) for name, count in self.workers.items()])
         heard = 0
         while True:
-            stimuli: list[Stimulus] = [*self._lose(), *self._finish(), *self._submit()]
+            ended = self._finish()
+            self.now += self._controller_s * sum(len(report.outcomes) for report in ended)
+            stimuli: list[Stimulus] = [*self._lose(), *ended, *self._submit()]
             if self._memory_mb and self.now >= self._reading_at:
                 self._reading_at = self.now + READING_S
                 stimuli.append(self._measure())
@@ -202,8 +155,8 @@ class Simulation:
             lost_s=self._lost_s,
             shed=self._shed,
             peak_memory_mb=self._peak_mb,
-            mean_queued_s=self._queued_s / self._completed if self._completed else 0.0,
-            p95_queued_s=self._queued.quantile(0.95) or 0.0,
+            queued=Waits.of(self._queued),
+            idle=Waits.of(self._idle),
             given_up=self._given_up,
             refused=self._refused,
             decisions=self._digest.hexdigest(),
@@ -214,7 +167,7 @@ class Simulation:
 
     def _soonest(self) -> float:
         """Return when something happens next."""
-        times = [self._ends[0][0]] if self._ends else []
+        times = [self._ends[0][0]] if self._ends else []  # by now at least: the controller may have been busy since
         due = self.engine.next_due(self.now)
         more = (self._ready or self._peek()) and self.engine.room(Priority.NORMAL) > 0
         if more or (due is not None and due <= self.now):
@@ -224,10 +177,9 @@ class Simulation:
         times += [self._returns[0][0]] if self._returns else []
         if self._memory_mb and not self.engine.idle:
             times.append(self._reading_at)
-        later = [at for at in times if at > self.now]
-        if not later:
+        if not times:
             raise RuntimeError(f"the simulation stands still at {self.now:.3f} s, with tasks that wait for nothing")
-        return min(later)
+        return max(self.now, min(times))
 
     # ---- what happens
 
@@ -265,23 +217,24 @@ class Simulation:
             )
         return spec
 
-    def _finish(self) -> Iterator[Reported]:
+    def _finish(self) -> list[Reported]:
         """Report what has ended by now, by executor."""
         ended: dict[str, list[Outcome]] = {}
         while self._ends and self._ends[0][0] <= self.now:
-            _, task_id, number = heappop(self._ends)
+            at, task_id, number = heappop(self._ends)
             run = self._running.get(task_id)
             if run is None or run.attempt.number != number:
                 continue  # it was ended before
-            self._release(run)
+            self._release(run, at)
             self._busy_s[run.work.executor] += run.work.ran_s
             ended.setdefault(run.work.executor, []).append(self._outcome(run, TaskState.COMPLETED))
-        return (Reported(executor, outcomes) for executor, outcomes in ended.items())
+        return [Reported(executor, outcomes) for executor, outcomes in ended.items()]
 
-    def _release(self, run: _Run) -> None:
+    def _release(self, run: _Run, at: float) -> None:
         del self._running[run.attempt.task_id]
         if run.worker not in self._gone[run.work.executor]:
             heappush(self._free[run.work.executor], run.worker)
+            self._free_since[run.work.executor, run.worker] = at
 
     def _lose(self) -> Iterator[Stimulus]:
         """Take away the machines that are lost by now, with what runs there, and give back those that are back."""
@@ -299,6 +252,7 @@ class Simulation:
             _, executor, back = heappop(self._returns)
             self._gone[executor].difference_update(back)
             for worker in back:
+                self._free_since[executor, worker] = self.now
                 heappush(self._free[executor], worker)
             yield self._up(executor)
 
@@ -310,8 +264,8 @@ class Simulation:
         heapify(self._free[executor])
         dead = [run for run in self._running.values() if run.work.executor == executor and run.worker in lost]
         for run in dead:
-            self._release(run)
-            self._lost_s += self.now - run.began
+            self._release(run, self.now)
+            self._lost_s += min(run.work.ran_s, self.now - run.began)
         if dead:
             yield Reported(executor, [self._outcome(run, TaskState.FAILED) for run in dead])
 
@@ -349,7 +303,7 @@ class Simulation:
                 self._shed += 1
                 self._digest.update(f"shed {command.task_ids[0]}".encode())
                 run = self._running[command.task_ids[0]]
-                self._release(run)
+                self._release(run, self.now)
                 yield run
             case Settle():
                 for outcome in command.outcomes:
@@ -365,13 +319,14 @@ class Simulation:
         work = self._of[attempt.task_id]
         run = _Run(attempt, work, self.now, heappop(self._free[work.executor]))
         self._running[attempt.task_id] = run
+        if (since := self._free_since.get((work.executor, run.worker))) is not None:
+            self._idle.add(self.now - since)
         heappush(self._ends, (self.now + work.ran_s, attempt.task_id, attempt.number))
 
     def _settle(self, outcome: Outcome) -> None:
         work = self._of.pop(outcome.task_id)
         self._completed += outcome.ok
         self._given_up += not outcome.ok
-        self._queued_s += outcome.queued_s
         self._queued.add(outcome.queued_s)
         if work.then is not None and outcome.ok:
             self._ready.append(work.then)
@@ -388,10 +343,13 @@ class Simulation:
             error=_DIED if state is TaskState.FAILED else None,
             attempts=attempt.number,
             queued_s=run.began - attempt.queued_at,
-            ran_s=self.now - run.began,
+            ran_s=run.work.ran_s if done else self.now - run.began,
             peak_memory_mb=run.used_mb(self.now),
         )
 
 
 def _work() -> None:
     """Stand for what the tasks call."""
+
+
+__all__ = ["READING_S", "Loss", "Simulated", "Simulation", "Work"]

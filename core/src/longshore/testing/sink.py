@@ -75,3 +75,6 @@ class RecordingSink:
             if self.summary is None:
                 raise TimeoutError(f"the sink was not closed within {timeout_s:g} s")
             return self.summary
+
+
+__all__ = ["RecordingSink"]

@@ -74,3 +74,6 @@ class FakeSystem:
 
     def _other_mounts(self) -> str:
         return f"22 27 0:21 / {self.proc} rw,relatime - proc proc rw\n27 1 254:0 / / rw,relatime - ext4 /dev/vda rw\n"
+
+
+__all__ = ["FakeSystem"]

@@ -45,7 +45,7 @@ if sys.version_info >= (3, 12):
 class AsyncioSettings(BaseModel):
     """The table `[tool.longshore.executors.asyncio]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     initializer_timeout_s: float | None = Field(default=120.0, gt=0.0, allow_inf_nan=False)
     """Seconds an initializer that is a coroutine function may take; then it is cancelled, and its task times out."""

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 class DashboardSettings(BaseModel):
     """The table `[tool.longshore.sinks.dashboard]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     host: str = "127.0.0.1"
     """The address to listen on. One that other machines reach needs `allow_remote`."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from longshore.records import Health, MetricsPoint, RunHistory, RunInfo, RunSnapshot, RunSummary, WorkerStats
+from longshore.records import Health, MetricsPoint, RunHistory, RunInfo, RunSetup, RunSnapshot, RunSummary, WorkerStats
 from longshore.runs import RunStore, TaskFilter, WorkerView
 
 from longshore_dashboard._logs import LogRing
@@ -16,6 +17,8 @@ Json = dict[str, Any]  # Any: JSON-safe values
 RUNNING = "running"
 _SLOWEST = 10
 _FAILURES = 5
+_log = logging.getLogger("longshore.sinks")
+T = TypeVar("T")
 
 
 class Shown:
@@ -30,15 +33,14 @@ class Shown:
         self.control = control
         self.wellbeing = Wellbeing(run.health)
         self._summary: RunSummary | None = None
-        self._setup: Json | None = None
+        self._setup: RunSetup | None = None
+        self._history: RunHistory | None = None
 
     def conclude(self, summary: RunSummary) -> None:
-        """Show the run as it ended, from now on."""
-        self._setup = self._set_up()
-        self._history = self.run.history()
+        """Show the run as it ended, from now on; what the run cannot tell any more is shown as nothing."""
+        self._setup = _told(self.run.setup, RunSetup())
+        self._history = _told(self.run.history, RunHistory())
         self._summary = summary
-
-    _history: RunHistory | None = None
 
     @property
     def summary(self) -> RunSummary | None:
@@ -108,7 +110,8 @@ class Shown:
 
     def setup(self) -> Json:
         """Return plugins, settings and versions."""
-        return self._setup or self._set_up()
+        shown: Json = self.plain.of(self.run.setup() if self._setup is None else self._setup)
+        return shown
 
     def wanted(self, text: str | None) -> str | None:
         """Return what a page may be searched for; ValueError where that would tell what is not shown."""
@@ -125,10 +128,6 @@ class Shown:
         shown: Json = self.plain.of(self.store.tasks(wanted, **page))
         return shown
 
-    def _set_up(self) -> Json:
-        shown: Json = self.plain.of(self.run.setup())
-        return shown
-
     def _snapshot(self, summary: RunSummary | None) -> RunSnapshot:
         return self.run.snapshot() if summary is None else summary.snapshot
 
@@ -141,6 +140,15 @@ class Shown:
         if worker is None:
             return None
         return {**self.plain.of(worker), "average_processing_time": worker.average_processing_time}
+
+
+def _told(ask: Callable[[], T], otherwise: T) -> T:
+    """Return what the run says, or `otherwise` where it can't."""
+    try:
+        return ask()
+    except Exception as error:  # noqa: BLE001 - the pool's parts may raise anything, and its end is to be shown
+        _log.warning("dashboard: the run did not say all of its end: %r", error)
+        return otherwise
 
 
 def points_of(history: RunHistory) -> list[MetricsPoint]:

@@ -7,13 +7,17 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from longshore.events import AnyEvent
 from longshore.hookspecs import hookimpl
 from longshore.records import RunInfo, RunSummary
 
-from longshore_dashboard._serving import Serving
 from longshore_dashboard._settings import DashboardSettings
+
+if TYPE_CHECKING:
+    # A tenth of a second, with all that serves pages: for runs that have any.
+    from longshore_dashboard._serving import Serving
 
 
 class DashboardSink:
@@ -40,6 +44,8 @@ class DashboardSink:
     @hookimpl
     def open(self, run: RunInfo) -> None:
         """Bind, listen, and print a link; OSError where the address can't be had."""
+        from longshore_dashboard._serving import Serving
+
         self._serving = Serving(run, self._settings)
         self._begun.set()
 

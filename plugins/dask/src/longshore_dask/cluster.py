@@ -12,7 +12,7 @@ import os
 import platform
 import signal
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
@@ -20,6 +20,9 @@ from typing import Any, Final
 import dask
 from distributed import Client, LocalCluster
 from longshore import usable_cpus
+from longshore.batching.crew import Station
+
+from longshore_dask import yard
 
 _log = logging.getLogger("longshore.dask")
 _HAVE: Final = ("longshore-core", "longshore-dask")
@@ -31,9 +34,9 @@ _warned: set[str] = set()
 class Cluster:
     """A client, and the cluster where that is ours."""
 
-    def __init__(self, address: str | None, connect_timeout_s: float) -> None:
+    def __init__(self, address: str | None, connect_timeout_s: float, run: str) -> None:
         """Connect to nothing yet."""
-        self._address, self._timeout_s = address, connect_timeout_s
+        self._address, self._timeout_s, self._run = address, connect_timeout_s, run
         self._local: Any = None  # Any: Dask carries no types, here and below
         self._client: Any = None
         self._topics: list[str] = []
@@ -83,21 +86,30 @@ class Cluster:
         self._topics.append(topic)
         self._client.subscribe_topic(topic, lambda event: handler(event[1]))
 
-    def submit(
-        self, function: Callable[[bytes], bytes], payload: bytes, worker: str, priority: int, needs: dict[str, float]
-    ) -> Any:
+    def submit(self, station: Station, payload: bytes, priority: int, needs: Mapping[str, float]) -> Any:
         """Hand one Dask task to the scheduler, for this worker and no other, and return its future."""
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": 2 * len(payload) + (10 << 20)}):
             return self._client.submit(
-                function,
+                yard.run,
                 payload,
-                workers=[worker],
+                workers=[station.address],
                 allow_other_workers=False,
                 retries=0,
                 pure=False,
                 priority=-priority,
-                resources=needs or None,
+                resources=dict(needs) or None,
             )
+
+    async def withdraw(self, station: Station, messages: Mapping[str, str], within_s: float) -> None:
+        """Have a worker give up these attempts."""
+        await self.call(yard.withdraw, self._run, messages, workers=[station.address], within_s=within_s)
+
+    def is_loss(self, error: BaseException) -> bool:
+        """Tell whether Dask gave a task up with its worker; the scheduler tells of each worker it loses."""
+        return type(error).__name__ == "KilledWorker"
+
+    def end(self, station: Station) -> None:
+        """Leave the worker as it is: its threads go on."""
 
     async def release(self, future: Any) -> None:
         """Have the scheduler forget a task."""

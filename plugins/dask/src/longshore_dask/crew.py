@@ -1,121 +1,28 @@
-"""The workers of the cluster as the controller sees them, and the batches that each has. No clock, no connection."""
+"""What tasks need of Dask's workers."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-from longshore.records import WorkerStats, WorkerStatus
-from longshore.task import Attempt, TaskSpec
+from longshore.batching.crew import GPU, Crew
+from longshore.batching.words import System
+from longshore.task import TaskSpec
 
-from longshore_dask.kinds import Kind
-from longshore_dask.words import Hello
-
-BATCHES_MOST: Final = 2
-"""For each thread of a worker: one that runs and one that waits. So much, and no more, is known to the scheduler."""
-_GPU: Final = "GPU"  # what Dask's users call it
-
-
-class Held:
-    """A batch that a worker has."""
-
-    __slots__ = (
-        "attempts",
-        "following",
-        "future",
-        "given_at",
-        "kind",
-        "lost",
-        "number",
-        "size",
-        "station",
-        "told",
-        "withdrawn",
-    )
-
-    def __init__(self, number: int, station: Station, kind: Kind, attempts: list[Attempt], given_at: float) -> None:
-        """Give the attempts to a worker."""
-        self.number, self.station, self.kind = number, station, kind
-        self.attempts = attempts
-        self.given_at = given_at
-        self.size = 0
-        self.future: Any = None  # Any: Dask's Future, which carries no types
-        self.following: asyncio.Task[None] | None = None
-        """What sees it through to its end."""
-        self.withdrawn: dict[str, str | None] = {}
-        """Messages by task, of those that are to end; None for one whose deadline has passed."""
-        self.lost = False
-        """Whether its worker was lost, so that it ends otherwise."""
-        self.told: set[str] = set()
-        """Those that were reported before their worker answered."""
+DASK: Final = System(
+    executor="dask",
+    title="Dask",
+    given_up="a thread cannot be stopped, so its thread on the Dask worker was abandoned",
+    sends_modules="Dask's Client.upload_file",
+)
 
 
-class Station:
-    """One worker of the cluster."""
-
-    def __init__(self, address: str, hello: Hello) -> None:
-        """Be idle."""
-        self.address, self.hello = address, hello
-        self.worker_id = f"dask-{hello.name}"
-        self.batches: dict[int, Held] = {}
-        self.codes: set[int] = set()
-        """Kinds whose function it has."""
-        self.settled: list[int] = []
-        self.leaving = False
-        self.completed = self.failed = self.given = 0
-        self.busy_s = 0.0
-
-    def room(self, kind: Kind) -> bool:
-        """Tell whether it is to be given a batch of this kind now."""
-        if self.leaving:
-            return False
-        ahead = kind.runs_ahead() and all(held.kind.runs_ahead() for held in self.batches.values())
-        return len(self.batches) < self.hello.threads * (BATCHES_MOST if ahead else 1)
-
-    def load(self) -> float:
-        """Return how much it has, to compare it with others by."""
-        return len(self.batches) / max(1, self.hello.threads)
-
-    def stats(self) -> WorkerStats:
-        """Return its row; from any thread."""
-        first = next(iter(list(self.batches.values())), None)
-        current = first.attempts[0].task_id if first is not None and first.attempts else None
-        return WorkerStats(
-            worker_id=self.worker_id,
-            worker_type="dask",
-            status=WorkerStatus.BUSY if first is not None else WorkerStatus.IDLE,
-            tasks_completed=self.completed,
-            tasks_failed=self.failed,
-            total_processing_time=self.busy_s,
-            current_task=current,
-            last_heartbeat=datetime.now(UTC),  # the scheduler tells at once when it loses one
-            batches=self.given,
-        )
-
-
-class Crew:
+class DaskCrew(Crew):
     """All workers that may be given work."""
 
     def __init__(self) -> None:
         """Have none."""
-        self.stations: dict[str, Station] = {}
-        self.limit: int | None = None
-        """How many batches may be under way at once, None for as many as workers are to have in hand."""
-
-    def slots(self) -> int:
-        """Return how many attempts can run at once."""
-        return sum(station.hello.threads for station in list(self.stations.values()) if not station.leaving)
-
-    def freest(self, kind: Kind, needs: Mapping[str, float]) -> Station | None:
-        """Return the worker with the least to do that may be given a batch of this kind, None if none may."""
-        limit = self.limit
-        under_way = sum(len(one.batches) for one in self.stations.values())
-        if limit is not None and limit <= under_way and limit < self.slots():
-            return None
-        able = [one for one in self.stations.values() if one.room(kind) and _has(one, needs)]
-        return min(able, key=Station.load, default=None)
+        super().__init__(DASK)
 
     def needs(self, spec: TaskSpec) -> dict[str, float]:
         """Return what a task needs of resources that workers declare: those of these names, and GPUs in any case.
@@ -125,16 +32,12 @@ class Crew:
         if spec.resources is None:
             return {}
         declared = {name for station in self.stations.values() for name in station.hello.resources}
-        amounts = {_GPU if name == "gpu" else name: amount for name, amount in spec.resources.amounts().items()}
-        return {name: amount for name, amount in amounts.items() if name in declared or name == _GPU}
+        amounts = {GPU if name == "gpu" else name: amount for name, amount in spec.resources.amounts().items()}
+        return {name: amount for name, amount in amounts.items() if name in declared or name == GPU}
 
     def lacks(self, needs: Mapping[str, float]) -> str | None:
         """Return in words what no worker has enough of, None if one has all of it."""
-        if not needs or not self.stations or any(_has(one, needs) for one in self.stations.values()):
+        if not needs or not self.stations or any(self.fits(one, needs) for one in self.stations.values()):
             return None
         asked = ", ".join(f"{name}={amount:g}" for name, amount in needs.items())
         return f'no worker of the Dask cluster declares {asked}: start one by `dask worker --resources "{asked}"`'
-
-
-def _has(station: Station, needs: Mapping[str, float]) -> bool:
-    return all(station.hello.resources.get(name, 0.0) >= amount for name, amount in needs.items())

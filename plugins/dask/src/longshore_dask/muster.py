@@ -7,32 +7,29 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from time import monotonic
 from typing import Any, Final
 
+from longshore.batching.burial import Evidence, bury, plain_evidence, take_off, tell_of_loss
+from longshore.batching.crew import Held, Station
+from longshore.batching.dispatcher import Dispatcher
+from longshore.batching.words import End, Hello
 from longshore.hookspecs import WorkerNotice
 
 from longshore_dask import yard
 from longshore_dask.cluster import Cluster
-from longshore_dask.crew import Crew, Held, Station
-from longshore_dask.dispatcher import Dispatcher
-from longshore_dask.outcomes import split_at_death, worker_died
-from longshore_dask.words import Hello, Record
 
 EVIDENCE_S: Final = 20.0
 """How long another worker on the machine of a lost one is waited for, to read what that wrote down."""
-
-Evidence = dict[int, list[Record] | None]
 
 
 class Muster:
     """Keeps the crew as the cluster's workers are."""
 
-    def __init__(self, dispatcher: Dispatcher) -> None:
+    def __init__(self, dispatcher: Dispatcher, cluster: Cluster) -> None:
         """Know nobody."""
         self._dispatcher = dispatcher
-        self._cluster: Cluster = dispatcher.cluster
-        self._crew: Crew = dispatcher.crew
+        self._cluster = cluster
+        self._crew = dispatcher.crew
         self._host = dispatcher.host
         self.unfit: dict[str, str] = {}
         """What workers lack that are not used, by address."""
@@ -89,7 +86,7 @@ class Muster:
                 continue
             answer = answers.get(one)
             if isinstance(answer, Hello):
-                self._crew.stations[one] = Station(one, answer)
+                self._crew.stations[one] = Station(one, answer, self._crew.system)
                 continue
             said = lack or f"the Dask worker {one} can't run tasks: {answer!r}"
             self.unfit[one] = said
@@ -102,46 +99,19 @@ class Muster:
 
     def _left(self, address: str) -> None:
         """Take a worker off that the scheduler has lost, and see what becomes of what it had."""
-        station = self._crew.stations.pop(address, None)
-        if station is None:
-            return
-        self._host.resized(self._crew.slots())
-        for held in station.batches.values():
-            held.lost = True
-        self._dispatcher.errand(self._bury(station, list(station.batches.values())))
+        lost = take_off(self._dispatcher, address)
+        if lost is not None:
+            self._dispatcher.errand(self._bury(*lost))
 
     async def _bury(self, station: Station, batches: list[Held]) -> None:
-        """Report what had ended, and the attempt that ran; run the others elsewhere, its batch mates one by one."""
+        """See what becomes of what a lost worker had."""
         for held in batches:
             if held.future is not None:
                 await self._cluster.release(held.future)
         evidence = await self._evidence(station, [held.number for held in batches])
-        dispatcher, now = self._dispatcher, monotonic()
-        blamed: list[str] = []
-        for held in reversed(batches):  # what waits first goes back last, to the front
-            if held.number not in station.batches:
-                continue
-            dispatcher.drop(held)
-            if evidence is None:
-                died = [one for one in held.attempts if one.task_id not in held.told]
-                outcomes = [worker_died(one, station.worker_id, held.given_at, now, sure=False) for one in died]
-                blamed += [one.task_id for one in died]
-                if outcomes:
-                    self._host.report(outcomes)
-                continue
-            records = evidence.get(held.number)
-            if records is None:
-                dispatcher.put_back(held, held.attempts)
-                continue
-            done, ran, rest = split_at_death(held.attempts, records)
-            dispatcher.report_records(held, done, held.given_at)
-            dispatcher.put_back(held, rest, alone=True)
-            if ran is not None and ran.task_id not in held.told:
-                blamed.append(ran.task_id)
-                self._host.report([worker_died(ran, station.worker_id, held.given_at, now, sure=True)])
+        blamed = bury(self._dispatcher, station, batches, evidence, End())
         if batches:
-            self._tell(station, blamed)
-            dispatcher.give()
+            tell_of_loss(self._dispatcher, station, blamed, End())
 
     async def _evidence(self, station: Station, numbers: list[int]) -> Evidence | None:
         """Return what a lost worker had written down, by batch; None where nobody can read that."""
@@ -159,20 +129,8 @@ class Muster:
                         answers = await self._cluster.call(
                             yard.read_of_dead, self._dispatcher.run, home, numbers, workers=[reader]
                         )
-                        found = answers.get(reader)
-                        if isinstance(found, dict):
-                            return {
-                                number: None if records is None else [Record(*one) for one in records]
-                                for number, records in found.items()
-                            }
+                        found = plain_evidence(answers.get(reader))
+                        if found is not None:
+                            return found
                     await self._dispatcher.changed.wait()
         return None
-
-    def _tell(self, station: Station, blamed: list[str]) -> None:
-        data = {
-            "worker_id": station.worker_id,
-            "error": "the Dask cluster lost a worker",
-            "task_id": blamed[0] if len(blamed) == 1 else None,
-            "pid": station.hello.pid,
-        }
-        self._host.notice([WorkerNotice("worker_error", data)])

@@ -13,7 +13,7 @@ _SIZES = Sizes()
 class ExtractSettings(BaseModel):
     """Limits of `extract`; a document past one is refused as "too-large". MB is 10**6 bytes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_file_mb: float = Field(default=_LIMITS.max_file_mb, gt=0)
     """Size of the file itself."""
@@ -26,7 +26,7 @@ class ExtractSettings(BaseModel):
 class ChunkSettings(BaseModel):
     """Sizes of `chunk`, in characters."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_chars: int = Field(default=_SIZES.max_chars, ge=16)
     """No chunk is longer."""

@@ -37,7 +37,7 @@ class JsonlSink:
     class Settings(BaseModel):
         """The table `[tool.longshore.sinks.jsonl]`."""
 
-        model_config = ConfigDict(extra="forbid", frozen=True)
+        model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
         path: str = "events.jsonl"
         """Where to write; relative to the working folder, `~` is the home folder. The folder must exist."""

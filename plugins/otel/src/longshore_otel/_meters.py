@@ -18,11 +18,9 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.sdk.resources import Resource
 
-from longshore_otel._results import error_type, result_of
-from longshore_otel._spans import ENDS
+from longshore_otel._results import ENDS, error_type, result_of
 from longshore_otel._text import Names
 
-TYPES = ENDS
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _STATES = {WorkerStatus.IDLE: "available", WorkerStatus.BUSY: "busy"}
 _MB = 1_000_000

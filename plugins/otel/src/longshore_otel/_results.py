@@ -18,6 +18,10 @@ _OURS = {
     for kind in (errors.WorkerDied, errors.WorkerNotReady, errors.MemoryLimitExceeded, errors.PoisonTask)
 }
 """What is no fault that the task's own code raised."""
+ENDS = frozenset({"task_completed", "task_failed", "task_cancelled"})
+"""The events of which each task has one; what is measured needs no others."""
+OF_SPANS = ENDS | {"task_submitted", "task_started", "task_retried", "worker_error", "worker_pool_stopped"}
+"""The events that spans are made of."""
 GOOD = frozenset({"success", "skip", "cancellation"})
 """Results that are no errors."""
 

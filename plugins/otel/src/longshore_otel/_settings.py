@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 class OtelSettings(BaseModel):
     """The table `[tool.longshore.sinks.otel]`; what is left out is as OTEL_* says, and else as OpenTelemetry has it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     endpoint: str | None = Field(default=None, pattern=r"^https?://\S+$")
     """The collector, such as "http://localhost:4318": spans go to /v1/traces below it, metrics to /v1/metrics."""

@@ -7,20 +7,25 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from longshore.errors import PluginError
 from longshore.events import AnyEvent
 from longshore.hookspecs import hookimpl
 from longshore.records import RunInfo, RunSummary, SpanRules
-from opentelemetry.sdk.metrics.export import MetricExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace.export import SpanExporter
 
-from longshore_otel import _meters, _spans
-from longshore_otel._export import Outbox, otlp_metrics, otlp_spans, within
-from longshore_otel._meters import Meters
+from longshore_otel._results import ENDS, OF_SPANS
 from longshore_otel._settings import OtelSettings, Wishes
-from longshore_otel._spans import SpanMaker
+
+if TYPE_CHECKING:
+    # Fifty milliseconds and more, with the SDK: for runs that are told of, not for who only looks at the sink.
+    from opentelemetry.sdk.metrics.export import MetricExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace.export import SpanExporter
+
+    from longshore_otel._export import Outbox
+    from longshore_otel._meters import Meters
+    from longshore_otel._spans import SpanMaker
 
 _log = logging.getLogger("longshore.otel")
 
@@ -60,11 +65,15 @@ class OtelSink:
     def event_types(self) -> frozenset[str]:
         """The events that are of use."""
         none: frozenset[str] = frozenset()
-        return (_spans.TYPES if self._wishes.traces else none) | (_meters.TYPES if self._wishes.metrics else none)
+        return (OF_SPANS if self._wishes.traces else none) | (ENDS if self._wishes.metrics else none)
 
     @hookimpl
     def open(self, run: RunInfo) -> None:
         """Begin; raises PluginError where the exporter is not installed."""
+        from longshore_otel._export import Outbox, otlp_metrics, otlp_spans
+        from longshore_otel._meters import Meters
+        from longshore_otel._spans import SpanMaker
+
         wishes, (spans, metrics) = self._wishes, self._given
         settings, resource = wishes.settings, self._resource()
         if wishes.other_protocol is not None and None in self._given:
@@ -87,6 +96,8 @@ class OtelSink:
     @hookimpl
     def close(self, summary: RunSummary) -> None:
         """Make the span of the run, and send what is left, within the time for that; raises PluginError for losses."""
+        from longshore_otel._export import within
+
         if self._spans is not None:
             self._spans.finish(summary, time.time_ns())
         ends = [part for part in (self._outbox, self._meters) if part is not None]
@@ -114,6 +125,8 @@ class OtelSink:
         return losses
 
     def _resource(self) -> Resource:
+        from opentelemetry.sdk.resources import Resource
+
         own: dict[str, str | int] = {"host.name": socket.gethostname(), "process.pid": os.getpid()}
         service = self._wishes.settings.service_name
         if service is not None or not self._wishes.names_service:

@@ -26,7 +26,7 @@ from opentelemetry.trace import (
 )
 
 from longshore_otel._export import Outbox
-from longshore_otel._results import GOOD, error_type, result_of
+from longshore_otel._results import ENDS, GOOD, error_type, result_of
 from longshore_otel._text import clean
 
 _OPEN_MOST = 200_000  # tasks that have not ended and are known of; the oldest is forgotten first
@@ -34,8 +34,6 @@ _RETRIES_MOST = 64  # told of one span
 _HERE = frozenset({"asyncio", "threads", "inline"})
 """Executors of ours whose tasks run in this process."""
 _MB = 1_000_000
-ENDS = frozenset({"task_completed", "task_failed", "task_cancelled"})
-TYPES = ENDS | {"task_submitted", "task_started", "task_retried", "worker_error", "worker_pool_stopped"}
 
 
 class _Ids(IdGenerator):

@@ -49,7 +49,7 @@ _GRACE_S: Final = 3.0  # past the deadline, to kill and reap what would not end
 class ProcessesSettings(BaseModel):
     """The table `[tool.longshore.executors.processes]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     start_method: StartMethod = "auto"
     """How workers are started: "zygote" (Linux), "interpreter" (a fresh one each), or whichever the system allows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from msgspec import Struct
 
 from longshore_prometheus._tally import Tally, Totals
 
+_log = logging.getLogger("longshore.sinks")
 FRESH_S = 0.5
 """For so long figures count as new: however often somebody scrapes, the pool is asked no more often than that."""
 
@@ -54,10 +56,15 @@ class RunFigures:
             return self._read
 
     def conclude(self, summary: RunSummary) -> None:
-        """Keep the figures of the run's end; the pool is not asked any more."""
+        """Keep the figures of the run's end; the pool is not asked any more. What it can't tell is as it was last."""
         with self._lock:
             self._over = True
-            totals, stats = self._tally.read(), self._run.stats()
+            try:
+                stats = self._run.stats()
+            except Exception as error:  # noqa: BLE001 - the pool's parts may raise anything, and this is its end
+                _log.warning("prometheus: the run did not say all of its end: %r", error)
+                stats = PoolStats() if self._read is None else self._read.stats
+            totals = self._tally.read()
             self._read = Figures(totals=totals, snapshot=summary.snapshot, stats=stats, workers=(), over=True)
 
     def _asked(self) -> Figures:

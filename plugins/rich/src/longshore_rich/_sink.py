@@ -35,7 +35,7 @@ class RichSink:
     class Settings(BaseModel):
         """The table `[tool.longshore.sinks.rich]`."""
 
-        model_config = ConfigDict(extra="forbid", frozen=True)
+        model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
         view: Literal["auto", "live", "lines", "json", "none"] = "auto"
         """How to show a run that does not say so itself."""

@@ -49,7 +49,7 @@ class SqliteJournal:
     class Settings(BaseModel):
         """The table `[tool.longshore.journals.sqlite]`."""
 
-        model_config = ConfigDict(extra="forbid", frozen=True)
+        model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
         path: str | None = None
         """The folder of all runs; None: `longshore/runs` in the platform's folder for the state of programs."""

@@ -56,9 +56,11 @@ _START = (
 )
 _RAISE = "UPDATE tasks SET attempts = max(attempts, ?) WHERE task_id = ? AND state IS NULL"
 _TRIED = (
-    "INSERT INTO attempts (generation, task_id, number, state, error_type, reason, worker, ran_s) VALUES {rows} "
-    "ON CONFLICT (task_id, number) DO UPDATE SET state = excluded.state, error_type = excluded.error_type, "
-    "reason = excluded.reason, worker = excluded.worker, ran_s = excluded.ran_s WHERE attempts.state IS NULL"
+    "INSERT INTO attempts (generation, task_id, number, state, error_type, reason, worker, ran_s, started) "
+    "VALUES {rows} ON CONFLICT (task_id, number) DO UPDATE SET "
+    "state = excluded.state, error_type = excluded.error_type, reason = excluded.reason, "
+    "worker = excluded.worker, ran_s = excluded.ran_s, "
+    "started = coalesce(attempts.started, excluded.started) WHERE attempts.state IS NULL"
 )
 _SEAL_BYTES: Final = 4
 Row = tuple[Any, ...]  # Any: what SQLite stores
@@ -181,7 +183,10 @@ class Rows:
             self._connection.executemany(_RAISE, [(one.number, one.task_id) for one in started])
 
     def _tried(self, tried: Sequence[Tried]) -> None:
-        rows = [(t.task_id, t.number, t.state.value, t.error_type, shown(t.reason), t.worker, t.ran_s) for t in tried]
+        rows = [
+            (t.task_id, t.number, t.state.value, t.error_type, shown(t.reason), t.worker, t.ran_s, t.started)
+            for t in tried
+        ]
         self._many(_TRIED, (self._generation,), rows)
         if tried:
             self._connection.executemany(_RAISE, [(one.number, one.task_id) for one in tried])

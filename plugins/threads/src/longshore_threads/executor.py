@@ -36,7 +36,7 @@ _COMPLETED = TaskState.COMPLETED  # an Enum's member costs 70 ns to get at on Py
 class ThreadsSettings(BaseModel):
     """The table `[tool.longshore.executors.threads]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_abandoned: int = Field(default=32, ge=0)
     """Abandoned threads that are replaced; each one more costs a worker, until one comes back."""

@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from longshore.testing.conformance.executors import ExecutorConformance as ExecutorConformance
     from longshore.testing.conformance.journals import JournalConformance as JournalConformance
+    from longshore.testing.conformance.probes import ProbeConformance as ProbeConformance
+    from longshore.testing.conformance.processors import ProcessorConformance as ProcessorConformance
+    from longshore.testing.conformance.sinks import SinkConformance as SinkConformance
 
 _MODULES = {
     "ExecutorConformance": "executors",

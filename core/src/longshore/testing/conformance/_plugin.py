@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
 from longshore._plugins.contract import class_problems, instance_problems, unsupported_api
+from longshore.testing.conformance._held import Held
 
 MakePlugin = Callable[[], Any]  # Any: a plugin of whatever kind
 
@@ -37,19 +35,19 @@ class PluginConformance:
     def test_speaks_a_version_of_the_contracts(self, make_plugin: MakePlugin) -> None:
         """The `api` of its class, 1 where there is none, is a version that this core speaks."""
         plugin = make_plugin()
-        problem = unsupported_api(type(plugin))
+        problem = unsupported_api(self.kind, type(plugin), "the plugin")
         assert problem is None, f"{_named(plugin)}.api: {problem}"
 
     def test_takes_nothing_when_it_is_made(self, make_plugin: MakePlugin) -> None:
         """A constructor keeps its settings and does nothing else: no thread, no process, no open file."""
         make_plugin()  # what is loaded only once is no plugin's own
-        before, files = set(threading.enumerate()), _open_files()
+        before = Held.now()
         plugin = make_plugin()
-        began = [thread.name for thread in set(threading.enumerate()) - before]
+        began = before.new_threads(0.0)
         assert not began, (
             f"making {_named(plugin)} started threads: {began}; the first method that is called may do that"
         )
-        opened = sorted(_open_files() - files)
+        opened = before.new_files(0.0)
         assert not opened, f"making {_named(plugin)} opened {opened}; checking a plugin makes one, and never closes it"
 
 
@@ -64,14 +62,3 @@ def raised(call: Callable[[], object]) -> BaseException | None:
 
 def _named(plugin: object) -> str:
     return type(plugin).__qualname__
-
-
-def _open_files() -> set[str]:
-    """Return what this process has open, where the system tells."""
-    found = set()
-    for entry in Path("/proc/self/fd").glob("*"):
-        try:
-            found.add(f"{entry.name} -> {os.readlink(entry)}")
-        except OSError:  # the one that lists them
-            continue
-    return found

@@ -1,0 +1,153 @@
+"""The workers of a cluster as the controller sees them, and the batches that each has. No clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from longshore.batching.kinds import Kind
+from longshore.batching.words import Hello, System
+from longshore.records import WorkerStats, WorkerStatus
+from longshore.task import Attempt, TaskSpec
+
+BATCHES_MOST: Final = 2
+"""For each thread of a worker: one that runs and one that waits. So much, and no more, is known to the system."""
+GPU: Final = "GPU"  # what users of Dask and Ray call it
+
+
+class Held:
+    """A batch that a worker has."""
+
+    __slots__ = (
+        "attempts",
+        "following",
+        "future",
+        "given_at",
+        "kind",
+        "lost",
+        "number",
+        "size",
+        "station",
+        "told",
+        "withdrawn",
+    )
+
+    def __init__(self, number: int, station: Station, kind: Kind, attempts: list[Attempt], given_at: float) -> None:
+        """Give the attempts to a worker."""
+        self.number, self.station, self.kind = number, station, kind
+        self.attempts = attempts
+        self.given_at = given_at
+        self.size = 0
+        self.future: Any = None  # Any: the system's own future, which may carry no types
+        self.following: asyncio.Task[None] | None = None
+        """What sees it through to its end."""
+        self.withdrawn: dict[str, str | None] = {}
+        """Messages by task, of those that are to end; None for one whose deadline has passed."""
+        self.lost = False
+        """Whether its worker was lost, so that it ends otherwise."""
+        self.told: set[str] = set()
+        """Those that were reported before their worker answered."""
+
+
+class Station:
+    """One worker of the cluster."""
+
+    def __init__(self, address: str, hello: Hello, system: System) -> None:
+        """Be idle."""
+        self.address, self.hello, self.system = address, hello, system
+        self.worker_id = f"{system.executor}-{hello.name}"
+        self.batches: dict[int, Held] = {}
+        self.codes: set[int] = set()
+        """Kinds whose function it has."""
+        self.settled: list[int] = []
+        self.leaving = False
+        self.completed = self.failed = self.given = 0
+        self.busy_s = 0.0
+
+    def room(self, kind: Kind) -> bool:
+        """Tell whether it is to be given a batch of this kind now."""
+        if self.leaving:
+            return False
+        ahead = kind.runs_ahead() and all(held.kind.runs_ahead() for held in self.batches.values())
+        return len(self.batches) < self.hello.threads * (BATCHES_MOST if ahead else 1)
+
+    def load(self) -> float:
+        """Return how much it has, to compare it with others by."""
+        return len(self.batches) / max(1, self.hello.threads)
+
+    def stats(self) -> WorkerStats:
+        """Return its row; from any thread."""
+        first = next(iter(list(self.batches.values())), None)
+        current = first.attempts[0].task_id if first is not None and first.attempts else None
+        return WorkerStats(
+            worker_id=self.worker_id,
+            worker_type=self.system.executor,
+            status=WorkerStatus.BUSY if first is not None else WorkerStatus.IDLE,
+            tasks_completed=self.completed,
+            tasks_failed=self.failed,
+            total_processing_time=self.busy_s,
+            current_task=current,
+            last_heartbeat=datetime.now(UTC),  # the system tells at once when it loses one
+            batches=self.given,
+        )
+
+
+class Crew:
+    """All workers that may be given work; each system makes its own of this, which says what tasks need of workers."""
+
+    def __init__(self, system: System) -> None:
+        """Have none."""
+        self.system = system
+        self.stations: dict[str, Station] = {}
+        self.limit: int | None = None
+        """How many batches may be under way at once, None for as many as workers are to have in hand."""
+
+    def slots(self) -> int:
+        """Return how many attempts can run at once."""
+        return sum(station.hello.threads for station in list(self.stations.values()) if not station.leaving)
+
+    def freest(self, kind: Kind, needs: Mapping[str, float]) -> Station | None:
+        """Return the worker with the least to do that may be given a batch of this kind, None if none may."""
+        limit = self.limit
+        under_way = sum(len(one.batches) for one in self.stations.values())
+        if limit is not None and limit <= under_way and limit < self.slots():
+            return None
+        able = [one for one in self.stations.values() if one.room(kind) and self.fits(one, needs)]
+        return min(able, key=Station.load, default=None)
+
+    def fits(self, station: Station, needs: Mapping[str, float]) -> bool:
+        """Tell whether a worker has what is needed."""
+        return all(station.hello.resources.get(name, 0.0) >= amount for name, amount in needs.items())
+
+    def needs(self, spec: TaskSpec) -> dict[str, float]:
+        """Return what a task needs of workers, by name; what they know nothing of is the pool's own to count."""
+        raise NotImplementedError
+
+    def lacks(self, needs: Mapping[str, float]) -> str | None:
+        """Return in words what no worker can ever have enough of, None if one has all of it, or may."""
+        raise NotImplementedError
+
+
+class Cluster(Protocol):
+    """The connection to the system, on the executor's own loop."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is there, as far as the connection shows."""
+
+    def submit(self, station: Station, payload: bytes, priority: int, needs: Mapping[str, float]) -> Awaitable[bytes]:
+        """Hand a batch to a worker, and no other; what is returned gives the result, or raises."""
+
+    async def withdraw(self, station: Station, messages: Mapping[str, str], within_s: float) -> None:
+        """Have a worker end these attempts; never raises."""
+
+    def is_loss(self, error: BaseException) -> bool:
+        """Tell whether this says that a worker was lost: what it had is then seen to when that is told."""
+
+    def end(self, station: Station) -> None:
+        """End a worker that gave an attempt up, where the system's are ended; what it has is seen to as a loss."""
+
+
+__all__ = ["BATCHES_MOST", "GPU", "Cluster", "Crew", "Held", "Station"]

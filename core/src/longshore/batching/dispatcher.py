@@ -1,0 +1,384 @@
+"""Gives batches to the workers of the cluster, takes in what came of them, and sees to it when one is lost.
+
+Everything runs on the loop of the executor's own thread, save `left`, which may be asked from any thread.
+Each batch is for one worker and no other: were it the system's to choose another when a worker dies, what had begun
+would run twice and count as once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from itertools import count
+from time import monotonic
+from typing import Any, Final
+
+from longshore.batching.codec import dump_arguments, load, told
+from longshore.batching.crew import BATCHES_MOST, Cluster, Crew, Held, Station
+from longshore.batching.kinds import BATCH_BYTES, Kind, Kinds
+from longshore.batching.outcomes import outcome_of
+from longshore.batching.words import CANCELLED, CUT, DONE, PROGRESS, TIMED_OUT, Batch, Item, Record, Result
+from longshore.errors import PayloadError, ResourceUnavailable
+from longshore.events import ProgressUpdate
+from longshore.hookspecs import ExecutorHost, WorkerNotice
+from longshore.task import Attempt, Outcome
+from longshore.worker import cancelled, failed, timed_out
+
+BYTES_MOST: Final = 64 << 20
+"""Of arguments under way; one batch may be more."""
+INSIST_S: Final = 5.0
+"""How long a worker may take to end a cancelled attempt before that is told without it."""
+NOT_BEGUN: Final = "it had not begun by then"
+
+
+class Dispatcher:
+    """What waits, and what each worker has; `tell_lost` is called when the cluster is gone, maybe more than once."""
+
+    def __init__(
+        self,
+        host: ExecutorHost,
+        cluster: Cluster,
+        crew: Crew,
+        *,
+        run: str,
+        initializer_timeout_s: float | None,
+        max_result_bytes: int | None,
+        tell_lost: Callable[[BaseException], None],
+    ) -> None:
+        """Have nothing to do."""
+        self.host, self.cluster, self.run = host, cluster, run
+        self.crew, self.system = crew, crew.system
+        self.closing = False
+        self.changed = asyncio.Event()
+        """Set when a batch ended or the crew changed."""
+        self.trim: Callable[[], None] = lambda: None
+        """Called when a worker that is to leave has nothing to do any more."""
+        self._limits = initializer_timeout_s, max_result_bytes
+        self._tell_lost = tell_lost
+        self._kinds = Kinds(self.system)
+        self._backlog: deque[Attempt] = deque()
+        self._special: deque[Attempt] = deque()  # those that ask for resources of workers: they wait for nobody else
+        self._held: dict[int, Held] = {}
+        self._alone: set[str] = set()  # tasks under whose mate a worker died: one by one from now on
+        self._numbers = count(1)
+        self._bytes = 0
+        self._errands: set[asyncio.Task[None]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+
+    # ---- what is asked of it
+
+    def take(self, attempts: Sequence[Attempt]) -> None:
+        """Take attempts in this order."""
+        for attempt in attempts:
+            (self._special if self.crew.needs(attempt.spec) else self._backlog).append(attempt)
+        if self.closing:
+            self.cancel({attempt.task_id: "cancelled: the pool stopped" for attempt in attempts})
+            return
+        self._arm()
+        self.give()
+
+    def cancel(self, messages: dict[str, str | None]) -> None:
+        """End attempts: what waits here now, what a worker has by its worker. None: their deadline has passed."""
+        now = monotonic()
+        outcomes = []
+        for backlog in (self._backlog, self._special):
+            for attempt in [one for one in backlog if one.task_id in messages]:
+                backlog.remove(attempt)
+                self._alone.discard(attempt.task_id)
+                outcomes.append(_ended(attempt, messages[attempt.task_id], now))
+        self._report(outcomes)
+        for held in list(self._held.values()):
+            ids = [one.task_id for one in held.attempts if one.task_id in messages]
+            if ids:
+                held.withdrawn.update((task_id, messages[task_id]) for task_id in ids)
+                asked = {task_id: messages[task_id] or "" for task_id in ids}
+                self.errand(self._withdraw(held, asked))
+
+    def limit(self, workers: int | None) -> None:
+        """Have no more batches under way than so many, if those are fewer than there are threads."""
+        self.crew.limit = workers
+        self.give()
+
+    def busy(self) -> bool:
+        """Tell whether a worker has anything."""
+        return bool(self._held)
+
+    def left(self) -> list[Attempt]:
+        """Return what has not been reported; from any thread."""
+        held = [one for batch in list(self._held.values()) for one in batch.attempts if one.task_id not in batch.told]
+        return [*list(self._backlog), *list(self._special), *held]
+
+    def give_up(self, message: str) -> None:
+        """Report all that is left as cancelled, whatever workers do with it."""
+        now = monotonic()
+        outcomes = [cancelled(attempt, now, now, None, message) for attempt in self.left()]
+        self._backlog.clear()
+        self._special.clear()
+        self._held.clear()
+        self._report(outcomes)
+
+    def errand(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Have something done beside, and return the task that does it; it is kept until it has ended."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+        return task
+
+    async def end_errands(self) -> None:
+        """Have nothing done beside any more."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        errands = list(self._errands)
+        for task in errands:
+            task.cancel()
+        if errands:
+            await asyncio.wait(errands, timeout=1.0)
+
+    def heard(self, message: Any) -> None:  # Any: what workers send as `Yard.tell` does
+        """Take what a worker tells, of this run or of others."""
+        run, what, address, facts = message
+        if run != self.run:
+            return
+        if what == PROGRESS:
+            self.host.progress([ProgressUpdate(*fields) for fields in facts])
+        elif what == CUT:
+            number, end = facts
+            held = self._held.get(number)
+            if held is not None and held.station.address == address:
+                rest, held.attempts = held.attempts[end:], held.attempts[:end]
+                self.put_back(held, rest)
+                self.give()
+
+    # ---- giving
+
+    def give(self) -> None:
+        """Give workers as much as they are to have in hand."""
+        if self.closing:
+            return
+        for backlog in (self._special, self._backlog):
+            while backlog and (self._bytes < BYTES_MOST or not self._held):
+                attempt = backlog[0]
+                kind, needs = self._kinds.of(attempt.spec), self.crew.needs(attempt.spec)
+                lack = self.crew.lacks(needs)
+                error = kind.error if lack is None else ResourceUnavailable(f"{attempt.spec.name}: {lack}")
+                if error is not None:
+                    backlog.popleft()
+                    self._report([_refused(attempt, error)])
+                    continue
+                station = self.crew.freest(kind, needs)
+                if station is None:
+                    break
+                self._send(station, kind, self._take(backlog, kind), needs)
+
+    def _take(self, backlog: deque[Attempt], kind: Kind) -> list[Attempt]:
+        """Take one batch off: attempts of one kind that stand one behind the other; some go alone."""
+        taken = [backlog.popleft()]
+        if self._goes_alone(taken[0]):
+            return taken
+        share = (len(backlog) + sum(len(one.attempts) for one in self._held.values())) // (
+            BATCHES_MOST * max(1, self.crew.slots())
+        )
+        for _ in range(kind.batch_size(share) - 1):
+            if not backlog or self._kinds.of(backlog[0].spec) is not kind or self._goes_alone(backlog[0]):
+                break
+            taken.append(backlog.popleft())
+        return taken
+
+    def _goes_alone(self, attempt: Attempt) -> bool:
+        unsure = attempt.spec.on_crash != "retry"
+        return attempt.expires_at is not None or unsure or attempt.task_id in self._alone
+
+    def _send(self, station: Station, kind: Kind, attempts: list[Attempt], needs: dict[str, float]) -> None:
+        """Pickle a batch and hand it to the scheduler; what can't be pickled fails by itself."""
+        items: list[Item] = []
+        good, now, size = [], monotonic(), 0
+        for at, attempt in enumerate(attempts):
+            if size > BATCH_BYTES:
+                (self._special if needs else self._backlog).extendleft(reversed(attempts[at:]))
+                break
+            try:
+                named = f"task {attempt.task_id} ({attempt.spec.name})"
+                data = dump_arguments(attempt.args, attempt.kwargs, named, self.system)
+            except PayloadError as error:
+                self._report([_refused(attempt, error)])
+                continue
+            left_s = None if attempt.expires_at is None else max(0.0, attempt.expires_at - now)
+            items.append(Item(attempt.task_id, attempt.number, left_s, data))
+            good.append(attempt)
+            size += len(data)
+        if not good:
+            return
+        kind.item_bytes = max(size / len(good), 0.5 * kind.item_bytes)
+        held = Held(next(self._numbers), station, kind, good, now)
+        payload = self._payload(held, items)
+        held.size = len(payload)
+        self._bytes += held.size
+        self._held[held.number] = station.batches[held.number] = held
+        station.given += 1
+        held.following = self.errand(self._follow(held, payload, needs))
+
+    def _payload(self, held: Held, items: Sequence[Item]) -> bytes:
+        kind, station, spec = held.kind, held.station, held.kind.spec
+        code = None if kind.number in station.codes else kind.code
+        settled, station.settled = station.settled, []
+        limits = spec.timeout_s, spec.soft_timeout_s, kind.initializer, *self._limits
+        batch = Batch(self.run, held.number, kind.number, spec.name, *limits, code, items, settled)
+        return pickle.dumps(tuple(batch), 5)
+
+    async def _follow(self, held: Held, payload: bytes, needs: dict[str, float]) -> None:
+        """See a batch through to its end."""
+        station = held.station
+        if held.lost:  # before it was handed over
+            return
+        try:
+            if not self.cluster.alive:
+                raise ConnectionError("the connection to it is lost")
+            held.future = self.cluster.submit(station, payload, held.kind.spec.priority, needs)
+            del payload
+            data = await held.future
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - whatever a lost connection raises
+            if held.number in self._held and not held.lost:
+                self._broken(held, error)
+            return
+        if self._held.get(held.number) is held:
+            records, *facts = load(data)
+            self.settle(held, Result([Record(*record) for record in records], *facts))
+            self.give()
+
+    def _broken(self, held: Held, error: BaseException) -> None:
+        """Deal with a batch that the system gave up: with all it has, with its worker, or by itself."""
+        if not self.cluster.alive:
+            self._tell_lost(error)
+        elif not self.cluster.is_loss(error):
+            self.drop(held)
+            text = f"{self.system.worker(held.station.worker_id)} could not take a batch: {told(error)}"
+            self._report([_refused(attempt, PayloadError(text)) for attempt in held.attempts])
+            self.give()
+
+    # ---- taking in
+
+    def drop(self, held: Held) -> None:
+        """Count a batch no more."""
+        if self._held.pop(held.number, None) is not None:
+            self._bytes -= held.size
+        held.station.batches.pop(held.number, None)
+        self.changed.set()
+        if held.station.leaving and not held.station.batches:
+            self.trim()
+
+    def settle(self, held: Held, result: Result) -> None:
+        """Report what a batch gave, and put back what of it was not begun."""
+        self.drop(held)
+        station, kind = held.station, held.kind
+        station.settled.append(held.number)
+        (station.codes.discard if result.lacks_code else station.codes.add)(kind.number)
+        began = max(held.given_at, monotonic() - result.took_s)
+        pairs = list(zip(held.attempts, result.records, strict=False))
+        self.report_records(held, pairs, began)
+        if pairs:
+            kind.learn(sum(record.ran_s for _, record in pairs) / len(pairs))
+        self.put_back(held, held.attempts[len(pairs) :])
+        given_up = [pair for pair in pairs if pair[1].how in (CANCELLED, TIMED_OUT) and pair[1].ran_s]
+        if result.spent:
+            self.cluster.end(station)
+        if given_up and not self.system.kills:
+            self.host.notice([self._abandoned(station, one, result.abandoned) for one, _ in given_up])
+
+    def report_records(self, held: Held, pairs: Iterable[tuple[Attempt, Record]], began: float) -> None:
+        """Report attempts by their records, save what was told before."""
+        station = held.station
+        outcomes = []
+        for attempt, record in pairs:
+            self._alone.discard(attempt.task_id)
+            if attempt.task_id in held.told:
+                continue
+            if record.how == CANCELLED and held.withdrawn.get(attempt.task_id, "") is None:
+                record = record._replace(how=TIMED_OUT)
+            outcomes.append(outcome_of(attempt, record, began, station.worker_id, self.system))
+            if record.how == DONE:
+                station.completed += 1
+                station.busy_s += record.ran_s
+            else:
+                station.failed += 1
+        self._report(outcomes)
+
+    def put_back(self, held: Held, attempts: Sequence[Attempt], *, alone: bool = False) -> None:
+        """Have attempts that did not begin wait at the front again; those that are to end do so."""
+        now = monotonic()
+        waiting = []
+        for attempt in attempts:
+            task_id = attempt.task_id
+            if task_id in held.withdrawn and task_id not in held.told:
+                self._report([_ended(attempt, held.withdrawn[task_id], now)])
+            elif task_id not in held.told:
+                waiting.append(attempt)
+        if alone:
+            self._alone.update(attempt.task_id for attempt in waiting)
+        (self._special if self.crew.needs(held.kind.spec) else self._backlog).extendleft(reversed(waiting))
+
+    def _report(self, outcomes: Sequence[Outcome]) -> None:
+        if outcomes:
+            self.host.report(outcomes)
+
+    # ---- ending what runs
+
+    async def _withdraw(self, held: Held, messages: dict[str, str]) -> None:
+        """Have a worker end attempts; tell of it without the worker when it does not in time."""
+        await self.cluster.withdraw(held.station, messages, INSIST_S)
+        if held.following is not None:
+            await asyncio.wait([held.following], timeout=INSIST_S)
+        if self._held.get(held.number) is not held:
+            return
+        now = monotonic()
+        silent = [one for one in held.attempts if one.task_id in messages and one.task_id not in held.told]
+        held.told.update(one.task_id for one in silent)
+        self._report([_ended(one, held.withdrawn.get(one.task_id), now) for one in silent])
+        if self.system.kills:
+            self.cluster.end(held.station)
+
+    def _abandoned(self, station: Station, attempt: Attempt, number: int) -> WorkerNotice:
+        """Return what the pool is told of a thread that was given up; `number` of them are now, in that worker."""
+        data = {
+            "worker_id": station.worker_id,
+            "task_id": attempt.task_id,
+            "name": attempt.spec.name,
+            "error": self.system.given_up,
+            "abandoned_threads": number,
+        }
+        return WorkerNotice("worker_error", data)
+
+    def _arm(self) -> None:
+        """Be woken when the next deadline over all attempts has passed."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+        soonest = min((one.expires_at for one in self._dated()), default=None)
+        if soonest is not None:
+            delay_s = max(0.0, soonest - monotonic())
+            self._alarm = asyncio.get_running_loop().call_later(delay_s, self._expire)
+
+    def _dated(self) -> list[Any]:  # Any: attempts with a deadline, so that it is a number
+        asked = {task_id for held in self._held.values() for task_id in held.withdrawn}
+        return [one for one in self.left() if one.expires_at is not None and one.task_id not in asked]
+
+    def _expire(self) -> None:
+        now = monotonic()
+        self.cancel({one.task_id: None for one in self._dated() if one.expires_at <= now})
+        self._arm()
+
+
+def _ended(attempt: Attempt, message: str | None, now: float) -> Outcome:
+    """Return the outcome of an attempt that is not to begin any more, or whose worker does not answer."""
+    if message is None:
+        return timed_out(attempt, now, now, None, NOT_BEGUN)
+    return cancelled(attempt, now, now, None, message)
+
+
+def _refused(attempt: Attempt, error: Exception) -> Outcome:
+    now = monotonic()
+    return failed(attempt, error, now, now, None)
+
+
+__all__ = ["BYTES_MOST", "INSIST_S", "NOT_BEGUN", "Dispatcher"]

@@ -1,0 +1,110 @@
+"""The conformance suite of an installed plugin, run by pytest in a process of its own; called by `plugins check`."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+
+from longshore._plugins.apart import last_words, run_apart
+from longshore.plugins import Candidate
+from longshore.testing._installed import MODULE, REPORT, SUITES, UNSET
+
+_PYTEST: Final = """
+import pytest
+folder = sys.argv[1]
+sys.exit(pytest.main([
+    "--rootdir", folder, "-c", folder + "/pytest.ini", "-p", "longshore.testing._installed",
+    "-p", "no:cacheprovider", "--basetemp", folder + "/tests", "-q", folder + "/test_plugin.py",
+]))
+"""
+
+
+class TestRow(Struct, frozen=True, kw_only=True):
+    """How one test of a suite went."""
+
+    test: str
+    outcome: str | None = None
+    """"passed", "failed" or "skipped"; None while it runs. "unset", of no test: settings are missing."""
+    message: str = ""
+    took_s: float = 0.0
+
+
+class SuiteResult(Struct, frozen=True, kw_only=True):
+    """How a suite went; `broken` says why it did not come to its end."""
+
+    tests: Sequence[TestRow] = ()
+    broken: str | None = None
+    unset: bool = False
+    """Whether that is that the plugin can't be made with the settings that were given."""
+
+    def count(self, outcome: str) -> int:
+        """Return how many tests ended so."""
+        return sum(test.outcome == outcome for test in self.tests)
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether it came to its end, and nothing failed."""
+        return self.broken is None and not self.count("failed")
+
+
+def has_pytest() -> bool:
+    """Tell whether suites can be run."""
+    return importlib.util.find_spec("pytest") is not None
+
+
+def has_suite(kind: str) -> bool:
+    """Tell whether there is a suite for plugins of this kind."""
+    return kind in SUITES
+
+
+def run_suite(
+    candidate: Candidate,
+    table: Mapping[str, Any],  # Any: TOML values
+    *,
+    deadline_s: float,
+) -> SuiteResult:
+    """Run the suite of a plugin that is made with these settings; at most so long, and nothing of it is left."""
+    with tempfile.TemporaryDirectory(prefix="longshore-suite-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        (folder / "test_plugin.py").write_text(MODULE, encoding="utf-8")
+        (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+        spec = {"candidate": msgspec.to_builtins(candidate), "table": dict(table)}
+        code = run_apart(folder, spec, _PYTEST, deadline_s, environ=_environment(folder), inside=True)
+        rows = _rows(folder / REPORT)
+        ended = [row for row in rows if row.outcome is not None]
+        if code is None:
+            last = rows[-1].test if rows else "the first"
+            return SuiteResult(tests=ended, broken=f"it was stopped after {deadline_s:g} s, in {last}")
+        if code in (0, 1) and ended:
+            return SuiteResult(tests=ended)
+        unset = [row.message for row in ended if row.outcome == UNSET]
+        if unset:
+            return SuiteResult(broken=unset[0], unset=True)
+        reasons = [row.message.strip().splitlines()[-1] for row in ended if not row.test and row.message.strip()]
+        said = last_words(folder)
+        return SuiteResult(tests=ended, broken=reasons[0] if reasons else f"pytest ended with {code}: {said}")
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Return the environment, less what would change the run, with a folder for what plugins keep by default."""
+    less = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "LONGSHORE_"))}
+    return {**less, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "XDG_STATE_HOME": str(folder / "state")}
+
+
+def _rows(report: Path) -> list[TestRow]:
+    """Return how the tests went, each once: as it ended, or as one that has begun."""
+    rows: dict[str, TestRow] = {}
+    lines = report.read_bytes().splitlines() if report.exists() else []
+    for line in lines:
+        row = msgspec.json.decode(line, type=TestRow)
+        known = rows.get(row.test)
+        if known is None or known.outcome != "failed":  # one that fails and then fails to clear up has failed
+            rows[row.test] = row
+    return list(rows.values())
