@@ -14,3 +14,6 @@ class ExecutorConformance(TaskConformance, LimitConformance, WorkerConformance, 
     One that works on a cluster connects to one that is there, which a fixture of the session has started. `workers` is
     how many each test asks for, `patience_s` how long it waits for what is bound to come.
     """
+
+
+__all__ = ["ExecutorConformance"]
