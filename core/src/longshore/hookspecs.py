@@ -232,6 +232,21 @@ class Diagnosed(Protocol):
         """
 
 
+class Elsewhere(Protocol):
+    """What an executor may have beside its contract whose workers are on other machines than the pool."""
+
+    @hookspec
+    def cluster(self) -> Probe | None:
+        """Return what measures the machines that its workers are on, None where that is this one.
+
+        Asked when it is made, before `start`; read from then on when `start` has returned. Its tasks are held against
+        these machines and not against this one: what they reserve of cores and memory has to be free there, no task
+        gets more than the largest worker has, and less starts while memory is short there. `Usage.across` makes the
+        readings, "cpu" and "memory", out of what each worker has; without workers there is nothing to read, and
+        nothing is held back. How much of what was handed over is on its way to them, the executor itself bounds.
+        """
+
+
 @runtime_checkable
 class Probe(Protocol):
     """What the machine has left.
@@ -394,6 +409,7 @@ __all__ = [
     "CancelRequest",
     "Capabilities",
     "Diagnosed",
+    "Elsewhere",
     "Executor",
     "ExecutorHost",
     "Hooks",
