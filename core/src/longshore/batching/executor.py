@@ -28,8 +28,8 @@ class BatchExecutor:
 
     name: ClassVar[str]
     """The executor's."""
-    lost_how: ClassVar[str] = "the cluster {where} is gone, and with it what its workers did: {error}"
-    """What is said where the whole system is gone."""
+    system: ClassVar[str]
+    """What the whole is called in messages, with `{where}` for its place."""
 
     def __init__(self) -> None:
         """Connect to nothing yet."""
@@ -133,7 +133,11 @@ class BatchExecutor:
         if self._lost or dispatcher is None or dispatcher.closing:
             return
         self._lost = True
-        lost = RuntimeError(self.lost_how.format(where=self._where(), error=error))
+        whole = self.system.format(where=self._where())
+        lost = RuntimeError(
+            f"the {whole} is gone, and with it what its workers did; a run with a journal can be resumed, there or "
+            "with another executor"
+        )
         lost.__cause__ = error
         dispatcher.host.failed(lost)
 

@@ -12,8 +12,8 @@ import os
 import platform
 import signal
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -137,6 +137,11 @@ class Cluster:
             for address, python in pythons.items()
         }
 
+    async def told(self) -> dict[str, Any]:
+        """Return what the scheduler says of each worker, by address; it asks none for that."""
+        identity: dict[str, Any] = await self._client.scheduler.identity()
+        return dict(identity["workers"])
+
     def scale(self, workers: int) -> None:
         """Have so many workers, or more."""
         self._local.scale(max(workers, len(self._local.worker_spec)))
@@ -152,7 +157,7 @@ class Cluster:
         for topic in self._topics:
             with suppress(Exception):
                 self._client.unsubscribe_topic(topic)
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), nullcontext() if self.alive else _silence():
             warnings.simplefilter("ignore")
             for part in filter(None, (self._client, self._local)):
                 with suppress(Exception):
@@ -162,6 +167,21 @@ class Cluster:
             for pid in pids:
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep Dask's client from logging, with a traceback, that it is stopped while it tries to connect again."""
+    logger = logging.getLogger("distributed.client")
+    logger.addFilter(_drop)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_drop)
+
+
+def _drop(_: logging.LogRecord) -> bool:
+    return False
 
 
 def _lack(address: str, python: Any, versions: Sequence[Any]) -> str | None:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,51 +13,6 @@ import pytest
 from longshore.task import Resources, TaskState
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-
-QUIET = {**os.environ, "DASK_LOGGING__DISTRIBUTED": "error"}
-HOST = ("--host", "127.0.0.1", "--no-dashboard")
-
-
-def dask(*words: str, folder: Path, **env: str) -> subprocess.Popen[bytes]:
-    """Start a scheduler or a worker, in a folder of its own."""
-    command = [sys.executable, "-m", "dask", *words]
-    null = subprocess.DEVNULL
-    return subprocess.Popen(command, cwd=folder, env={**QUIET, "TMPDIR": str(folder), **env}, stdout=null, stderr=null)
-
-
-class Theirs:
-    """A scheduler, and a worker with two threads and a resource."""
-
-    def __init__(self, folder: Path) -> None:
-        said = folder / "scheduler.json"
-        self._folder = folder
-        self.scheduler = dask("scheduler", *HOST, "--port", "0", "--scheduler-file", str(said), folder=folder)
-        self.started = [self.scheduler]
-        give_up = time.monotonic() + 40.0
-        while not said.exists() or '"address"' not in (text := said.read_text()):
-            assert time.monotonic() < give_up, "the scheduler did not start"
-            assert self.scheduler.poll() is None, "the scheduler ended"
-            time.sleep(0.02)
-        self.address = text.split('"address": "')[1].split('"')[0]
-
-    def add_worker(self, **env: str) -> subprocess.Popen[bytes]:
-        words = ("--nthreads", "2", "--resources", "GPU=1", "--no-nanny", "--local-directory", str(self._folder))
-        worker = dask("worker", self.address, *HOST, *words, folder=self._folder, **env)
-        self.started.append(worker)
-        return worker
-
-    def end(self) -> None:
-        for one in reversed(self.started):
-            with suppress(ProcessLookupError):
-                one.kill()
-            one.wait(10.0)
-
-
-@pytest.fixture
-def theirs(tmp_path: Path) -> Iterator[Theirs]:
-    cluster = Theirs(tmp_path)
-    yield cluster
-    cluster.end()
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +35,7 @@ def hold(path: Path) -> str:
 
 
 async def test_dask_workers_come_and_go(
-    start: Any, theirs: Theirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Any, theirs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers that come are used, as many as they have threads; one that goes takes along what it ran, and no more."""
     rig = await start(0, address=theirs.address)
@@ -115,7 +66,7 @@ async def test_dask_workers_come_and_go(
     assert rig.executor.workers() == []
 
 
-async def test_dask_scheduler_lost(start: Any, theirs: Theirs, tmp_path: Path) -> None:
+async def test_dask_scheduler_lost(start: Any, theirs: Any, tmp_path: Path) -> None:
     """A scheduler that is killed is told once, with its address; stopping is quick, and tells of what was held."""
     theirs.add_worker()
     rig = await start(0, address=theirs.address, connect_timeout_s=20.0)
@@ -147,7 +98,7 @@ importlib.metadata.version = version
 """
 
 
-async def test_dask_says_what_workers_lack(start: Any, theirs: Theirs, tmp_path: Path) -> None:
+async def test_dask_says_what_workers_lack(start: Any, theirs: Any, tmp_path: Path) -> None:
     """A worker without what it takes gets no task, and the pool is told what to install on it; others are used."""
     (tmp_path / "sitecustomize.py").write_text(HIDDEN)
     theirs.add_worker(PYTHONPATH=str(tmp_path))
