@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from longshore.batching.crew import Station
+from longshore.batching.crew import NOTHING, Wants
 from longshore.batching.kinds import Kind
 from longshore.batching.words import Hello
 from longshore.task import Resources, TaskSpec
 from longshore_ray import RayExecutor
-from longshore_ray.crew import RayCrew, actor_options
+from longshore_ray.crew import RayCrew, Shaped, actor_options
 from longshore_ray.words import RAY, how_it_ended, lack_by_error, lack_by_versions, versions
 
 
@@ -22,17 +22,19 @@ def test_ray_shapes() -> None:
     """What a task asks of Ray makes a shape; one core is what any worker has; what Ray does not know is the pool's."""
     crew = RayCrew()
     crew.nodes = [{"CPU": 4.0, "GPU": 2.0, "licence": 3.0, "memory": 8e9}, {"CPU": 2.0}]
-    assert crew.needs(spec()) == {}
-    assert crew.needs(spec(resources=Resources(cpu=1))) == {}
-    assert crew.needs(spec(resources=Resources(cpu=2, custom={"ours": 1}))) == {"CPU": 2}
-    wants = crew.needs(spec(resources=Resources(gpu=1, memory_mb=500, custom={"licence": 2})))
+    assert crew.wants(spec()) == crew.wants(spec(resources=Resources(cpu=1))) == NOTHING
+    assert crew.wants(spec(resources=Resources(cpu=2, custom={"ours": 1}))) == Wants({"CPU": 2})
+    either = Resources(gpu=8) | Resources(cpu=4) | Resources(cpu=1)
+    assert crew.wants(spec(resources=either)) == Wants({"CPU": 4}), "the first that there is"
+    full = crew.wants(spec(resources=Resources(gpu=1, memory_mb=500, custom={"licence": 2})))
+    wants = full.needs
     assert wants == {"GPU": 1, "memory": 5e8, "licence": 2}
     assert actor_options(wants, 1.0) == {"num_cpus": 0.0, "num_gpus": 1, "resources": {"licence": 2}, "memory": 5e8}
     assert actor_options({}, 1.0) == {"num_cpus": 1.0, "num_gpus": 0.0, "resources": {}}
     assert crew.most({"CPU": 2}) == 3
     assert crew.most({"CPU": 2, "GPU": 1}) == 2
-    assert crew.lacks(wants) is None
-    assert "GPU=4" in str(crew.lacks({"GPU": 4.0}))
+    assert crew.lacks(full) is None
+    assert "GPU=4" in str(crew.lacks(Wants({"GPU": 4.0})))
 
 
 def test_ray_gives_a_shape_to_its_own() -> None:
@@ -40,12 +42,12 @@ def test_ray_gives_a_shape_to_its_own() -> None:
     crew, kind = RayCrew(), Kind(1, spec(), 0, RAY)
     wished: list[Any] = []
     crew.wish = wished.append
-    plain = Station("0", Hello("0", "here", 1, 1, None, {}), RAY)
-    gpu = Station("1", Hello("1", "here", 1, 2, None, {"GPU": 1.0}), RAY)
+    plain = Shaped("0", Hello("0", "here", 1, 1, None, {}), RAY)
+    gpu = Shaped("1", Hello("1", "here", 1, 2, None, {"GPU": 1.0}), RAY)
     crew.stations = {"0": plain, "1": gpu}
-    assert crew.freest(kind, {"GPU": 1.0}) is gpu
-    assert crew.freest(kind, {}) is plain
-    assert crew.freest(kind, {"CPU": 3.0}) is None
+    assert crew.freest(kind, Wants({"GPU": 1.0})) is gpu
+    assert crew.freest(kind, NOTHING) is plain
+    assert crew.freest(kind, Wants({"CPU": 3.0})) is None
     assert wished == [{"CPU": 3.0}]
 
 

@@ -16,7 +16,6 @@ from longshore.cli.options import Json
 from longshore.cli.plugins import candidates_of, host_of_settings, not_wanted, show_found, used
 from longshore.plugins import Candidate, PluginHost
 
-
 Name = Annotated[str | None, Parameter(help="The plugin's name, `kind:name`, or that of an installed distribution.")]
 All = Annotated[bool, Parameter(name="--all", negative=(), show_default=False, help="Check every installed plugin.")]
 Suite = Annotated[

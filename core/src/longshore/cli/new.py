@@ -12,7 +12,6 @@ from longshore.cli.options import Json
 from longshore.cli.plugins import host_of_settings
 from longshore.cli.scaffold import Names, check_free, files_of, kind_of, names_of
 
-
 Kind = Annotated[
     str, Parameter(help="executors, probes, sinks, journals, processors, pipelines or hooks; `sink` will do too.")
 ]

@@ -20,7 +20,7 @@ from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from longshore_ray import connection
-from longshore_ray.crew import actor_options
+from longshore_ray.crew import Shaped, actor_options
 from longshore_ray.slot import GROUPS, Slot, read_of_dead
 from longshore_ray.words import RAY, lack_by_error, lack_by_versions
 
@@ -43,7 +43,7 @@ _LOST: Final = (
 )
 
 
-class Worker(Station):
+class Worker(Shaped):
     """A worker with what is called in it."""
 
     def __init__(self, address: str, hello: Hello, actor: Any, node: str) -> None:  # Any: Ray's handle of an actor

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from math import floor
 from typing import Any
 
-from longshore.batching.crew import GPU, Crew, Station
+from longshore.batching.crew import GPU, NOTHING, Crew, Station, Wants
 from longshore.batching.kinds import Kind
 from longshore.task import Resources, TaskSpec
 
@@ -14,6 +14,14 @@ from longshore_ray.words import RAY
 
 CPU = "CPU"
 MEMORY = "memory"
+
+
+class Shaped(Station):
+    """A worker of one shape."""
+
+    def has(self, wants: Wants) -> bool:
+        """Tell whether it is of this very shape: Ray holds for it what it was made with, and no more."""
+        return self.hello.resources == wants.needs
 
 
 class RayCrew(Crew):
@@ -26,29 +34,30 @@ class RayCrew(Crew):
         """What each machine of the cluster has in all."""
         self.wish: Callable[[Mapping[str, float]], None] = lambda needs: None
 
-    def fits(self, station: Station, needs: Mapping[str, float]) -> bool:
-        """Tell whether a worker is of this very shape: Ray holds for it what it was made with, and no more."""
-        return station.hello.resources == needs
-
-    def freest(self, kind: Kind, needs: Mapping[str, float]) -> Station | None:
+    def freest(self, kind: Kind, wants: Wants) -> Station | None:
         """Return the worker with the least to do that may be given a batch of this kind, None if none may."""
-        station = super().freest(kind, needs)
-        if station is None and needs:
-            self.wish(needs)
+        station = super().freest(kind, wants)
+        if station is None and wants.needs:
+            self.wish(wants.needs)
         return station
 
-    def needs(self, spec: TaskSpec) -> dict[str, float]:
-        """Return what Ray is to hold for a worker of such tasks; what its machines don't declare is the pool's own."""
-        return (
-            {} if spec.resources is None else shape_of(spec.resources, {name for node in self.nodes for name in node})
-        )
+    def wants(self, spec: TaskSpec) -> Wants:
+        """Return what Ray is to hold for a worker of such tasks; what its machines don't declare is the pool's own.
 
-    def lacks(self, needs: Mapping[str, float]) -> str | None:
+        Of a task that would do with one thing or another it is the first that a machine has.
+        """
+        if spec.resources is None:
+            return NOTHING
+        declared = {name for node in self.nodes for name in node}
+        shapes = [shape_of(one, declared) for one in spec.resources.choices()]
+        shape = next((one for one in shapes if not one or self.most(one)), shapes[0])
+        return Wants(shape) if shape else NOTHING
+
+    def lacks(self, wants: Wants) -> str | None:
         """Return in words what no machine has enough of, None if one has."""
-        if not needs or not self.nodes or self.most(needs):
+        if not wants.needs or not self.nodes or self.most(wants.needs):
             return None
-        asked = ", ".join(f"{name}={amount:g}" for name, amount in needs.items())
-        return f"no machine of the Ray cluster has {asked}: start one that has, such as by `ray start --resources`"
+        return f"no machine of the Ray cluster has {wants}: start one that has, such as by `ray start --resources`"
 
     def most(self, needs: Mapping[str, float]) -> int:
         """Return how many workers of this shape the whole cluster could hold."""
