@@ -2,14 +2,14 @@
 
 `mutants/<kind>.py` has for each kind of plugin, beside the suite:
 
-- `SUITE`, the suite, or a class of its own that inherits it and has what the suite leaves to be tuned: fixtures, a
-  shorter patience;
+- `SUITE`, the suite, or a class of its own that inherits it and has what the suite leaves to be tuned;
 - `GOOD`, what makes a plugin that keeps the contract;
 - `MUTANTS`, for each test of the suite by its name what makes a plugin that this test has to refuse. The first line of
   its docstring says what is wrong with it.
 
 What makes a plugin is a class or a function, called without arguments; one that has a parameter `folder` is given the
-folder of the test, the same one each time. All of a suite are tried in one pytest process, a class for each.
+folder of the test, the same one each time. All of a suite are tried in one pytest process, a class for each. What a
+mutant never brings is waited for a moment only, or for its own `patience_s`.
 
     python tests/contracts/mutation.py                # try all, print the table
     python tests/contracts/mutation.py --write        # and put it into docs/conformance.md
@@ -43,6 +43,7 @@ GOOD_CLASS: Final = "TestGood"
 REFUSED_BY: Final = ("AssertionError", "Failed")
 """How a test says that a plugin breaks the contract; any other exception is a fault of the test or of the mutant."""
 _LIMIT_S: Final = 540
+_PATIENCE_S: Final = 0.5
 _INI: Final = "[pytest]\nfilterwarnings =\n    error\nmarkers =\n    slow: takes long\n"
 
 
@@ -58,7 +59,7 @@ class Tried:
 
 def kinds() -> list[str]:
     """Return the kinds that have mutants."""
-    return sorted(path.stem for path in (HERE / "mutants").glob("*.py"))
+    return sorted(path.stem for path in (HERE / "mutants").glob("[!_]*.py"))
 
 
 def given(kind: str) -> ModuleType:
@@ -88,7 +89,10 @@ def classes(kind: str) -> dict[str, type]:
     module = given(kind)
     plugins = {GOOD_CLASS: module.GOOD, **{class_of(test): mutant for test, mutant in module.MUTANTS.items()}}
     fixture = f"make_{kind.removesuffix('s')}"
-    return {name: type(name, (module.SUITE,), {fixture: _fixture(fixture, make)}) for name, make in plugins.items()}
+    made = {name: type(name, (module.SUITE,), {fixture: _fixture(fixture, make)}) for name, make in plugins.items()}
+    for name in made.keys() - {GOOD_CLASS}:
+        made[name].patience_s = getattr(plugins[name], "patience_s", _PATIENCE_S)  # type: ignore[attr-defined]
+    return made
 
 
 def _fixture(name: str, make: Callable[..., Any]) -> Any:  # Any: pytest's own kind of function
@@ -161,8 +165,10 @@ def missed(kind: str, tried: Mapping[str, Tried]) -> list[str]:
 
 
 def _silent(mutants: Mapping[str, Callable[..., Any]]) -> list[str]:
-    inherited = [inspect.getdoc(base) for mutant in mutants.values() for base in getattr(mutant, "__mro__", ())[1:]]
-    return [test for test, mutant in mutants.items() if not wrong_with(mutant) or mutant.__doc__ in inherited]
+    def says_nothing(mutant: Callable[..., Any]) -> bool:
+        return not wrong_with(mutant) or mutant.__doc__ in [base.__doc__ for base in getattr(mutant, "__mro__", ())[1:]]
+
+    return [test for test, mutant in mutants.items() if says_nothing(mutant)]
 
 
 def rows(kind: str, tried: Mapping[str, Tried]) -> list[str]:

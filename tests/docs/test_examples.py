@@ -31,7 +31,7 @@ WITH_CODE = [
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", WITH_CODE)
 def test_a_page_does_what_it_shows(name: str, reader: Any) -> None:  # Any: a class of the conftest
     """Done line by line as it stands, all of it works, and prints what is shown below it."""

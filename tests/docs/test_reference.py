@@ -36,9 +36,7 @@ def test_every_public_name_has_its_place_in_the_reference() -> None:
     """By itself, or with the whole of the module that it is defined in."""
     there, missing = documented(), set()
     folder = Path(longshore.__file__).parent
-    modules = {
-        path.stem for path in folder.iterdir() if not path.name.startswith(("_", ".")) and path.suffix != ".typed"
-    }
+    modules = {path.stem for path in folder.iterdir() if path.name[0] not in "_." and path.suffix in ("", ".py")}
     for name in ["longshore", *(f"longshore.{each}" for each in modules - {"chaos", "cli", "testing"})]:
         module = importlib.import_module(name)
         for each in public_names(module):

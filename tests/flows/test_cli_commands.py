@@ -98,9 +98,11 @@ def test_a_plugin_is_checked_in_a_process_of_its_own(inside: Command) -> None:
     assert "longshore-threads" in inside("plugins", "info", "threads")[1]
 
 
-def test_settings_are_shown_with_their_origin(inside: Command) -> None:
+def test_settings_are_shown_with_their_origin(inside: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """config show names the place of each value, and hides what looks like a secret."""
-    (inside.folder / "longshore.toml").write_text('[workers]\nasync_workers = 7\n[executors.ray]\napi_token = "hush"\n')
+    monkeypatch.setattr("longshore._plugins.advice.FIRST_PARTY", {("executors", "steamboat"): "longshore-steamboat"})
+    text = '[workers]\nasync_workers = 7\n[executors.steamboat]\napi_token = "hush"\n'
+    (inside.folder / "longshore.toml").write_text(text)
     code, text, errors = inside(
         "config", "show", "--origin", "--set", "executor=threads", LONGSHORE_LIMITS__MAX_CPU_PERCENT="90"
     )
@@ -109,7 +111,7 @@ def test_settings_are_shown_with_their_origin(inside: Command) -> None:
     assert re.search(r'^executor = "threads" +# --set executor=threads$', text, re.MULTILINE)
     assert re.search(r"^limits.max_cpu_percent = 90.0 +# LONGSHORE_LIMITS__MAX_CPU_PERCENT$", text, re.MULTILINE)
     assert "hush" not in text
-    assert "pip install longshore-ray" in errors
+    assert "pip install longshore-steamboat" in errors
     preset = inside("config", "show", "--origin", "--set", "preset=lean")[1]
     assert re.search(r"^workers.thread_workers = 1 +# preset lean$", preset, re.MULTILINE)
     assert re.search(r"^workers.async_workers = 7 +# .*longshore.toml:2$", preset, re.MULTILINE)
@@ -150,7 +152,7 @@ disable = ["jsonl"]
 [[pipelines.p.stages]]
 name = "a"
 processor = "extrct"
-executor = "ray"
+executor = "raay"
 resources = { cpu = 20 }
 [[pipelines.p.stages]]
 name = "b"
@@ -179,7 +181,7 @@ def test_names_of_plugins_are_validated(inside: Command) -> None:
         ),
         (
             12,
-            "pipelines.p.stages.0.executor (stage a): there is no executor named 'ray' installed: pip",
+            "pipelines.p.stages.0.executor (stage a): there is no executor named 'raay' installed: did you mean 'ray'?",
         ),
         (13, "pipelines.p.stages.0.resources (stage a): a asks for cpu 20, and the limit is 8"),
     ):

@@ -263,7 +263,7 @@ def test_largest_first(inside: Command) -> None:
         (("run", "broken:f", "in"), 2, "ZeroDivisionError"),
         (("run", "docments", "in"), 2, "did you mean 'documents'"),
         (("run", "job:size", "in", "--executor", "nope"), 2, "no executor named 'nope'"),
-        (("run", "job:size", "in", "--executor", "ray"), 2, "pip install longshore-ray"),
+        (("run", "job:size", "in", "--executor", "raay"), 2, "did you mean 'ray'"),
         (("run", "job:size", "in", "--sink", "nope"), 2, "no sink named 'nope'"),
         (("run", "job:size", "in", "--executor", "asyncio"), 2, "cannot run the function job:size"),
         (("run", "job:size", "in", "--timeout", "0"), 2, "--timeout 0"),

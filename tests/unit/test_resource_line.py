@@ -17,17 +17,17 @@ class Quay:
     def __init__(self) -> None:
         self.free: dict[str, float] = {}
         self.changes = 0
-        self.line = Line(self._lacks, self._changed)
+        self.line = Line(self._lacks, lambda executor: executor if executor == "afar" else "", self._changed)
 
-    def _lacks(self, resources: Resources) -> str | None:
+    def _lacks(self, resources: Resources, executor: str) -> str | None:
         short = [name for name, amount in resources.amounts().items() if amount > self.free.get(name, 0.0)]
         return f"too little {short[0]}" if short else None
 
     def _changed(self) -> None:
         self.changes += 1
 
-    async def ask(self, timeout_s: float = 10.0, **wanted: float) -> asyncio.Task[bool]:
-        task = asyncio.create_task(self.line.wait(Resources(**wanted), timeout_s))  # type: ignore[arg-type]
+    async def ask(self, timeout_s: float = 10.0, executor: str = "threads", **wanted: float) -> asyncio.Task[bool]:
+        task = asyncio.create_task(self.line.wait(Resources(**wanted), executor, timeout_s))  # type: ignore[arg-type]
         await asyncio.sleep(0)
         return task
 
@@ -77,9 +77,10 @@ async def test_only_what_others_want_too_is_kept_for_them() -> None:
     await asyncio.sleep(0)
     assert not large.done()
     assert not little.done()
-    assert quay.line.lacks(Resources(cpu=1)) == "cpu: others wait for it, and came first"
-    assert quay.line.lacks(Resources(memory_mb=1)) is None
-    assert quay.line.lacks(Resources(gpu=1)) == "too little gpu"
+    assert quay.line.lacks(Resources(cpu=1), "processes") == "cpu: others wait for it, and came first"
+    assert quay.line.lacks(Resources(cpu=1), "afar") is None, "those are the cores of a cluster"
+    assert quay.line.lacks(Resources(memory_mb=1), "threads") is None
+    assert quay.line.lacks(Resources(gpu=1), "threads") == "too little gpu"
     quay.line.turn_away()
     assert await large
     assert await little
@@ -88,6 +89,6 @@ async def test_only_what_others_want_too_is_kept_for_them() -> None:
 async def test_whose_patience_ends_leaves_the_line() -> None:
     """He is told so, and those behind him are looked at again."""
     quay = Quay()
-    assert not await quay.line.wait(Resources(cpu=1), 0.01)
+    assert not await quay.line.wait(Resources(cpu=1), "threads", 0.01)
     assert not quay.line
     assert quay.changes == 1

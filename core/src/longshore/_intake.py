@@ -134,9 +134,9 @@ class Intake:
             profiles=self.profiles.folder() if profile else None,
             spans=self._spans,
         )
-        never = self.driver.engine.never_fits(spec.resources)
+        never = self.driver.engine.never_fits(spec.resources, name)
         if never is not None:
-            short = self.driver.engine.shortage(spec.resources)
+            short = self.driver.engine.shortage(spec.resources, name)
             facts = short._asdict() if short is not None else {}
             raise ResourceUnavailable(
                 f"{spec.name} asks for more than there can ever be: {never}", reason=never, **facts

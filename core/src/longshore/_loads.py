@@ -27,6 +27,8 @@ _PRESSURE_LEVELS = {"memory.some": (10.0, math.inf), "memory.full": (math.inf, 2
 
 There is none for cpu and io: a pool that uses what it has makes tasks wait for both.
 """
+_CLUSTER_LEVELS = {"cpu": (math.inf, math.inf), "memory": (80.0, 90.0)}
+"""Percent of all the memory of a cluster's workers to brake at and to stop at."""
 
 
 def limit_of(limits: ResourceLimits, name: str) -> float:
@@ -87,6 +89,23 @@ def loads_of(usage: Mapping[str, Usage], limits: ResourceLimits) -> dict[str, Lo
     }
 
 
+def cluster_loads_of(usage: Mapping[str, Usage]) -> dict[str, Load]:
+    """Return the loads of a cluster, in percent of what its workers have; those of CPU brake nothing.
+
+    What it has is there for tasks, all of it: nobody else is to be left something, as on one's own machine. Memory that
+    runs short brakes where the workers of most clusters begin to write to disk, or are paused. Whose it is nobody can
+    say, so it counts as ours: over the limit one task at a time goes on.
+    """
+    loads: dict[str, Load] = {}
+    for name, (warning, limit) in _CLUSTER_LEVELS.items():
+        one = usage.get(name)
+        if one is not None and one.capacity:
+            per_unit, used = one.capacity / 100.0, min(100.0, 100.0 * one.used / one.capacity)
+            each = max((part.capacity for part in one.parts), default=None)
+            loads[name] = Load(used, limit, warning, used, "%", one.capacity, per_unit, each=each)
+    return loads
+
+
 def is_pressure(name: str) -> bool:
     """Tell whether a load is a pressure, and so no resource."""
     return name.startswith(_PRESSURE)
@@ -103,6 +122,7 @@ def strained(loads: Mapping[str, Load], *, gpu_lent: bool) -> dict[str, float]:
     A pool that uses its cores and GPUs does what it is for: of those only what others use counts.
     """
     percents = {name: use.percent for name, use in uses_of(loads).items() if use.percent is not None}
+    percents = {name: percent for name, percent in percents.items() if not name.endswith(".cpu")}  # a cluster's
     if "cpu" in percents:
         percents["cpu"] = loads["cpu"].foreign
     if gpu_lent:

@@ -14,7 +14,8 @@ from typing import Any
 
 from longshore._engine.messages import InUse, Measured
 from longshore._limits import ResourceLimits
-from longshore._loads import HostSize, demands_of
+from longshore._loads import HostSize, cluster_loads_of, demands_of
+from longshore._runtime.clusters import Clusters
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._telling import in_threads
@@ -168,13 +169,15 @@ class Measuring:
         self._pids: Callable[[], Sequence[int]] = list
         self._counts: Callable[[], TaskCounts] = TaskCounts
         self._workers: Callable[[], Iterable[tuple[str, WorkerStats]]] = list
+        self._clusters = Clusters()
         self._growth = Growth()
         self._starts = False
         self._gpu_seen = asyncio.Event()
 
     def join(self, driver: Driver, executors: Executors, counts: Callable[[], TaskCounts]) -> None:
         """Tell `driver` what is measured from the start on, with the workers and counts of its pool."""
-        self._driver, self._counts = driver, counts
+        self._driver, self._counts, self._clusters = driver, counts, executors.clusters
+        self._clusters.told = self.cluster_measured
         self._pids, self._workers = executors.pids, executors.workers
 
     async def start(self) -> None:
@@ -212,11 +215,32 @@ class Measuring:
         """Return a line for people on readings that failed, and on limits that nothing is measured for."""
         errors = self.monitor.errors + (self._foreign.errors if self._foreign is not None else 0)
         last = self.monitor.last_error or (self._foreign.last_error if self._foreign is not None else None)
-        notes = [f"measuring the machine failed {errors} times; the last: {last}"] if errors else []
+        notes = [*self._clusters.notes()]
+        notes += [f"measuring the machine failed {errors} times; the last: {last}"] if errors else []
         unmeasured = [name for name in self.monitor.unavailable if name not in ("cpu", "memory")]
         return notes + [f"{name} is unavailable: nothing measures it, so its limit did nothing" for name in unmeasured]
 
+    def usage(self) -> dict[str, Usage]:
+        """Return what was read last of this machine, and of clusters as "EXECUTOR.RESOURCE"; from any thread."""
+        clusters = self._clusters.usage()
+        return self.monitor.usage | {
+            f"{at}.{name}": one for at, usage in clusters.items() for name, one in usage.items()
+        }
+
+    def loads(self) -> dict[str, Load]:
+        """Return the loads of this machine, and those of clusters as "EXECUTOR.RESOURCE"; from any thread."""
+        clusters = {at: cluster_loads_of(usage) for at, usage in self._clusters.usage().items()}
+        return self.monitor.loads | {
+            f"{at}.{name}": one for at, loads in clusters.items() for name, one in loads.items()
+        }
+
     # ---- on the probes' threads
+
+    def cluster_measured(self, site: str, usage: Mapping[str, Usage], valid_s: float) -> None:
+        """Hand the newest loads of an executor's cluster to the driver."""
+        driver, measured = self._driver, Measured(cluster_loads_of(usage), valid_s, site=site)
+        if driver is not None:
+            driver.inject(lambda: driver.stimulate(measured))
 
     def pids(self) -> Sequence[int]:
         """Return the processes of the pool's workers."""

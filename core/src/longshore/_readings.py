@@ -45,18 +45,28 @@ class Usage(Struct, frozen=True):
 
     A machine and each control group bound memory and CPU on their own. Then `used` and `capacity` are those of the one
     that leaves least, and `bounds` has all of them.
+
+    Of a cluster, `parts` has the workers by name, among which it is divided: what one task takes, one of them has to
+    have. `used` and `capacity` are their sums.
     """
 
     used: float
     capacity: float | None = None
     own: float | None = None
     bounds: Sequence[Bound] = ()
+    parts: Sequence[Bound] = ()
 
     @classmethod
     def within(cls, bounds: Sequence[Bound], own: float | None = None) -> Usage:
         """Return the use of what is bounded at these levels, at least one."""
         tight = min(bounds, key=lambda bound: bound.left)
         return cls(tight.used, tight.capacity, own, tuple(bounds))
+
+    @classmethod
+    def across(cls, parts: Sequence[Bound]) -> Usage:
+        """Return the use of what is divided among these."""
+        used, capacity = sum(part.used for part in parts), sum(part.capacity for part in parts)
+        return cls(used, capacity, parts=tuple(parts))
 
     @property
     def most(self) -> float | None:
@@ -104,6 +114,8 @@ class Load(Struct, frozen=True):
     most: float | None = None
     """How much there could ever be for tasks, in the units of `Resources`; None where that is `lendable`. It is less
     where of several levels another than the one that leaves least now has the lowest limit."""
+    each: float | None = None
+    """How much one task may have at most, where it is divided among workers, in the units of `Resources`."""
     devices: Mapping[int, Device] = {}
     """Of the resource "gpu": the devices that were read, by their number."""
 

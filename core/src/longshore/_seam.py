@@ -238,7 +238,8 @@ class Seam:
         await self._wait_for_room(driver, spec)
         if resource_timeout is not None:
             resources, give_up = spec.resources or Resources(), time.monotonic() + resource_timeout
-            await self._wait_for_consent(spec, resources, resource_timeout)
+            if not driver.engine.site_of(spec.executor):  # it speaks of this machine
+                await self._wait_for_consent(spec, resources, resource_timeout)
             left_s = max(0.0, give_up - time.monotonic()) if resource_timeout > 0 else resource_timeout
             await self._wait_for_resources(driver, spec, resources, left_s, resource_timeout)
         intake = self._intake()
@@ -286,16 +287,16 @@ class Seam:
             if driver.unseen and not let_in:
                 await asyncio.sleep(0)  # what was submitted just now has not got its resources yet
                 continue
-            lacks = None if let_in else driver.line.lacks(resources)
+            lacks = None if let_in else driver.line.lacks(resources, spec.executor)
             if lacks is None and not driver.crowded(spec.priority):
                 return
             let_in = False
             if lacks is None:
                 await self._wait_for_room(driver, spec)
-            elif left_s > 0 and await driver.line.wait(resources, give_up - time.monotonic()):
+            elif left_s > 0 and await driver.line.wait(resources, spec.executor, give_up - time.monotonic()):
                 let_in = True
             else:
-                raise _unavailable(spec, timeout_s, lacks, driver.engine.short_now(resources))
+                raise _unavailable(spec, timeout_s, lacks, driver.engine.short_now(resources, spec.executor))
 
     def _note_started(self, attempts: Sequence[Attempt]) -> None:
         """Take down when tasks that are kept began."""

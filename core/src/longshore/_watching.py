@@ -17,7 +17,6 @@ from longshore._telling import Telling
 from longshore._tracking.alerts import AlertRules, Alerts, Look
 from longshore._tracking.history import HistoryBook, HistoryBounds
 from longshore.events import Happened
-from longshore.monitor import ResourceMonitor
 from longshore.records import HISTORY_STATE, Alert, Health, MetricsPoint, RunHistory, TaskCounts, WorkerCount
 from longshore.settings import Settings
 from longshore.task import Priority
@@ -36,7 +35,6 @@ class Watching:
         self,
         driver: Driver,
         telling: Telling,
-        monitor: ResourceMonitor,
         *,
         settings: Settings,
         journaling: Journaling | None,
@@ -44,7 +42,7 @@ class Watching:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Look at nothing before `start`; `health` is asked on the loop, and its answer told."""
-        self._driver, self._telling, self._monitor = driver, telling, monitor
+        self._driver, self._telling = driver, telling
         self._journaling, self._health, self._clock = journaling, health, clock
         self._cadence, self._settings = settings.history, settings.health
         self._book = HistoryBook(_bounds(settings), journaling.history if journaling is not None else None)
@@ -119,7 +117,7 @@ class Watching:
         telling, engine = self._telling, self._driver.engine
         counts = telling.fold.counts()
         self._see_queues(counts.ended, now)
-        percent = strained(self._monitor.loads, gpu_lent=bool(engine.lent().get("gpu")))
+        percent = strained(self._telling.loads(), gpu_lent=bool(engine.lent().get("gpu")))
         look = Look(counts=counts, moves=telling.fold.moves, percent=percent, paused=engine.paused)
         for event in self._alerts.look(look, now, at, lambda: self._stuck(counts, now)):
             telling.publish(event)
@@ -140,7 +138,7 @@ class Watching:
             rate_per_s=fold.rate_per_s(now),
             mean_run_s=fold.mean_run_s,
             mean_wait_s=fold.mean_wait_s,
-            usage=uses_of(self._monitor.loads),
+            usage=uses_of(self._telling.loads()),
             workers={name: WorkerCount(total, active) for name, (total, active) in engine.in_use().items()},
             queue=engine.queue(),
         )

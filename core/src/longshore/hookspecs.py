@@ -96,8 +96,6 @@ class Capabilities(Struct, frozen=True, kw_only=True):
 
     What its tasks take is learnt then, and set aside; when memory runs out, one at a time is cancelled and tried again.
     """
-    eager: bool = False
-    """Whether `submit` may run the attempt to its end before it returns."""
     columns: bool = False
     """Whether it reads `worker.AttemptColumns` without having the records made; others are given plain lists."""
 
@@ -185,7 +183,7 @@ class Executor(Protocol):
 
     @hookspec
     def resize(self, request: ResizeRequest) -> None:
-        """Change the number of workers without losing an attempt."""
+        """Change the number of workers without losing an attempt; RuntimeError where that is not its to change."""
 
     @hookspec
     def workers(self) -> Sequence[WorkerStats]:
@@ -201,7 +199,10 @@ class Executor(Protocol):
 
     @hookspec
     async def stop(self, deadline: float) -> None:
-        """End everything by `deadline` (monotonic seconds); attempts still held are reported as cancelled."""
+        """End everything by `deadline` (monotonic seconds); attempts still held are reported as cancelled.
+
+        Harmless for one that was not started, or has stopped already.
+        """
 
 
 class Diagnosed(Protocol):
@@ -228,6 +229,21 @@ class Diagnosed(Protocol):
         """Return where its workers are that are other processes, waiting `within_s` seconds for them; for a diagnosis.
 
         From any thread but the loop's. A worker that does not answer has a trace without frames, that says so.
+        """
+
+
+class Elsewhere(Protocol):
+    """What an executor may have beside its contract whose workers are on other machines than the pool."""
+
+    @hookspec
+    def cluster(self) -> Probe | None:
+        """Return what measures the machines that its workers are on, None where that is this one.
+
+        Asked when it is made, before `start`; read from then on when `start` has returned. Its tasks are held against
+        these machines and not against this one: what they reserve of cores and memory has to be free there, no task
+        gets more than the largest worker has, and less starts while memory is short there. `Usage.across` makes the
+        readings, "cpu" and "memory", out of what each worker has; without workers there is nothing to read, and
+        nothing is held back. How much of what was handed over is on its way to them, the executor itself bounds.
         """
 
 
@@ -393,6 +409,7 @@ __all__ = [
     "CancelRequest",
     "Capabilities",
     "Diagnosed",
+    "Elsewhere",
     "Executor",
     "ExecutorHost",
     "Hooks",

@@ -234,12 +234,11 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         )
         self._measuring.join(self._driver, self._executors, self._telling.fold.counts)
         self._telling.throttled, self._telling.paused = engine.held_because, lambda: engine.paused
-        self._telling.usage, self._telling.loads = lambda: monitor.usage, lambda: monitor.loads
+        self._telling.usage, self._telling.loads = self._measuring.usage, self._measuring.loads
         self._telling.utilization = lambda: monitor.current_usage
         self._watching = Watching(
             self._driver,
             self._telling,
-            monitor,
             settings=self.settings,
             journaling=journaling,
             health=self._health,

@@ -1,131 +1,15 @@
-"""What the tests of this plugin share: a host that keeps what it is told, and a started executor beside it."""
+"""What the tests of this plugin share: a started executor with its host, and a coroutine that won't end."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
-from itertools import count
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from longshore.events import ProgressUpdate
-from longshore.hookspecs import CancelRequest, LimitRequest, ResizeRequest, WorkerNotice
-from longshore.task import Attempt, Outcome, TaskSpec
-from longshore.worker import AttemptColumns, current_task
+from longshore.testing import CollectingHost, Rig
+from longshore.worker import current_task
 from longshore_asyncio import AsyncioExecutor
-
-PATIENCE_S = 10.0
-
-
-class CollectingHost:
-    """The pool, as an executor sees it: keeps all it is told, and lets a test wait for a condition on it."""
-
-    def __init__(self, workers: int) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.workers = workers
-        self.outcomes: list[Outcome] = []
-        self.updates: list[ProgressUpdate] = []
-        self.notices: list[WorkerNotice] = []
-        self.sizes: list[int] = []
-        self.failures: list[BaseException] = []
-        self._told = asyncio.Event()
-
-    def report(self, outcomes: Sequence[Outcome]) -> None:
-        assert outcomes, "an empty report"
-        self._tell(self.outcomes, outcomes)
-
-    def progress(self, updates: Sequence[ProgressUpdate]) -> None:
-        self._tell(self.updates, updates)
-
-    def notice(self, notices: Sequence[WorkerNotice]) -> None:
-        self._tell(self.notices, notices)
-
-    def resized(self, workers: int) -> None:
-        self._tell(self.sizes, [workers])
-
-    def failed(self, error: BaseException) -> None:
-        self._tell(self.failures, [error])
-
-    def _tell(self, kept: list[Any], told: Sequence[Any]) -> None:
-        kept.extend(told)
-        with suppress(RuntimeError):  # the loop is closed, and the test over
-            self.loop.call_soon_threadsafe(self._told.set)
-
-    async def until(self, condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
-        """Return once the condition holds; looked at whenever the executor says something, and now and then."""
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {timeout_s} s; told so far: {vars(self)}"
-            self._told.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), 0.005)
-
-
-class Rig:
-    """A started executor, its host, and short ways to use both."""
-
-    def __init__(self, executor: AsyncioExecutor, host: CollectingHost) -> None:
-        self.executor = executor
-        self.host = host
-        self._ids = count()
-
-    def attempt(
-        self, function: Callable[..., Any], *args: Any, number: int = 1, left_s: float | None = None, **options: Any
-    ) -> Attempt:
-        """Return an attempt at a task of its own; it must have ended in `left_s` over all attempts."""
-        kwargs = options.pop("kwargs", None)
-        spec = TaskSpec(function=function, name="task", executor="asyncio", deadline_s=left_s, **options)
-        now = time.monotonic()
-        expires_at = None if left_s is None else now + left_s
-        return Attempt(f"t-{next(self._ids)}", spec, args, kwargs, 0, None, number, now, expires_at)
-
-    def submit(self, function: Callable[..., Any], *args: Any, **options: Any) -> str:
-        attempt = self.attempt(function, *args, **options)
-        self.executor.submit([attempt])
-        return attempt.task_id
-
-    def many(self, function: Callable[..., Any], inputs: Sequence[Any], **options: Any) -> list[str]:
-        """Submit one batch of tasks of one spec, in columns."""
-        spec, ids = self.attempt(function, **options).spec, [f"m-{next(self._ids)}" for _ in inputs]
-        self.executor.submit(AttemptColumns(spec, ids, [(one,) for one in inputs], 0, time.monotonic()))
-        return ids
-
-    def cancel(self, *task_ids: str) -> None:
-        self.executor.cancel(CancelRequest(task_ids))
-
-    def resize(self, workers: int) -> None:
-        self.executor.resize(ResizeRequest(workers))
-
-    def limit(self, workers: int | None) -> None:
-        self.executor.limit(LimitRequest(workers))
-
-    def of(self, task_id: str) -> list[Outcome]:
-        return [outcome for outcome in self.host.outcomes if outcome.task_id == task_id]
-
-    async def outcome(self, task_id: str) -> Outcome:
-        """Return the one outcome of a task."""
-        await self.host.until(lambda: self.of(task_id))
-        (only,) = self.of(task_id)
-        return only
-
-    async def run(self, function: Callable[..., Any], *args: Any, **options: Any) -> Outcome:
-        return await self.outcome(self.submit(function, *args, **options))
-
-    async def all_of(self, task_ids: Sequence[str]) -> list[Outcome]:
-        """Return the outcomes of these tasks in their order; each was reported exactly once."""
-        await self.host.until(lambda: len(self.host.outcomes) >= len(task_ids))
-        await self.host.until(lambda: set(task_ids) <= {outcome.task_id for outcome in self.host.outcomes})
-        by_id: dict[str, Outcome] = {}
-        for outcome in self.host.outcomes:
-            assert outcome.task_id not in by_id, f"{outcome.task_id} was reported twice"
-            by_id[outcome.task_id] = outcome
-        return [by_id[task_id] for task_id in task_ids]
-
-    async def stop(self, within_s: float = 5.0) -> None:
-        await self.executor.stop(time.monotonic() + within_s)
-
 
 MakeRig = Callable[..., Awaitable[Rig]]
 
@@ -142,7 +26,7 @@ async def start() -> AsyncIterator[MakeRig]:
 
     async def make(workers: int, **settings: Any) -> Rig:
         rig = Rig(AsyncioExecutor(AsyncioExecutor.Settings(**settings)), CollectingHost(workers))
-        await rig.executor.start(rig.host)
+        await rig.start()
         made.append(rig)
         return rig
 

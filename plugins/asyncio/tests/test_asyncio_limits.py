@@ -122,23 +122,6 @@ async def test_asyncio_the_deadline_over_all_attempts_holds(start: Any, isolatio
 
 
 @both
-@pytest.mark.requirement("req:D14")
-async def test_asyncio_cancel_waiting_and_running(start: Any, isolation: str) -> None:
-    """What waits is dropped, what runs is cancelled; both are reported so, others go on."""
-    rig = await start(2)
-    ids = [rig.submit(forever, isolation=isolation) for _ in range(4)]
-    good = rig.submit(value, isolation=isolation)
-    await rig.host.until(lambda: sum(worker.status == "busy" for worker in rig.executor.workers()) == 2)
-    await asyncio.sleep(0)
-    rig.cancel(*ids, "no such task")
-    *ended, last = await rig.all_of([*ids, good])
-    assert [outcome.state for outcome in ended] == [TaskState.CANCELLED] * 4
-    assert {outcome.error.reason for outcome in ended} == {"cancelled"}
-    assert last.ok
-    assert sorted(worker.worker_id for worker in rig.executor.workers()) == ["async-0", "async-1"]
-
-
-@both
 async def test_asyncio_cancel_before_the_first_step(start: Any, isolation: str) -> None:
     """An attempt cancelled between being given a seat and its first step is cancelled like any other."""
     rig = await start(1)
@@ -229,32 +212,6 @@ async def test_asyncio_foreign_cancellation_costs_no_seat(start: Any, isolation:
     ids = [rig.submit(cancels_itself, isolation=isolation), rig.submit(value, isolation=isolation)]
     bad, good = await rig.all_of(ids)
     assert (bad.state, good.value) == (TaskState.FAILED, 1)
-
-
-@both
-async def test_asyncio_resize_loses_nothing(start: Any, isolation: str) -> None:
-    """More seats take work at once; fewer run no more than that many once those that ran have ended."""
-    running = peak = 0
-
-    async def watched(_: int) -> None:
-        nonlocal running, peak
-        running += 1
-        peak = max(peak, running)
-        await asyncio.sleep(0.002)
-        running -= 1
-
-    rig = await start(2)
-    ids = rig.many(watched, range(300), isolation=isolation)
-    rig.resize(8)
-    await rig.host.until(lambda: peak == 8)
-    rig.resize(3)
-    await rig.host.until(lambda: running <= 3)
-    peak = 0
-    await rig.host.until(lambda: len(rig.host.outcomes) > 200)
-    assert peak == 3
-    await rig.all_of(ids)
-    assert rig.host.sizes == [2, 8, 3]
-    assert len(rig.executor.workers()) == 3
 
 
 @both

@@ -13,7 +13,6 @@ import pytest
 from longshore import track
 from longshore.task import TaskState
 from longshore.worker import current_task
-from msgspec.structs import replace
 
 pytestmark = pytest.mark.anyio
 
@@ -57,12 +56,6 @@ async def test_asyncio_tasks_are_named_after_their_worker(start: Any, isolation:
     assert outcome.value == outcome.worker
 
 
-async def test_asyncio_passes_keyword_arguments(start: Any) -> None:
-    """Keyword arguments arrive as such."""
-    rig = await start(1)
-    assert (await rig.run(double, 1, kwargs={"plus": 5})).value == 7
-
-
 async def test_asyncio_a_plain_function_is_a_type_error(start: Any) -> None:
     """A function whose result can't be awaited fails its own task, with a TypeError."""
     rig = await start(1)
@@ -101,23 +94,6 @@ async def test_asyncio_no_exception_costs_more_than_its_task(start: Any, kind: A
     bad, good = await rig.all_of([first, second])
     assert (bad.state, bad.error.type.rpartition(".")[2]) == (TaskState.FAILED, kind.__name__)
     assert good.value == 2
-
-
-@pytest.mark.parametrize("isolation", ["task", "shared"])
-async def test_asyncio_as_many_at_once_as_there_are_workers(start: Any, isolation: str) -> None:
-    """Exactly so many coroutines run at once, and never more."""
-    running = peak = 0
-
-    async def watched(_: int) -> None:
-        nonlocal running, peak
-        running += 1
-        peak = max(peak, running)
-        await asyncio.sleep(0.001)
-        running -= 1
-
-    rig = await start(5)
-    await rig.all_of(rig.many(watched, range(40), isolation=isolation))
-    assert peak == 5
 
 
 async def test_asyncio_the_two_isolations_mix(start: Any) -> None:
@@ -265,23 +241,6 @@ async def test_asyncio_worker_state_and_initializer_are_per_worker(start: Any) -
         )
 
 
-async def test_asyncio_an_initializer_that_fails_is_the_attempts_failure(start: Any) -> None:
-    """What an initializer raises fails the attempt; the next one tries it again."""
-    calls: list[int] = []
-
-    def prepare() -> None:
-        calls.append(1)
-        if len(calls) == 1:
-            raise OSError("no crane")
-
-    rig = await start(1)
-    spec_of = rig.attempt(double, 1, initializer=prepare).spec
-    outcomes = [await rig.run(double, 1, initializer=spec_of.initializer) for _ in range(3)]
-    assert [outcome.ok for outcome in outcomes] == [False, True, True]
-    assert outcomes[0].error.message == "no crane"
-    assert len(calls) == 2
-
-
 async def test_asyncio_progress_arrives_coalesced(start: Any) -> None:
     """Of a thousand updates the first and the last arrive, few between, none going back; steps stand in for a part."""
 
@@ -317,28 +276,3 @@ async def test_asyncio_track_and_output(start: Any, tmp_path: Path) -> None:
     assert (tmp_path / "good").read_bytes() == b"ab"
     assert [path.name for path in tmp_path.iterdir()] == ["good"]
     assert rig.host.updates[-1].progress == 1.0
-
-
-async def test_asyncio_a_task_sees_the_context_that_its_attempt_brings(start: Any) -> None:
-    """A copy of the attempt's context, else of its spec's; never what was set where the executor was started."""
-
-    async def look() -> str:
-        before = colour.get()
-        colour.set("of a task")
-        return before
-
-    def context_of(value: str) -> contextvars.Context:
-        context = contextvars.copy_context()
-        context.run(colour.set, value)
-        return context
-
-    token = colour.set("of the start")
-    rig = await start(1)
-    colour.reset(token)
-    both = rig.attempt(look, context=context_of("of the stream"))
-    own = replace(rig.attempt(look, context=context_of("of the stream")), context=context_of("of the attempt"))
-    again = replace(both, task_id="again")
-    rig.executor.submit([both, own, again])
-    outcomes = await rig.all_of([both.task_id, own.task_id, "again"])
-    assert [outcome.value for outcome in outcomes] == ["of the stream", "of the attempt", "of the stream"]
-    assert (await rig.run(look)).value == "none"

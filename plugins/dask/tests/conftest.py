@@ -1,133 +1,80 @@
-"""What the tests of this plugin share: a host that keeps what it is told, and a started executor beside it."""
+"""What the tests of this plugin share: a started executor with its host, and clusters of somebody else's."""
 
 from __future__ import annotations
 
-import asyncio
+import os
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import suppress
-from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
-from longshore.events import ProgressUpdate
-from longshore.hookspecs import CancelRequest, ResizeRequest, WorkerNotice
-from longshore.task import Attempt, Outcome, TaskSpec
+from distributed import Client
+from longshore.testing import CollectingHost, Rig
 from longshore_dask import DaskExecutor
 
 PATIENCE_S = 40.0
+QUIET = {**os.environ, "DASK_LOGGING__DISTRIBUTED": "error"}
+HOST = ("--host", "127.0.0.1", "--no-dashboard")
 
 
-class CollectingHost:
-    """The pool, as an executor sees it: keeps all it is told, and lets a test wait for a condition on it."""
-
-    def __init__(self, workers: int) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.workers = workers
-        self.outcomes: list[Outcome] = []
-        self.updates: list[ProgressUpdate] = []
-        self.notices: list[WorkerNotice] = []
-        self.sizes: list[int] = []
-        self.failures: list[BaseException] = []
-        self._told = asyncio.Event()
-
-    def report(self, outcomes: Sequence[Outcome]) -> None:
-        assert outcomes, "an empty report"
-        self._tell(self.outcomes, outcomes)
-
-    def progress(self, updates: Sequence[ProgressUpdate]) -> None:
-        self._tell(self.updates, updates)
-
-    def notice(self, notices: Sequence[WorkerNotice]) -> None:
-        self._tell(self.notices, notices)
-
-    def resized(self, workers: int) -> None:
-        self._tell(self.sizes, [workers])
-
-    def failed(self, error: BaseException) -> None:
-        self._tell(self.failures, [error])
-
-    def _tell(self, kept: list[Any], told: Sequence[Any]) -> None:
-        kept.extend(told)
-        with suppress(RuntimeError):  # the loop is closed, and the test over
-            self.loop.call_soon_threadsafe(self._told.set)
-
-    async def until(self, condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
-        """Return once the condition holds; looked at whenever the executor says something, and now and then."""
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"not within {timeout_s} s; told so far: {vars(self)}"
-            self._told.clear()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), 0.01)
+def dask(*words: str, folder: Path, **env: str) -> subprocess.Popen[bytes]:
+    """Start a scheduler or a worker, in a folder of its own."""
+    command = [sys.executable, "-m", "dask", *words]
+    null = subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=folder, env={**QUIET, "TMPDIR": str(folder), **env}, stdout=null, stderr=null)
 
 
-class Rig:
-    """A started executor, its host, and short ways to use both."""
+class Theirs:
+    """A cluster of somebody else's, in processes of its own: a scheduler, and workers with a resource."""
 
-    def __init__(self, executor: DaskExecutor, host: CollectingHost) -> None:
-        self.executor = executor
-        self.host = host
-        self._ids = count()
+    def __init__(self, folder: Path) -> None:
+        said = folder / "scheduler.json"
+        self._folder = folder
+        self.scheduler = dask("scheduler", *HOST, "--port", "0", "--scheduler-file", str(said), folder=folder)
+        self.started = [self.scheduler]
+        give_up = time.monotonic() + 40.0
+        while not said.exists() or '"address"' not in (text := said.read_text()):
+            assert time.monotonic() < give_up, "the scheduler did not start"
+            assert self.scheduler.poll() is None, "the scheduler ended"
+            time.sleep(0.02)
+        self.address = text.split('"address": "')[1].split('"')[0]
 
-    def attempts(
-        self,
-        function: Callable[..., Any],
-        inputs: Sequence[tuple[Any, ...]],
-        *,
-        left_s: float | None = None,
-        **options: Any,
-    ) -> list[Attempt]:
-        """Return attempts at tasks of one spec, which must have ended in `left_s` over all attempts."""
-        spec = TaskSpec(function=function, name="task", executor="dask", deadline_s=left_s, **options)
-        now = time.monotonic()
-        expires_at = None if left_s is None else now + left_s
-        return [
-            Attempt(f"t-{next(self._ids)}", spec, args, None, index, None, 1, now, expires_at)
-            for index, args in enumerate(inputs)
-        ]
+    def add_worker(self, threads: int = 2, **env: str) -> subprocess.Popen[bytes]:
+        own = ("--nthreads", str(threads), "--resources", "GPU=1")
+        words = (*own, "--no-nanny", "--local-directory", str(self._folder))
+        worker = dask("worker", self.address, *HOST, *words, folder=self._folder, **env)
+        self.started.append(worker)
+        return worker
 
-    def many(self, function: Callable[..., Any], inputs: Sequence[Any], **options: Any) -> list[str]:
-        """Submit one batch of tasks of one spec."""
-        batch = self.attempts(function, [(one,) for one in inputs], **options)
-        self.executor.submit(batch)
-        return [attempt.task_id for attempt in batch]
+    def end(self) -> None:
+        for one in reversed(self.started):
+            with suppress(ProcessLookupError):
+                one.kill()
+            one.wait(10.0)
 
-    def submit(self, function: Callable[..., Any], *args: Any, **options: Any) -> str:
-        (attempt,) = self.attempts(function, [args], **options)
-        self.executor.submit([attempt])
-        return attempt.task_id
 
-    def cancel(self, *task_ids: str) -> None:
-        self.executor.cancel(CancelRequest(task_ids))
+@pytest.fixture
+def theirs(tmp_path: Path) -> Iterator[Theirs]:
+    """A scheduler without workers."""
+    cluster = Theirs(tmp_path)
+    yield cluster
+    cluster.end()
 
-    def resize(self, workers: int) -> None:
-        self.executor.resize(ResizeRequest(workers))
 
-    def of(self, task_id: str) -> list[Outcome]:
-        return [outcome for outcome in self.host.outcomes if outcome.task_id == task_id]
-
-    async def outcome(self, task_id: str) -> Outcome:
-        """Return the one outcome of a task."""
-        await self.host.until(lambda: self.of(task_id))
-        (only,) = self.of(task_id)
-        return only
-
-    async def run(self, function: Callable[..., Any], *args: Any, **options: Any) -> Outcome:
-        return await self.outcome(self.submit(function, *args, **options))
-
-    async def all_of(self, task_ids: Sequence[str]) -> list[Outcome]:
-        """Return the outcomes of these tasks in their order; each was reported exactly once."""
-        await self.host.until(lambda: len(self.host.outcomes) >= len(task_ids))
-        await self.host.until(lambda: set(task_ids) <= {outcome.task_id for outcome in self.host.outcomes})
-        by_id: dict[str, Outcome] = {}
-        for outcome in self.host.outcomes:
-            assert outcome.task_id not in by_id, f"{outcome.task_id} was reported twice"
-            by_id[outcome.task_id] = outcome
-        return [by_id[task_id] for task_id in task_ids]
-
-    async def stop(self, within_s: float = 8.0) -> None:
-        await self.executor.stop(time.monotonic() + within_s)
+@pytest.fixture(scope="session")
+def shared_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a cluster with two workers of one thread each, the same one for all tests."""
+    cluster = Theirs(tmp_path_factory.mktemp("cluster"))
+    for _ in range(2):
+        cluster.add_worker(threads=1)
+    with Client(cluster.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        client.wait_for_workers(2, timeout=PATIENCE_S)
+    yield cluster.address
+    cluster.end()
 
 
 MakeRig = Callable[..., Awaitable[Rig]]
@@ -144,11 +91,12 @@ async def start() -> AsyncIterator[MakeRig]:
     made: list[Rig] = []
 
     async def make(workers: int, **settings: Any) -> Rig:
-        rig = Rig(DaskExecutor(DaskExecutor.Settings(**settings)), CollectingHost(workers))
+        executor = DaskExecutor(DaskExecutor.Settings(**settings))
+        rig = Rig(executor, CollectingHost(workers, patience_s=PATIENCE_S))
         made.append(rig)
-        await rig.executor.start(rig.host)
+        await rig.start()
         return rig
 
     yield make
     for rig in made:
-        await rig.stop()
+        await rig.stop(within_s=8.0)

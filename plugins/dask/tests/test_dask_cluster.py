@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from longshore import current_task
 from longshore.errors import PayloadError
-from longshore.hookspecs import LimitRequest
 from longshore.task import Resources, TaskState
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -46,22 +44,6 @@ def hold(path: Path) -> str:
 
 def hold_some(path: Path | None) -> str:
     return "at once" if path is None else hold(path)
-
-
-def tell(steps: int) -> str:
-    for step in range(1, steps + 1):
-        current_task().progress(step / steps, f"step {step}")
-    return current_task().worker_id
-
-
-def ready() -> None:
-    state = current_task().worker_state
-    state["made"] = state.get("made", 0) + 1
-
-
-def made(_: int) -> tuple[str, int]:
-    time.sleep(0.002)
-    return current_task().worker_id, current_task().worker_state["made"]
 
 
 def unfit(_: int) -> Any:
@@ -183,31 +165,6 @@ async def test_dask_slow_amid_short(start: Any, tmp_path: Path) -> None:
     assert not rig.of(ids[0])
     (tmp_path / "slow.go").touch()
     assert (await rig.outcome(ids[0])).value == "late"
-
-
-async def test_dask_progress_and_initializer(start: Any) -> None:
-    """Progress comes by the scheduler, first and last before the end; an initializer runs once in each worker."""
-    rig = await start(2)
-    task_id = rig.submit(tell, 50)
-    outcome = await rig.outcome(task_id)
-    told = [update for update in rig.host.updates if update.task_id == task_id]
-    assert (told[0].message, told[-1].message) == ("step 1", "step 50")
-    assert len(told) < 20
-    assert outcome.value == outcome.worker
-    outcomes = await rig.all_of([task_id, *rig.many(made, range(100), initializer=ready)])
-    assert {count for _, count in (one.value for one in outcomes[1:])} == {1}
-
-
-async def test_dask_limit(start: Any, tmp_path: Path) -> None:
-    """Limited to no worker, nothing begins; without the limit it goes on."""
-    rig = await start(1)
-    rig.executor.limit(LimitRequest(0))
-    held, rest = rig.submit(mark, tmp_path, 1), rig.submit(mark, tmp_path, 2)
-    rig.cancel(held)
-    assert (await rig.outcome(held)).state is TaskState.CANCELLED
-    assert not list(tmp_path.iterdir())
-    rig.executor.limit(LimitRequest(None))
-    assert (await rig.outcome(rest)).value == 2
 
 
 async def test_dask_resize(start: Any) -> None:

@@ -10,14 +10,17 @@ from typing import Any
 import pytest
 from longshore.batching import spool
 from longshore.batching.codec import dump, dump_code, dump_exception, load, load_exception
-from longshore.batching.crew import Held, Station
+from longshore.batching.crew import NOTHING, Held, Station, Wants
 from longshore.batching.kinds import BATCH_ITEMS, Kind, Kinds
 from longshore.batching.outcomes import outcome_of, split_at_death
+from longshore.batching.survey import ClusterProbe
 from longshore.batching.words import DONE, Hello, Record
 from longshore.errors import PayloadError
+from longshore.records import ReadRequest
 from longshore.task import Attempt, Resources, TaskSpec
 from longshore_dask import DaskExecutor
 from longshore_dask.crew import DASK, DaskCrew
+from longshore_dask.survey import use_of
 
 
 def square(number: int) -> int:
@@ -109,24 +112,74 @@ def test_dask_who_may_take_what() -> None:
     gpu = Station("tcp://b", Hello("b", "here", 1, 2, None, {"GPU": 1.0, "licence": 2.0}), DASK)
     crew.stations = {station.address: station for station in (plain, gpu)}
     assert crew.slots() == 2
-    needs = crew.needs(spec(resources=Resources(gpu=1, cpu=2, custom={"licence": 2, "ours": 1})))
-    assert needs == {"GPU": 1, "licence": 2}
-    assert crew.freest(kind, needs) is gpu
-    assert crew.lacks(needs) is None
-    assert "GPU=4" in str(crew.lacks({"GPU": 4.0}))
+    wants = crew.wants(spec(resources=Resources(gpu=1, cpu=2, custom={"licence": 2, "ours": 1})))
+    assert wants == Wants({"GPU": 1, "licence": 2}), "cores of this machine are the pool's to count"
+    assert crew.freest(kind, wants) is gpu
+    assert crew.lacks(wants) is None
+    assert "GPU=4" in str(crew.lacks(Wants({"GPU": 4.0})))
     for number in range(2):
         gpu.batches[number] = Held(number, gpu, kind, attempts(1), 0.0)
-    assert crew.freest(kind, needs) is None
-    assert crew.freest(kind, {}) is plain
+    assert crew.freest(kind, wants) is None
+    assert crew.freest(kind, NOTHING) is plain
     assert gpu.stats().current_task == "t-0"
     crew.limit = 2
-    assert crew.freest(kind, {}) is plain, "as many as there are threads are no limit"
+    assert crew.freest(kind, NOTHING) is plain, "as many as there are threads are no limit"
     crew.limit = 1
-    assert crew.freest(kind, {}) is None
+    assert crew.freest(kind, NOTHING) is None
     crew.limit = None
     long = Kind(2, spec(), 0, DASK)
     plain.batches[9] = Held(9, plain, long, attempts(1), 0.0)
-    assert crew.freest(kind, {}) is None, "nothing short waits behind what may be long"
+    assert crew.freest(kind, NOTHING) is None, "nothing short waits behind what may be long"
+
+
+def test_dask_what_a_worker_of_a_cluster_has() -> None:
+    """What a task reserves of cores and memory is on one worker, beside what others have; who is paused gets none."""
+    crew, kind = DaskCrew(is_local=False), Kind(1, spec(), 0, DASK)
+    kind.learn(0.001)
+    large = Station("tcp://a", Hello("a", "here", 4, 1, None, {}, 8000.0), DASK)
+    small = Station("tcp://b", Hello("b", "there", 2, 2, None, {}, 2000.0), DASK)
+    boundless = Station("tcp://c", Hello("c", "there", 1, 3, None, {}, None), DASK)
+    crew.stations = {station.address: station for station in (large, small)}
+    wants = crew.wants(spec(resources=Resources(cpu=2, memory_mb=5000)))
+    assert wants == Wants({}, 2.0, 5000.0)
+    assert crew.freest(kind, wants) is large
+    large.batches[1] = Held(1, large, kind, attempts(1), 0.0, wants)
+    assert crew.freest(kind, wants) is None, "it waits for that one"
+    assert crew.lacks(wants) is None
+    assert crew.freest(kind, Wants({}, 2.0, 1500.0)) is small
+    small.paused = True
+    assert crew.freest(kind, Wants({}, 2.0, 1500.0)) is large
+    assert crew.freest(kind, NOTHING) is large
+    assert "has 4 threads and 9000 MB of memory" in str(crew.lacks(Wants({}, 4.0, 9000.0)))
+    crew.stations["tcp://c"] = boundless
+    assert crew.lacks(Wants({}, 1.0, 9000.0)) is None
+    either = Resources(memory_mb=9000) | Resources(cpu=9)
+    assert not crew.wants(spec(resources=either)), "the pool knows which it was lent"
+
+
+def worker(name: str, threads: int, memory: int, limit: int | None, cpu: float) -> dict[str, Any]:
+    """What Dask's scheduler says of a worker, as far as it is read."""
+    return {"name": name, "nthreads": threads, "memory_limit": limit, "metrics": {"memory": memory, "cpu": cpu}}
+
+
+def test_dask_reads_what_a_cluster_has() -> None:
+    """Cores and memory are added up over workers; without a limit for each, memory has none; less often when large."""
+    told = {"tcp://a": worker("a", 4, 10**9, 8 * 10**9, 150.0), "tcp://b": worker("b", 2, 10**8, 2 * 10**9, 0.0)}
+    probe = ClusterProbe(lambda: told, use_of)
+    assert probe.period_s == 1.0
+    usage = probe.read(ReadRequest()).usage
+    assert (usage["cpu"].used, usage["cpu"].capacity) == (1.5, 6.0)
+    assert (usage["memory"].used, usage["memory"].capacity) == (1100.0, 10_000.0)
+    assert [(part.name, part.capacity) for part in usage["memory"].parts] == [("a", 8000.0), ("b", 2000.0)]
+    told["tcp://c"] = worker("c", 1, 10**8, None, 0.0)
+    assert probe.read(ReadRequest()).usage.keys() == {"cpu"}
+    told.update({f"tcp://{number}": worker(str(number), 1, 0, 10**9, 0.0) for number in range(97)})
+    probe.read(ReadRequest())
+    assert probe.period_s == pytest.approx(2.0)
+    told.clear()
+    assert probe.read(ReadRequest()).usage == {}
+    assert DaskExecutor().cluster() is None, "its workers are on this machine"
+    assert DaskExecutor(DaskExecutor.Settings(address="tcp://far.example:8786")).cluster() is not None
 
 
 def test_dask_carries() -> None:

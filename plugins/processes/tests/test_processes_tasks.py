@@ -67,14 +67,6 @@ class Point:
     __hash__ = None  # type: ignore[assignment]
 
 
-def test_results_come_back_once_each(yard: Any) -> None:
-    """A thousand tasks give a thousand right results, exactly one each, with times and the worker that ran them."""
-    outcomes = yard.run(double, list(range(1000)))
-    assert [outcome.value for outcome in outcomes] == [2 * x for x in range(1000)]
-    assert all(o.ok and o.ran_s >= 0 and o.queued_s >= 0 and o.worker.startswith("process-") for o in outcomes)
-    assert not yard.host.twice
-
-
 def test_values_travel_both_ways(lone_yard: Any) -> None:
     """Plain values, containers and instances of the user's classes arrive equal, as argument and as result."""
     values = [1, "é\udc80", None, True, b"\x00" * 10, 2.5, [1, {"a": (2, 3)}], Point(3), {1, 2}]
@@ -243,49 +235,10 @@ def test_large_payloads(lone_yard: Any) -> None:
     assert lone_yard.run(lambda x: (x, Point(1)), [[blob]])[0].value == ([blob], Point(1))
 
 
-def test_current_task_and_progress(lone_yard: Any) -> None:
-    """A task sees who it is, how long it has, and its worker's dict; its first and its last progress arrive."""
-
-    def work(_: int) -> Any:
-        task = current_task()
-        for i in range(5):
-            task.progress(i / 4, f"step {i}")
-        task.worker_state["count"] = task.worker_state.get("count", 0) + 1
-        return task.task_id, task.attempt, task.name, task.worker_state["count"], task.time_remaining()
-
-    ids = lone_yard.submit(work, [0, 0], timeout_s=30.0, number=2)
-    first, second = (outcome.value for outcome in lone_yard.wait(ids))
-    assert first[:4] == (ids[0], 2, "work", 1)
-    assert second[:4] == (ids[1], 2, "work", 2)
-    assert 0 < first[4] <= 30
-    updates = [update for update in lone_yard.host.updates if update.task_id == ids[0]]
-    assert updates[0].progress == 0.0
-    assert updates[-1].progress == 1.0
-    assert updates[-1].attempt == 2
-
-
 def test_no_current_task_between_tasks(lone_yard: Any) -> None:
     """What one task keeps of itself is not the next one's."""
     ids = lone_yard.submit(lambda _: current_task().task_id, [0] * 50)
     assert [outcome.value for outcome in lone_yard.wait(ids)] == ids
-
-
-def test_initializer_runs_once_per_worker(lone_yard: Any, tmp_path: Path) -> None:
-    """The initializer runs before the first task of its kind and not again; what it raises is the task's failure."""
-    path = tmp_path / "calls"
-
-    def prepare() -> None:
-        with path.open("a") as file:
-            file.write("x")
-
-    assert all(outcome.ok for outcome in lone_yard.run(double, list(range(50)), initializer=prepare))
-    assert path.read_text() == "x"
-
-    def broken() -> None:
-        raise PlainError("no model")
-
-    [outcome] = lone_yard.run(double, [1], initializer=broken)
-    assert type(outcome.exception) is PlainError
 
 
 def test_log_records_name_the_task(lone_yard: Any, caplog: Any, eventually: Any) -> None:

@@ -179,33 +179,6 @@ async def test_threads_one_that_comes_back_gives_capacity_back(start: Any, hung:
     assert (await rig.outcome(holding)).value == "late"
 
 
-async def test_threads_resize_loses_nothing(start: Any) -> None:
-    """More threads take work at once; fewer run no more than that many once those that ran have ended."""
-    lock = threading.Lock()
-    running = peak = 0
-
-    def watched(_: int) -> None:
-        nonlocal running, peak
-        with lock:
-            running += 1
-            peak = max(peak, running)
-        time.sleep(0.002)
-        with lock:
-            running -= 1
-
-    rig = await start(2)
-    ids = rig.many(watched, range(300))
-    rig.resize(6)
-    await rig.host.until(lambda: peak == 6)
-    rig.resize(2)
-    await rig.host.until(lambda: len(rig.executor.workers()) == 2 and running <= 2)
-    before, peak = len(rig.host.outcomes), 0
-    assert before < 290, "there is work left, which the surplus threads did not stay for"
-    await rig.all_of(ids)
-    assert peak == 2
-    assert rig.host.sizes == [2, 6, 2]
-
-
 async def test_threads_resize_of_idle_threads(start: Any) -> None:
     """Idle threads that are too many end at once; those left take the next work."""
     rig = await start(4)
@@ -237,16 +210,6 @@ async def test_threads_stop_returns_by_its_deadline_and_reports_all(start: Any, 
     await rig.host.until(lambda: threads() == before)
     assert len(rig.host.outcomes) == len(ids) + 1
     assert rig.host.failures == []
-
-
-async def test_threads_stop_leaves_nothing_behind(start: Any) -> None:
-    """After a stop no thread is left, the loop's default executor was not used, and a second stop is harmless."""
-    before = set(threading.enumerate())
-    rig = await start(3)
-    await rig.all_of(rig.many(value, range(30), timeout_s=30.0))
-    await rig.stop()
-    await rig.host.until(lambda: set(threading.enumerate()) <= before)
-    await rig.stop()
 
 
 async def test_threads_a_loop_that_is_closed_meanwhile_harms_no_thread(hung: Hung) -> None:

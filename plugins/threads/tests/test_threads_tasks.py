@@ -45,12 +45,6 @@ async def test_threads_run_all_kinds_of_functions(start: Any, function: Any) -> 
     assert outcome.ran_s >= 0
 
 
-async def test_threads_pass_keyword_arguments(start: Any) -> None:
-    """Keyword arguments arrive as such."""
-    rig = await start(1)
-    assert (await rig.run(double, 1, kwargs={"plus": 5})).value == 7
-
-
 async def test_threads_a_coroutine_is_a_type_error(start: Any) -> None:
     """A function that returns a coroutine fails, saying what to submit instead; nothing warns of one never awaited."""
 
@@ -149,57 +143,6 @@ async def test_threads_the_loop_keeps_ticking(start: Any) -> None:
         await rig.all_of(ids)
         rounds.append(max(gaps[1:]))
     assert min(rounds) < 0.05
-
-
-async def test_threads_current_task(start: Any) -> None:
-    """A function knows its id, attempt, worker and time left; between tasks there is no task."""
-
-    def facts(_: int) -> tuple[Any, ...]:
-        task = current_task()
-        return task.task_id, task.attempt, task.worker_id, task.time_remaining(), task.cancelled()
-
-    rig = await start(2)
-    for outcome in await rig.all_of(rig.many(facts, range(20), timeout_s=60.0)):
-        task_id, number, worker, left, was_cancelled = outcome.value
-        assert (task_id, number, worker, was_cancelled) == (outcome.task_id, 1, outcome.worker, False)
-        assert 50 < left < 60
-    with pytest.raises(RuntimeError, match="outside of a task"):
-        current_task()
-
-
-async def test_threads_worker_state_and_initializer_are_per_worker(start: Any) -> None:
-    """`worker_state` lives as long as the worker and is its own; an initializer runs once in each."""
-    made: list[str] = []
-
-    def count(_: int) -> tuple[str, int]:
-        state = current_task().worker_state
-        state["n"] = state.get("n", 0) + 1
-        time.sleep(0.0005)
-        return current_task().worker_id, state["n"]
-
-    rig = await start(3)
-    ids = rig.many(count, range(40), initializer=lambda: made.append(current_task().worker_id))
-    values = [outcome.value for outcome in await rig.all_of(ids)]
-    assert sorted(made) == sorted({worker for worker, _ in values})
-    for worker in set(made):
-        counted = sorted(n for one, n in values if one == worker)
-        assert counted == list(range(1, len(counted) + 1))
-
-
-async def test_threads_an_initializer_that_fails_is_the_attempts_failure(start: Any) -> None:
-    """What an initializer raises fails the attempt; the next one tries it again."""
-    calls: list[int] = []
-
-    def prepare() -> None:
-        calls.append(1)
-        if len(calls) == 1:
-            raise OSError("no crane")
-
-    rig = await start(1)
-    outcomes = [await rig.run(double, 1, initializer=prepare) for _ in range(3)]
-    assert [outcome.ok for outcome in outcomes] == [False, True, True]
-    assert outcomes[0].error.message == "no crane"
-    assert len(calls) == 2
 
 
 @pytest.mark.requirement("req:H22")

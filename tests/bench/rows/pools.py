@@ -49,4 +49,15 @@ POOLS = (
         n=10_000,
         small_n=200,
     ),
+    Row(
+        "18",
+        "no-ops on a Ray cluster, nothing tuned",
+        ("ours_ray",),
+        (
+            Peer("ray_submit:1", "Ray, remote", 10.0, 30.0, package="ray"),
+            Peer("ray_submit:100", "Ray, batches of 100 by hand", 0.5, 1.0, package="ray"),
+        ),
+        n=10_000,
+        small_n=200,
+    ),
 )

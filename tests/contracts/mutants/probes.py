@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -304,6 +305,15 @@ class Leaky(GoodProbe):
         return super().read(request)
 
 
+class Logging(GoodProbe):
+    """sets up the program's log with each reading"""
+
+    @hookimpl
+    def read(self, request: ReadRequest) -> Reading:
+        logging.getLogger().addHandler(logging.NullHandler())
+        return super().read(request)
+
+
 class Chatty(GoodProbe):
     """prints what it reads"""
 
@@ -342,5 +352,6 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_it_may_be_closed_twice_and_unread": Once,
     "test_readings_leave_no_thread": Threaded,
     "test_readings_leave_no_open_file": Leaky,
+    "test_readings_change_nothing_for_others": Logging,
     "test_it_prints_nothing": Chatty,
 }

@@ -191,6 +191,16 @@ class Leaky(GoodProcessor):
         return super().words(context)
 
 
+class Spreading(GoodProcessor):
+    """says by the environment what it works on"""
+
+    numbers = count()
+
+    @hookimpl
+    def initialize(self) -> None:
+        os.environ["WORDS_NUMBER"] = str(next(self.numbers))
+
+
 class Complaining(GoodProcessor):
     """notes an error with each document that it completes"""
 
@@ -349,6 +359,7 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_it_may_be_cleaned_up_without_having_been_ready": Presuming,
     "test_a_life_leaves_no_thread": Threaded,
     "test_a_life_leaves_nothing_open": Leaky,
+    "test_a_life_changes_nothing_for_others": Spreading,
     "test_good_documents_are_processed": Complaining,
     "test_results_are_json": Unsafe,
     "test_results_travel": Staying,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import threading
@@ -318,6 +319,15 @@ class Leaky(GoodSink):
         os.open(os.devnull, os.O_RDONLY)
 
 
+class Capturing(GoodSink):
+    """takes standard error, and keeps it"""
+
+    @hookimpl
+    def open(self, run: RunInfo) -> None:
+        super().open(run)
+        sys.stderr = io.TextIOWrapper(io.BytesIO())
+
+
 class Chatty(GoodSink):
     """prints how the run ended"""
 
@@ -356,5 +366,6 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_it_asks_for_nothing_once_it_is_closed": Lingering,
     "test_a_run_leaves_no_thread": Threaded,
     "test_a_run_leaves_nothing_open": Leaky,
+    "test_a_run_gives_back_what_it_took": Capturing,
     "test_standard_output_is_left_alone": Chatty,
 }

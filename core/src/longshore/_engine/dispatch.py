@@ -14,22 +14,21 @@ from longshore._engine.breaker import Breakers
 from longshore._engine.devices import Devices
 from longshore._engine.lanes import AGING_S, Gates, Group, Lane, LaneKey, effective, lane_key
 from longshore._engine.learning import Kind
-from longshore._engine.ledger import Ledger, Shortage, objection
-from longshore._engine.messages import Limit, Measured
+from longshore._engine.ledger import Ledger, objection
+from longshore._engine.messages import Limit
 from longshore._engine.place import Place
-from longshore._engine.pressure import Pressure
-from longshore._engine.sharing import one_by_one, share_out
+from longshore._engine.sharing import one_by_one, share_out_sites
+from longshore._engine.site import ALL, ClusterLedger, Site
 from longshore._engine.wording import waits
 from longshore.events import Happened
 from longshore.task import Attempt, Priority, TaskSpec
 
-_ALL = len(Priority)  # above every level: none is parked
 _NOTHING: Mapping[str, float] = {}
 _PAUSED = "paused: the run of a pipeline"
 
 
 class Dispatch:
-    """The places, the ledger, and what may start."""
+    """The places, the sites they are at with their ledgers, and what may start."""
 
     __slots__ = (
         "_exact",
@@ -38,27 +37,23 @@ class Dispatch:
         "_lanes",
         "_limited",
         "_most",
-        "_parks_from",
         "_places",
-        "_pressure",
         "_scarce",
         "aside",
         "breakers",
-        "cap",
         "held",
+        "here",
         "holding",
-        "ledger",
         "opens_at",
-        "parked",
-        "parks",
         "queued",
+        "sites",
     )
 
     def __init__(self, cap: int, capacity: Mapping[str, float]) -> None:
-        """Let at most `cap` tasks run at once over all places, lending at most `capacity`."""
-        self.cap = self._most = cap
-        self._pressure = Pressure(cap)
-        self.ledger = Ledger(capacity, Devices(int(capacity.get("gpu", 0.0))))
+        """Let at most `cap` tasks run at once over all places, lending at most `capacity` of this machine."""
+        self._most = cap
+        self.here = Site("", cap, Ledger(capacity, Devices(int(capacity.get("gpu", 0.0)))))
+        self.sites: dict[str, Site] = {"": self.here}
         self.aside = Aside()
         """What is set aside of memory for tasks that do not ask for it."""
         self.aside.in_use = lambda: {key[5] for key in self._lanes}
@@ -72,31 +67,39 @@ class Dispatch:
         self._exact: dict[str, Lane] = {}  # by running task, of the lanes that count one by one
         self._limited = False  # whether any executor was told to use fewer workers than it has
         self._scarce = False
-        """Whether the executors have more workers together than may be used at once."""
+        """Whether the executors of all sites have more workers together than may be used at once."""
         self.queued = [0, 0]
         """How many tasks wait: ordinary, urgent."""
         self.held: str | None = None
         """Why something that waits was not started last time, though a worker was free."""
         self.opens_at: float | None = None
         """When a rate limit lets the next task start, if one held something back."""
-        self.parks = False
-        """Whether LOW and BACKGROUND wait for as long as anything more urgent does."""
-        self.parked = False
-        """Whether some of theirs had to wait for that last time."""
-        self._parks_from = _ALL
+
+    def locate(self, executor: str) -> None:
+        """Have the workers of an executor at a site of their own, its cluster, from its first task on."""
+        if executor not in self.sites:
+            ledger = ClusterLedger(self.here.ledger, f"of the cluster of {executor}")
+            self.sites[executor] = site = Site(executor, self._most, ledger)
+            place = self._place(executor)
+            self.here.places.remove(place)
+            place.site = executor
+            site.places.append(place)
 
     def up(self, executor: str, slots: int, runs_ahead: bool, limits: bool = False) -> None:
         """Set how many workers an executor has."""
-        self._place(executor).up(slots, runs_ahead, limits)
-        self._scarce = self._workers() > self.cap
+        place = self._place(executor)
+        place.up(slots, runs_ahead, limits)
+        self.sites[place.site].look()
+        self._scarce = sum(map(Site.workers, self.sites.values())) > self._most
 
-    def measure(self, measured: Measured, now: float, ended: int) -> list[Happened]:
-        """Decide by what was measured from now on; return the warnings. `ended` counts the attempts that ended."""
-        moved = self._pressure.take(measured, now, busy=self._busy(), workers=self._workers(), ended=ended)
-        self._press()
-        use = {task_id: use.memory_mb for task_id, use in measured.tasks.items()}
-        self.ledger.measure(measured.loads, use, now)
-        return moved
+    def site_of(self, executor: str) -> Site:
+        """Return where the workers of an executor are."""
+        return self.sites.get(executor, self.here)
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is lent of this machine, and of what is of no machine."""
+        return self.here.ledger
 
     @property
     def places(self) -> Mapping[str, Place]:
@@ -104,57 +107,29 @@ class Dispatch:
         return self._places
 
     @property
+    def cap(self) -> int:
+        """How many tasks may run at once, over all sites."""
+        return min(self._most, sum([site.cap for site in self.sites.values()]))
+
+    @property
     def measured_until(self) -> float | None:
-        """When what was measured is too old to count."""
-        return self._pressure.until
+        """When what was measured first is too old to count, of any site."""
+        return min([until for site in self.sites.values() if (until := site.measured_until) is not None], default=None)
 
-    def forget_measures(self) -> list[Happened]:
-        """Decide without what was measured; return the warnings that end with it."""
-        moved = self._pressure.release()
-        self._pressure = Pressure(self._most)
-        self._press()
-        self.ledger.measure({})
-        return moved
-
-    def _press(self) -> None:
-        self.cap, self.parks = self._pressure.cap, self._pressure.presses
-        self._scarce = self._workers() > self.cap
-        self.ledger.closed = self._pressure.closed()
-
-    @property
-    def stopped_by(self) -> str | None:
-        """Why nothing starts at all: something is over its limit, and as much runs as is borne; None if it is not."""
-        return self._pressure.says if self._pressure.hard and self._busy() >= self.cap else None
-
-    @property
-    def short(self) -> Shortage | None:
-        """What is over its limit, in the units of the limits; None where nothing is, or nobody can say."""
-        return self._pressure.shortage()
-
-    @property
-    def braking(self) -> str | None:
-        """What is short, by name; None where nothing is."""
-        return self._pressure.braking
-
-    def brakes(self, resource: str) -> bool:
-        """Tell whether less starts, as this is above its warning level."""
-        return self._pressure.brakes(resource)
+    def forget_measures(self, now: float) -> list[Happened]:
+        """Decide without what was measured too long ago; return the warnings that end with it."""
+        old = [one for one in self.sites.values() if one.measured_until is not None and one.measured_until <= now]
+        return [event for site in old for event in site.forget()]
 
     def held_because(self) -> str | None:
         """Return why something that waits is not started, though a worker is free or would be; from any thread."""
-        by_pressure = self.parked or self._busy() >= self.cap
-        return (by_pressure and self._pressure.says) or self.held
+        said = (site.held_because() for site in list(self.sites.values()) if site.waits())
+        return next(filter(None, said), self.held)
 
-    @property
-    def spare(self) -> int:
-        """How many more tasks may run at once than do, over all executors."""
-        return max(0, self.cap - self._busy())
-
-    def _workers(self) -> int:
-        return sum(place.slots for place in self._places.values())
-
-    def _busy(self) -> int:
-        return sum(map(Place.busy, list(self._places.values())))
+    def spare(self, place: Place) -> int:
+        """Return how many more tasks may run at once than do, where the workers of a place are."""
+        site = self.sites[place.site]
+        return max(0, min(site.cap - site.busy(), self._most - sum(map(Site.busy, self.sites.values()))))
 
     def queue(self, spec: TaskSpec, attempts: Sequence[Attempt]) -> None:
         """Let attempts of one spec wait, behind those of their priority."""
@@ -224,14 +199,15 @@ class Dispatch:
         own = _PAUSED if lane.group is not None and lane.group.name in self.holding else lane.obstacle(now)
         if own is not None:
             return own
-        if self.parked and effective(attempt.spec.priority, now - attempt.queued_at) >= Priority.LOW:
-            return self._pressure.says
-        if (lacks := objection(self.ledger.lacks, lane.within(self.ledger))) is not None:
+        site = self.sites[place.site]
+        if site.parked and effective(attempt.spec.priority, now - attempt.queued_at) >= Priority.LOW:
+            return site.says
+        if (lacks := objection(site.ledger.lacks, lane.within(site.ledger))) is not None:
             return waits(lacks, guessed=lane.guessed)
         if place.busy() + place.waiting >= place.slots:
             return place.taken()
-        by_cap = self._pressure.says or f"{self.cap} tasks run, as many as max_concurrent_tasks allows"
-        return by_cap if self._busy() >= self.cap else None
+        by_cap = site.says or f"{self.cap} tasks run, as many as max_concurrent_tasks allows"
+        return by_cap if not self.spare(place) else None
 
     def ended(self, executor: str, count: int, ran_s: float) -> None:
         """Take ended attempts off their place."""
@@ -249,7 +225,7 @@ class Dispatch:
         if lane is not None:
             lane.running -= 1
             lane.gate.running -= 1
-            self.ledger.take_back(task_id)
+            self.site_of(lane.key[0]).ledger.take_back(task_id)
             self._forget(lane)
 
     def _forget(self, lane: Lane) -> None:
@@ -267,30 +243,43 @@ class Dispatch:
         """Choose what starts; yield it by executor, which may be named more than once."""
         self.held = None
         self.opens_at = None
-        self.parked = False
+        sites = list(self.sites.values())
+        for site in sites:
+            site.parked = False
+            site.parks_from = Priority.LOW if site.parks else ALL
         if not any(self.queued):
             return
-        if self.parks:
-            self._parks_from = Priority.LOW
-            yield from self._start(now)
-            self._parks_from = _ALL
-            if any(place.best(now)[0] < Priority.LOW for place in self._places.values()):
-                lanes = [lane for place in self._places.values() for lane in place.lanes]
-                self.parked = any(any(lane.queues[Priority.LOW :]) for lane in lanes)
-                return
-        yield from self._start(now)
+        yield from self._start(sites, now)
+        calm: list[Site] = []
+        for site in sites:
+            if site.parks:
+                site.parks_from = ALL
+                if any(place.best(now)[0] < Priority.LOW for place in site.places):
+                    site.parked = any(any(lane.queues[Priority.LOW :]) for place in site.places for lane in place.lanes)
+                else:
+                    calm.append(site)
+        if calm:
+            yield from self._start(calm, now)
 
     def limit(self) -> list[Limit]:
         """Return which executors are to use fewer workers than they did, or more again."""
-        if not (self._scarce or self._limited):
+        if not (self._scarce or self._limited or any(site.scarce for site in self.sites.values())):
             return []
-        changed = share_out(self._places.values(), self.cap)
+        changed = share_out_sites(self.sites.values(), self._most)
         self._limited = any(place.limit is not None for place in self._places.values())
         return changed
 
-    def _start(self, now: float) -> Iterator[tuple[str, Sequence[Attempt]]]:
-        places: Iterable[Place] = self._places.values()
+    def _start(self, sites: Sequence[Site], now: float) -> Iterator[tuple[str, Sequence[Attempt]]]:
         if self._scarce:
+            yield from self._start_in([place for site in sites for place in site.places], now, scarce=True)
+        else:
+            for site in sites:
+                yield from self._start_in(site.places, now, scarce=site.scarce)
+
+    def _start_in(
+        self, places: Iterable[Place], now: float, *, scarce: bool
+    ) -> Iterator[tuple[str, Sequence[Attempt]]]:
+        if scarce:
             places = [place for place in places if place.waits()]
             if len(places) > 1:
                 yield from one_by_one(places, now, lambda place: self._fill(place, now, most=1))
@@ -301,39 +290,42 @@ class Dispatch:
 
     def _fill(self, place: Place, now: float, most: int | None = None) -> list[Sequence[Attempt]]:
         """Take attempts, at most `most`, as far as the place and the cap have room for them."""
-        used = sum(other.wants() for other in self._places.values() if other is not place)
-        slots = min(place.slots, self.cap - used + place.waiting)
-        free = place.window(slots, alone=most is None and self.cap < self._most) - place.held
+        site = self.sites[place.site]
+        slots = min(place.slots, site.cap - (site.wants() - place.wants()) + place.waiting)
+        if len(self.sites) > 1:
+            others = sum(map(Site.wants, self.sites.values())) - place.wants()
+            slots = min(slots, self._most - others + place.waiting)
+        free = place.window(slots, alone=most is None and site.cap < self._most) - place.held
         free = free if most is None else min(free, most)
         if free <= 0:
             return []
-        parts = self._take_plain(place, free)
+        parts = self._take_plain(place, free, site.parks_from)
         if parts is None:
             attempts: list[Attempt] = []
-            self._choose(place, free, slots - place.held, now, attempts)
+            self._choose(place, site, free, slots - place.held, now, attempts)
             parts = [attempts] if attempts else []
         place.held += sum(map(len, parts))
         return parts
 
-    def _take_plain(self, place: Place, free: int) -> list[Sequence[Attempt]] | None:
+    def _take_plain(self, place: Place, free: int, parks_from: int) -> list[Sequence[Attempt]] | None:
         """Take up to `free` attempts where there is nothing to choose; None where there is."""
         lanes = place.lanes if len(place.lanes) == 1 else [lane for lane in place.lanes if lane.waits()]
         if len(lanes) != 1 or lanes[0].exact:
             return None
         priority = lanes[0].only_priority()
-        if priority is None or priority >= self._parks_from:
+        if priority is None or priority >= parks_from:
             return None
         parts = lanes[0].take(priority, free)
         self._count(place, priority, -sum(map(len, parts)))
         return parts
 
-    def _choose(self, place: Place, free: int, unused: int, now: float, attempts: list[Attempt]) -> None:
+    def _choose(self, place: Place, site: Site, free: int, unused: int, now: float, attempts: list[Attempt]) -> None:
         """Take up to `free` attempts in order; of exact lanes only as many as there are unused workers."""
         lanes = place.lanes
         kept: set[str] = set()
         ranked = [(*rank, index) for index, lane in enumerate(lanes) if (rank := lane.best(now)) is not None]
         heapify(ranked)
-        while ranked and len(attempts) < free and ranked[0][0] < self._parks_from:
+        while ranked and len(attempts) < free and ranked[0][0] < site.parks_from:
             level, queued_at, order, priority, index = ranked[0]
             lane, choice = lanes[index], _NOTHING
             if lane.group is not None:
@@ -342,7 +334,8 @@ class Dispatch:
                     heapreplace(ranked, (*rank, index))  # another lane of the group gave its oldest away
                     continue
             if lane.exact:
-                opens = self._opens(lane, now, kept, waited_s=now - queued_at)
+                idle = not attempts and site.is_idle()
+                opens = self._opens(lane, site.ledger, now, kept, idle=idle, waited_s=now - queued_at)
                 if opens is None:
                     heappop(ranked)
                     continue
@@ -359,9 +352,11 @@ class Dispatch:
             if lane.exact:
                 lane.started(attempts[-1].task_id, now)
                 self._exact[attempts[-1].task_id] = lane
-                attempts[-1] = lane.lent(attempts[-1], self.ledger.lend(attempts[-1].task_id, choice))
+                attempts[-1] = lane.lent(attempts[-1], site.ledger.lend(attempts[-1].task_id, choice))
 
-    def _opens(self, lane: Lane, now: float, kept: set[str], *, waited_s: float) -> Mapping[str, float] | None:
+    def _opens(
+        self, lane: Lane, ledger: Ledger, now: float, kept: set[str], *, idle: bool, waited_s: float
+    ) -> Mapping[str, float] | None:
         """Return what a lane's next task reserves if the lane's own bounds let it start, None if they do not.
 
         `kept` names what nothing of lower rank here gets now, because one that has waited long wants more than is left.
@@ -380,20 +375,21 @@ class Dispatch:
             return None
         if not lane.choices:
             return _NOTHING
-        choices = lane.within(self.ledger)
-        amounts = self.ledger.afford(choices, kept, idle=self._is_idle)
+        choices = lane.within(ledger)
+        amounts = ledger.afford(choices, kept, idle=idle)
         if amounts is None:
-            wanted, why = self.ledger.wanted(choices)
+            wanted, why = ledger.wanted(choices)
             self.held = waits(why, guessed=lane.guessed)
-            if waited_s >= AGING_S and self.ledger.never(wanted) is None:
+            if waited_s >= AGING_S and ledger.never(wanted) is None:
                 kept.update(wanted)
         return amounts
 
-    def _is_idle(self) -> bool:
-        return not self._exact and not any(place.held for place in self._places.values())
-
     def _place(self, executor: str) -> Place:
-        return self._places.get(executor) or self._places.setdefault(executor, Place(executor))
+        place = self._places.get(executor)
+        if place is None:
+            place = self._places[executor] = Place(executor)
+            self.here.places.append(place)
+        return place
 
     def _count(self, place: Place, priority: int, change: int) -> None:
         self.queued[priority == Priority.CRITICAL] += change

@@ -45,7 +45,7 @@ from longshore._engine.nested import Nested
 from longshore._engine.overdue import Overdue
 from longshore._engine.poison import Deaths
 from longshore._engine.questions import Questions
-from longshore._engine.retry import expired, may_retry, stopped, unknown
+from longshore._engine.retry import expired, may_retry, never_had, stopped, unknown
 from longshore._engine.running import Running
 from longshore._engine.scaling import Scaling
 from longshore._engine.schedule import Schedule
@@ -85,8 +85,14 @@ class Engine(Questions):
         self._paused = False
         self._ended = dict.fromkeys(ENDS, 0)
         self._retried = self._late = 0
-        self._measured_at = 0.0
         self._throttled_s: defaultdict[str, float] = defaultdict(float)
+
+    def locate(self, executor: str) -> None:
+        """Take note, before it is given any task, that the workers of an executor are on machines of their own.
+
+        Its tasks are held against what is measured of those, by readings of a site of its name.
+        """
+        self._dispatch.locate(executor)
 
     def handle(self, stimuli: Iterable[Stimulus], now: float) -> list[Command]:
         """Take what has happened by `now` (monotonic seconds, never falling); return what to do, in order."""
@@ -142,7 +148,7 @@ class Engine(Questions):
         if self._due or self._expiring:
             self._clock(now, out)
         if (until := self._dispatch.measured_until) is not None and until <= now:
-            out += map(Tell, self._dispatch.forget_measures())
+            out += map(Tell, self._dispatch.forget_measures(now))
         if self._nested.used:
             out += self._nested.lend()
         if not self._paused:
@@ -161,12 +167,16 @@ class Engine(Questions):
         self._scaling.up(stimulus, self._dispatch, now)
 
     def _measured(self, stimulus: Measured, now: float, out: list[Command]) -> None:
-        short, ended = self._dispatch.braking, sum(self._ended.values()) + self._retried
-        if short is not None and any(self._dispatch.queued):
-            self._throttled_s[short] += now - self._measured_at
-        self._measured_at = now
-        out += map(Tell, self._dispatch.measure(stimulus, now, ended))
-        if self._memory.used:
+        site = self._dispatch.site_of(stimulus.site)
+        short, known = site.braking, site.ledger.is_known
+        if short is not None and site.waits():
+            self._throttled_s[short] += now - site.measured_at
+        out += map(Tell, site.measure(stimulus, now, sum(self._ended.values()) + self._retried))
+        if not known and site.ledger.is_known:
+            for attempt, why in site.hopeless():
+                self._dispatch.remove((attempt.task_id,))
+                self._settle(attempt.spec, [never_had(attempt, now, why)], out)
+        if self._memory.used and not stimulus.site:
             busy = self._cancelling | self._nested.waiting if self._nested.used else self._cancelling
             out += self._memory.measured(stimulus, self._running, busy, now)
 
@@ -184,7 +194,7 @@ class Engine(Questions):
         if self._closed:
             out.append(_closed(attempts))
             return
-        never = self.never_fits(spec.resources)
+        never = self.never_fits(spec.resources, spec.executor)
         if never is not None:
             out.append(Refuse(attempts, "never", never))
             return

@@ -111,6 +111,11 @@ class Ledger:
         if now is not None and memory is not None and MEMORY in self.capacity:
             self._keeps = self.reserve.see(memory, self.capacity[MEMORY], now)
 
+    @property
+    def is_known(self) -> bool:
+        """Whether anything has a bound."""
+        return bool(self.capacity)
+
     def _split(self, name: str, load: Load) -> _Used:
         if name == "cpu" and load.own is not None:
             foreign = load.foreign * load.per_unit
@@ -146,12 +151,16 @@ class Ledger:
 
     def _after(self, name: str) -> str:
         """Return in words what is taken off, or of how much, where it is said how much is free."""
-        if name not in self._used:
+        if name not in self._used or not self._counts(name):
             return f"of {worded(name, self.capacity[name])}"
         if name == MEMORY:
             kept = f" and a reserve of {worded(MEMORY, self._keeps)}" if self._keeps else ""
             return f"after what running tasks may still take{kept}"
         return "after what others use and running tasks have reserved"
+
+    def _counts(self, name: str) -> bool:
+        """Tell whether what is measured of it counts beside what is lent."""
+        return True
 
     def taken(self, name: str) -> float:
         """Return how much of a resource is lent or in use, counted once: what is used, and what may still be taken.
@@ -169,18 +178,16 @@ class Ledger:
         # pages that tasks share count in the use of each, so that together they seem to use more than there is used
         return max(lent, used.all + max(0.0, to_come) + max(0.0, unseen - rose))
 
-    def afford(
-        self, choices: Sequence[Amounts], kept: Container[str], *, idle: Callable[[], bool] = lambda: False
-    ) -> Amounts | None:
+    def afford(self, choices: Sequence[Amounts], kept: Container[str], *, idle: bool = False) -> Amounts | None:
         """Return the first choice that can be lent now, and has nothing of what is `kept`; None where there is none.
 
-        Where nothing runs, also one that others leave too little for: nothing here will give anything back.
+        Where nothing runs (`idle`), also one that others leave too little for: nothing here will give anything back.
         """
         free = [amounts for amounts in choices if not any(name in kept for name in amounts)]
         for amounts in free:
             if self.fits(amounts):
                 return amounts
-        return next(filter(self.fits_alone, free), None) if idle() else None
+        return next(filter(self.fits_alone, free), None) if idle else None
 
     def wanted(self, choices: Sequence[Amounts]) -> tuple[Amounts, str]:
         """Return the first choice that could ever be lent, and why it is not lent now."""
@@ -223,9 +230,15 @@ class Ledger:
         short = self.shortage(amounts)
         if short is None:
             return None
-        needed, most = worded(short.resource, short.needed), worded(short.resource, short.limit)
-        there = f"{most} {'is' if short.limit == 1 else 'are'} all there is"
+        needed = worded(short.resource, short.needed)
+        there = self.most(
+            short.resource, f"{worded(short.resource, short.limit)} {'is' if short.limit == 1 else 'are'}"
+        )
         return f"{short.resource}: needs {needed}, {there if short.limit else 'none is visible: unavailable'}"
+
+    def most(self, resource: str, amount: str) -> str:
+        """Return in words that there is never more of a resource than this; `amount` ends with "is" or "are"."""
+        return f"{amount} all there is"
 
     def lend(self, task_id: str, amounts: Amounts) -> tuple[int, ...]:
         """Reserve `amounts` for the task; return the GPUs that it has for itself or shares, by their numbers."""

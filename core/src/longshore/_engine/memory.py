@@ -208,7 +208,7 @@ class Memory:
         workers = sum(self._dispatch.places[name].slots for name in self._aside.weighing)
         self._tight = self._tightness(base_mb, workers)
         share = self._tight
-        if share is None and self._dispatch.brakes(MEMORY) and self._limit_mb < inf:
+        if share is None and self._dispatch.here.brakes(MEMORY) and self._limit_mb < inf:
             share = Share(cold_start_mb(self._limit_mb, workers), starts_at_once(0))
         careful = self._aside.cold
         if not self._aside.beware(share):

@@ -111,7 +111,7 @@ class InUse(Struct, frozen=True):
 
 
 class Measured(Struct, frozen=True):
-    """How far the machine is used now; counts for `valid_s` seconds, unless something newer comes."""
+    """How far the machines of a site are used now; counts for `valid_s` seconds, unless something newer comes."""
 
     loads: Mapping[str, Load]
     valid_s: float = 10.0
@@ -119,6 +119,8 @@ class Measured(Struct, frozen=True):
     """Why nothing may start whatever was measured; None when nobody says so."""
     tasks: Mapping[str, InUse] = {}
     """Running tasks whose own use is known, by id."""
+    site: str = ""
+    """Whose machines: those of the executor of this name, empty for this one."""
 
 
 class Pause(Struct, frozen=True):

@@ -100,7 +100,7 @@ class Nested:
         places = self._places.values()
         if not self._waits or any(place.busy() for place in places):
             return False
-        if dispatch.cap == 0 or dispatch.opens_at is not None or dispatch.holding:
+        if any(site.cap == 0 for site in dispatch.sites.values()) or dispatch.opens_at is not None or dispatch.holding:
             return False
         if any(place.waits() and not place.slots for place in places):
             return False

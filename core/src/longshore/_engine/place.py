@@ -34,6 +34,7 @@ class Place:
         "name",
         "queued",
         "runs_ahead",
+        "site",
         "slots",
         "waiting",
     )
@@ -41,6 +42,8 @@ class Place:
     def __init__(self, name: str) -> None:
         """Make a place without workers; nothing starts there until it is up."""
         self.name = name
+        self.site = ""
+        """Where its workers are: empty is this machine."""
         self.slots = 0
         self.runs_ahead = True
         """Whether it gains from being given more attempts than it has workers."""

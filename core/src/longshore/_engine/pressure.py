@@ -65,10 +65,11 @@ class _Brake:
 class _Watch:
     """One resource: what was measured last, and its two brakes."""
 
-    __slots__ = ("cpu", "hard", "load", "name", "soft")
+    __slots__ = ("cpu", "hard", "load", "name", "soft", "told_as")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, site: str) -> None:
         self.name = name
+        self.told_as = f"{site}.{name}" if site else name
         self.cpu = name == "cpu"
         self.load = Load(0.0)
         stalls = name.startswith(STALLS)
@@ -113,8 +114,8 @@ class _Watch:
         """Return the event of a brake that moved."""
         state = "crossed" if brake.on else "cleared"
         limit = self.load.limit if self.load.limit < inf else None
-        data = {"resource": self.name, "usage": self.value, "threshold": level, "limit": limit}
-        message = f"{self.name} {self.beside(level, brake.name, over=brake.on)}"
+        data = {"resource": self.told_as, "usage": self.value, "threshold": level, "limit": limit}
+        message = f"{self.told_as} {self.beside(level, brake.name, over=brake.on)}"
         return Happened("resource_warning", {**data, "state": state, "level": brake.name, "message": message})
 
     def beside(self, level: float, which: str, *, over: bool = True) -> str:
@@ -127,11 +128,14 @@ class _Watch:
     def over(self, brake: _Brake) -> str:
         """Return in words how far it is used, where that has set a brake."""
         level = self.load.limit if brake is self.hard else self.load.warning
-        return f"{self.name} {self.beside(level, brake.name)}"
+        return f"{self.told_as} {self.beside(level, brake.name)}"
 
 
 class Pressure:
-    """The cap on what may run at once, out of what is measured. `most` is the cap where nothing is short."""
+    """The cap on what may run at once, out of what is measured. `most` is the cap where nothing is short.
+
+    `site` is whose measures these are, empty for this machine; resources of others are told as "SITE.NAME".
+    """
 
     __slots__ = (
         "_allowed",
@@ -143,6 +147,7 @@ class Pressure:
         "_extra",
         "_falling",
         "_most",
+        "_site",
         "_step_at",
         "_watches",
         "_workers",
@@ -151,8 +156,9 @@ class Pressure:
         "until",
     )
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, site: str = "") -> None:
         """Start with nothing measured, and so nothing short."""
+        self._site = site
         self._most = self._allowed = self._workers = self.cap = most
         self._watches: dict[str, _Watch] = {}
         self._closed: str | None = None
@@ -181,7 +187,7 @@ class Pressure:
         if self._closed is not None:
             return "monitor"
         braking = self._hard() or [watch for watch in self._all() if watch.soft.on]
-        return braking[0].name if braking else None
+        return braking[0].told_as if braking else None
 
     def brakes(self, name: str) -> bool:
         """Tell whether a resource is above its warning level, or was until just now."""
@@ -190,7 +196,7 @@ class Pressure:
     def shortage(self) -> Shortage | None:
         """Return what is over its limit, in numbers."""
         for watch in self._hard():
-            return Shortage(watch.name, watch.value, watch.load.limit)
+            return Shortage(watch.told_as, watch.value, watch.load.limit)
         return None
 
     def take(self, measured: Measured, now: float, *, busy: int, workers: int, ended: int) -> list[Happened]:
@@ -232,7 +238,7 @@ class Pressure:
         for watch in self._all():
             if watch.soft.on:
                 return watch.over(watch.soft)
-        return "the machine was short of something just now"
+        return f"{self._site or 'the machine'} was short of something just now"
 
     def _hard(self) -> list[_Watch]:
         """Return what is over its limit, what is worst to lack first."""
@@ -247,7 +253,7 @@ class Pressure:
 
     def _watch(self, name: str) -> _Watch:
         if name not in self._watches:
-            self._watches[name] = _Watch(name)
+            self._watches[name] = _Watch(name, self._site)
         return self._watches[name]
 
     def _all(self) -> Iterator[_Watch]:

@@ -57,36 +57,42 @@ class Questions:
         bound = self.config.priority_queue_size if urgent else self.config.max_queue_size
         return max(0, bound - self._dispatch.queued[urgent] - self._retries[urgent])
 
-    def never_fits(self, resources: Resources | None) -> str | None:
-        """Return why these resources can never be lent, each of the choices; None when one can."""
-        reasons = [self._dispatch.ledger.never(amounts) for amounts in _choices(resources)]
+    def site_of(self, executor: str) -> str:
+        """Return where the workers of an executor are, as readings name it: empty for this machine."""
+        return self._dispatch.site_of(executor).name
+
+    def never_fits(self, resources: Resources | None, executor: str = "") -> str | None:
+        """Return why an executor can never have these resources, each of the choices; None when it can have one."""
+        ledger = self._dispatch.site_of(executor).ledger
+        reasons = [ledger.never(amounts) for amounts in _choices(resources)]
         return "; ".join(filter(None, reasons)) if reasons and all(reasons) else None
 
-    def shortage(self, resources: Resources | None) -> Shortage | None:
+    def shortage(self, resources: Resources | None, executor: str = "") -> Shortage | None:
         """Return, in numbers, what of their first choice there can never be enough of; None when one can be had."""
-        return objection(self._dispatch.ledger.shortage, _choices(resources))
+        return objection(self._dispatch.site_of(executor).ledger.shortage, _choices(resources))
 
-    def lacks(self, resources: Resources | None) -> str | None:
+    def lacks(self, resources: Resources | None, executor: str = "") -> str | None:
         """Return why these resources can't be lent now, None when they can; what is measured counts, and once."""
-        return objection(self._dispatch.ledger.lacks, _choices(resources))
+        return objection(self._dispatch.site_of(executor).ledger.lacks, _choices(resources))
 
-    def refuses(self, resources: Resources) -> str | None:
+    def refuses(self, resources: Resources, executor: str) -> str | None:
         """Return why a task that reserves these can't start now: too little is left, or nothing starts at all."""
-        return self.lacks(resources) or self._dispatch.stopped_by
+        return self.lacks(resources, executor) or self._dispatch.site_of(executor).stopped_by
 
-    def short_now(self, resources: Resources) -> Shortage | None:
+    def short_now(self, resources: Resources, executor: str) -> Shortage | None:
         """Return the same in numbers; None where there are none."""
-        return objection(self._dispatch.ledger.short_now, _choices(resources)) or self._dispatch.short
+        site = self._dispatch.site_of(executor)
+        return objection(site.ledger.short_now, _choices(resources)) or site.short
 
     @property
     def concurrency(self) -> int:
-        """How many tasks may run at once just now, with the machine as it was measured."""
+        """How many tasks may run at once just now, with the machines as they were measured."""
         return self._dispatch.cap
 
     @property
     def parks(self) -> bool:
         """Whether the least urgent wait for all others, because the machine is short of something."""
-        return self._dispatch.parks
+        return any(site.parks for site in self._dispatch.sites.values())
 
     def state(self, task_id: str) -> TaskState | None:
         """Return where an accepted task is, None when it has ended or is unknown; for a queued one it looks at all."""
@@ -120,13 +126,17 @@ class Questions:
         return min(heads, key=lambda attempt: attempt.queued_at, default=None)
 
     def taken(self) -> dict[str, tuple[float, float, float | None]]:
-        """Return of each resource what is lent, what counts as taken, and how much of it may be (None: no bound)."""
-        ledger = self._dispatch.ledger
-        lent = ledger.lent()
-        return {
-            name: (lent.get(name, 0.0), ledger.taken(name), ledger.lendable(name) if name in ledger.capacity else None)
-            for name in sorted({*lent, *ledger.capacity})
-        }
+        """Return of each resource what is lent, what counts as taken, and how much of it may be (None: no bound).
+
+        Those of a cluster are named "EXECUTOR.RESOURCE", here and in `lent`.
+        """
+        found: dict[str, tuple[float, float, float | None]] = {}
+        for site in self._dispatch.sites.values():
+            ledger, lent = site.ledger, site.ledger.lent()
+            for name in sorted({*lent, *ledger.capacity}):
+                most = ledger.lendable(name) if name in ledger.capacity else None
+                found[site.told_as(name)] = lent.get(name, 0.0), ledger.taken(name), most
+        return found
 
     def what_waits(self, now: float) -> str | None:
         """Return in plain words what one of the tasks in the queue waits for; None where none is there."""
@@ -159,7 +169,8 @@ class Questions:
 
     def lent(self) -> dict[str, float]:
         """Return what is lent out now, by resource."""
-        return self._dispatch.ledger.lent()
+        sites = self._dispatch.sites.values()
+        return {site.told_as(name): amount for site in sites for name, amount in site.ledger.lent().items()}
 
     def learnt(self) -> dict[str, Any]:  # Any: JSON-safe values
         """Return what was learnt of the tasks so far, in JSON-safe values, to begin the next run with."""
@@ -176,7 +187,8 @@ class Questions:
 
     def lent_to(self, task_id: str) -> Mapping[str, float]:
         """Return what is lent to a running task."""
-        return self._dispatch.ledger.lent_to(task_id)
+        attempt = self._running.get(task_id)
+        return self._dispatch.site_of("" if attempt is None else attempt.spec.executor).ledger.lent_to(task_id)
 
     @property
     def paused(self) -> bool:

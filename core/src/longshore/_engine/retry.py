@@ -62,6 +62,13 @@ def stopped(attempt: Attempt, now: float, message: str) -> Outcome:
     return _waiting(attempt, TaskState.CANCELLED, "TaskCancelled", "cancelled", message, now)
 
 
+def never_had(attempt: Attempt, now: float, why: str) -> Outcome:
+    """Return the outcome of a task that was accepted before anybody knew that it can never have what it reserves."""
+    message = f"{attempt.spec.name} asks for more than there can ever be: {why}"
+    ended = _waiting(attempt, TaskState.FAILED, "ResourceUnavailable", "resources", message, now)
+    return replace(ended, exception=errors.ResourceUnavailable(message, reason=why))
+
+
 def _waiting(attempt: Attempt, state: TaskState, kind: str, reason: str, message: str, now: float) -> Outcome:
     error = ErrorRecord(type=f"longshore.errors.{kind}", message=message, reason=reason, attempt=attempt.number)
     return Outcome(

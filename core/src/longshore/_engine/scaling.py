@@ -106,7 +106,7 @@ class Scaling:
 
     def see(self, dispatch: Dispatch, now: float, *, paused: bool) -> list[Command]:
         """Look at each executor; return what changes."""
-        self._short = dispatch.brakes(MEMORY)
+        self._short = dispatch.here.brakes(MEMORY)
         out: list[Command] = []
         for name, scaled in self._scaled.items():
             scaled.pending = now < scaled.looked_at + _LOOK_S and now < self._due(scaled)
@@ -144,9 +144,10 @@ class Scaling:
         there = place.slots - place.lent
         if scaled.workers >= scaled.bounds.max_workers or there < scaled.workers or scaled.busy < there:
             return 0
-        if dispatch.parks or dispatch.ledger.closed:
+        site = dispatch.sites[place.site]
+        if site.parks or site.ledger.closed:
             return 0
-        return min(dispatch.spare, waiting_for_workers(place, dispatch, now))
+        return min(dispatch.spare(place), waiting_for_workers(place, dispatch, now))
 
     def _idle_s(self, scaled: _Scaled) -> float:
         return min(scaled.bounds.idle_s, SHORT_IDLE_S) if self._short else scaled.bounds.idle_s
@@ -198,14 +199,14 @@ def _change(scaled: _Scaled, place: Place, by: int, why: str, now: float) -> Ite
 
 def waiting_for_workers(place: Place, dispatch: Dispatch, now: float) -> int:
     """Return how many tasks of a place would start if it had more workers, by what holds each lane just now."""
-    count = 0
+    count, ledger = 0, dispatch.sites[place.site].ledger
     for lane in place.lanes:
         waiting = lane.count()
         if not waiting or (lane.group is not None and lane.group.name in dispatch.holding):
             continue
         if lane.exact:
             opens = lane.gate.opens_at(now)
-            if opens is None or opens > now or objection(dispatch.ledger.lacks, lane.choices) is not None:
+            if opens is None or opens > now or objection(ledger.lacks, lane.choices) is not None:
                 continue
             bounds = [
                 most - running

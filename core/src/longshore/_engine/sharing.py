@@ -11,7 +11,19 @@ from itertools import chain
 
 from longshore._engine.messages import Limit
 from longshore._engine.place import Place
+from longshore._engine.site import Site
 from longshore.task import Attempt
+
+
+def share_out_sites(sites: Iterable[Site], most: int) -> list[Limit]:
+    """Share `most` out among sites, as much for each as it may run itself, and there among its executors."""
+    changed: list[Limit] = []
+    in_turn = sorted(sites, key=lambda site: min(site.cap, site.wants()))
+    for others, site in zip(range(len(in_turn), 0, -1), in_turn, strict=True):
+        part = min(site.cap, site.wants(), -(-most // others))
+        most -= part
+        changed += share_out(site.places, part)
+    return changed
 
 
 def share_out(places: Iterable[Place], cap: int) -> list[Limit]:

@@ -21,6 +21,7 @@ from longshore.hookspecs import (
     PROJECT,
     Capabilities,
     Diagnosed,
+    Elsewhere,
     Executor,
     Hooks,
     InputValidator,
@@ -43,8 +44,8 @@ PROTOCOLS: Final[Mapping[str, type]] = MappingProxyType(
         "hooks": Hooks,
     }
 )
-OPTIONAL: Final[Mapping[str, type]] = MappingProxyType(
-    {"hooks": Hooks, "processors": InputValidator, "executors": Diagnosed}
+OPTIONAL: Final[Mapping[str, Sequence[type]]] = MappingProxyType(
+    {"hooks": (Hooks,), "processors": (InputValidator,), "executors": (Diagnosed, Elsewhere)}
 )
 """Contracts of which each method may be left out."""
 EITHER: Final = frozenset({("processors", "process")})
@@ -131,11 +132,11 @@ def marked(plugin: object) -> Marks:
 
 
 def _may_lack(kind: str, name: str) -> bool:
-    return kind in OPTIONAL and name in vars(OPTIONAL[kind])
+    return any(name in vars(protocol) for protocol in OPTIONAL.get(kind, ()))
 
 
 def _protocols(kind: str) -> list[type]:
-    return list(dict.fromkeys([PROTOCOLS[kind], OPTIONAL.get(kind, PROTOCOLS[kind])]))
+    return list(dict.fromkeys([PROTOCOLS[kind], *OPTIONAL.get(kind, ())]))
 
 
 def _refused(kind: str, plugin: object) -> list[str]:

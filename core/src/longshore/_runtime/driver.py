@@ -98,7 +98,7 @@ class Driver:
         self.adapt: Callable[[Lend | Limit | Scale], None] = lambda command: None
         """How an executor is given workers beyond its own, or told to use fewer of them."""
         self._turnstiles = (Turnstile(self.wake, self.waits), Turnstile(self.wake, self.waits))  # ordinary, urgent
-        self.line = Line(engine.refuses, self.wake)
+        self.line = Line(engine.refuses, engine.site_of, self.wake)
         """Who waits for resources outside of the queue."""
         self._idling = Idling(lambda: self.idle)
         self._draining = self._aborting = self._closed = False

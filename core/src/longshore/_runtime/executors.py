@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from longshore._engine.messages import Lend, Limit, Scale
+from longshore._runtime.clusters import Clusters, cluster_of
 from longshore._runtime.driver import Driver
 from longshore._runtime.host import Host
 from longshore._runtime.inline import InlineExecutor
 from longshore.errors import PluginError
-from longshore.hookspecs import Executor, LimitRequest, ResizeRequest
+from longshore.hookspecs import Executor, LimitRequest, Probe, ResizeRequest
 from longshore.records import LeftBehind, StackTrace, WorkerStats
 
 _log = logging.getLogger("longshore.pool")
@@ -34,6 +35,7 @@ class Executors:
         self._lent: dict[str, int] = {}  # and how many beyond those
         self._starting: dict[str, asyncio.Task[None]] = {}
         self._mute: set[str] = set()  # those that it was said of that they can't say what their workers do
+        self.clusters = Clusters()
         self._up: dict[str, Executor] = {}  # those whose `start` has returned: nothing else is asked of one before
 
     def get(self, name: str) -> Executor:
@@ -45,7 +47,10 @@ class Executors:
             self._driver.executors[name] = executor
             limits = callable(getattr(executor, "limit", None))
             host = Host(name, workers, self._driver, limits=limits, capabilities=executor.capabilities)
-            self._starting[name] = asyncio.get_running_loop().create_task(self._start(name, executor, host))
+            cluster = cluster_of(executor)
+            if cluster is not None:
+                self._driver.engine.locate(name)
+            self._starting[name] = asyncio.get_running_loop().create_task(self._start(name, executor, host, cluster))
         return executor
 
     def up(self) -> Sequence[str]:
@@ -143,6 +148,7 @@ class Executors:
 
     async def stop(self, deadline: float) -> None:
         """Stop all side by side by `deadline` (monotonic seconds), and give up on those that take much longer."""
+        self.clusters.stop()
         half = [starting for starting in self._starting.values() if not starting.done()]
         if half:
             await asyncio.wait(half, timeout=_START_S)  # half started is harder to stop than started
@@ -159,7 +165,7 @@ class Executors:
             if task.exception() is not None:
                 _log.warning("executor %s did not stop cleanly: %r", stopping[task], task.exception())
 
-    async def _start(self, name: str, executor: Executor, host: Host) -> None:
+    async def _start(self, name: str, executor: Executor, host: Host, cluster: Probe | None) -> None:
         try:
             await executor.start(host)
         except asyncio.CancelledError:
@@ -170,3 +176,5 @@ class Executors:
             self._driver.fail(failure)
         else:
             self._up[name] = executor
+            if cluster is not None:
+                self.clusters.measure(name, cluster)

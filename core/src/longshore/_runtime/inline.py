@@ -32,12 +32,12 @@ class InlineExecutor:
         self._backlog: deque[Attempt] = deque()
         self._scheduled = False
         self._stopping = False
+        self._seat = Seat("inline-0", lambda update: self._host.progress((update,)))
 
     @hookimpl
     async def start(self, host: ExecutorHost) -> None:
         """Get ready."""
         self._host = host
-        self._seat = Seat("inline-0", lambda update: host.progress((update,)))
         host.resized(1)
 
     @hookimpl

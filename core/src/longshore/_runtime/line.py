@@ -14,17 +14,27 @@ from longshore.task import Resources
 
 class _Waiter(NamedTuple):
     resources: Resources
+    executor: str
     future: asyncio.Future[None]
 
 
 class Line:
     """Callers that wait for resources. One that is let in has them to himself until he next awaits something."""
 
-    __slots__ = ("_changed", "_coming", "_lacks", "_waiters")
+    __slots__ = ("_changed", "_coming", "_lacks", "_site_of", "_waiters")
 
-    def __init__(self, lacks: Callable[[Resources], str | None], changed: Callable[[], None]) -> None:
-        """Start with nobody. `lacks` says why resources can't be lent now; `changed` is called when one has come."""
+    def __init__(
+        self,
+        lacks: Callable[[Resources, str], str | None],
+        site_of: Callable[[str], str],
+        changed: Callable[[], None],
+    ) -> None:
+        """Start with nobody. `lacks` says why an executor can't have resources now, `site_of` where its workers are.
+
+        `changed` is called when one has come.
+        """
         self._lacks = lacks
+        self._site_of = site_of
         self._changed = changed
         self._waiters: list[_Waiter] = []
         self._coming = 0
@@ -33,21 +43,21 @@ class Line:
         """Tell whether anybody waits."""
         return bool(self._waiters)
 
-    def lacks(self, resources: Resources) -> str | None:
+    def lacks(self, resources: Resources, executor: str) -> str | None:
         """Return why resources can't be had now: there is too little, or somebody waits for the same; None if so."""
-        lacks = self._lacks(resources)
+        lacks = self._lacks(resources, executor)
         if lacks is not None:
             return lacks
-        wanted = _names(resources)
+        wanted = self._names(resources, executor)
         for waiter in self._waiters:
-            for name in _names(waiter.resources):
+            for name in self._names(waiter.resources, waiter.executor):
                 if name in wanted:
-                    return f"{name}: others wait for it, and came first"
+                    return f"{name[0]}: others wait for it, and came first"
         return None
 
-    async def wait(self, resources: Resources, timeout_s: float) -> bool:
+    async def wait(self, resources: Resources, executor: str, timeout_s: float) -> bool:
         """Wait to be let in or turned away; False when that takes longer than `timeout_s`."""
-        waiter = _Waiter(resources, asyncio.get_running_loop().create_future())
+        waiter = _Waiter(resources, executor, asyncio.get_running_loop().create_future())
         self._waiters.append(waiter)
         try:
             async with asyncio.timeout(timeout_s):
@@ -66,10 +76,10 @@ class Line:
         """Let in the first whose resources are free, and that nobody before waits for."""
         if self._coming:
             return
-        taken: set[str] = set()
+        taken: set[tuple[str, str]] = set()
         for waiter in self._waiters:
-            wanted = _names(waiter.resources)
-            if taken.isdisjoint(wanted) and self._lacks(waiter.resources) is None:
+            wanted = self._names(waiter.resources, waiter.executor)
+            if taken.isdisjoint(wanted) and self._lacks(waiter.resources, waiter.executor) is None:
                 self._waiters.remove(waiter)
                 self._coming = 1
                 _wake(waiter.future)
@@ -82,10 +92,10 @@ class Line:
         for waiter in waiters:
             _wake(waiter.future)
 
-
-def _names(resources: Resources) -> dict[str, None]:
-    """Return what may be reserved, in order: of each choice, for nobody knows yet which it will be."""
-    return {name: None for choice in resources.choices() for name in choice.amounts()}
+    def _names(self, resources: Resources, executor: str) -> dict[tuple[str, str], None]:
+        """Return what may be reserved and where, in order: of each choice, for nobody knows yet which it will be."""
+        site = self._site_of(executor)
+        return {(name, site): None for choice in resources.choices() for name in choice.amounts()}
 
 
 def _wake(future: asyncio.Future[None]) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from math import inf
+from typing import Any, Final, NamedTuple, Protocol
 
 from longshore.batching.kinds import Kind
 from longshore.batching.words import Hello, System
@@ -15,6 +16,28 @@ from longshore.task import Attempt, TaskSpec
 BATCHES_MOST: Final = 2
 """For each thread of a worker: one that runs and one that waits. So much, and no more, is known to the system."""
 GPU: Final = "GPU"  # what users of Dask and Ray call it
+
+
+class Wants(NamedTuple):
+    """What a task is to have of its worker."""
+
+    needs: Mapping[str, float] = {}
+    """Of resources that workers declare, by name."""
+    cores: float = 0.0
+    memory_mb: float = 0.0
+
+    def __bool__(self) -> bool:
+        """Tell whether it is anything."""
+        return bool(self.needs or self.cores or self.memory_mb)
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        named = [f"{name}={amount:g}" for name, amount in self.needs.items()]
+        cores = [f"{self.cores:g} threads"] if self.cores else []
+        return " and ".join([*named, *cores, *([f"{self.memory_mb:.0f} MB of memory"] if self.memory_mb else [])])
+
+
+NOTHING: Final = Wants()
 
 
 class Held:
@@ -31,12 +54,21 @@ class Held:
         "size",
         "station",
         "told",
+        "wants",
         "withdrawn",
     )
 
-    def __init__(self, number: int, station: Station, kind: Kind, attempts: list[Attempt], given_at: float) -> None:
-        """Give the attempts to a worker."""
-        self.number, self.station, self.kind = number, station, kind
+    def __init__(
+        self,
+        number: int,
+        station: Station,
+        kind: Kind,
+        attempts: list[Attempt],
+        given_at: float,
+        wants: Wants = NOTHING,
+    ) -> None:
+        """Give the attempts to a worker; one after the other has what each `wants`."""
+        self.number, self.station, self.kind, self.wants = number, station, kind, wants
         self.attempts = attempts
         self.given_at = given_at
         self.size = 0
@@ -63,15 +95,33 @@ class Station:
         """Kinds whose function it has."""
         self.settled: list[int] = []
         self.leaving = False
+        self.paused = False
+        """Whether it begins nothing now, as its system has it when its memory runs short."""
         self.completed = self.failed = self.given = 0
         self.busy_s = 0.0
 
     def room(self, kind: Kind) -> bool:
         """Tell whether it is to be given a batch of this kind now."""
-        if self.leaving:
+        if self.leaving or self.paused:
             return False
         ahead = kind.runs_ahead() and all(held.kind.runs_ahead() for held in self.batches.values())
         return len(self.batches) < self.hello.threads * (BATCHES_MOST if ahead else 1)
+
+    def fits(self, wants: Wants) -> bool:
+        """Tell whether it has so much beside what its batches have."""
+        cores = wants.cores + sum(held.wants.cores for held in self.batches.values())
+        memory_mb = wants.memory_mb + sum(held.wants.memory_mb for held in self.batches.values())
+        return (not wants.cores or cores <= self.hello.threads) and (not wants.memory_mb or memory_mb <= self.memory_mb)
+
+    def has(self, wants: Wants) -> bool:
+        """Tell whether it has so much in all."""
+        declared = all(self.hello.resources.get(name, 0.0) >= amount for name, amount in wants.needs.items())
+        return declared and wants.cores <= self.hello.threads and wants.memory_mb <= self.memory_mb
+
+    @property
+    def memory_mb(self) -> float:
+        """How much memory it may have."""
+        return inf if self.hello.memory_mb is None else self.hello.memory_mb
 
     def load(self) -> float:
         """Return how much it has, to compare it with others by."""
@@ -108,24 +158,20 @@ class Crew:
         """Return how many attempts can run at once."""
         return sum(station.hello.threads for station in list(self.stations.values()) if not station.leaving)
 
-    def freest(self, kind: Kind, needs: Mapping[str, float]) -> Station | None:
+    def freest(self, kind: Kind, wants: Wants) -> Station | None:
         """Return the worker with the least to do that may be given a batch of this kind, None if none may."""
         limit = self.limit
         under_way = sum(len(one.batches) for one in self.stations.values())
         if limit is not None and limit <= under_way and limit < self.slots():
             return None
-        able = [one for one in self.stations.values() if one.room(kind) and self.fits(one, needs)]
+        able = [one for one in self.stations.values() if one.room(kind) and one.has(wants) and one.fits(wants)]
         return min(able, key=Station.load, default=None)
 
-    def fits(self, station: Station, needs: Mapping[str, float]) -> bool:
-        """Tell whether a worker has what is needed."""
-        return all(station.hello.resources.get(name, 0.0) >= amount for name, amount in needs.items())
-
-    def needs(self, spec: TaskSpec) -> dict[str, float]:
-        """Return what a task needs of workers, by name; what they know nothing of is the pool's own to count."""
+    def wants(self, spec: TaskSpec) -> Wants:
+        """Return what a task is to have of its worker; what workers know nothing of is the pool's own to count."""
         raise NotImplementedError
 
-    def lacks(self, needs: Mapping[str, float]) -> str | None:
+    def lacks(self, wants: Wants) -> str | None:
         """Return in words what no worker can ever have enough of, None if one has all of it, or may."""
         raise NotImplementedError
 
@@ -150,4 +196,4 @@ class Cluster(Protocol):
         """End a worker that gave an attempt up, where the system's are ended; what it has is seen to as a loss."""
 
 
-__all__ = ["BATCHES_MOST", "GPU", "Cluster", "Crew", "Held", "Station"]
+__all__ = ["BATCHES_MOST", "GPU", "NOTHING", "Cluster", "Crew", "Held", "Station", "Wants"]

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, Final
 
 from longshore.batching.codec import dump_arguments, load, told
-from longshore.batching.crew import BATCHES_MOST, Cluster, Crew, Held, Station
+from longshore.batching.crew import BATCHES_MOST, Cluster, Crew, Held, Station, Wants
 from longshore.batching.kinds import BATCH_BYTES, Kind, Kinds
 from longshore.batching.outcomes import outcome_of
 from longshore.batching.words import CANCELLED, CUT, DONE, PROGRESS, TIMED_OUT, Batch, Item, Record, Result
@@ -64,7 +64,7 @@ class Dispatcher:
         self._alone: set[str] = set()  # tasks under whose mate a worker died: one by one from now on
         self._numbers = count(1)
         self._bytes = 0
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands: set[asyncio.Task[Any]] = set()  # Any: whatever they give
         self._alarm: asyncio.TimerHandle | None = None
 
     # ---- what is asked of it
@@ -72,7 +72,7 @@ class Dispatcher:
     def take(self, attempts: Sequence[Attempt]) -> None:
         """Take attempts in this order."""
         for attempt in attempts:
-            (self._special if self.crew.needs(attempt.spec) else self._backlog).append(attempt)
+            (self._special if self.crew.wants(attempt.spec) else self._backlog).append(attempt)
         if self.closing:
             self.cancel({attempt.task_id: "cancelled: the pool stopped" for attempt in attempts})
             return
@@ -121,7 +121,10 @@ class Dispatcher:
 
     def errand(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Have something done beside, and return the task that does it; it is kept until it has ended."""
-        task = asyncio.get_running_loop().create_task(work)
+        return self.keep(asyncio.get_running_loop().create_task(work))
+
+    def keep(self, task: asyncio.Task[Any]) -> asyncio.Task[Any]:  # Any: whatever it gives
+        """Keep a task until it has ended, or the executor stops."""
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
         return task
@@ -160,21 +163,22 @@ class Dispatcher:
         for backlog in (self._special, self._backlog):
             while backlog and (self._bytes < BYTES_MOST or not self._held):
                 attempt = backlog[0]
-                kind, needs = self._kinds.of(attempt.spec), self.crew.needs(attempt.spec)
-                lack = self.crew.lacks(needs)
+                kind, wants = self._kinds.of(attempt.spec), self.crew.wants(attempt.spec)
+                lack = self.crew.lacks(wants)
                 error = kind.error if lack is None else ResourceUnavailable(f"{attempt.spec.name}: {lack}")
                 if error is not None:
                     backlog.popleft()
                     self._report([_refused(attempt, error)])
                     continue
-                station = self.crew.freest(kind, needs)
+                station = self.crew.freest(kind, wants)
                 if station is None:
                     break
-                self._send(station, kind, self._take(backlog, kind), needs)
+                self._send(station, kind, self._take(backlog, kind), wants)
 
     def _take(self, backlog: deque[Attempt], kind: Kind) -> list[Attempt]:
         """Take one batch off: attempts of one kind that stand one behind the other; some go alone."""
         taken = [backlog.popleft()]
+        resources = taken[0].spec.resources
         if self._goes_alone(taken[0]):
             return taken
         share = (len(backlog) + sum(len(one.attempts) for one in self._held.values())) // (
@@ -183,6 +187,8 @@ class Dispatcher:
         for _ in range(kind.batch_size(share) - 1):
             if not backlog or self._kinds.of(backlog[0].spec) is not kind or self._goes_alone(backlog[0]):
                 break
+            if backlog[0].spec.resources != resources:
+                break
             taken.append(backlog.popleft())
         return taken
 
@@ -190,13 +196,13 @@ class Dispatcher:
         unsure = attempt.spec.on_crash != "retry"
         return attempt.expires_at is not None or unsure or attempt.task_id in self._alone
 
-    def _send(self, station: Station, kind: Kind, attempts: list[Attempt], needs: dict[str, float]) -> None:
+    def _send(self, station: Station, kind: Kind, attempts: list[Attempt], wants: Wants) -> None:
         """Pickle a batch and hand it to the scheduler; what can't be pickled fails by itself."""
         items: list[Item] = []
         good, now, size = [], monotonic(), 0
         for at, attempt in enumerate(attempts):
             if size > BATCH_BYTES:
-                (self._special if needs else self._backlog).extendleft(reversed(attempts[at:]))
+                (self._special if wants else self._backlog).extendleft(reversed(attempts[at:]))
                 break
             try:
                 named = f"task {attempt.task_id} ({attempt.spec.name})"
@@ -211,13 +217,13 @@ class Dispatcher:
         if not good:
             return
         kind.item_bytes = max(size / len(good), 0.5 * kind.item_bytes)
-        held = Held(next(self._numbers), station, kind, good, now)
+        held = Held(next(self._numbers), station, kind, good, now, wants)
         payload = self._payload(held, items)
         held.size = len(payload)
         self._bytes += held.size
         self._held[held.number] = station.batches[held.number] = held
         station.given += 1
-        held.following = self.errand(self._follow(held, payload, needs))
+        held.following = self.errand(self._follow(held, payload))
 
     def _payload(self, held: Held, items: Sequence[Item]) -> bytes:
         kind, station, spec = held.kind, held.station, held.kind.spec
@@ -227,9 +233,9 @@ class Dispatcher:
         batch = Batch(self.run, held.number, kind.number, spec.name, *limits, code, items, settled)
         return pickle.dumps(tuple(batch), 5)
 
-    async def _follow(self, held: Held, payload: bytes, needs: dict[str, float]) -> None:
+    async def _follow(self, held: Held, payload: bytes) -> None:
         """See a batch through to its end."""
-        station = held.station
+        station, needs = held.station, dict(held.wants.needs)
         if held.lost:  # before it was handed over
             return
         try:
@@ -316,7 +322,7 @@ class Dispatcher:
                 waiting.append(attempt)
         if alone:
             self._alone.update(attempt.task_id for attempt in waiting)
-        (self._special if self.crew.needs(held.kind.spec) else self._backlog).extendleft(reversed(waiting))
+        (self._special if held.wants else self._backlog).extendleft(reversed(waiting))
 
     def _report(self, outcomes: Sequence[Outcome]) -> None:
         if outcomes:

@@ -112,6 +112,8 @@ class Hello(NamedTuple):
     home: str | None
     """Its file in the folder where it writes down what it does; None where it can't."""
     resources: dict[str, float]
+    memory_mb: float | None = None
+    """What the system lets it have; None where that has no limit."""
 
 
 __all__ = [

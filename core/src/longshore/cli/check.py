@@ -16,38 +16,39 @@ from longshore.cli.options import Json
 from longshore.cli.plugins import candidates_of, host_of_settings, not_wanted, show_found, used
 from longshore.plugins import Candidate, PluginHost
 
+Name = Annotated[str | None, Parameter(help="The plugin's name, `kind:name`, or that of an installed distribution.")]
+All = Annotated[bool, Parameter(name="--all", negative=(), show_default=False, help="Check every installed plugin.")]
+Suite = Annotated[
+    bool,
+    Parameter(
+        negative=(),
+        show_default=False,
+        help="Time the load, and run the suite of its kind, which needs pytest; for a distribution always.",
+    ),
+]
+BudgetMs = Annotated[
+    float, Parameter(help="Milliseconds that a plugin may take to load, beyond longshore itself: `--budget-ms 100`.")
+]
+Set = Annotated[
+    tuple[str, ...],
+    Parameter(
+        name="--set",
+        negative=(),
+        show_default=False,
+        help="A setting that the plugin is made with in its suite, may be repeated; your own settings are not used "
+        'there: `--set sinks.chat.url="http://127.0.0.1:9"`.',
+    ),
+]
+
 
 def check(
-    name: Annotated[
-        str | None, Parameter(help="The plugin's name, `kind:name`, or that of an installed distribution.")
-    ] = None,
+    name: Name = None,
     /,
     *,
-    all_: Annotated[
-        bool, Parameter(name="--all", negative=(), show_default=False, help="Check every installed plugin.")
-    ] = False,
-    suite: Annotated[
-        bool,
-        Parameter(
-            negative=(),
-            show_default=False,
-            help="Time the load, and run the suite of its kind, which needs pytest; for a distribution always.",
-        ),
-    ] = False,
-    budget_ms: Annotated[
-        float,
-        Parameter(help="Milliseconds that a plugin may take to load, beyond longshore itself: `--budget-ms 100`."),
-    ] = 50.0,
-    set_: Annotated[
-        tuple[str, ...],
-        Parameter(
-            name="--set",
-            negative=(),
-            show_default=False,
-            help="A setting that the plugin is made with in its suite, may be repeated; your own settings are not used "
-            'there: `--set sinks.chat.url="http://127.0.0.1:9"`.',
-        ),
-    ] = (),
+    all_: All = False,
+    suite: Suite = False,
+    budget_ms: BudgetMs = 50.0,
+    set_: Set = (),
     json: Json = False,
 ) -> int:
     """Load plugins in a process of their own and name what is wrong with them; without a name, those the settings use.

@@ -79,7 +79,7 @@ def _look(
     result = next(each for each in results if each.distribution == candidate.distribution)  # two may claim the name
     if not result.ok:
         return Checked(result=result, load=None, budget_ms=budget_ms, suite=None)
-    load = host.load_time(candidate.kind, candidate.name)
+    load = host.load_time(candidate.kind, candidate.name, budget_ms)
     suite = run_suite(candidate, table, deadline_s=_SUITE_S) if has_suite(candidate.kind) else None
     return Checked(result=result, load=load, budget_ms=budget_ms, suite=suite)
 

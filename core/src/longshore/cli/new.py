@@ -12,25 +12,22 @@ from longshore.cli.options import Json
 from longshore.cli.plugins import host_of_settings
 from longshore.cli.scaffold import Names, check_free, files_of, kind_of, names_of
 
+Kind = Annotated[
+    str, Parameter(help="executors, probes, sinks, journals, processors, pipelines or hooks; `sink` will do too.")
+]
+Name = Annotated[str, Parameter(help="What settings and `--sink` call it: `chat`.")]
+Output = Annotated[
+    str | None,
+    Parameter(help="The folder to make it in, which must not be there, or be empty. Left out: one of its name, here."),
+]
+Distribution = Annotated[
+    str | None,
+    Parameter(help="What it is called on an index: `--distribution acme-chat`. Left out: longshore-NAME."),
+]
+
 
 def new(
-    kind: Annotated[
-        str, Parameter(help="executors, probes, sinks, journals, processors, pipelines or hooks; `sink` will do too.")
-    ],
-    name: Annotated[str, Parameter(help="What settings and `--sink` call it: `chat`.")],
-    /,
-    *,
-    output: Annotated[
-        str | None,
-        Parameter(
-            help="The folder to make it in, which must not be there, or be empty. Left out: one of its name, here."
-        ),
-    ] = None,
-    distribution: Annotated[
-        str | None,
-        Parameter(help="What it is called on an index: `--distribution acme-chat`. Left out: longshore-NAME."),
-    ] = None,
-    json: Json = False,
+    kind: Kind, name: Name, /, *, output: Output = None, distribution: Distribution = None, json: Json = False
 ) -> int:
     """Make a new plugin: a distribution that builds, is typed, and passes the tests of its kind as it is.
 

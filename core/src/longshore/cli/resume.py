@@ -38,19 +38,22 @@ from longshore.task import TaskState
 
 _FAILED = (TaskState.FAILED, TaskState.TIMED_OUT)
 _SHOWN = 5
+_Failed = Annotated[bool, Parameter(negative=(), show_default=False, help="Run again what failed, too: `--failed`.")]
+_To = Annotated[
+    str | None, Parameter(name=["--output", "-o"], help="Where the results go; left out: where the run had them.")
+]
+_Where = Annotated[
+    str | None, Parameter(help="Where what is left runs: `--executor threads`; left out: where the run was.")
+]
 
 
 def resume(
     run: RunName,
     /,
     *,
-    failed: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Run again what failed, too: `--failed`.")
-    ] = False,
-    output: Annotated[
-        str | None,
-        Parameter(name=["--output", "-o"], help="Where the results go; left out: where the run had them."),
-    ] = None,
+    failed: _Failed = False,
+    output: _To = None,
+    executor: _Where = None,
     progress: Annotated[Progress | None, Parameter(help="How progress is shown; left out: as the run had it.")] = None,
     set_: Set = (),
     journal: JournalPath = None,
@@ -60,7 +63,7 @@ def resume(
     Inputs, options, settings and pipeline are those that the run was begun with, but for what is given here. In a file
     of results each input has one line in the end. What has changed since is said; changed inputs run again.
 
-    For example: `longshore resume last`, `longshore resume 20260131 --failed`
+    For example: `longshore resume last`, `longshore resume 20260131 --failed --executor processes`
 
     Ends as `longshore run` does; what was done before counts.
     """
@@ -69,6 +72,7 @@ def resume(
     file = _file(output)
     _go_to(recorded.command.folder)
     options = _options(recorded.command, output, file, progress)
+    options = options if executor is None else replace(options, executor=executor)
     _tell_settings(_settings(recorded.command), options)
     now = _objects_now(recorded)
     changed = _changed_inputs(recorded, now)

@@ -54,7 +54,7 @@ def suite(file: str) -> type[Any]:
     try:
         validated(cls, candidate, spec["table"])
     except SettingsError as error:
-        _add(Path(file).with_name(REPORT), test="", outcome=UNSET, message=str(error))
+        _add(Path(file).with_name(REPORT), test="its settings", outcome=UNSET, message=str(error))
         raise
     one = candidate.kind.removesuffix("s")
     base: Any = getattr(longshore.testing, SUITES[candidate.kind])

@@ -66,6 +66,9 @@ def replay(path: Path) -> Replay:
         steps = 0
         for steps, line in enumerate(lines, start=1):
             step = json.loads(line)
+            if "located" in step:
+                engine.locate(step["located"])
+                continue
             dice[:] = step["dice"]
             decided = _decisions(engine.handle([_read(one, specs) for one in step["told"]], step["now"]))
             if decided != step["decided"]:
@@ -85,6 +88,10 @@ class _Recorded(Engine):
     def _throw(self, uniform: Callable[[], float]) -> float:
         self._thrown.append(uniform())
         return self._thrown[-1]
+
+    def locate(self, executor: str) -> None:
+        super().locate(executor)
+        self._file.write(json.dumps({"located": executor}) + "\n")
 
     def handle(self, stimuli: Iterable[Stimulus], now: float) -> list[Command]:
         told, given = [], list(stimuli)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from threading import Condition
 from typing import Any
@@ -37,6 +38,7 @@ class ManualExecutor:
         self._held: dict[str, tuple[Attempt, float]] = {}
         self._host: ExecutorHost | None = None
         self._workers = 0
+        self._ended: Counter[tuple[str | None, bool]] = Counter()
         self.submitted: list[Attempt] = []
         """Every attempt it was ever given, in order."""
         self.cancelled: list[CancelRequest] = []
@@ -85,13 +87,15 @@ class ManualExecutor:
     def workers(self) -> Sequence[WorkerStats]:
         """Return one worker for each attempt held, as far as there are workers, and idle ones for the rest."""
         with self._changed:
-            running = list(self._held)[: self._workers]
+            running, ended = list(self._held)[: self._workers], Counter(self._ended)
         tasks: list[str | None] = [*running, *[None] * (self._workers - len(running))]
         return [
             WorkerStats(
                 worker_id=f"manual-{index}",
                 worker_type=self._capabilities.worker_type,
                 status=WorkerStatus.IDLE if task_id is None else WorkerStatus.BUSY,
+                tasks_completed=ended[f"manual-{index}", True],
+                tasks_failed=ended[f"manual-{index}", False],
                 current_task=task_id,
             )
             for index, task_id in enumerate(tasks)
@@ -125,14 +129,14 @@ class ManualExecutor:
                 raise TimeoutError(f"{len(self._held)} attempts are held after {timeout_s:g} s, not {count}")
             return list(self._held)
 
-    def finish(self, task_id: str, value: Any = None) -> None:  # Any: a user's result
-        """End the held attempt of this task with a value."""
+    def finish(self, task_id: str, value: Any = None, by: str = "manual-0") -> None:  # Any: a user's result
+        """End the held attempt of this task with a value, as if the worker `by` had run it."""
         attempt, started = self._taken(task_id)
-        self._report(worker.completed(attempt, value, started, self._monotonic(), "manual-0"))
+        self._report(worker.completed(attempt, value, started, self._monotonic(), by))
 
-    def fail(self, task_id: str, error: BaseException) -> None:
+    def fail(self, task_id: str, error: BaseException, by: str = "manual-0") -> None:
         """End it as if the user's function had raised `error`."""
-        self._report(worker.failed(*self._at_end(task_id, error)))
+        self._report(worker.failed(*self._at_end(task_id, error, by)))
 
     def die(self, task_id: str, signal: int = 9) -> None:
         """End it as if its worker had been killed by `signal`."""
@@ -148,9 +152,11 @@ class ManualExecutor:
 
     # ---- inside
 
-    def _at_end(self, task_id: str, error: BaseException) -> tuple[Attempt, BaseException, float, float, str]:
+    def _at_end(
+        self, task_id: str, error: BaseException, by: str = "manual-0"
+    ) -> tuple[Attempt, BaseException, float, float, str]:
         attempt, started = self._taken(task_id)
-        return attempt, error, started, self._monotonic(), "manual-0"
+        return attempt, error, started, self._monotonic(), by
 
     def _take(self, task_id: str) -> tuple[Attempt, float] | None:
         with self._changed:
@@ -163,6 +169,8 @@ class ManualExecutor:
         return held
 
     def _report(self, outcome: Outcome) -> None:
+        with self._changed:
+            self._ended[outcome.worker, outcome.ok] += 1
         self._its_host().report([outcome])
 
     def _its_host(self) -> ExecutorHost:

@@ -156,6 +156,8 @@ class AsyncioExecutor(Deadlines):
     async def stop(self, deadline: float) -> None:
         """Cancel what is left, and wait for it until `deadline`."""
         self._stopping = True
+        if not self._made:
+            return  # it was never started
         running = [seat.attempt for seat in self._seats.values() if seat.attempt is not None]
         self.cancel(CancelRequest([attempt.task_id for attempt in [*self._backlog, *running]], _STOPPED))
         while (tasks := running_in(self._seats.values())) and time.monotonic() < deadline:

@@ -13,7 +13,7 @@ import platform
 import signal
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from longshore import usable_cpus
 from longshore.batching.crew import Station
 
 from longshore_dask import yard
+from longshore_dask.hush import hushed
 
 _log = logging.getLogger("longshore.dask")
 _HAVE: Final = ("longshore-core", "longshore-dask")
@@ -40,6 +41,7 @@ class Cluster:
         self._local: Any = None  # Any: Dask carries no types, here and below
         self._client: Any = None
         self._topics: list[str] = []
+        self._hush = ExitStack()
 
     @property
     def is_local(self) -> bool:
@@ -58,6 +60,7 @@ class Cluster:
 
     async def open(self, workers: int) -> None:
         """Connect, or start `workers` processes on loopback and a scheduler in this one; RuntimeError if it fails."""
+        self._hush.enter_context(hushed(lambda: self.alive))
         target: Any = self._address
         if target is None:
             self._local = target = await LocalCluster(  # type: ignore[no-untyped-call]  # it carries no types
@@ -137,6 +140,11 @@ class Cluster:
             for address, python in pythons.items()
         }
 
+    async def told(self) -> dict[str, Any]:
+        """Return what the scheduler says of each worker, by address; it asks none for that."""
+        identity: dict[str, Any] = await self._client.scheduler.identity()
+        return dict(identity["workers"])
+
     def scale(self, workers: int) -> None:
         """Have so many workers, or more."""
         self._local.scale(max(workers, len(self._local.worker_spec)))
@@ -152,7 +160,7 @@ class Cluster:
         for topic in self._topics:
             with suppress(Exception):
                 self._client.unsubscribe_topic(topic)
-        with warnings.catch_warnings():
+        with self._hush, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for part in filter(None, (self._client, self._local)):
                 with suppress(Exception):

@@ -6,15 +6,17 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from longshore.batching import spool
 from longshore.batching.dispatcher import Dispatcher
 from longshore.batching.executor import LEAVE_S, BatchExecutor
-from longshore.hookspecs import Capabilities, ExecutorHost, ResizeRequest, hookimpl
+from longshore.batching.survey import ClusterProbe
+from longshore.hookspecs import Capabilities, ExecutorHost, Probe, ResizeRequest, hookimpl
 from pydantic import BaseModel, ConfigDict, Field
 
 from longshore_dask.crew import DaskCrew
+from longshore_dask.survey import use_of
 
 if TYPE_CHECKING:
     # Half a second, with Dask: for who starts the executor, not for who only has it looked at.
@@ -55,7 +57,7 @@ class DaskExecutor(BatchExecutor):
     Settings = DaskSettings
     api: int = 1
     name = "dask"
-    lost_how = "the Dask scheduler {where} is gone, and with it what its workers did: {error}"
+    system = "Dask scheduler {where}"
 
     def __init__(self, settings: DaskSettings | None = None) -> None:
         """Connect to nothing yet."""
@@ -79,6 +81,11 @@ class DaskExecutor(BatchExecutor):
         muster = self._muster
         if muster is not None:
             self._post(lambda _: muster.resize(request.workers))
+
+    @hookimpl
+    def cluster(self) -> Probe | None:
+        """Return what measures the cluster at `address`; None without one, for its workers are on this machine then."""
+        return None if self._settings.address is None else ClusterProbe(self._survey, use_of)
 
     @hookimpl
     def pids(self) -> Sequence[int]:
@@ -113,7 +120,7 @@ class DaskExecutor(BatchExecutor):
         self._dispatcher = dispatcher = Dispatcher(
             host,
             cluster,
-            DaskCrew(),
+            DaskCrew(is_local=settings.address is None),
             run=run,
             initializer_timeout_s=settings.initializer_timeout_s,
             max_result_bytes=settings.max_result_bytes,
@@ -143,3 +150,23 @@ class DaskExecutor(BatchExecutor):
 
     def _where(self) -> str:
         return self._settings.address or "of the local cluster"
+
+    def _survey(self) -> dict[str, Any]:  # Any: what Dask's scheduler says of a worker
+        """Return what the scheduler says of each worker, waiting for that; not on the loops."""
+        dispatcher, cluster = self._dispatcher, self._cluster
+        if dispatcher is None or cluster is None:
+            return {}
+        return self._asked(_told(dispatcher, cluster), self._settings.connect_timeout_s)
+
+
+async def _told(dispatcher: Dispatcher, cluster: Cluster) -> dict[str, Any]:  # Any: as above
+    """Return what the scheduler says of the workers in use, by address; give nothing to those that are paused."""
+    if (task := asyncio.current_task()) is not None:
+        dispatcher.keep(task)
+    stations = dispatcher.crew.stations
+    told = {one: facts for one, facts in (await cluster.told()).items() if one in stations}
+    for address, facts in told.items():
+        if (station := stations.get(address)) is not None:
+            station.paused = facts["status"] == "paused"
+    dispatcher.give()
+    return told

@@ -42,9 +42,9 @@ class DaskYard(Yard):
         """Return what this worker is."""
         worker = self._worker
         resources = {str(name): float(amount) for name, amount in worker.state.total_resources.items()}
-        return Hello(
-            self.name, f"{socket.gethostname()} {worker.ip}", worker.state.nthreads, os.getpid(), self.home, resources
-        )
+        limit = worker.memory_manager.memory_limit
+        host, threads = f"{socket.gethostname()} {worker.ip}", worker.state.nthreads
+        return Hello(self.name, host, threads, os.getpid(), self.home, resources, limit / 1e6 if limit else None)
 
     def is_over(self) -> bool:
         """Tell whether this worker is closing, as one that lost its scheduler: what it has is run elsewhere."""

@@ -106,7 +106,7 @@ class ArchiveConformance(PluginConformance):
         assert found == wanted, f"archive.traces: (task, redone, retry_of, ran_s) are {found}, not {wanted}"
 
     def test_states_are_read_without_opening(self, make_journal: MakeJournal) -> None:
-        """The archive gives those named states that are there, while the run is open too; else it is an error."""
+        """The archive gives named states that are there, while the run is open too; an unknown run is an error."""
         with opened(make_journal, opening(states={"a": [1], "b": {"c": None}})), archive_of(make_journal) as archive:
             found = archive.states("run", ("a", "nosuch"))
         assert found == {"a": [1]}, f"archive.states: 'a' and one that is not there were asked for: {found}"
@@ -166,7 +166,7 @@ class ArchiveConformance(PluginConformance):
         assert all(isinstance(error, JournalError) for error in errors), f"archive: run 'one' is gone: {errors}"
 
     def test_a_run_that_is_held_is_not_removed(self, make_journal: MakeJournal) -> None:
-        """While a journal has a run open it is not removed: that is a JournalError, and its holder notices nothing."""
+        """While a journal has a run open it can't be removed: that is a JournalError; its holder notices nothing."""
         with opened(make_journal) as journal:
             journal.commit(batch(ended("a", 1)))
             with archive_of(make_journal) as archive:

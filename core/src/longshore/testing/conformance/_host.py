@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
@@ -36,18 +37,20 @@ class CollectingHost:
         self.sizes: list[int] = []
         """Each number of workers it was told."""
         self.failures: list[BaseException] = []
-        self.told: list[Any] = []
-        """All of it, of whatever kind, in one list. Any: outcomes, updates, notices, numbers, exceptions."""
+        self.order: list[tuple[str, str]] = []
+        """For each outcome and update "outcome" or "progress", and its task's id, in the order they came."""
         self.empty_reports = 0
         self._news = asyncio.Event()
 
     def report(self, outcomes: Sequence[Outcome]) -> None:
         """Keep outcomes."""
         self.empty_reports += not len(outcomes)
+        self.order.extend(("outcome", outcome.task_id) for outcome in outcomes)
         self._tell(self.outcomes, outcomes)
 
     def progress(self, updates: Sequence[ProgressUpdate]) -> None:
         """Keep what running tasks say of themselves."""
+        self.order.extend(("progress", update.task_id) for update in updates)
         self._tell(self.updates, updates)
 
     def notice(self, notices: Sequence[WorkerNotice]) -> None:
@@ -88,9 +91,8 @@ class CollectingHost:
         lines += [f"failures {self.failures}"] if self.failures else []
         return "the host was told: " + "; ".join(lines)
 
-    def _tell(self, kept: list[Any], told: Sequence[Any]) -> None:  # Any: as in `told`
+    def _tell(self, kept: list[Any], told: Sequence[Any]) -> None:  # Any: each list's own kind
         kept.extend(told)
-        self.told.extend(told)
         with suppress(RuntimeError):  # the loop is closed, and the test over
             self.loop.call_soon_threadsafe(self._news.set)
 
@@ -99,12 +101,21 @@ class Rig:
     """An executor, its host, and short ways to use both. Each attempt is at a task of its own."""
 
     def __init__(
-        self, executor: Executor, host: CollectingHost, *, adapt: Callable[[Function], Function] = lambda given: given
+        self,
+        executor: Executor,
+        host: CollectingHost,
+        *,
+        adapt: Callable[[Function], Function] = lambda given: given,
+        **options: Any,
     ) -> None:
-        """Give the executor what `adapt` makes of functions; without it, the functions."""
+        """Give the executor what `adapt` makes of functions, without it the functions; `options` are of a TaskSpec.
+
+        Any: the fields of a TaskSpec. Those of each task come before them.
+        """
         self.executor: Any = executor  # Any: tests of a plugin use what it has beside the contract
         self.host = host
         self._adapt = adapt
+        self._options = options
         self._ids = count()
 
     async def start(self) -> None:
@@ -162,7 +173,7 @@ class Rig:
         return ids
 
     def _spec(self, function: Function, **options: Any) -> TaskSpec:
-        facts = {"name": getattr(function, "__name__", "task"), "executor": "under test", **options}
+        facts = {"name": "task", "executor": "under test", **self._options, **options}
         return TaskSpec(function=self._adapt(function), **facts)
 
     # ---- what else it is asked
@@ -196,15 +207,21 @@ class Rig:
         """Submit one attempt, wait for its outcome, and return that."""
         return await self.outcome(self.submit(function, *args, **options))
 
+    async def each_of(self, task_ids: Sequence[str]) -> list[Outcome]:
+        """Wait for the outcomes of these tasks, and return them in this order, whatever else there is."""
+        wanted = set(task_ids)
+        await self.host.until(
+            lambda: wanted <= {outcome.task_id for outcome in list(self.host.outcomes)}, what="an outcome of each task"
+        )
+        by_id = {outcome.task_id: outcome for outcome in list(self.host.outcomes)}
+        return [by_id[task_id] for task_id in task_ids]
+
     async def all_of(self, task_ids: Sequence[str]) -> list[Outcome]:
         """Wait for the outcomes of these tasks, and return them in this order; nothing must be reported twice."""
         wanted = set(task_ids)
         await self.host.until(lambda: len(self.host.outcomes) >= len(wanted), what=f"{len(wanted)} outcomes")
-        await self.host.until(
-            lambda: wanted <= {outcome.task_id for outcome in list(self.host.outcomes)}, what="an outcome of each task"
-        )
-        by_id: dict[str, Outcome] = {}
-        for outcome in list(self.host.outcomes):
-            assert outcome.task_id not in by_id, f"report: {outcome.task_id} was reported twice"
-            by_id[outcome.task_id] = outcome
-        return [by_id[task_id] for task_id in task_ids]
+        found = await self.each_of(task_ids)
+        told = [outcome.task_id for outcome in list(self.host.outcomes)]
+        twice = [task_id for task_id, times in Counter(told).items() if times > 1]
+        assert not twice, f"report: reported more than once: {twice[:5]}"
+        return found

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import pytest
-
-from longshore.hookspecs import Executor
-from longshore.testing.conformance._plugin import MakePlugin, PluginConformance
-
-MakeExecutor = Callable[[], Executor]
+from longshore.testing.conformance._executor_life import LifeConformance
+from longshore.testing.conformance._executor_limits import LimitConformance
+from longshore.testing.conformance._executor_tasks import TaskConformance
+from longshore.testing.conformance._executor_workers import WorkerConformance
 
 
-class ExecutorConformance(PluginConformance):
-    """Inherit this, and return by the fixture `make_executor` what makes an executor that is not started."""
+class ExecutorConformance(TaskConformance, LimitConformance, WorkerConformance, LifeConformance):
+    """Inherit this, and return by the fixture `make_executor` what makes an executor that is not started.
 
-    kind = "executors"
-    workers: int = 2
-    """How many workers each test asks for."""
+    One that works on a cluster connects to one that is there, which a fixture of the session has started. `workers` is
+    how many each test asks for, `patience_s` how long it waits for what is bound to come.
+    """
 
-    @pytest.fixture
-    def make_executor(self) -> MakeExecutor:
-        """Return what makes an executor."""
-        raise NotImplementedError("the class that inherits ExecutorConformance needs a fixture make_executor")
 
-    @pytest.fixture
-    def make_plugin(self, make_executor: MakeExecutor) -> MakePlugin:
-        """Return what makes an executor, for what all plugins keep."""
-        return make_executor
+__all__ = ["ExecutorConformance"]

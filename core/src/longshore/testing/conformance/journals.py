@@ -234,3 +234,6 @@ class JournalConformance(ArchiveConformance):
         assert outcome.key == name, f"load: the key {name!r} came back as {outcome.key!r}"
         assert outcome.error is not None, "load: the error did not come back"
         assert outcome.error.message.startswith("no in/x"), f"load: its message came back as {outcome.error.message!r}"
+
+
+__all__ = ["JournalConformance"]

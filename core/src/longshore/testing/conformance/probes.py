@@ -18,7 +18,7 @@ from longshore._cpus import usable_cpus
 from longshore.hookspecs import Probe
 from longshore.records import Reading, ReadRequest, Usage, WorkerUsage
 from longshore.testing.conformance._aside import Aside
-from longshore.testing.conformance._held import Held
+from longshore.testing.conformance._held import Common, Held
 from longshore.testing.conformance._plugin import MakePlugin, PluginConformance
 
 MakeProbe = Callable[[], Probe]
@@ -284,6 +284,14 @@ class ProbeConformance(PluginConformance):
         left = before.new_files(self.patience_s)
         assert not left, f"after {self.readings} readings and close() these are still open: {left}"
 
+    def test_readings_change_nothing_for_others(self, make_probe: MakeProbe) -> None:
+        """Working folder, environment, streams, hooks and log handlers are the program's, and stay as they are."""
+        before = Common.now()
+        with self.reading(make_probe()) as read:
+            read()
+        changed = before.changed()
+        assert not changed, f"Probe.read changed {changed}, which all in this process have in common"
+
     def test_it_prints_nothing(self, make_probe: MakeProbe, capfd: pytest.CaptureFixture[str]) -> None:
         """Standard output is for the data of whoever runs the pool; what is wrong goes to logging."""
         with self.reading(make_probe()) as read:
@@ -342,4 +350,4 @@ def _child() -> Iterator[int]:
         child.communicate()
 
 
-__all__ = ["ProbeConformance"]
+__all__ = ["PARTS", "PERCENT", "MakeProbe", "ProbeConformance"]

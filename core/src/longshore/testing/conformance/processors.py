@@ -17,7 +17,7 @@ from longshore.hookspecs import Processor
 from longshore.processor import ProcessorContext, ProcessorResult
 from longshore.task import CircuitBreaker, Priority
 from longshore.testing.conformance._aside import Aside
-from longshore.testing.conformance._held import Held
+from longshore.testing.conformance._held import Common, Held
 from longshore.testing.conformance._plugin import MakePlugin, PluginConformance
 from longshore.testing.conformance._working import (
     Contexts,
@@ -172,6 +172,13 @@ class ProcessorConformance(PluginConformance):
             pytest.skip("this system does not list the files that a process has open")
         left = before.new_files(self.patience_s)
         assert not left, f"after Processor.cleanup these are still open: {left}"
+
+    def test_a_life_changes_nothing_for_others(self, make_processor: MakeProcessor, good_contexts: Contexts) -> None:
+        """Working folder, environment, streams, hooks and log handlers are shared by all workers that are threads."""
+        before = Common.now()
+        self._one_life(make_processor, good_contexts)
+        changed = before.changed()
+        assert not changed, f"the processor changed {changed}, which all in this process have in common"
 
     # ---- documents
 
@@ -343,4 +350,4 @@ class ProcessorConformance(PluginConformance):
                 working.processed(context)
 
 
-__all__ = ["ProcessorConformance"]
+__all__ = ["NO_BAD", "NO_GOOD", "MakeProcessor", "ProcessorConformance", "Result"]

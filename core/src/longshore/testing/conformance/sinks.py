@@ -19,7 +19,7 @@ from longshore.events import AnyEvent, Event
 from longshore.hookspecs import Sink
 from longshore.records import RunInfo, RunSnapshot, RunSummary, SpanRules
 from longshore.testing.conformance._aside import Aside
-from longshore.testing.conformance._held import Held
+from longshore.testing.conformance._held import Common, Held
 from longshore.testing.conformance._plugin import MakePlugin, PluginConformance
 from longshore.testing.conformance._told import AT, HOSTILE, life_of, one_of_each, run_info, snapshot_of, summaries
 
@@ -341,6 +341,13 @@ class SinkConformance(PluginConformance):
         left = before.new_files(self.patience_s)
         assert not left, f"after Sink.close these are still open: {left}"
 
+    def test_a_run_gives_back_what_it_took(self, make_sink: MakeSink) -> None:
+        """Streams, hooks and log handlers that a run takes are as they were when the sink is closed."""
+        before = Common.now()
+        self._one_run(make_sink)
+        changed = before.changed()
+        assert not changed, f"after Sink.close these are not what they were before Sink.open: {changed}"
+
     def test_standard_output_is_left_alone(self, make_sink: MakeSink, capfd: pytest.CaptureFixture[str]) -> None:
         """Standard output is for the data of whoever runs the pool; what people are to see goes to standard error."""
         if self.prints:
@@ -374,4 +381,4 @@ class SinkConformance(PluginConformance):
             told.close()
 
 
-__all__ = ["SinkConformance"]
+__all__ = ["CALLED", "LARGE", "MakeSink", "SinkConformance", "Told"]

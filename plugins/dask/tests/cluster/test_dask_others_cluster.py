@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import importlib.metadata
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -17,51 +14,6 @@ import pytest
 from longshore.task import Resources, TaskState
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-
-QUIET = {**os.environ, "DASK_LOGGING__DISTRIBUTED": "error"}
-HOST = ("--host", "127.0.0.1", "--no-dashboard")
-
-
-def dask(*words: str, folder: Path, **env: str) -> subprocess.Popen[bytes]:
-    """Start a scheduler or a worker, in a folder of its own."""
-    command = [sys.executable, "-m", "dask", *words]
-    null = subprocess.DEVNULL
-    return subprocess.Popen(command, cwd=folder, env={**QUIET, "TMPDIR": str(folder), **env}, stdout=null, stderr=null)
-
-
-class Theirs:
-    """A scheduler, and a worker with two threads and a resource."""
-
-    def __init__(self, folder: Path) -> None:
-        said = folder / "scheduler.json"
-        self._folder = folder
-        self.scheduler = dask("scheduler", *HOST, "--port", "0", "--scheduler-file", str(said), folder=folder)
-        self.started = [self.scheduler]
-        give_up = time.monotonic() + 40.0
-        while not said.exists() or '"address"' not in (text := said.read_text()):
-            assert time.monotonic() < give_up, "the scheduler did not start"
-            assert self.scheduler.poll() is None, "the scheduler ended"
-            time.sleep(0.02)
-        self.address = text.split('"address": "')[1].split('"')[0]
-
-    def add_worker(self, **env: str) -> subprocess.Popen[bytes]:
-        words = ("--nthreads", "2", "--resources", "GPU=1", "--no-nanny", "--local-directory", str(self._folder))
-        worker = dask("worker", self.address, *HOST, *words, folder=self._folder, **env)
-        self.started.append(worker)
-        return worker
-
-    def end(self) -> None:
-        for one in reversed(self.started):
-            with suppress(ProcessLookupError):
-                one.kill()
-            one.wait(10.0)
-
-
-@pytest.fixture
-def theirs(tmp_path: Path) -> Iterator[Theirs]:
-    cluster = Theirs(tmp_path)
-    yield cluster
-    cluster.end()
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +36,7 @@ def hold(path: Path) -> str:
 
 
 async def test_dask_workers_come_and_go(
-    start: Any, theirs: Theirs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Any, theirs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers that come are used, as many as they have threads; one that goes takes along what it ran, and no more."""
     rig = await start(0, address=theirs.address)
@@ -115,7 +67,7 @@ async def test_dask_workers_come_and_go(
     assert rig.executor.workers() == []
 
 
-async def test_dask_scheduler_lost(start: Any, theirs: Theirs, tmp_path: Path) -> None:
+async def test_dask_scheduler_lost(start: Any, theirs: Any, tmp_path: Path) -> None:
     """A scheduler that is killed is told once, with its address; stopping is quick, and tells of what was held."""
     theirs.add_worker()
     rig = await start(0, address=theirs.address, connect_timeout_s=20.0)
@@ -133,35 +85,44 @@ async def test_dask_scheduler_lost(start: Any, theirs: Theirs, tmp_path: Path) -
     assert {outcome.state for outcome in await rig.all_of(ids)} == {TaskState.CANCELLED}
 
 
-HIDDEN = """
-import importlib.metadata
-found = importlib.metadata.version
+FAKED = """
+import importlib.metadata, os
+found, name_of, faked = importlib.metadata.version, os.environ.get("FAKED"), os.environ.get("FAKED_AS")
 
 def version(name):
-    if name == "longshore-dask":
+    if name != name_of:
+        return found(name)
+    if not faked:
         raise importlib.metadata.PackageNotFoundError(name)
-    return found(name)
+    return faked
 
 version.__module__, version.__qualname__ = "importlib.metadata", "version"
 importlib.metadata.version = version
 """
 
 
-async def test_dask_says_what_workers_lack(start: Any, theirs: Theirs, tmp_path: Path) -> None:
+async def test_dask_says_what_workers_lack(start: Any, theirs: Any, tmp_path: Path) -> None:
     """A worker without what it takes gets no task, and the pool is told what to install on it; others are used."""
-    (tmp_path / "sitecustomize.py").write_text(HIDDEN)
-    theirs.add_worker(PYTHONPATH=str(tmp_path))
+    (tmp_path / "sitecustomize.py").write_text(FAKED)
+    lacking = theirs.add_worker(PYTHONPATH=str(tmp_path), FAKED="longshore-dask")
+    older = theirs.add_worker(PYTHONPATH=str(tmp_path), FAKED="longshore-core", FAKED_AS="0.0.9")
     rig = await start(0, address=theirs.address)
-    await rig.host.until(lambda: rig.host.notices)
-    assert "has no longshore-dask: run `pip install longshore-dask==" in rig.host.notices[0].data["error"]
-    assert any("longshore-dask" in said for said in rig.executor.complaints())
+    await rig.host.until(lambda: len(rig.executor.complaints()) == 3)
+    told = " ".join(str(notice.data["error"]) for notice in rig.host.notices)
+    assert "has no longshore-dask: run `pip install longshore-dask==" in told
+    here = importlib.metadata.version("longshore-core")
+    assert f"has longshore-core 0.0.9, and here is {here}: install the same version on both" in told
+    assert "has no workers" in rig.executor.complaints()[0]
+    assert rig.executor.workers() == []
     waits = rig.submit(square, 7)
     theirs.add_worker()
     assert (await rig.outcome(waits)).value == 49
     assert len(rig.executor.workers()) == 1
     await rig.stop()
-    theirs.started[-1].kill()
-    await rig.host.until(lambda: theirs.started[-1].poll() is not None)
+    for one in (theirs.started[-1], older):
+        one.kill()
+    await rig.host.until(lambda: older.poll() is not None and theirs.started[-1].poll() is not None)
+    assert lacking.poll() is None
     with pytest.raises(RuntimeError, match="has no longshore-dask"):
         await start(0, address=theirs.address)
     with pytest.raises(RuntimeError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 "):

@@ -1,0 +1,17 @@
+"""The executor keeps what every executor does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from longshore.hookspecs import Executor
+from longshore.testing import ExecutorConformance
+from longshore_processes import ProcessesExecutor
+
+
+@pytest.mark.slow
+class TestProcessesExecutor(ExecutorConformance):
+    @pytest.fixture
+    def make_executor(self) -> Callable[[], Executor]:
+        return ProcessesExecutor

@@ -1,0 +1,133 @@
+"""The one connection to Ray that a process has: made by the first pool, or by the program itself, and then left alone.
+
+From any thread; connecting takes seconds and blocks.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+_log = logging.getLogger("longshore.ray")
+_lock: Final = threading.Lock()
+_LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0" has Ray use 127.0.0.1, as it does on Windows and macOS
+
+
+class _Uses:
+    """How many pools use the connection, and whether it is ours to end."""
+
+    count = 0
+    ours = False
+    local = False
+
+
+def connect(address: str | None, *, cpus: int, object_store_mb: int | None, namespace: str) -> bool:
+    """Connect to the cluster at `address`, or start one on loopback; returns whether it is a local one of ours.
+
+    A connection that the program has is used as it is, unless it leads elsewhere: RuntimeError then, and where nothing
+    answers.
+    """
+    with _lock:
+        import ray  # seconds of work, and only for those who use it
+
+        if ray.is_initialized():
+            _refuse_other(address, ray.get_runtime_context().gcs_address)
+            if not _Uses.count:
+                _Uses.ours = _Uses.local = False
+        else:
+            _Uses.count = 0
+            _start(ray, address, cpus, object_store_mb, namespace)
+            _Uses.ours, _Uses.local = True, address is None
+        _Uses.count += 1
+        return _Uses.local
+
+
+def disconnect() -> None:
+    """Let go of the connection; the last pool ends it, if a pool made it."""
+    with _lock:
+        import ray
+
+        _Uses.count = max(0, _Uses.count - 1)
+        if not _Uses.count and _Uses.ours:
+            _Uses.ours = _Uses.local = False
+            ray.shutdown()
+
+
+def _refuse_other(address: str | None, here: str) -> None:
+    if address not in (None, "auto", here):
+        raise RuntimeError(
+            f"this program is connected to the Ray cluster at {here}, and executors.ray.address is {address}: a "
+            "process has one connection to Ray; leave the address out to use that one"
+        )
+
+
+def _start(ray: Any, address: str | None, cpus: int, object_store_mb: int | None, namespace: str) -> None:
+    # Any: the module, whose private parts carry no types
+    options: dict[str, Any] = {  # Any: as Ray has them
+        "address": address or "local",
+        "namespace": namespace,
+        "log_to_driver": False,
+        "configure_logging": False,
+        "logging_level": logging.ERROR,
+    }
+    if address is None:
+        options["include_dashboard"], options["num_cpus"] = False, cpus
+        if object_store_mb is not None:
+            options["object_store_memory"] = object_store_mb << 20
+    try:
+        with _quiet(), _on_loopback(ray, address is None):
+            ray.init(**options)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        if address is None:
+            raise RuntimeError(f"no Ray cluster could be started on this machine: {error}") from error
+        raise RuntimeError(
+            f"no Ray cluster answers at {address} ({error}): look whether it runs and can be reached from here, and "
+            "set executors.ray.address"
+        ) from error
+    _log_what_is_printed(ray)
+
+
+@contextmanager
+def _on_loopback(ray: Any, local: bool) -> Iterator[None]:  # Any: as above
+    """Have a local cluster listen on 127.0.0.1 only, and send no statistics of its use."""
+    constants = ray._private.ray_constants
+    kept = {name: os.environ.get(name) for name in (_LOOPBACK, "RAY_USAGE_STATS_ENABLED")}
+    was = getattr(constants, "ENABLE_RAY_CLUSTER", None)
+    if local:
+        os.environ[_LOOPBACK], os.environ["RAY_USAGE_STATS_ENABLED"] = "0", "0"
+        constants.ENABLE_RAY_CLUSTER = False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = was
+        for name, value in kept.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what Ray says of its start from stderr: that it has a token, that this is not the main thread."""
+    logger = logging.getLogger("ray")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _log_what_is_printed(ray: Any) -> None:  # Any: as above
+    """Have what Ray prints to this program's stdout, such as that a worker died, go to the log: stdout has results."""
+    if callable(getattr(ray._private.worker, "print_to_stdstream", None)):
+
+        def to_log(data: Any, ignore_prefix: bool = False) -> None:  # Any: as Ray has it
+            _log.info("Ray: %s", "\n".join(map(str, data.get("lines", ()))))
+
+        ray._private.worker.print_to_stdstream = to_log
