@@ -2,7 +2,7 @@
 
     uv run python tests/bench/foretold.py                                # all jobs, three times, a table on stdout
     uv run python tests/bench/foretold.py --only waits --rounds 1
-    uv run python tests/bench/foretold.py --corpus ../shared/corpus --write docs/how-to/simulate.md
+    uv run python tests/bench/foretold.py --only waits --write docs/how-to/simulate.md
 
 Each job is done by the command, with a journal, on each number of workers in turn. The first of them foretells the
 others. `mix` uses CPU in processes, from 1 ms to some 400 ms an input; `waits` sleeps in threads, where CPUs matter
