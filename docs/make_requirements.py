@@ -38,7 +38,7 @@ What the specification asks for, and the tests that show it. This page is made b
 open, whatever anybody says of it. Tests that are "(slow)" run with `pytest -m slow`, the others with every run.
 
 - **shown**: by the tests named; "but" says what they leave open.
-- **measured**: a figure of [benchmarks](benchmarks.md), which no test asserts.
+- **measured**: a figure of [benchmarks](benchmarks.md), or the one that stands there; no test asserts it.
 - **open**: no test shows it; what will bring it.
 """
 
@@ -105,6 +105,8 @@ def state(row: str, facts: Mapping[str, Any], tests: Tests, figures: str) -> str
     """Return what can be said of a row."""
     if facts.get("measured") and re.search(rf"\b{row}\b", figures):
         return "measured"
+    if "figure" in facts:
+        return f"measured: {facts['figure']}"
     if not tests.by_row.get(row):
         return f"open: {facts['later']}" if "later" in facts else "open"
     part = f", but {facts['part']}" if "part" in facts else ""

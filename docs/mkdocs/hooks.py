@@ -26,11 +26,25 @@ CODE = re.compile(r"(^ *```.*?^ *```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Bring in the pages that stand elsewhere in the repository."""
+    """Bring in the pages that stand elsewhere in the repository, and the files there that a page leads to."""
     readmes = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("plugins/*/README.md"))
-    for path in (*TOP, "core/README.md", "tests/README.md", *readmes):
-        files.append(File.generated(config, place_of(path), abs_src_path=str(ROOT / path)))
+    pages = [*TOP, "core/README.md", "tests/README.md", *readmes]
+    led_to = {target for file in files.documentation_pages() for target in linked(source_of(file.src_uri))}
+    for path in dict.fromkeys([*pages, *sorted(path for path in led_to if not path.startswith("docs/"))]):
+        if (ROOT / path).is_file():
+            files.append(File.generated(config, place_of(path), abs_src_path=str(ROOT / path)))
     return files
+
+
+def linked(path: str) -> set[str]:
+    """Return the places in the repository that a page of it leads to."""
+    text = CODE.sub("", (ROOT / path).read_text(encoding="utf-8"))
+    return {meant(target, path) for _, target, _ in LINK.findall(text) if "://" not in target}
+
+
+def meant(target: str, path: str) -> str:
+    """Return which place in the repository a link on the page at `path` means."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -56,8 +70,8 @@ def moved(found: re.Match[str], here: str) -> str:
     before, target, after = found.groups()
     if "://" in target or target.startswith("mailto:"):
         return found[0]
-    meant = posixpath.normpath(posixpath.join(posixpath.dirname(source_of(here)), target))
-    return before + posixpath.relpath(place_of(meant), posixpath.dirname(here) or ".") + after
+    there = place_of(meant(target, source_of(here)))
+    return before + posixpath.relpath(there, posixpath.dirname(here) or ".") + after
 
 
 def place_of(path: str) -> str:

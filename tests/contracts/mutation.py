@@ -59,7 +59,7 @@ class Tried:
 
 def kinds() -> list[str]:
     """Return the kinds that have mutants."""
-    return sorted(path.stem for path in (HERE / "mutants").glob("*.py"))
+    return sorted(path.stem for path in (HERE / "mutants").glob("[!_]*.py"))
 
 
 def given(kind: str) -> ModuleType:

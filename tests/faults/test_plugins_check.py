@@ -189,8 +189,7 @@ warnings.warn("no deprecation", UserWarning)
     (result,) = host().check()
     assert result.ok
     (line,) = result.warnings
-    assert line.startswith("fake_old.py:")
-    assert line.endswith(": acme is deprecated since 0.2, and goes in 0.4")
+    assert line.endswith("_old.py:4: acme is deprecated since 0.2, and goes in 0.4")
 
 
 def test_a_deprecated_method_of_a_contract_is_told_of_where_a_plugin_has_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ def soak(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
+@pytest.mark.requirement("req:M16")
 def test_what_grows_is_seen_and_noise_is_not(soak: ModuleType) -> None:
     """fault:E8: five MB an hour under noise of two MB are seen within an hour; noise alone is no growth."""
     dice = random.Random(3)

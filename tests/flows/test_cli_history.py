@@ -40,6 +40,7 @@ def damage(folder: Path) -> None:
     (folder / "journal.db-wal").unlink(missing_ok=True)
 
 
+@pytest.mark.requirement("req:H19")
 def test_a_run_is_recorded_without_being_asked(inside: Command) -> None:
     """It is listed with its state and counts, and shown with what it was begun with."""
     [run_id] = begin(inside, a="1", b="raise")

@@ -22,6 +22,7 @@ def test_the_script_makes_the_committed_bytes(maker: ModuleType) -> None:
     assert there == maker.documents()
 
 
+@pytest.mark.requirement("req:M14")
 def test_all_formats_are_there_and_small(maker: ModuleType) -> None:
     """About thirty files of all the formats, under 1 MB together."""
     made = maker.documents()
@@ -31,6 +32,7 @@ def test_all_formats_are_there_and_small(maker: ModuleType) -> None:
     assert sum(map(len, made.values())) < 1_000_000
 
 
+@pytest.mark.requirement("req:M14")
 def test_every_example_is_read_as_its_format(maker: ModuleType, extract: Callable[..., dict[str, Any]]) -> None:
     """Every example gives text, as the format its suffix names, without a character that could not be decoded."""
     for name, data in maker.documents().items():

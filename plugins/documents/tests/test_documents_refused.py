@@ -79,6 +79,7 @@ def test_a_file_without_permission_is_unreadable(tmp_path: Path, monkeypatch: py
     assert caught.value.facts["reason"] == "unreadable"
 
 
+@pytest.mark.requirement("req:M14")
 def test_a_pdf_of_pictures_has_no_text(reason: Refuse, maker: ModuleType) -> None:
     """Pages without a text layer are not the same as nothing: they need OCR."""
     assert reason("a.pdf", maker.pdf("T", [[]])) == Reason.NO_TEXT
@@ -139,6 +140,7 @@ def test_xml_entities_are_never_expanded(reason: Refuse, maker: ModuleType, enco
     assert reason("a.xml", b'<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>') == Reason.UNSUPPORTED
 
 
+@pytest.mark.requirement("req:M14")
 def test_a_file_past_the_limit_is_too_large(reason: Refuse) -> None:
     """The size of the file is limited, and no more than that is ever read."""
     assert reason("a.txt", b"x" * 1001, max_file_mb=0.001) == Reason.TOO_LARGE

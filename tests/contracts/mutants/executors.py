@@ -9,13 +9,15 @@ from contextlib import suppress
 from typing import Any, Final
 
 from longshore.events import ProgressUpdate
-from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, LimitRequest, ResizeRequest, hookimpl
+from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, hookimpl
 from longshore.records import WorkerStats
 from longshore.task import Attempt, Outcome, TaskState
 from longshore.testing import ExecutorConformance
 from longshore_processes import ProcessesExecutor
 from longshore_threads import ThreadsExecutor
 from msgspec.structs import replace
+from mutants import _executors_life as life
+from mutants._meddling import THREADS, Between, Meddling, claiming, giving, telling
 
 
 class Quick(ExecutorConformance):
@@ -24,75 +26,6 @@ class Quick(ExecutorConformance):
 
 SUITE: Final = Quick
 GOOD: Final = ThreadsExecutor
-_THREADS: Final = ThreadsExecutor.capabilities
-
-
-class Between:
-    """The pool as an executor sees it, less what the executor itself does with what it tells."""
-
-    def __init__(self, host: ExecutorHost, executor: Meddling) -> None:
-        self._host, self._executor = host, executor
-        self.loop, self.workers = host.loop, host.workers
-        self.notice, self.failed = host.notice, host.failed
-
-    def report(self, outcomes: Sequence[Outcome]) -> None:
-        told = self._executor.reported(outcomes)
-        if told:
-            self._host.report(told)
-
-    def progress(self, updates: Sequence[ProgressUpdate]) -> None:
-        told = self._executor.said(updates)
-        if told:
-            self._host.progress(told)
-
-    def resized(self, workers: int) -> None:
-        self._host.resized(self._executor.counted(workers))
-
-
-class Meddling(ThreadsExecutor):
-    """Threads that may give attempts and tell outcomes otherwise than they are."""
-
-    host: ExecutorHost
-
-    @hookimpl
-    async def start(self, host: ExecutorHost) -> None:
-        self.host = host
-        await super().start(Between(host, self))
-
-    @hookimpl
-    def submit(self, attempts: Sequence[Attempt]) -> None:
-        super().submit([self.given(attempt) for attempt in attempts])
-
-    def given(self, attempt: Attempt) -> Attempt:
-        return attempt
-
-    def reported(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-        return [told for told in map(self.told, outcomes) if told is not None]
-
-    def told(self, outcome: Outcome) -> Outcome | None:
-        return outcome
-
-    def said(self, updates: Sequence[ProgressUpdate]) -> Sequence[ProgressUpdate]:
-        return updates
-
-    def counted(self, workers: int) -> int:
-        return workers
-
-
-def claiming(wrong: str, **claims: Any) -> type[ThreadsExecutor]:
-    """Return threads that claim to be able to do more than they are."""
-    made = {"__doc__": wrong, "capabilities": replace(_THREADS, **claims)}
-    return type("Claiming", (ThreadsExecutor,), made)
-
-
-def telling(wrong: str, change: Callable[[Outcome], Outcome | None]) -> type[Meddling]:
-    """Return threads that tell outcomes as `change` makes them; None tells nothing."""
-    return type("Telling", (Meddling,), {"__doc__": wrong, "told": lambda self, outcome: change(outcome)})
-
-
-def giving(wrong: str, change: Callable[[Attempt], Attempt]) -> type[Meddling]:
-    """Return threads that run attempts as `change` makes them."""
-    return type("Giving", (Meddling,), {"__doc__": wrong, "given": lambda self, attempt: change(attempt)})
 
 
 # ---- what all plugins keep
@@ -161,7 +94,7 @@ class LastFirst(ThreadsExecutor):
 class Raising(ThreadsExecutor):
     """raises from `submit` for what can't be pickled"""
 
-    capabilities: Capabilities = replace(_THREADS, pickles=True)
+    capabilities: Capabilities = replace(THREADS, pickles=True)
 
     @hookimpl
     def submit(self, attempts: Sequence[Attempt]) -> None:
@@ -335,95 +268,6 @@ class BlamingHost(Between):
         return outcome if error is None else replace(outcome, error=replace(error, type="RuntimeError"))
 
 
-# ---- life
-
-
-class OneLess(Meddling):
-    """has one worker less than it tells of"""
-
-    @hookimpl
-    async def start(self, host: ExecutorHost) -> None:
-        await super().start(host)
-        super().resize(ResizeRequest(host.workers - 1))
-
-    def counted(self, workers: int) -> int:
-        return self.host.workers
-
-
-class OneMore(OneLess):
-    """has one worker more than it tells of"""
-
-    @hookimpl
-    async def start(self, host: ExecutorHost) -> None:
-        await Meddling.start(self, host)
-        self.resize(ResizeRequest(host.workers + 1))
-
-
-class Careless(ThreadsExecutor):
-    """loses what waits when it is resized"""
-
-    @hookimpl
-    def resize(self, request: ResizeRequest) -> None:
-        self._backlog.clear()
-        super().resize(request)
-
-
-class Boastful(Meddling):
-    """tells of more workers when it is to have more, and has not"""
-
-    @hookimpl
-    def resize(self, request: ResizeRequest) -> None:
-        if request.workers < len(self._seats):
-            super().resize(request)
-        else:
-            self.host.resized(request.workers)
-
-
-class Clinging(Meddling):
-    """tells of fewer workers when it is to have fewer, and has as many"""
-
-    @hookimpl
-    def resize(self, request: ResizeRequest) -> None:
-        if request.workers > len(self._seats):
-            super().resize(request)
-        else:
-            self.host.resized(request.workers)
-
-
-class Unlimited(ThreadsExecutor):
-    """has a `limit` that does nothing"""
-
-    @hookimpl
-    def limit(self, request: LimitRequest) -> None:
-        return
-
-
-class Mute(Meddling):
-    """reports nothing of what it holds when it is stopped"""
-
-    def reported(self, outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
-        return () if self._stopping else outcomes
-
-
-class Strict(ThreadsExecutor):
-    """can't be stopped when it was not started"""
-
-    @hookimpl
-    async def stop(self, deadline: float) -> None:
-        if not self._made:
-            raise RuntimeError("it was not started")
-        await super().stop(deadline)
-
-
-class Lingering(ThreadsExecutor):
-    """leaves a thread behind when it is stopped"""
-
-    @hookimpl
-    async def stop(self, deadline: float) -> None:
-        await super().stop(deadline)
-        threading.Thread(target=threading.Event().wait, args=(3.0,), daemon=True).start()
-
-
 MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_has_the_methods_of_its_kind": Unmarked,
     "test_speaks_a_version_of_the_contracts": OfTheFuture,
@@ -491,13 +335,13 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_pids_are_those_that_tasks_run_in": Impostor,
     "test_a_worker_that_dies_costs_its_own_attempt": Silenced,
     "test_what_a_task_takes_is_weighed": claiming("says that it weighs what tasks take, and does not", weighs=True),
-    "test_all_workers_work_at_once": OneLess,
-    "test_no_more_at_once_than_there_are_workers": OneMore,
-    "test_resizing_loses_nothing": Careless,
-    "test_more_workers_work_at_once": Boastful,
-    "test_fewer_workers_take_less_at_once": Clinging,
-    "test_the_limit_holds": Unlimited,
-    "test_stop_reports_what_it_holds_as_cancelled": Mute,
-    "test_stop_may_come_at_any_time": Strict,
-    "test_nothing_is_left_after_stop": Lingering,
+    "test_all_workers_work_at_once": life.OneLess,
+    "test_no_more_at_once_than_there_are_workers": life.OneMore,
+    "test_resizing_loses_nothing": life.Careless,
+    "test_more_workers_work_at_once": life.Boastful,
+    "test_fewer_workers_take_less_at_once": life.Clinging,
+    "test_the_limit_holds": life.Unlimited,
+    "test_stop_reports_what_it_holds_as_cancelled": life.Mute,
+    "test_stop_may_come_at_any_time": life.Strict,
+    "test_nothing_is_left_after_stop": life.Lingering,
 }

@@ -38,23 +38,22 @@ from longshore.task import TaskState
 
 _FAILED = (TaskState.FAILED, TaskState.TIMED_OUT)
 _SHOWN = 5
+_Failed = Annotated[bool, Parameter(negative=(), show_default=False, help="Run again what failed, too: `--failed`.")]
+_To = Annotated[
+    str | None, Parameter(name=["--output", "-o"], help="Where the results go; left out: where the run had them.")
+]
+_Where = Annotated[
+    str | None, Parameter(help="Where what is left runs: `--executor threads`; left out: where the run was.")
+]
 
 
 def resume(
     run: RunName,
     /,
     *,
-    failed: Annotated[
-        bool, Parameter(negative=(), show_default=False, help="Run again what failed, too: `--failed`.")
-    ] = False,
-    output: Annotated[
-        str | None,
-        Parameter(name=["--output", "-o"], help="Where the results go; left out: where the run had them."),
-    ] = None,
-    executor: Annotated[
-        str | None,
-        Parameter(help="Where what is left runs: `--executor threads`; left out: where the run was."),
-    ] = None,
+    failed: _Failed = False,
+    output: _To = None,
+    executor: _Where = None,
     progress: Annotated[Progress | None, Parameter(help="How progress is shown; left out: as the run had it.")] = None,
     set_: Set = (),
     journal: JournalPath = None,

@@ -103,7 +103,10 @@ def _rows(report: Path) -> list[TestRow]:
     rows: dict[str, TestRow] = {}
     lines = report.read_bytes().splitlines() if report.exists() else []
     for line in lines:
-        row = msgspec.json.decode(line, type=TestRow)
+        try:
+            row = msgspec.json.decode(line, type=TestRow)
+        except msgspec.MsgspecError:  # it was being written when the process was ended
+            continue
         known = rows.get(row.test)
         if known is None or known.outcome != "failed":  # one that fails and then fails to clear up has failed
             rows[row.test] = row

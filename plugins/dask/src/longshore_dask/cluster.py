@@ -12,8 +12,8 @@ import os
 import platform
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from longshore import usable_cpus
 from longshore.batching.crew import Station
 
 from longshore_dask import yard
+from longshore_dask.hush import hushed
 
 _log = logging.getLogger("longshore.dask")
 _HAVE: Final = ("longshore-core", "longshore-dask")
@@ -40,6 +41,7 @@ class Cluster:
         self._local: Any = None  # Any: Dask carries no types, here and below
         self._client: Any = None
         self._topics: list[str] = []
+        self._hush = ExitStack()
 
     @property
     def is_local(self) -> bool:
@@ -58,6 +60,7 @@ class Cluster:
 
     async def open(self, workers: int) -> None:
         """Connect, or start `workers` processes on loopback and a scheduler in this one; RuntimeError if it fails."""
+        self._hush.enter_context(hushed(lambda: self.alive))
         target: Any = self._address
         if target is None:
             self._local = target = await LocalCluster(  # type: ignore[no-untyped-call]  # it carries no types
@@ -157,7 +160,7 @@ class Cluster:
         for topic in self._topics:
             with suppress(Exception):
                 self._client.unsubscribe_topic(topic)
-        with warnings.catch_warnings(), nullcontext() if self.alive else _silence():
+        with self._hush, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for part in filter(None, (self._client, self._local)):
                 with suppress(Exception):
@@ -167,21 +170,6 @@ class Cluster:
             for pid in pids:
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Keep Dask's client from logging, with a traceback, that it is stopped while it tries to connect again."""
-    logger = logging.getLogger("distributed.client")
-    logger.addFilter(_drop)
-    try:
-        yield
-    finally:
-        logger.removeFilter(_drop)
-
-
-def _drop(_: logging.LogRecord) -> bool:
-    return False
 
 
 def _lack(address: str, python: Any, versions: Sequence[Any]) -> str | None:

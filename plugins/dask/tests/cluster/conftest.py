@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +32,7 @@ class Theirs:
         self._folder, self._words = folder, words
         self.scheduler = dask("scheduler", *HOST, "--port", "0", "--scheduler-file", str(said), *words, folder=folder)
         self.started = [self.scheduler]
+        self._nannies: list[subprocess.Popen[bytes]] = []
         give_up = time.monotonic() + PATIENCE_S
         while not said.exists() or '"address"' not in (text := said.read_text()):
             assert time.monotonic() < give_up, "the scheduler did not start"
@@ -48,23 +49,32 @@ class Theirs:
         own = ("--local-directory", str(self._folder), *self._words)
         worker = dask("worker", self.address, *HOST, *has, *own, folder=self._folder, **env)
         self.started.append(worker)
+        self._nannies += [worker] if nanny else []
         return worker
 
     def end(self) -> None:
         """End all that was started."""
         for one in reversed(self.started):
             with suppress(ProcessLookupError):
-                one.terminate()  # a nanny ends its worker then
-            try:
-                one.wait(10.0)
-            except subprocess.TimeoutExpired:
-                one.kill()
-                one.wait(10.0)
+                (one.terminate if one in self._nannies else one.kill)()  # a nanny ends its worker
+            one.wait(20.0)
 
 
 @pytest.fixture
-def theirs(tmp_path: Path) -> Iterator[Theirs]:
+def cluster(tmp_path: Path) -> Iterator[Callable[..., Theirs]]:
+    """A maker of schedulers without workers; words are options of these and of their workers."""
+    made: list[Theirs] = []
+
+    def make(*words: str) -> Theirs:
+        made.append(Theirs(tmp_path, *words))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+@pytest.fixture
+def theirs(cluster: Callable[..., Theirs]) -> Theirs:
     """A scheduler without workers."""
-    cluster = Theirs(tmp_path)
-    yield cluster
-    cluster.end()
+    return cluster()

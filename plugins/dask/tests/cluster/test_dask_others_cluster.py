@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -84,14 +85,16 @@ async def test_dask_scheduler_lost(start: Any, theirs: Any, tmp_path: Path) -> N
     assert {outcome.state for outcome in await rig.all_of(ids)} == {TaskState.CANCELLED}
 
 
-HIDDEN = """
-import importlib.metadata
-found = importlib.metadata.version
+FAKED = """
+import importlib.metadata, os
+found, name_of, faked = importlib.metadata.version, os.environ.get("FAKED"), os.environ.get("FAKED_AS")
 
 def version(name):
-    if name == "longshore-dask":
+    if name != name_of:
+        return found(name)
+    if not faked:
         raise importlib.metadata.PackageNotFoundError(name)
-    return found(name)
+    return faked
 
 version.__module__, version.__qualname__ = "importlib.metadata", "version"
 importlib.metadata.version = version
@@ -100,19 +103,26 @@ importlib.metadata.version = version
 
 async def test_dask_says_what_workers_lack(start: Any, theirs: Any, tmp_path: Path) -> None:
     """A worker without what it takes gets no task, and the pool is told what to install on it; others are used."""
-    (tmp_path / "sitecustomize.py").write_text(HIDDEN)
-    theirs.add_worker(PYTHONPATH=str(tmp_path))
+    (tmp_path / "sitecustomize.py").write_text(FAKED)
+    lacking = theirs.add_worker(PYTHONPATH=str(tmp_path), FAKED="longshore-dask")
+    older = theirs.add_worker(PYTHONPATH=str(tmp_path), FAKED="longshore-core", FAKED_AS="0.0.9")
     rig = await start(0, address=theirs.address)
-    await rig.host.until(lambda: rig.host.notices)
-    assert "has no longshore-dask: run `pip install longshore-dask==" in rig.host.notices[0].data["error"]
-    assert any("longshore-dask" in said for said in rig.executor.complaints())
+    await rig.host.until(lambda: len(rig.executor.complaints()) == 3)
+    told = " ".join(str(notice.data["error"]) for notice in rig.host.notices)
+    assert "has no longshore-dask: run `pip install longshore-dask==" in told
+    here = importlib.metadata.version("longshore-core")
+    assert f"has longshore-core 0.0.9, and here is {here}: install the same version on both" in told
+    assert "has no workers" in rig.executor.complaints()[0]
+    assert rig.executor.workers() == []
     waits = rig.submit(square, 7)
     theirs.add_worker()
     assert (await rig.outcome(waits)).value == 49
     assert len(rig.executor.workers()) == 1
     await rig.stop()
-    theirs.started[-1].kill()
-    await rig.host.until(lambda: theirs.started[-1].poll() is not None)
+    for one in (theirs.started[-1], older):
+        one.kill()
+    await rig.host.until(lambda: older.poll() is not None and theirs.started[-1].poll() is not None)
+    assert lacking.poll() is None
     with pytest.raises(RuntimeError, match="has no longshore-dask"):
         await start(0, address=theirs.address)
     with pytest.raises(RuntimeError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9 "):

@@ -33,7 +33,7 @@ _CAPABILITIES: Final = Capabilities(
 class RaySettings(BaseModel):
     """The table `[tool.longshore.executors.ray]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     address: str | None = Field(default=None, pattern=r"^(auto|[\w.\-]+:\d+|\[[0-9a-f:]+\]:\d+)$")
     """The head's, such as "ray.example:6379", or "auto" for the one of this machine; None starts one on loopback."""

@@ -1,0 +1,34 @@
+"""A suite runs in a process of its own: whatever a plugin does in it costs a line, never who asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from longshore.plugins import PluginHost
+from longshore.testing._suites import run_suite
+
+HANGS = """
+import time
+from longshore.hookspecs import hookimpl
+
+class Sink:
+    @hookimpl
+    def open(self, run): ...
+    @hookimpl
+    def on_events(self, batch):
+        time.sleep(1000)
+    @hookimpl
+    def close(self, summary): ...
+"""
+
+
+@pytest.mark.slow
+def test_a_suite_that_does_not_end_is_stopped(fake_distributions: Any) -> None:
+    """After its time it is killed with all it started, and what had ended by then is told."""
+    fake_distributions.add("hangs", HANGS, sinks={"hangs": "Sink"})
+    (candidate,) = PluginHost(distributions=fake_distributions, failures=None).candidates()
+    result = run_suite(candidate, {}, deadline_s=4.0)
+    assert not result.ok
+    assert str(result.broken).startswith("it was stopped after 4 s, in ")
+    assert all(test.outcome in ("passed", "failed", "skipped") for test in result.tests)
