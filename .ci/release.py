@@ -25,6 +25,11 @@ def projects(root: Path) -> list[Path]:
     return [root / "pyproject.toml", root / "core/pyproject.toml", *sorted(root.glob("plugins/*/pyproject.toml"))]
 
 
+def others(root: Path) -> list[Path]:
+    """Return what else asks for our distributions: the examples of plugins, and the pages on writing them."""
+    return [*sorted(root.glob("docs/examples/*/pyproject.toml")), *sorted(root.glob("docs/writing-plugins/*.md"))]
+
+
 def bounds(version: Version) -> str:
     """Return what our distributions ask of each other at a version: it or later ones, before the next minor one."""
     return f">={version},<{version.major}.{version.minor + 1}"
@@ -32,9 +37,11 @@ def bounds(version: Version) -> str:
 
 def set_version(root: Path, version: Version) -> None:
     """Write a version into every distribution, and the bounds between them that follow."""
-    for path in projects(root):
+    own = projects(root)
+    for path in [*own, *others(root)]:
         text = path.read_text("utf-8")
-        text = _VERSION.sub(rf"\g<1>{version}\g<2>", text, count=1)
+        if path in own:
+            text = _VERSION.sub(rf"\g<1>{version}\g<2>", text, count=1)
         path.write_text(_BOUND.sub(rf"\g<1>{bounds(version)}\g<2>", text), "utf-8")
 
 
@@ -49,15 +56,14 @@ def problems(root: Path, tag: str | None = None) -> Iterator[str]:
     if tag is not None and tag != f"v{version}":
         yield f"the tag is {tag}, and the distributions are {version}: bash .ci/release prepare {tag.removeprefix('v')}"
     for path in projects(root):
-        where = path.relative_to(root)
-        project = tomllib.loads(path.read_text("utf-8"))["project"]
-        if Version(project["version"]) != version:
-            yield f"{where} says {project['version']}, and longshore {version}"
-        extras = project.get("optional-dependencies", {}).values()
-        for text in [*project.get("dependencies", []), *(text for extra in extras for text in extra)]:
-            found = re.match(r"longshore(?:-\w+)?(?:\[[\w,]+\])?", text)
-            if found and text != f"{found[0]}{bounds(version)}":
-                yield f"{where} asks for {text}, which is to be {found[0]}{bounds(version)}"
+        found = Version(tomllib.loads(path.read_text("utf-8"))["project"]["version"])
+        if found != version:
+            yield f"{path.relative_to(root)} says {found}, and longshore {version}"
+    for path in [*projects(root), *others(root)]:
+        for asked in _BOUND.finditer(path.read_text("utf-8")):
+            text, name = asked[0].rpartition('"longshore')[2].rstrip('"'), asked[1].rpartition('"')[2]
+            if f"longshore{text}" != f"{name}{bounds(version)}":
+                yield f"{path.relative_to(root)} asks for longshore{text}, which is to be {name}{bounds(version)}"
 
 
 def main(arguments: Sequence[str]) -> int:

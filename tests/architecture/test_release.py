@@ -27,7 +27,7 @@ def release(root: Path) -> ModuleType:
 @pytest.fixture
 def copy(release: ModuleType, root: Path, tmp_path: Path) -> Path:
     """Return a folder with a copy of every pyproject.toml of ours."""
-    for path in release.projects(root):
+    for path in [*release.projects(root), *release.others(root)]:
         there = tmp_path / path.relative_to(root)
         there.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, there)
@@ -42,7 +42,8 @@ def test_all_distributions_are_in_step(release: ModuleType, root: Path) -> None:
 @pytest.mark.parametrize("text", ["0.2.0", "0.1.1", "1.0.0", "1.12.3", "0.2.0rc1"])
 def test_a_version_is_set_everywhere(release: ModuleType, copy: Path, text: str) -> None:
     """After it all are in step at the new version, and nothing but versions and bounds has changed."""
-    before = {path: path.read_text("utf-8").splitlines() for path in release.projects(copy)}
+    files = [*release.projects(copy), *release.others(copy)]
+    before = {path: path.read_text("utf-8").splitlines() for path in files}
     release.set_version(copy, Version(text))
     assert release.version_of(copy) == Version(text)
     assert list(release.problems(copy, f"v{text}")) == []
@@ -57,9 +58,8 @@ def test_setting_it_back_changes_nothing(release: ModuleType, root: Path, copy: 
     """What is set twice and then back is what it was, comments and order too."""
     for version in ("0.2.0", "1.0.0", str(release.version_of(root))):
         release.set_version(copy, Version(version))
-    assert [path.read_text("utf-8") for path in release.projects(copy)] == [
-        path.read_text("utf-8") for path in release.projects(root)
-    ]
+    for path in [*release.projects(root), *release.others(root)]:
+        assert (copy / path.relative_to(root)).read_text("utf-8") == path.read_text("utf-8")
 
 
 def test_what_is_out_of_step_is_named(release: ModuleType, copy: Path) -> None:

@@ -33,9 +33,8 @@ DECISIONS: Mapping[str, str] = {
     "plain-10k-100ms": "--workers 10000 --tasks 1000000 --mix plain --ran-s 0.1",
     "plain-10k-1s": "--workers 10000 --tasks 1000000 --mix plain --ran-s 1",
     "plain-10k-10s": "--workers 10000 --tasks 1000000 --mix plain --ran-s 10",
-    "plain-10k-10M": "--workers 10000 --tasks 10000000 --mix plain --ran-s 1 --lose 5",
     "mixed-1k": "--workers 1000 --tasks 200000 --mix mixed",
-    "mixed-10k": "--workers 10000 --tasks 200000 --mix mixed --lose 1",
+    "mixed-10k": "--workers 10000 --tasks 40000 --mix mixed --lose 1",
 }
 LOSSES: Mapping[str, str] = {
     f"{'lost' if lose else 'kept'}-{workers}-{ran_s}s": (

@@ -19,9 +19,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -145,7 +147,7 @@ class Reader:
             self._write(block.file, block.text)
 
     def _commands(self, block: Block) -> Iterator[str]:
-        commands = [line for line in block.text.replace("\\\n", " ").splitlines() if line.strip()]
+        commands = list(commands_of(block.text))
         expected = [int(code) for code in block.notes.get("ends with", "").split()] or [0] * len(commands)
         assert len(expected) == len(commands), f"{len(commands)} commands, and {len(expected)} exit codes are said"
         for command, code in zip(commands, expected, strict=True):
@@ -190,6 +192,19 @@ class Reader:
                 "".join(sorted(said.splitlines(keepends=True))),
             )
         assert re.fullmatch(pattern_of(shown), said), f"it prints\n{said}\nand the page shows\n{shown}"
+
+
+def commands_of(text: str) -> Iterator[str]:
+    """Yield the commands of a block: its lines, those together that a backslash or an open quote joins."""
+    command = ""
+    for line in text.splitlines():
+        command += line + "\n"
+        with suppress(ValueError):  # a quotation that goes on
+            shlex.split(command, comments=True)
+            if command.strip() and not line.endswith("\\"):
+                yield command.strip()
+            command = command if line.endswith("\\") else ""
+    assert not command.strip(), f"a command has no end: {command}"
 
 
 def varying(text: str) -> str:

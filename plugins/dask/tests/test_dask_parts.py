@@ -13,13 +13,14 @@ from longshore.batching.codec import dump, dump_code, dump_exception, load, load
 from longshore.batching.crew import NOTHING, Held, Station, Wants
 from longshore.batching.kinds import BATCH_ITEMS, Kind, Kinds
 from longshore.batching.outcomes import outcome_of, split_at_death
+from longshore.batching.survey import ClusterProbe
 from longshore.batching.words import DONE, Hello, Record
 from longshore.errors import PayloadError
 from longshore.records import ReadRequest
 from longshore.task import Attempt, Resources, TaskSpec
 from longshore_dask import DaskExecutor
 from longshore_dask.crew import DASK, DaskCrew
-from longshore_dask.survey import ClusterProbe
+from longshore_dask.survey import use_of
 
 
 def square(number: int) -> int:
@@ -164,7 +165,7 @@ def worker(name: str, threads: int, memory: int, limit: int | None, cpu: float) 
 def test_dask_reads_what_a_cluster_has() -> None:
     """Cores and memory are added up over workers; without a limit for each, memory has none; less often when large."""
     told = {"tcp://a": worker("a", 4, 10**9, 8 * 10**9, 150.0), "tcp://b": worker("b", 2, 10**8, 2 * 10**9, 0.0)}
-    probe = ClusterProbe(lambda: told)
+    probe = ClusterProbe(lambda: told, use_of)
     assert probe.period_s == 1.0
     usage = probe.read(ReadRequest()).usage
     assert (usage["cpu"].used, usage["cpu"].capacity) == (1.5, 6.0)

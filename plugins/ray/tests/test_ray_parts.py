@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 from longshore.batching.crew import NOTHING, Wants
 from longshore.batching.kinds import Kind
+from longshore.batching.survey import ClusterProbe
 from longshore.batching.words import Hello
+from longshore.records import ReadRequest
 from longshore.task import Resources, TaskSpec
 from longshore_ray import RayExecutor
 from longshore_ray.crew import RayCrew, Shaped, actor_options
+from longshore_ray.survey import Machine, this_machine, use_of
 from longshore_ray.words import RAY, how_it_ended, lack_by_error, lack_by_versions, versions
 
 
@@ -49,6 +52,21 @@ def test_ray_gives_a_shape_to_its_own() -> None:
     assert crew.freest(kind, NOTHING) is plain
     assert crew.freest(kind, Wants({"CPU": 3.0})) is None
     assert wished == [{"CPU": 3.0}]
+
+
+def test_ray_reads_what_a_cluster_has() -> None:
+    """Cores and memory are added up over machines, each of which bounds what one task can have."""
+    told = {"n1": Machine(1.5, 4.0, 2000.0, 8000.0), "n2": Machine(0.5, 2.0, 500.0, 4000.0)}
+    usage = ClusterProbe(lambda: told, use_of).read(ReadRequest()).usage
+    assert (usage["cpu"].used, usage["cpu"].capacity) == (2.0, 6.0)
+    assert (usage["memory"].used, usage["memory"].capacity) == (2500.0, 12_000.0)
+    assert [(part.name, part.capacity) for part in usage["memory"].parts] == [("n1", 8000.0), ("n2", 4000.0)]
+    assert use_of({}) == {}
+    here = this_machine()
+    assert 0.0 <= here.used_cores <= here.cores
+    assert 0.0 < here.used_mb < here.memory_mb
+    assert RayExecutor().cluster() is None, "its workers are on this machine"
+    assert RayExecutor(RayExecutor.Settings(address="far.example:6379")).cluster() is not None
 
 
 class OutOfMemoryError(Exception):

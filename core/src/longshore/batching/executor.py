@@ -10,13 +10,14 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 from longshore.batching.dispatcher import Dispatcher
 from longshore.hookspecs import CancelRequest, ExecutorHost, LimitRequest, hookimpl
 from longshore.records import WorkerStats
 from longshore.task import Attempt
 
+T = TypeVar("T")
 LEAVE_S: Final = 1.0
 """What closing the connections gets of the time there is, at least."""
 _STOPPED: Final = "cancelled: the pool stopped"
@@ -154,6 +155,17 @@ class BatchExecutor:
         """Wait for something that is done on the executor's own thread."""
         assert self._loop is not None
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    def _asked(self, work: Coroutine[Any, Any, T], within_s: float) -> T:
+        """Wait for what is done on the executor's own thread, on one that is neither that nor the pool's."""
+        if self._loop is None:
+            work.close()
+            raise RuntimeError(f"the executor {self.name!r} is not running")
+        asked = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return asked.result(within_s)
+        finally:
+            asked.cancel()
 
     async def _leave(self) -> None:
         """End the thread; one that hangs in the user's code is left to itself."""

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from longshore.batching import spool
 from longshore.batching.dispatcher import Dispatcher
 from longshore.batching.executor import LEAVE_S, BatchExecutor
+from longshore.batching.survey import ClusterProbe
 from longshore.hookspecs import Capabilities, ExecutorHost, Probe, ResizeRequest, hookimpl
 from pydantic import BaseModel, ConfigDict, Field
 
 from longshore_dask.crew import DaskCrew
-from longshore_dask.survey import ClusterProbe
+from longshore_dask.survey import use_of
 
 if TYPE_CHECKING:
     # Half a second, with Dask: for who starts the executor, not for who only has it looked at.
@@ -84,7 +85,7 @@ class DaskExecutor(BatchExecutor):
     @hookimpl
     def cluster(self) -> Probe | None:
         """Return what measures the cluster at `address`; None without one, for its workers are on this machine then."""
-        return None if self._settings.address is None else ClusterProbe(self._survey)
+        return None if self._settings.address is None else ClusterProbe(self._survey, use_of)
 
     @hookimpl
     def pids(self) -> Sequence[int]:
@@ -152,14 +153,10 @@ class DaskExecutor(BatchExecutor):
 
     def _survey(self) -> dict[str, Any]:  # Any: what Dask's scheduler says of a worker
         """Return what the scheduler says of each worker, waiting for that; not on the loops."""
-        loop, dispatcher, cluster = self._loop, self._dispatcher, self._cluster
-        if loop is None or dispatcher is None or cluster is None:
+        dispatcher, cluster = self._dispatcher, self._cluster
+        if dispatcher is None or cluster is None:
             return {}
-        asked = asyncio.run_coroutine_threadsafe(_told(dispatcher, cluster), loop)
-        try:
-            return asked.result(self._settings.connect_timeout_s)
-        finally:
-            asked.cancel()
+        return self._asked(_told(dispatcher, cluster), self._settings.connect_timeout_s)
 
 
 async def _told(dispatcher: Dispatcher, cluster: Cluster) -> dict[str, Any]:  # Any: as above

@@ -6,7 +6,7 @@ Everything here runs on the loop of the executor's own thread; what of Ray block
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from longshore_ray import connection
 from longshore_ray.crew import Shaped, actor_options
 from longshore_ray.slot import GROUPS, Slot, read_of_dead
+from longshore_ray.survey import SURVEY_S, Machine
 from longshore_ray.words import RAY, lack_by_error, lack_by_versions
 
 EVIDENCE_S: Final = 20.0
@@ -160,11 +161,19 @@ class RayCluster:
         await self._control(station, "goodbye", within_s)
         self.kill(station)
 
-    async def _control(self, station: Station, method: str, within_s: float, *args: Any) -> None:  # Any: its arguments
+    async def _control(self, station: Station, method: str, within_s: float, *args: Any) -> Any:
+        """Return what a method of a worker answers, None if it doesn't. Any: its arguments and answer."""
         assert isinstance(station, Worker)
         with suppress(Exception):
             async with asyncio.timeout(within_s):
-                await getattr(station.actor, method).options(concurrency_group="control").remote(*args)
+                return await getattr(station.actor, method).options(concurrency_group="control").remote(*args)
+        return None
+
+    async def survey(self, stations: Iterable[Station]) -> dict[str, Machine]:
+        """Return what the machines have that these workers are on, of those that answer."""
+        one_each = {station.hello.host: station for station in stations if not station.leaving}
+        answers = await asyncio.gather(*(self._control(one, "survey", SURVEY_S) for one in one_each.values()))
+        return {node: Machine(*answer) for node, answer in zip(one_each, answers, strict=True) if answer is not None}
 
     def is_loss(self, error: BaseException) -> bool:
         """Tell whether Ray gave a call up with its worker."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from longshore import usable_cpus
 from longshore.batching.dispatcher import Dispatcher
 from longshore.batching.executor import LEAVE_S, BatchExecutor
-from longshore.hookspecs import Capabilities, ExecutorHost, ResizeRequest, hookimpl
+from longshore.batching.survey import ClusterProbe
+from longshore.hookspecs import Capabilities, ExecutorHost, Probe, ResizeRequest, hookimpl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from longshore_ray.survey import SURVEY_S, Machine, outlived, use_of
 
 if TYPE_CHECKING:  # importing Ray takes a second: only where it is used
     from longshore_ray.cluster import RayCluster
@@ -30,7 +33,7 @@ _CAPABILITIES: Final = Capabilities(
 class RaySettings(BaseModel):
     """The table `[tool.longshore.executors.ray]`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     address: str | None = Field(default=None, pattern=r"^(auto|[\w.\-]+:\d+|\[[0-9a-f:]+\]:\d+)$")
     """The head's, such as "ray.example:6379", or "auto" for the one of this machine; None starts one on loopback."""
@@ -90,6 +93,11 @@ class RayExecutor(BatchExecutor):
             self._post(lambda _: muster.resize(request.workers))
 
     @hookimpl
+    def cluster(self) -> Probe | None:
+        """Return what measures the cluster at `address`; None without one, for its workers are on this machine then."""
+        return None if self._settings.address is None else ClusterProbe(self._survey, use_of)
+
+    @hookimpl
     def pids(self) -> Sequence[int]:
         """Return the pids of the workers on this machine; those of others say nothing here."""
         dispatcher, cluster = self._dispatcher, self._cluster
@@ -145,11 +153,20 @@ class RayExecutor(BatchExecutor):
         if cluster is None:
             return
         if cluster.alive:
-            stations = list(dispatcher.crew.stations.values())
+            stations, pids = list(dispatcher.crew.stations.values()), self.pids()
             await asyncio.gather(*(cluster.part(station, LEAVE_S) for station in stations))
             if self._muster is not None:
                 self._muster.close()
+            await asyncio.to_thread(outlived, pids, max(LEAVE_S, deadline - monotonic()))
         await cluster.close(max(LEAVE_S, deadline - monotonic()))
+
+    def _survey(self) -> Mapping[str, Machine]:
+        """Return what the machines have that workers are on, waiting for that; not on the loops."""
+        dispatcher, cluster = self._dispatcher, self._cluster
+        if dispatcher is None or cluster is None:
+            return {}
+        stations = list(dispatcher.crew.stations.values())
+        return self._asked(cluster.survey(stations), 2 * SURVEY_S)
 
     def _where(self) -> str:
         return self._cluster.where if self._cluster is not None else ""

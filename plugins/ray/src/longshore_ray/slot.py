@@ -19,6 +19,7 @@ from longshore.batching.spool import read, remove_of
 from longshore.batching.words import Batch, Hello, Record
 from longshore.batching.yard import Yard
 
+from longshore_ray.survey import this_machine
 from longshore_ray.words import RAY, versions
 
 GROUPS: Final = {"listen": 1, "control": 1}
@@ -82,6 +83,10 @@ class Slot:
     def withdraw(self, messages: Mapping[str, str]) -> None:
         """End these attempts."""
         self._yard.withdraw(messages)
+
+    def survey(self) -> tuple[float, ...]:
+        """Return the fields of a `survey.Machine`: this one."""
+        return tuple(this_machine())
 
     def goodbye(self) -> None:
         """Call what tasks want called at the worker's end."""
