@@ -74,7 +74,9 @@ def collect() -> Tests:
     """Return the marks of all tests there are; exits with pytest's words if they can't be collected."""
     tests, said = Tests(), io.StringIO()
     with contextlib.redirect_stdout(said):
-        status = pytest.main(["--collect-only", "-q", "-n", "0", "-m", "", str(ROOT)], plugins=[tests])
+        status = pytest.main(
+            ["--collect-only", "-q", "-n", "0", "-m", "", str(ROOT / "tests"), str(ROOT / "plugins")], plugins=[tests]
+        )
     if status != pytest.ExitCode.OK:
         sys.exit(said.getvalue())
     return tests

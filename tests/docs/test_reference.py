@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import longshore
+import pytest
 from longshore import errors
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +59,7 @@ def test_the_tree_of_errors_is_drawn_as_it_is() -> None:
     ) | {"ResourceError"}
 
 
+@pytest.mark.slow
 def test_the_page_of_settings_is_what_the_models_say() -> None:
     """Whoever changes a setting makes the page anew: `uv run python docs/make_settings.py`."""
     command = [sys.executable, "docs/make_settings.py", "--check"]

@@ -1,4 +1,4 @@
-"""The executor keeps what every executor does, on a cluster that all tests share."""
+"""The executor keeps what every executor does, on a cluster that all tests share: with `-m bench`, for minutes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from longshore.hookspecs import Executor
 from longshore.testing import ExecutorConformance
 from longshore_ray import RayExecutor
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.bench
 
 
 class TestRayExecutor(ExecutorConformance):

@@ -1,6 +1,6 @@
 """Whole runs: the page's example, the same documents as in processes, and what is left when the head of a cluster dies.
 
-These start a cluster of their own for each run, which takes much of a machine: with `-m bench` only, save the first.
+All but the first start a cluster of their own for each run, which takes much of a machine: with `-m bench` only.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def test_ray_run_goes_on_elsewhere_when_the_head_dies(tmp_path: Path) -> None:
     (tmp_path / "job.py").write_text(JOB)
     inputs = tmp_path / "in"
     inputs.mkdir()
-    for number in range(400):
+    for number in range(200):
         (inputs / f"{number}.txt").write_text(str(number))
     options = ("-o", "out.jsonl", "--executor", "ray", "--progress", "none")
     running = started(tmp_path, "-m", "longshore", "run", "job:noted", "in", *options)
@@ -157,15 +157,15 @@ def test_ray_run_goes_on_elsewhere_when_the_head_dies(tmp_path: Path) -> None:
     told = [line for line in err.splitlines() if "the Ray cluster at 127.0.0.1:" in line]
     assert len(told) == 1, err
     assert "is gone" in told[0]
-    done = lines_of(out)
-    assert 10 <= len(done) < 400
+    done = [row for row in lines_of(out) if row["status"] == "completed"]
+    assert 10 <= len(done) < 200
     (tmp_path / "ran").unlink()
     code, _, err = end_of(
         started(tmp_path, "-m", "longshore", "resume", "last", "--executor", "threads", "--progress", "none")
     )
     assert code == 0, err
     rows = lines_of(out)
-    assert Counter(row["input"] for row in rows) == Counter(f"in/{number}.txt" for number in range(400))
+    assert Counter(row["input"] for row in rows) == Counter(f"in/{number}.txt" for number in range(200))
     assert {row["status"] for row in rows} == {"completed"}
     again = (tmp_path / "ran").read_text().splitlines()
     assert {row["input"] for row in done}.isdisjoint(again), "what had a result ran again"

@@ -15,7 +15,7 @@ from longshore.batching.survey import ClusterProbe
 from longshore.hookspecs import Capabilities, ExecutorHost, Probe, ResizeRequest, hookimpl
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from longshore_ray.survey import SURVEY_S, Machine, use_of
+from longshore_ray.survey import SURVEY_S, Machine, outlived, use_of
 
 if TYPE_CHECKING:  # importing Ray takes a second: only where it is used
     from longshore_ray.cluster import RayCluster
@@ -153,10 +153,11 @@ class RayExecutor(BatchExecutor):
         if cluster is None:
             return
         if cluster.alive:
-            stations = list(dispatcher.crew.stations.values())
+            stations, pids = list(dispatcher.crew.stations.values()), self.pids()
             await asyncio.gather(*(cluster.part(station, LEAVE_S) for station in stations))
             if self._muster is not None:
                 self._muster.close()
+            await asyncio.to_thread(outlived, pids, max(LEAVE_S, deadline - monotonic()))
         await cluster.close(max(LEAVE_S, deadline - monotonic()))
 
     def _survey(self) -> Mapping[str, Machine]:

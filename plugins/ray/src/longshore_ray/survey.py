@@ -1,8 +1,9 @@
-"""What the machines have that a pool's workers are on, and what is used of it: one worker of each is asked."""
+"""What the machines have that a pool's workers are on, as one worker of each tells; and the processes on this one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 import psutil
@@ -27,6 +28,17 @@ def this_machine() -> Machine:
     return Machine(
         psutil.cpu_percent(None) / 100.0 * cores, cores, (memory.total - memory.available) / 1e6, memory.total / 1e6
     )
+
+
+def outlived(pids: Iterable[int], within_s: float) -> None:
+    """Wait until these processes have ended, and kill those that have not in time."""
+    processes = []
+    for pid in pids:
+        with suppress(psutil.NoSuchProcess):
+            processes.append(psutil.Process(pid))
+    for process in psutil.wait_procs(processes, timeout=within_s)[1]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def use_of(machines: Mapping[str, Machine]) -> dict[str, Usage]:

@@ -341,9 +341,12 @@ def _memory_mb() -> float:
 
 @contextmanager
 def _child() -> Iterator[int]:
-    """Give the process id of a child that does nothing, until the end."""
-    child = subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    """Give the process id of a child that is up and does nothing, until the end."""
+    command = [sys.executable, "-S", "-c", "print(flush=True); input()"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
+        if child.stdout is not None:
+            child.stdout.readline()  # before that it may be so new that the system has no memory to tell of
         yield child.pid
     finally:
         child.kill()
