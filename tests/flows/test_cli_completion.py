@@ -55,7 +55,7 @@ def offered(script: Path, *words: str) -> list[str]:
     ("words", "expected"),
     [
         (("longshore", "ru"), {"run", "runs"}),
-        (("longshore", "plugins", ""), {"list", "info", "check"}),
+        (("longshore", "plugins", ""), {"list", "info", "check", "new"}),
         (("longshore", "run", "--max"), {"--max-failures"}),
         (("longshore", "config", "show", "--o"), {"--origin"}),
         (("longshore", "run", "--progress", "li"), {"live", "lines"}),
