@@ -29,40 +29,59 @@ def dask(*words: str, folder: Path, **env: str) -> subprocess.Popen[bytes]:
 
 
 class Theirs:
-    """A cluster of somebody else's, in processes of its own: a scheduler, and workers with a resource."""
+    """A scheduler, and workers with two threads and a resource each, once they are added."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *words: str) -> None:
         said = folder / "scheduler.json"
-        self._folder = folder
-        self.scheduler = dask("scheduler", *HOST, "--port", "0", "--scheduler-file", str(said), folder=folder)
+        self._folder, self._words = folder, words
+        self.scheduler = dask("scheduler", *HOST, "--port", "0", "--scheduler-file", str(said), *words, folder=folder)
         self.started = [self.scheduler]
-        give_up = time.monotonic() + 40.0
+        self._nannies: list[subprocess.Popen[bytes]] = []
+        give_up = time.monotonic() + PATIENCE_S
         while not said.exists() or '"address"' not in (text := said.read_text()):
             assert time.monotonic() < give_up, "the scheduler did not start"
             assert self.scheduler.poll() is None, "the scheduler ended"
             time.sleep(0.02)
         self.address = text.split('"address": "')[1].split('"')[0]
 
-    def add_worker(self, threads: int = 2, **env: str) -> subprocess.Popen[bytes]:
-        own = ("--nthreads", str(threads), "--resources", "GPU=1")
-        words = (*own, "--no-nanny", "--local-directory", str(self._folder))
-        worker = dask("worker", self.address, *HOST, *words, folder=self._folder, **env)
+    def add_worker(
+        self, *, threads: int = 2, memory: str = "1GB", nanny: bool = False, **env: str
+    ) -> subprocess.Popen[bytes]:
+        """Start one more worker, with a nanny that replaces it; it is there when the scheduler knows of it."""
+        kept = "--nanny" if nanny else "--no-nanny"
+        has = ("--nthreads", str(threads), "--memory-limit", memory, "--resources", "GPU=1", kept)
+        own = ("--local-directory", str(self._folder), *self._words)
+        worker = dask("worker", self.address, *HOST, *has, *own, folder=self._folder, **env)
         self.started.append(worker)
+        self._nannies += [worker] if nanny else []
         return worker
 
     def end(self) -> None:
+        """End all that was started."""
         for one in reversed(self.started):
             with suppress(ProcessLookupError):
-                one.kill()
-            one.wait(10.0)
+                (one.terminate if one in self._nannies else one.kill)()  # a nanny ends its worker
+            one.wait(20.0)
 
 
 @pytest.fixture
-def theirs(tmp_path: Path) -> Iterator[Theirs]:
+def cluster(tmp_path: Path) -> Iterator[Callable[..., Theirs]]:
+    """A maker of schedulers without workers; words are options of these and of their workers."""
+    made: list[Theirs] = []
+
+    def make(*words: str) -> Theirs:
+        made.append(Theirs(tmp_path, *words))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.end()
+
+
+@pytest.fixture
+def theirs(cluster: Callable[..., Theirs]) -> Theirs:
     """A scheduler without workers."""
-    cluster = Theirs(tmp_path)
-    yield cluster
-    cluster.end()
+    return cluster()
 
 
 @pytest.fixture(scope="session")

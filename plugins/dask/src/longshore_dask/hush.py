@@ -1,6 +1,7 @@
-"""What Dask logs of a connection of ours, kept off its own handlers: that it is lost is told by us, once, in one line.
+"""What Dask logs of a connection of ours, dropped: that it is lost is told by us, once, in one line.
 
-Dask prints to stderr by itself, tracebacks included, and says so of everything that it stops or tries again.
+Dask logs tracebacks of everything that it stops or tries again, and prints them to stderr by itself, or Python does where
+nobody has set up logging.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ def hushed(alive: Callable[[], bool]) -> Iterator[None]:
     def passes(record: logging.LogRecord) -> bool:
         return record.thread != own or (record.levelno >= logging.ERROR and alive())
 
-    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
-    handlers = {handler for name in names for handler in logging.getLogger(name).handlers}
-    for handler in handlers:
-        handler.addFilter(passes)
+    loggers = [
+        logging.getLogger(name) for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"
+    ]
+    for logger in loggers:
+        logger.addFilter(passes)
     try:
         yield
     finally:
-        for handler in handlers:
-            handler.removeFilter(passes)
+        for logger in loggers:
+            logger.removeFilter(passes)
