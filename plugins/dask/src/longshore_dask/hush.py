@@ -1,7 +1,7 @@
 """What Dask logs of a connection of ours, dropped: that it is lost is told by us, once, in one line.
 
-Dask logs tracebacks of everything that it stops or tries again, and prints them to stderr by itself, or Python does where
-nobody has set up logging.
+Dask logs tracebacks of everything that it stops or tries again, and prints them to stderr by itself, or Python
+does where nobody has set up logging.
 """
 
 from __future__ import annotations
