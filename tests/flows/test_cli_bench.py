@@ -12,6 +12,7 @@ Inside = Any  # the fixture's class: test modules cannot import a conftest
 QUICK = ("--quick", "--workers", "1")
 
 
+@pytest.mark.slow
 def test_a_function_is_measured_and_something_recommended_for_it(inside: Inside) -> None:
     """On stdout there is nothing but the figures and what follows from them, whatever the function prints."""
     inside.inputs(["a.txt", "b.txt"])

@@ -88,6 +88,7 @@ def test_broken_settings_do_not_hide_the_plugins(inside: Command) -> None:
     assert any("did you mean 'executor'" in finding["note"] for finding in told["findings"])
 
 
+@pytest.mark.slow
 def test_a_plugin_is_checked_in_a_process_of_its_own(inside: Command) -> None:
     """plugins check loads what is named and ends with 0; an unknown name ends with 2; info tells what is known."""
     code, out, errors = inside("plugins", "check", "executors:threads", "--json")

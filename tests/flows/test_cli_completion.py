@@ -66,6 +66,7 @@ def test_bash_offers(installed: Callable[[str], Path], words: Sequence[str], exp
     assert set(offered(installed("bash"), *words)) == expected
 
 
+@pytest.mark.slow
 def test_nothing_but_the_script_is_written(tmp_path: Path) -> None:
     """Without `--output` the script goes to where bash-completion looks, and no start-up file is touched."""
     command = [sys.executable, "-m", "longshore", "--install-completion", "--shell", "bash"]

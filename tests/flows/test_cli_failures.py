@@ -5,6 +5,7 @@ from typing import Any
 Command = Any  # the fixture's class: test modules cannot import a conftest
 
 
+@pytest.mark.slow
 def test_a_crash_shows_what_led_to_it(inside: Command) -> None:
     """The summary of failures has what the task wrote last, the traceback of a crash in C code included."""
     inside.inputs(["a"])

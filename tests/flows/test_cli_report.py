@@ -60,6 +60,7 @@ def test_all_formats_at_once(inside: Command) -> None:
     assert (folder / "r.html").read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared(inside: Command) -> None:
     """What fails now and did not is named, in Markdown, HTML and JSON."""
     first = begin(inside, a="1", b="2")
@@ -73,6 +74,7 @@ def test_two_runs_are_compared(inside: Command) -> None:
     assert inside("report", first, "--compare", second, "--html", "both.html")[0] == 0
 
 
+@pytest.mark.slow
 def test_a_run_is_compared_with_the_one_before_it(inside: Command) -> None:
     """`previous` is the newest earlier run of the same name, and comes first; a run is not compared with itself."""
     first = begin(inside, a="1", b="2")
@@ -88,6 +90,7 @@ def test_a_run_is_compared_with_the_one_before_it(inside: Command) -> None:
     assert (code, f"from before {first}" in errors) == (2, True), errors
 
 
+@pytest.mark.slow
 def test_a_run_may_write_its_report_at_its_end(inside: Command) -> None:
     """By the ending of the file's name; the exit code is the run's, and no file that can't be written changes it."""
     inside.inputs({"a": "1", "b": "raise"})

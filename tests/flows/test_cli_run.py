@@ -95,6 +95,7 @@ def test_another_executor_can_be_named(inside: Command, lines: Lines, executor: 
     assert lines(out)["a"]["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_a_failed_input_is_tried_again(inside: Command, lines: Lines) -> None:
     """--retries says how often; the settings' way to set a value is heeded as well."""
     inside.inputs(["a"])
@@ -161,6 +162,7 @@ def test_names_from_stdin(inside: Command, lines: Lines) -> None:
     assert set(lines(out)) == {"a", "c"}
 
 
+@pytest.mark.slow
 def test_too_many_failures_stop_the_run(inside: Command, lines: Lines) -> None:
     """--max-failures stops with exit 3; every input has its line, those not run as cancelled."""
     inside.inputs([f"{number:03}" for number in range(300)])

@@ -115,6 +115,7 @@ def test_run_shows_itself_where_asked(longshore: Command) -> None:
     assert len((longshore.folder / "out.jsonl").read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 def test_what_cannot_be_shown_is_said(inside: Command) -> None:
     """A run that is not there, a plugin that is not, a setting that is wrong, and a port that is taken: exit code 2."""
     code, out, err = inside("serve")

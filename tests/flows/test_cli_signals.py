@@ -103,6 +103,7 @@ def test_a_task_that_blocks_everything_can_be_left(longshore: Command, lines: Li
     assert len(told) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["threads", "processes"])
 def test_the_second_signal_stops_at_once(longshore: Command, lines: Lines, executor: str) -> None:
     """Tasks that would run on are not waited for, and every input still has its line (fault:O6)."""
@@ -148,6 +149,7 @@ def test_what_does_not_end_within_its_grace_is_ended(
     assert {entry["status"] for entry in told.values()} == {"cancelled"}
 
 
+@pytest.mark.slow
 def test_a_grace_that_cannot_be_meant_is_refused(longshore: Command) -> None:
     """It is seconds."""
     longshore.inputs(["a"])

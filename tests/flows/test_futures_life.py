@@ -131,6 +131,7 @@ def test_letting_go_of_an_executor_ends_it_after_its_work(place: str) -> None:
     assert [future.result(DEADLINE_S) for future in futures] == list(range(50))
 
 
+@pytest.mark.slow
 def test_a_view_keeps_the_pool() -> None:
     """As long as somebody holds an executor with options, its pool takes work."""
     view = PoolExecutor(1, executor="threads", settings=PLAIN).with_options(name="view")

@@ -144,6 +144,7 @@ def test_functions_of_a_pool_share_with_their_initializer(tmp_path: Path) -> Non
     assert said == ["[1, 10, 1]"]
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_runs_once(tmp_path: Path) -> None:
     """No process runs the script again: functions travel, and what they name of it."""
     said = run(

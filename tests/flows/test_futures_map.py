@@ -112,6 +112,7 @@ def test_the_time_limit_counts_from_the_call(executor: PoolExecutor) -> None:
     assert len(ran) < 15  # those that were given to a worker by then
 
 
+@pytest.mark.slow
 def test_closing_the_iterator_cancels_what_is_pending(executor: PoolExecutor) -> None:
     """So does letting go of it."""
     go, ran = threading.Event(), list[int]()

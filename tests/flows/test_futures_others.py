@@ -112,6 +112,7 @@ def joblib() -> Any:  # it carries no types
     return module
 
 
+@pytest.mark.slow
 def test_joblib_calls_run_in_it(joblib: Any, work: Any) -> None:
     """Under `parallel_config("longshore")` results come in order, from other processes, kept warm between calls."""
     with joblib.parallel_config("longshore", n_jobs=2):

@@ -239,6 +239,7 @@ def test_a_callback_may_submit(make: Make) -> None:
     assert second[0].result(DEADLINE_S) == 2
 
 
+@pytest.mark.slow
 def test_options_are_given_by_a_view_on_the_same_pool(make: Make) -> None:
     """`with_options` sets a time limit for one kind of call; others have none, whatever settings say."""
     quick = Settings(probes=(), workers={"default_timeout": 0.05})  # type: ignore[arg-type]  # pydantic makes it one

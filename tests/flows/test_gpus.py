@@ -125,6 +125,7 @@ async def test_what_no_device_ever_has_is_refused() -> None:
             await pool.options(resources=Resources(gpu=0.5, gpu_memory_mb=20_000)).submit(own_gpus)
 
 
+@pytest.mark.slow
 @pytest.mark.allocation
 async def test_process_workers_see_their_devices_only() -> None:
     """CUDA's variables name the devices of the task while it runs, in the order of their numbers, and none after it."""
@@ -141,6 +142,7 @@ async def test_process_workers_see_their_devices_only() -> None:
         assert (names, indices) == ([os.environ.get(name) for name in NAMES], ())
 
 
+@pytest.mark.slow
 @pytest.mark.allocation
 async def test_who_took_what_does_without_a_device_sees_none() -> None:
     """A task that would have a GPU or else cores, and got cores, is not to find a GPU that others have."""

@@ -60,6 +60,7 @@ async def test_coroutines_are_not_measured() -> None:
     assert outcome.peak_memory_mb is None
 
 
+@pytest.mark.slow
 async def test_short_tasks_before_a_long_one_are_not_counted_as_its_own() -> None:
     """A thread that ran many short tasks claims nothing of theirs for a long one: it tells less, never a wrong sum."""
 

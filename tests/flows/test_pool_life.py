@@ -297,6 +297,7 @@ class ClosedJournal(MemoryJournal):
         raise OSError("the disk is gone")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wrong", "kind"),
     [
@@ -333,6 +334,7 @@ async def test_life_start_fails_with_its_journal(holdings: Any) -> None:
     assert await pool.stop() is None
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:C03")
 async def test_life_unknown_executor(holdings: Any) -> None:
     """An executor that is not installed is refused at submit, and the pool goes on."""

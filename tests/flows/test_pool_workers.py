@@ -74,6 +74,7 @@ async def test_workers_none_are_asked_for_and_none_told_of() -> None:
         assert (inline.status, inline.tasks_completed, inline.current_task) == ("idle", 1, None)
 
 
+@pytest.mark.slow
 @each
 @pytest.mark.requirement("req:A07", "req:B02", "req:B05")
 async def test_workers_beat_while_they_are_busy(executor: str) -> None:

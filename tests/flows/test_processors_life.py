@@ -122,6 +122,7 @@ async def test_an_initialize_that_raises_fails_its_task_only(processing: Any, ex
     assert second.ok
 
 
+@pytest.mark.slow
 async def test_an_initialize_that_hangs_has_a_limit_in_a_process(processing: Any) -> None:
     """fault:K9 In a process getting ready has a limit of its own: documents end with it, whatever theirs is."""
 
@@ -140,6 +141,7 @@ async def test_an_initialize_that_hangs_has_a_limit_in_a_process(processing: Any
     assert {outcome.error.reason for outcome in outcomes} == {"initializer"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["threads", "processes"])
 @pytest.mark.requirement("req:C09")
 async def test_a_cleanup_that_hangs_does_not_outlast_the_stop(processing: Any, executor: str, tmp_path: Path) -> None:

@@ -223,6 +223,7 @@ async def test_the_fraction_told_is_the_work_done(executor: str, tmp_path: Path)
     assert watch.told[handle.task_id][-1]["completed_steps"] == 100
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:H23")
 @pytest.mark.utilisation
 async def test_what_a_task_used_is_measured() -> None:

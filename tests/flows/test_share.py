@@ -152,6 +152,7 @@ def copies() -> int:
     return len(shared._copies)
 
 
+@pytest.mark.slow
 async def test_it_goes_with_the_pool_with_close_and_with_its_last_reference(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -205,6 +205,7 @@ async def test_a_consumer_that_stops_leaves_the_rest_unpulled(asynchronous: bool
     assert source.pulled <= pulled + 1, "a closed stream was pulled from"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ordered", [False, True])
 async def test_a_slow_consumer_bounds_what_is_pulled(ordered: bool) -> None:
     """However slow the consumer, what is pulled and not given back yet stays within a bound."""

@@ -26,6 +26,7 @@ async def _take(stream: AsyncIterator[Any], count: int) -> None:
 # ---- together
 
 
+@pytest.mark.slow
 async def test_two_streams_both_progress() -> None:
     """Of two streams at once, neither waits for the other to end: both keep giving in turns."""
     given: list[str] = []
@@ -60,6 +61,7 @@ async def test_a_long_stream_does_not_starve_a_short_one() -> None:
         assert len(await short) == 1000
 
 
+@pytest.mark.slow
 async def test_handles_and_streams_share_the_pool() -> None:
     """A task submitted by itself is not held up by an endless stream."""
     async with make_pool() as pool, pool.outcomes(double, itertools.count()) as endless:
@@ -187,6 +189,7 @@ async def test_an_exception_out_of_the_block_cancels_streams() -> None:
     assert gate.cancelled == gate.inside
 
 
+@pytest.mark.slow
 async def test_a_read_stream_leaves_nothing_behind() -> None:
     """A thousand streams that ended leave no trace in the pool: neither arguments nor results are kept."""
 

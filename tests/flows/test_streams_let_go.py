@@ -89,6 +89,7 @@ def opened(pool: WorkerPool, how: str, work: Work) -> Any:
 KINDS = pytest.mark.parametrize("how", ["map", "outcomes", "pipeline"])
 
 
+@pytest.mark.slow
 @KINDS
 async def test_a_loop_that_is_left_cancels_the_rest(how: str) -> None:
     """`break` out of a stream without a name frees its results and cancels its tasks, while the pool runs on."""
@@ -101,6 +102,7 @@ async def test_a_loop_that_is_left_cancels_the_rest(how: str) -> None:
         await at_rest(pool, work)
 
 
+@pytest.mark.slow
 @KINDS
 async def test_a_consumer_that_runs_out_of_time_cancels_the_rest(how: str) -> None:
     """A time limit around the loop ends the tasks of the stream too, though it was waiting for the next result."""

@@ -63,6 +63,7 @@ after = [outcome.value for outcome in longshore.outcomes(abs, [-4], executor="pr
 """
 
 
+@pytest.mark.slow
 def test_a_cell_of_a_notebook() -> None:
     """In code that runs inside a loop with await at its top level, as notebooks run it, both ways of calling work."""
     code = compile(CELL, "<cell>", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)

@@ -132,6 +132,7 @@ def test_connections_are_bounded(serve: Serve, made: Any) -> None:
             connection.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hurried")
 def test_who_takes_no_answer_is_cut_off(serve: Serve, made: Any) -> None:
     """fault:E3: a page that asks and never reads is given up, and its memory with it."""

@@ -35,6 +35,7 @@ def test_who_looks_soon_is_not_woken() -> None:
         bell.close()
 
 
+@pytest.mark.slow
 def test_what_is_handed_over_one_by_one_is_run(yard: Any) -> None:
     """Attempts that come while others wait are all run, though nobody may have been woken for them."""
     ids = [task_id for number in range(60) for task_id in yard.submit(doze, [0.001 * (number % 4)])]

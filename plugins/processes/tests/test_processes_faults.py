@@ -164,6 +164,7 @@ def test_time_limit_of_a_spinning_task(yard: Any) -> None:
     assert outcomes[1].ran_s < 1.0
 
 
+@pytest.mark.slow
 def test_getting_ready_is_not_the_tasks_time(lone_yard: Any) -> None:
     """Importing a function and its initializer may take longer than the task's time limit."""
     outcomes = lone_yard.run(sleep_if, [0] * 3, timeout_s=0.2, initializer=lambda: time.sleep(0.6))
@@ -297,6 +298,7 @@ def test_zygote_killed(yard: Any, eventually: Any) -> None:
     assert yard.run(sleep_if, [0])[0].ok
 
 
+@pytest.mark.slow
 def test_timeout_takes_descendants_along(lone_yard: Any, find_tokened: Any, eventually: Any) -> None:
     """fault:O5 What a killed task had started ends with it, in its own session or not."""
     token = uuid.uuid4().hex

@@ -113,6 +113,7 @@ class Stuck(logging.Handler):
         self.texts.append(record.getMessage())
 
 
+@pytest.mark.slow
 def test_a_flood_is_bounded_and_counted() -> None:
     """While a handler blocks, at most so many records wait; how many were lost is told, and none comes after close."""
     relay, handler = LogRelay(), Stuck()

@@ -122,6 +122,7 @@ def test_killed(tmp_path: Path, find_tokened: Any, eventually: Any, method: str,
     assert eventually(lambda: not find_tokened(token), GONE_S), find_tokened(token)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("how", ["_exit", pytest.param("abort", marks=slow)])
 def test_ended_without_a_word(tmp_path: Path, find_tokened: Any, eventually: Any, method: str, how: str) -> None:

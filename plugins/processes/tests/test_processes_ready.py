@@ -114,6 +114,7 @@ def test_a_second_try_has_the_limit_too(open_yard: Any, tmp_path: Path) -> None:
         assert outcomes[1].error.reason == "initializer"
 
 
+@pytest.mark.slow
 def test_it_is_for_what_is_prepared_later_too(open_yard: Any) -> None:
     """What a task does to get its worker ready is under that limit, and not under its own."""
     with open_yard(1, SHORT) as yard:

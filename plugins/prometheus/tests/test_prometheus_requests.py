@@ -161,6 +161,7 @@ def test_one_that_never_finishes_is_let_go(served: Served, asking: Asking, monke
             assert client.recv(1) == b""
 
 
+@pytest.mark.slow
 def test_one_that_never_reads_is_let_go(served: Served, asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that does not take its answer is closed once its time is over, and holds up nobody (fault:E4)."""
     monkeypatch.setattr(_listener, "WITHIN_S", 0.2)
