@@ -50,14 +50,12 @@ def contracts(root: Path) -> configparser.ConfigParser:
     return parser
 
 
-@pytest.mark.slow
 def test_the_contracts_hold(root: Path) -> None:
     """Imports go down the stack only, side rooms never meet, deciding and watching are pure."""
     said = lint(root)
     assert said.endswith("exit status 0"), said
 
 
-@pytest.mark.slow
 def test_every_contract_can_break(root: Path, plugin_folders: list[Path], tmp_path: Path) -> None:
     """A file without a room, a sideways import, impurity, a cycle and a private import are each found."""
     for source in [root / "core", *plugin_folders]:

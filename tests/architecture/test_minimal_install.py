@@ -58,7 +58,6 @@ def test_only_a_few_small_libraries_are_needed(root: Path) -> None:
     assert not ours & {f"longshore-{name}" for name in ("nvml", "prometheus", "otel", "dask", "ray", "dashboard")}
 
 
-@pytest.mark.slow
 @pytest.mark.requirement("req:N02")
 def test_the_core_works_with_these_alone(root: Path, tmp_path: Path) -> None:
     """With the core and what it needs, and nothing else, tasks run inline; what is missing is named."""

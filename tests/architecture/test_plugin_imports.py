@@ -48,13 +48,11 @@ def offences(folder: Path, part: str, public: set[str]) -> list[str]:
     ]
 
 
-@pytest.mark.slow
 def test_plugins_import_only_public_modules_and_no_other_plugin(plugin_folders: list[Path]) -> None:
     """No underscore of ours, none of the front's modules, and no other plugin in any plugin's code."""
     assert [offence for folder in plugin_folders for offence in offences(folder, "src", PUBLIC)] == []
 
 
-@pytest.mark.slow
 def test_plugin_tests_also_use_longshore_testing_and_nothing_more(plugin_folders: list[Path]) -> None:
     """The tests of a plugin could be a stranger's, too."""
     public = PUBLIC | {"testing"}

@@ -46,7 +46,6 @@ def described(api: ModuleType, listing: Any) -> dict[str, griffe.Object]:  # Any
     return found
 
 
-@pytest.mark.slow
 def test_the_public_api_changes_only_where_that_is_meant(api: ModuleType, listing: Any) -> None:
     """Every public name, member and signature is as in `api.txt`; who means to change one writes that file anew."""
     told = api.difference(listing)

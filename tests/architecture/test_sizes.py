@@ -18,14 +18,12 @@ def lines_to_read(path: Path) -> int:
     return len(lines)
 
 
-@pytest.mark.slow
 def test_no_file_is_longer_than_400_lines(root: Path, python_files: list[Path]) -> None:
     """Past 400 lines there is a second file in it; the list of public names does not count."""
     sizes = {path: lines_to_read(path) for path in python_files}
     assert {str(path.relative_to(root)): size for path, size in sizes.items() if size > FILE_LINES} == {}
 
 
-@pytest.mark.slow
 def test_no_function_is_longer_than_40_lines(root: Path, python_files: list[Path]) -> None:
     """Past 40 lines there is a second thing in it."""
     long = {}

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 Command = Any  # the fixture's class: test modules cannot import a conftest
 
 

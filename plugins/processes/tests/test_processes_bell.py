@@ -7,6 +7,7 @@ import time
 from math import inf
 from typing import Any
 
+import pytest
 from longshore_processes.bell import Bell
 
 
