@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion, Version
 
 ROOT = Path(__file__).parents[1]
 _VERSION = re.compile(r'^(version = ")[^"]*(")$', re.MULTILINE)
-_BOUND = re.compile(r'^(\s*(?:\w+ = \[)?"longshore(?:-\w+)?(?:\[\w+\])?)[<>=~!][^"]*(")', re.MULTILINE)
+_BOUND = re.compile(r'^(\s*(?:\w+ = \[)?"longshore(?:-\w+)?(?:\[[\w,]+\])?)[<>=~!][^"]*(")', re.MULTILINE)
 
 
 def projects(root: Path) -> list[Path]:
@@ -50,6 +50,15 @@ def version_of(root: Path) -> Version:
     return Version(tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["project"]["version"])
 
 
+def forward(root: Path, version: Version) -> Version:
+    """Return the version if it can be the next one; ValueError for one that is behind, or has its changes told."""
+    own = version_of(root)
+    told = re.search(rf"^## {re.escape(str(version))}\b", (root / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    if version < own or told:
+        raise ValueError(f"{version} is no step forward from {own}, or stands in CHANGELOG.md")
+    return version
+
+
 def problems(root: Path, tag: str | None = None) -> Iterator[str]:
     """Yield what is not in step, in words."""
     version = version_of(root)
@@ -77,10 +86,11 @@ def main(arguments: Sequence[str]) -> int:
             return 1 if told else 0
         case ["set", text]:
             try:
-                set_version(ROOT, Version(text))
-            except InvalidVersion as error:
+                version = forward(ROOT, Version(text))
+            except (InvalidVersion, ValueError) as error:
                 print(f"{error}: write it as 0.2.0 or 0.2.0rc1", file=sys.stderr)
                 return 2
+            set_version(ROOT, version)
         case _:
             print(__doc__, file=sys.stderr)
             return 2

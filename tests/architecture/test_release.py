@@ -52,6 +52,20 @@ def test_a_version_is_set_everywhere(release: ModuleType, copy: Path, text: str)
         assert len(after) == len(lines)
         changed = [new for old, new in zip(lines, after, strict=True) if old != new]
         assert all(line.startswith("version = ") or '"longshore' in line for line in changed), changed
+        assert not [line for line in after if '"longshore' in line and "0.1.0" in line], "a bound was left behind"
+
+
+def test_a_release_is_a_step_forward(release: ModuleType, copy: Path) -> None:
+    """Not a version before this one, nor one whose changes are told; the first of all may be the one that is there."""
+    changes = copy / "CHANGELOG.md"
+    changes.write_text("# Changes\n", "utf-8")
+    assert release.forward(copy, Version("0.1.0")) == Version("0.1.0")
+    with pytest.raises(ValueError, match="no step forward"):
+        release.forward(copy, Version("0.0.9"))
+    changes.write_text("# Changes\n\n## 0.1.0 (2026-12-01)\n", "utf-8")
+    with pytest.raises(ValueError, match=r"stands in CHANGELOG\.md"):
+        release.forward(copy, Version("0.1.0"))
+    assert release.forward(copy, Version("v0.2.0")) == Version("0.2.0")
 
 
 def test_setting_it_back_changes_nothing(release: ModuleType, root: Path, copy: Path) -> None:
