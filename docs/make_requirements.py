@@ -124,6 +124,14 @@ def named(tests: set[str], on_demand: set[str]) -> str:
     return "; ".join(f"`{file}`: {', '.join(functions)}" for file, functions in files.items())
 
 
+def shown_by(row: str, found: str, tests: Tests) -> str:
+    """Return what shows a row: its tests, and where its figure stands."""
+    told = named(tests.by_row.get(row, set()), tests.on_demand)
+    return "; ".join(
+        filter(None, [told, f"the lines {row} of [benchmarks](benchmarks.md)" if found == "measured" else ""])
+    )
+
+
 def page(tests: Tests) -> str:
     """Return the page."""
     sections, figures = tomllib.loads(ROWS.read_text("utf-8")), BENCHMARKS.read_text("utf-8")
@@ -140,7 +148,7 @@ def page(tests: Tests) -> str:
     for letter, section in sections.items():
         lines += [f"## {letter}. {section['title']}", "", "| row | what | state | shown by |", "|---|---|---|---|"]
         lines += [
-            f"| {row} | {facts['what']} | {states[row]} | {named(tests.by_row.get(row, set()), tests.on_demand)} |"
+            f"| {row} | {facts['what']} | {states[row]} | {shown_by(row, states[row], tests)} |"
             for row, facts in section.items()
             if row != "title"
         ]
