@@ -25,7 +25,7 @@ from longshore._plugins.failures import FailureFile
 from longshore._plugins.hooks import HookCaller
 from longshore._plugins.load import load_class
 from longshore._plugins.make import Table, facts, make
-from longshore._plugins.policy import PluginPolicy, decide
+from longshore._plugins.policy import PluginPolicy, decide, strange_names
 from longshore._plugins.records import Candidate, CheckResult, PluginState
 from longshore._plugins.timing import LoadTime, load_time
 from longshore.errors import PluginError
@@ -82,9 +82,13 @@ class PluginHost:
         return [candidate for candidate in self.candidates() if normalised(candidate.distribution) == wanted]
 
     def problems(self) -> list[str]:
-        """Return a line for each distribution or entry point whose metadata could not be used; imports nothing."""
+        """Return a line for each distribution or entry point whose metadata could not be used; imports nothing.
+
+        Also one for each name in the policy that nothing installed has.
+        """
         with self._lock:
-            return list(self._read().problems)
+            facts = self._read()
+        return [*facts.problems, *strange_names(self._policy, facts.plugins)]
 
     def load(self, kind: str, name: str) -> type[Any]:  # Any: a plugin's class, of whatever kind
         """Return the plugin's class, imported and checked against its contract; PluginError says why it can't be."""

@@ -6,12 +6,13 @@ The rules are asked in order and the first hit wins: conflict, disable, allow, i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import BaseModel, ConfigDict, Field
 
+from longshore._plugins.advice import nearest
 from longshore._plugins.facts import CORE, normalised
 from longshore._plugins.records import Candidate, Fact, PluginState
 
@@ -42,6 +43,28 @@ class PluginPolicy(BaseModel):
     def preferred(self, kind: str, name: str) -> str | None:
         """Return the distribution preferred for this plugin; "kind:name" comes before the plain name."""
         return self.prefer.get(f"{kind}:{name}", self.prefer.get(name))
+
+
+def strange_names(policy: PluginPolicy, facts: Sequence[Fact]) -> Iterator[str]:
+    """Yield a line for each name in the policy that nothing installed has: it does nothing, and may be misspelt."""
+    owners = {normalised(fact.distribution): fact.distribution for fact in facts}
+    names = {each for fact in facts for each in (fact.name, f"{fact.kind}:{fact.name}")}
+    told = {
+        "disable": [entry for entry in policy.disable if entry not in names and normalised(entry) not in owners],
+        "allow": [entry for entry in policy.allow or () if normalised(entry) not in owners],
+        "prefer": [entry for entry in policy.prefer.values() if normalised(entry) not in owners],
+    }
+    known = {"disable": {*names, *owners.values()}, "allow": set(owners.values()), "prefer": set(owners.values())}
+    for key, entries in told.items():
+        for entry in entries:
+            meant = nearest(entry, known[key])
+            yield f'plugins.{key} names "{entry}", which is not installed' + (f": is {meant} meant?" if meant else "")
+    for entry in policy.prefer:
+        if entry not in names:
+            meant = nearest(entry, names)
+            yield f'plugins.prefer is about "{entry}", which no plugin is named' + (
+                f": is {meant} meant?" if meant else ""
+            )
 
 
 def decide(

@@ -82,6 +82,8 @@ def validate(*, set_: Set = ()) -> int:
     """
     loaded = _load(set_)
     host = PluginHost(loaded.settings.plugins)
+    for note in host.problems():
+        say(f"note: {note}")
     problems = list(_problems(loaded, host))
     for problem in problems:
         say(f"longshore: {problem}")
