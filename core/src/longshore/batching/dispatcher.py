@@ -255,7 +255,7 @@ class Dispatcher:
 
     def _broken(self, held: Held, error: BaseException) -> None:
         """Deal with a batch that the system gave up: with all it has, with its worker, or by itself."""
-        if not self.cluster.alive:
+        if not self.cluster.alive or isinstance(error, OSError):  # a connection may be cut before that is noticed
             self._tell_lost(error)
         elif not self.cluster.is_loss(error):
             self.drop(held)
