@@ -117,7 +117,8 @@ async def test_ray_worker_killed(start: Any, tmp_path: Path) -> None:
     assert len(died) <= 1
     assert all(outcome.error is not None and outcome.error.type.endswith("WorkerDied") for outcome in died)
     ran = [int(path.name.split("-")[0]) for path in tmp_path.iterdir()]
-    assert sorted(ran) == list(range(400)), "lost, or run twice"
+    assert len(ran) == len(set(ran)), "run twice"
+    assert set(range(400)) - set(ran) <= {outcome.index for outcome in died}, "lost"
     assert any("the Ray cluster lost a worker" in notice.data["error"] for notice in rig.host.notices)
     await rig.host.until(lambda: rig.host.sizes[-1] == 2)
     outcomes = await rig.all_of([*[attempt.task_id for attempt in batch], *rig.many(die_at, range(300))])

@@ -6,6 +6,8 @@ Everything here runs on the loop of the executor's own thread; what of Ray block
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -108,7 +110,10 @@ class RayCluster:
 
     def make(self, name: str, needs: Mapping[str, float]) -> Any:  # Any: Ray's handle of an actor
         """Ask Ray for a worker of this shape; it comes when there is room for it."""
-        return self._made.options(**actor_options(needs, 0.0 if self.is_local else 1.0)).remote(self.run, name)
+        # Workers find modules where the program does, as those of `processes`, where these paths are there: Ray tells
+        # them of the folders of the script and of the program only.
+        paths = [os.path.abspath(path) for path in sys.path]
+        return self._made.options(**actor_options(needs, 0.0 if self.is_local else 1.0)).remote(self.run, name, paths)
 
     async def greet(self, actor: Any, needs: Mapping[str, float]) -> Worker:  # Any: as above
         """Return a worker that is up; RuntimeError says what its machine lacks."""

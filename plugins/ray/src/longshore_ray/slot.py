@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -59,8 +60,9 @@ class RayYard(Yard):
 class Slot:
     """What a pool calls in a worker: each method takes and gives bytes or plain values."""
 
-    def __init__(self, run: str, name: str) -> None:
-        """Be ready."""
+    def __init__(self, run: str, name: str, paths: Sequence[str] = ()) -> None:
+        """Be ready; modules are also looked for in `paths`."""
+        sys.path.extend(path for path in paths if path not in sys.path and os.path.exists(path))
         self._yard = RayYard(run, name)
 
     def hello(self) -> tuple[dict[str, str], str, list[Any]]:
