@@ -231,7 +231,7 @@ async def test_a_hook_that_raises_hides_nothing_from_the_others(
 
 @pytest.mark.usefixtures("told")
 async def test_a_hook_that_vetoes() -> None:
-    """A refused task never runs: by itself it raises PluginError with the reason, in a stream it is a task that failed."""
+    """A refused task never runs: by itself it raises PluginError with the reason, in a stream it has failed."""
     ran: list[int] = []
     async with WorkerPool(settings=settings(hooks=("vetoes",))) as pool:
         with pytest.raises(PluginError, match="no fives today"):
