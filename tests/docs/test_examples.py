@@ -56,6 +56,19 @@ def test_no_block_escapes(name: str, blocks: Callable[[Path], Sequence[Any]]) ->
             check_table(tomllib.loads(block.text), where)
 
 
+@pytest.mark.parametrize(
+    "project", sorted((ROOT / "docs/examples").glob("*/pyproject.toml")), ids=lambda p: p.parent.name
+)
+def test_who_copies_an_example_is_told_how_to_run_its_tests(
+    project: Path, blocks: Callable[[Path], Sequence[Any]]
+) -> None:
+    """Its page installs the extra that has what the tests need, pytest's plugins included, and runs them."""
+    wanted = tomllib.loads(project.read_text("utf-8"))["project"]["optional-dependencies"]["test"]
+    assert any(each.startswith("anyio") for each in wanted)
+    shown = [block.text for block in blocks(project.parent / "README.md") if block.language == "sh"]
+    assert any("pip install '.[test]'\npytest" in text for text in shown)
+
+
 def check_table(whole: dict[str, Any], where: str) -> None:  # Any: TOML values
     """Validate settings as they would be read, those of plugins and pipelines with them, and entry points by kind."""
     for group in whole.get("project", {}).get("entry-points", {}):

@@ -14,6 +14,7 @@ from longshore.records import LIVE_CHECKS, READY_CHECKS
 from longshore_dashboard import DashboardSink
 
 HOW_TO = Path(__file__).parents[2] / "docs/how-to"
+HOOKS = HOW_TO.parent / "writing-plugins/hooks.md"
 Table = dict[str, Any]  # Any: TOML values
 
 
@@ -76,3 +77,11 @@ def test_the_pipeline_that_is_shown_plans_as_the_page_says(table_of: Callable[[s
         stage.pop("condition", None)
     read, title = WorkerPool(settings=Settings.model_validate({"probes": [], **table})).plan("pages")
     assert (read.attempts, read.max_parallel, title.after, title.critical) == (3, 4, ("read",), False)
+
+
+def test_tables_of_hooks_enable_them_without_a_list(blocks: Callable[[Path], Sequence[Any]]) -> None:
+    """Those that the page shows name both hooks, and one of them has settings."""
+    [text] = [block.text for block in blocks(HOOKS) if block.language == "toml"]
+    settings = Settings.model_validate(tomllib.loads(text)["tool"]["longshore"])
+    assert settings.hooks == ("night", "office-hours")
+    assert set(settings.table("hooks", "office-hours")) == {"opens", "closes"}

@@ -231,7 +231,7 @@ async def test_a_hook_that_raises_hides_nothing_from_the_others(
 
 @pytest.mark.usefixtures("told")
 async def test_a_hook_that_vetoes() -> None:
-    """A refused task never runs: by itself it raises PluginError with the reason, in a stream it is an outcome."""
+    """A refused task never runs: by itself it raises PluginError with the reason, in a stream it has failed."""
     ran: list[int] = []
     async with WorkerPool(settings=settings(hooks=("vetoes",))) as pool:
         with pytest.raises(PluginError, match="no fives today"):
@@ -239,6 +239,7 @@ async def test_a_hook_that_vetoes() -> None:
         with pytest.raises(PluginError, match="no fives today"):
             pool.submit_nowait(ran.append, 10)
         given = {outcome.index: outcome async for outcome in pool.outcomes(ran.append, range(200))}
+        assert pool.snapshot().failed == 40, "what the stream gave; the two that raised were no tasks"
     assert sorted(ran) == [number for number in range(200) if number % 5]
     assert sorted(given) == list(range(200))
     for index, outcome in given.items():

@@ -228,7 +228,7 @@ class Traffic:
                 self._submit(document, step, spec, context)
         except PoolNotRunning:
             raise
-        except LongshoreError as error:  # this document's own fault: its arguments, what it asks for, a hook's veto
+        except LongshoreError as error:  # this document's own fault: its arguments, what it asks for
             self._refuse(document, step, error)
 
     def _holds(self, document: Document, step: Step, context: ProcessorContext) -> bool:
@@ -254,7 +254,7 @@ class Traffic:
         named, where, trace = one_call(spec, None)
         now = time.monotonic()
         own = (number, key, 1, now, None, where, (), None, trace)
-        handle = intake.accept(Attempt(next(intake.ids), spec, args, named, *own))
+        handle = intake.accept(Attempt(next(intake.ids), spec, args, named, *own), recorded=True)
         passage = self.passages[number, step.name] = Passage(self, document, step, handle)
         self._ways.listeners[handle.task_id] = passage
         self.submitted += 1

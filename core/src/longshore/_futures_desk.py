@@ -19,11 +19,12 @@ from longshore import _futures_exit
 from longshore._carrying import one_call
 from longshore._engine.messages import Cancel, Reported
 from longshore._futures_specs import Known, Specs
+from longshore._inputs import veto
 from longshore._intake import Intake
 from longshore._pool_future import Futures, PoolFuture, claim_all, give_all
 from longshore._runtime.waiting import ThreadWait
 from longshore._worker_init import InitializerFailed
-from longshore.errors import LongshoreError, PluginError, WrongPlace
+from longshore.errors import LongshoreError, WrongPlace
 from longshore.pool import WorkerPool
 from longshore.shared import Shared, opened
 from longshore.task import Attempt, Outcome, Task, TaskOptions, TaskState
@@ -309,8 +310,7 @@ class Desk:
             reasons = {attempt.task_id: admit(attempt) for attempt in attempts}
             for task_id, reason in reasons.items():
                 if reason is not None:
-                    refusal = PluginError(f"a hook refused {spec.name}: {reason}", reason="vetoed", why=reason)
-                    self._futures.pop(task_id).fail(refusal)
+                    self._futures.pop(task_id).fail(veto(spec, reason))
             attempts = [attempt for attempt in attempts if reasons[attempt.task_id] is None]
         if attempts:
             self._ways_in.driver.submit(spec, attempts)

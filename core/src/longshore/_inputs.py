@@ -1,14 +1,15 @@
-"""Whether a document suits a processor, looked at before a worker is taken.
+"""Whether a task may be run, as a hook and its processor say, looked at before a worker is taken.
 
-In: the attempt of a task. Out: how it ends, where the document will not do; else None. Called on the pool's loop.
+In: the attempt of a task. Out: how it ends, where it may not; else None. Called on the pool's loop.
 """
 
 from __future__ import annotations
 
 from longshore._carrying import plain
 from longshore._processing import ProcessorCall
+from longshore.errors import PluginError
 from longshore.processor import ProcessorContext
-from longshore.task import Attempt, Outcome
+from longshore.task import Attempt, Outcome, TaskSpec
 from longshore.worker import failed
 
 
@@ -21,5 +22,19 @@ def examine(attempt: Attempt) -> Outcome | None:
     error = call.check(context)
     if error is None:
         return None
-    unrun = Attempt.of(attempt, 0, attempt.queued_at)
-    return failed(unrun, error, attempt.queued_at, attempt.queued_at, None)
+    return _unrun(attempt, error)
+
+
+def veto(spec: TaskSpec, reason: str) -> PluginError:
+    """Return what whoever submitted a task is told that a hook refused."""
+    return PluginError(f"a hook refused {spec.name}: {reason}", reason="vetoed", why=reason)
+
+
+def vetoed(attempt: Attempt, reason: str) -> Outcome:
+    """Return how a task ends that a hook refused, where that is an outcome."""
+    return _unrun(attempt, veto(attempt.spec, reason))
+
+
+def _unrun(attempt: Attempt, error: BaseException) -> Outcome:
+    never = Attempt.of(attempt, 0, attempt.queued_at)
+    return failed(never, error, attempt.queued_at, attempt.queued_at, None)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from longshore._calling import BY_IDENTITY, NamedCall
 from longshore._carrying import is_tracing, plain
 from longshore._engine.messages import Remembered
-from longshore._inputs import examine
+from longshore._inputs import examine, veto, vetoed
 from longshore._processing import ProcessorCall
 from longshore._processors import Processors
 from longshore._profiles import Profiles
@@ -20,7 +20,7 @@ from longshore._runtime.executors import Executors
 from longshore._runtime.handles import Handle, HandleTable
 from longshore._runtime.recalling import Recalling
 from longshore._runtime.specs import is_coroutine_function, make_spec, merged, name_of, task_ids
-from longshore.errors import PluginError, ResourceUnavailable
+from longshore.errors import ResourceUnavailable
 from longshore.plugins import HookCaller
 from longshore.records import RunSnapshot, TaskSpans
 from longshore.task import Attempt, CircuitBreaker, Outcome, Task, TaskOptions, TaskSpec
@@ -177,21 +177,24 @@ class Intake:
         *,
         hurry: bool = False,
         key: str | None = None,
+        recorded: bool = False,
     ) -> Handle[Any]:
         """Queue a task for which there is room, under its `handle` if it has one; PluginError if a hook refuses it.
 
-        `hurry` is as in `Driver.submit`. Where there is a journal, `key` says which work it is, else its arguments do;
-        what is recorded of that is its outcome then.
+        With `recorded` one that a hook refuses is accepted, and ends at once as failed. `hurry` is as in
+        `Driver.submit`. Where there is a journal, `key` says which work it is, else its arguments do; what is recorded
+        of that is its outcome then.
         """
-        if self._hooks.admit_wanted or self._hooks.settled_wanted:
-            reason = self._admit(task)
-            if reason is not None:
-                raise PluginError(f"a hook refused {task.spec.name}: {reason}", reason="vetoed", why=reason)
+        reason = self._admit(task) if self._hooks.admit_wanted or self._hooks.settled_wanted else None
+        if reason is not None and not recorded:
+            raise veto(task.spec, reason)
         end = None
         if self.recalling is not None:
             task, end, past = self.recalling.one(task, key, fixed=handle is not None)
             if past is not None:
                 self.driver.stimulate(Remembered({task.task_id: past}))
+        if end is None and reason is not None:
+            end = vetoed(task, reason)
         handle = handle or Handle(task.task_id, self.driver)
         self._handles.add(handle)
         if end is None and task.spec.processor is not None:
@@ -204,8 +207,22 @@ class Intake:
 
     @property
     def admit(self) -> Callable[[Task], str | None] | None:
-        """How a stream asks the hooks about a task; None where none wants to be asked or told."""
+        """How the hooks are asked about a task; None where none wants to be asked or told."""
         return self._admit if self._hooks.admit_wanted or self._hooks.settled_wanted else None
+
+    def examiner(self, spec: TaskSpec) -> Callable[[Attempt], Outcome | None] | None:
+        """Return what says how a task of a spec ends that may not be run; None where nobody is to be asked."""
+        admit, document = self.admit, examine if spec.processor is not None else None
+        if admit is None:
+            return document
+
+        def look(attempt: Attempt) -> Outcome | None:
+            reason = admit(attempt)
+            if reason is not None:
+                return vetoed(attempt, reason)
+            return document(attempt) if document is not None else None
+
+        return look
 
     def settled(self, outcomes: Sequence[Outcome]) -> None:
         """Tell the hooks that want to know of tasks that reached their end."""

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from typing import Any, NoReturn, TypeVar, overload
 
 from longshore._carrying import in_this_context, one_call
-from longshore._inputs import examine
 from longshore._intake import Intake
 from longshore._runtime.feeding import Feed
 from longshore._runtime.handles import Handle
@@ -213,8 +212,7 @@ class Submitter:
             ids=intake.ids,
             ordered=ordered,
             key=key,
-            admit=intake.admit,
-            examine=examine if spec.processor is not None else None,
+            examine=intake.examiner(spec),
             opened=opened_calls if intake.stays(spec) else None,
             columns=intake.in_columns(spec),
             recalling=intake.recalling,

@@ -389,7 +389,7 @@ class Hooks(Protocol):
 
     @hookspec
     def task_settled(self, task: Task, outcome: Outcome) -> None:
-        """A task reached its end, and it is committed."""
+        """A task that was admitted reached its end, and it is committed."""
 
     @hookspec
     def pool_started(self, pool_info: PoolInfo) -> None:

@@ -21,7 +21,7 @@ from longshore._runtime.sizes import size_of
 from longshore._runtime.source import Call, Plain, Pumped, Source
 from longshore.errors import LongshoreError
 from longshore.shared import Shared
-from longshore.task import Attempt, ErrorRecord, Outcome, Task, TaskSpec, TaskState
+from longshore.task import Attempt, Outcome, Task, TaskSpec
 
 WINDOW_LEAST = 64
 WINDOW_MOST = 4096
@@ -86,7 +86,6 @@ class Feed:
         ids: Iterator[str],
         ordered: bool,
         key: Callable[[Call], str | None] | None = None,
-        admit: Callable[[Task], str | None] | None = None,
         examine: Callable[[Attempt], Outcome | None] | None = None,
         expect: Callable[[], Callable[[int], None]] | None = None,
         opened: Callable[[Sequence[Call]], list[Call]] | None = None,
@@ -96,16 +95,15 @@ class Feed:
     ) -> None:
         """Take calls of `spec.function`.
 
-        `admit` returns why a task is refused, which then is its outcome; None where nobody wants to be asked. `examine`
-        returns how a task ends that cannot be run, None for one that can. `expect` is called as the iteration begins,
-        and what it returns at the end, with how many tasks there were. `opened` gives the calls with what they share in
-        place, once there is anything that is shared. `columns` says that the executor reads attempts in columns.
+        `examine` returns how a task ends that may not be run, None for one that may. `expect` is called as the
+        iteration begins, and what it returns at the end, with how many tasks there were. `opened` gives the calls with
+        what they share in place, once anything is shared. `columns` says that the executor reads attempts in columns.
         """
         self.spec = spec
         self._driver, self._ids, self._key = driver, ids, key
-        self._admit, self._examine = admit, examine
+        self._examine = examine
         self._clock, self._expect, self._opened_calls, self._recalling = clock, expect, opened, recalling
-        self._in_columns = columns and key is None and admit is None and examine is None
+        self._in_columns = columns and key is None and examine is None
         self._over: Callable[[int], None] | None = None
         self._source: Source = Plain(calls) if isinstance(calls, Iterable) else Pumped(calls, self._arrived)
         self._index = 0
@@ -150,8 +148,6 @@ class Feed:
         tasks = first_attempts(spec, ids, calls, index, now, repeat(None) if keys is None else keys)
         if recalling is not None and goes_on:
             tasks = self._recalled([recalling.ask(task, work) for task, work in zip(tasks, works, strict=True)])
-        if self._admit is not None:
-            tasks = self._admitted(tasks, self._admit)
         return tasks if self._examine is None else self._examined(tasks, self._examine)
 
     def _recalled(self, found: Sequence[Found]) -> list[Attempt]:
@@ -177,18 +173,8 @@ class Feed:
             self._rouse()
         return keys
 
-    def _admitted(self, tasks: list[Attempt], admit: Callable[[Task], str | None]) -> list[Attempt]:
-        """Return the tasks that may go on; the others are given back as failed."""
-        reasons = [(task, admit(task)) for task in tasks]
-        refused = [_vetoed(task, reason) for task, reason in reasons if reason is not None]
-        if refused:
-            if self._recalling is not None:
-                self._recalling.forget([outcome.task_id for outcome in refused])
-            self.settle(refused)
-        return [task for task, reason in reasons if reason is None]
-
     def _examined(self, tasks: list[Attempt], examine: Callable[[Attempt], Outcome | None]) -> list[Attempt]:
-        """Return the tasks that can be run; the others are accepted and end at once."""
+        """Return the tasks that may be run; the others are accepted and end at once."""
         ends = [examine(task) for task in tasks]
         ended = [(task, end) for task, end in zip(tasks, ends, strict=True) if end is not None]
         if ended:
@@ -301,9 +287,3 @@ class Feed:
     def _rouse(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
-
-
-def _vetoed(task: Task, reason: str) -> Outcome:
-    message = f"a hook refused {task.spec.name}: {reason}"
-    error = ErrorRecord(type="longshore.errors.PluginError", message=message, reason="vetoed")
-    return Outcome(task.task_id, task.key, task.index, task.spec.name, TaskState.FAILED, None, error)

@@ -220,10 +220,6 @@ class Recalling:
         recorder.forget((attempt.task_id,))
         return self._found(attempt, identity, entry, word, fixed=fixed)
 
-    def forget(self, task_ids: Iterable[str]) -> None:
-        """Take note that tasks are not submitted after all."""
-        self._recorder.forget(task_ids)
-
     def _of(self, spec: TaskSpec) -> Way | None:
         if spec not in self._known:
             if len(self._known) >= _KNOWN_MOST:

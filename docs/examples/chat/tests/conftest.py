@@ -43,7 +43,7 @@ def room(monkeypatch: pytest.MonkeyPatch) -> Iterator[Room]:
     made = Room()
     thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    monkeypatch.setenv("LONGSHORE_CHAT_URL", made.url)
+    monkeypatch.setenv("CHAT_URL", made.url)
     yield made
     made.server.shutdown()
     thread.join()

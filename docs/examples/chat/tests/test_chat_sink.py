@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,8 +97,8 @@ def test_names_mention_nobody(room: Any) -> None:
 
 def test_without_a_url_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the variable."""
-    monkeypatch.delenv("LONGSHORE_CHAT_URL", raising=False)
-    with pytest.raises(ValueError, match="set LONGSHORE_CHAT_URL"):
+    monkeypatch.delenv("CHAT_URL", raising=False)
+    with pytest.raises(ValueError, match="set CHAT_URL"):
         ChatSink().open(run_info())
 
 
@@ -112,3 +115,13 @@ async def test_in_a_pool(room: Any) -> None:
     assert [outcome.ok for outcome in ended] == [False] * 3
     assert any("page 2 is torn" in text for text in room.texts)
     assert room.texts[-1].endswith("0 completed, 3 failed")
+
+
+def test_from_the_command(room: Any, tmp_path: Path) -> None:
+    """As the README says: the URL is in the environment, and the command runs and tells the room."""
+    (tmp_path / "work.py").write_text("def double(path):\n    return path * 2\n")
+    (tmp_path / "paper.txt").write_text("a page")
+    command = ["run", "work:double", "paper.txt", "--executor", "threads", "--sink", "chat", "-o", "out.jsonl"]
+    done = subprocess.run([sys.executable, "-m", "longshore", *command], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert room.texts[-1].endswith("1 completed, 0 failed")

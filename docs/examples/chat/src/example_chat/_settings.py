@@ -10,7 +10,7 @@ class ChatSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    url_variable: str = "LONGSHORE_CHAT_URL"
+    url_variable: str = "CHAT_URL"
     """The environment variable that holds the webhook's URL. The URL is a secret, so no setting holds it."""
     token_variable: str | None = None
     """The variable with a token that is sent as `Authorization: Bearer …`; None: the URL is all that is needed."""
