@@ -1,7 +1,8 @@
 """The suite of an installed plugin, for `longshore plugins check`: it runs in a pytest of its own, apart.
 
 A folder holds `spec.json` (the plugin, its settings) and a module that says `TestPlugin = suite(__file__)`. This module
-is a plugin of that pytest as well: it writes a line to `report.jsonl` as each test begins, and one as it ends.
+is a plugin of that pytest as well: it writes a line to `report.jsonl` for each test that there is, one as it begins,
+and one as it has ended and is cleared up.
 """
 
 from __future__ import annotations
@@ -88,15 +89,24 @@ def pytest_configure(config: pytest.Config) -> None:
 class _Reporter:
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._passed: pytest.TestReport | None = None
+        """The test that has passed, until what it made is cleared up."""
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            self._add(test=_name(item.nodeid))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._add(test=_name(nodeid))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call" or report.outcome != "passed":
-            self._add(
-                test=_name(report.nodeid), outcome=report.outcome, message=_message(report), took_s=report.duration
-            )
+        ended: pytest.TestReport | None = report
+        if report.when == "teardown" and report.outcome == "passed":
+            ended, self._passed = self._passed, None
+        elif report.outcome == "passed":
+            ended, self._passed = None, report if report.when == "call" else None
+        if ended is not None:
+            self._add(test=_name(ended.nodeid), outcome=ended.outcome, message=_message(ended), took_s=ended.duration)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.outcome == "failed":

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from longshore._plugins.apart import last_words, run_apart
+from longshore._plugins.apart import ending, last_words, run_apart
 from longshore.plugins import Candidate
 from longshore.testing._installed import MODULE, REPORT, SUITES, UNSET
 
@@ -31,7 +31,7 @@ class TestRow(Struct, frozen=True, kw_only=True):
 
     test: str
     outcome: str | None = None
-    """"passed", "failed" or "skipped"; None while it runs. "unset", of no test: settings are missing."""
+    """"passed", "failed" or "skipped"; None until it has ended. "unset", of no test: settings are missing."""
     message: str = ""
     took_s: float = 0.0
 
@@ -82,14 +82,22 @@ def run_suite(
         if code is None:
             last = rows[-1].test if rows else "the first"
             return SuiteResult(tests=ended, broken=f"it was stopped after {deadline_s:g} s, in {last}")
-        if code in (0, 1) and ended:
+        failed = any(row.outcome == "failed" for row in ended)
+        if ended and len(ended) == len(rows) and code == int(failed):
             return SuiteResult(tests=ended)
         unset = [row.message for row in ended if row.outcome == UNSET]
         if unset:
             return SuiteResult(broken=unset[0], unset=True)
         reasons = [row.message.strip().splitlines()[-1] for row in ended if not row.test and row.message.strip()]
-        said = last_words(folder)
-        return SuiteResult(tests=ended, broken=reasons[0] if reasons else f"pytest ended with {code}: {said}")
+        return SuiteResult(tests=ended, broken=reasons[0] if reasons else _cut_short(code, rows, folder))
+
+
+def _cut_short(code: int, rows: Sequence[TestRow], folder: Path) -> str:
+    """Return in words how tests ended that did not run as they should."""
+    open_ = sum(row.outcome is None for row in rows)
+    if not open_:
+        return f"pytest ended with {code}: {last_words(folder)}"
+    return f"its process ended with {ending(code)} in {rows[-1].test}, and {open_} of {len(rows)} tests did not end"
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -99,7 +107,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 
 def _rows(report: Path) -> list[TestRow]:
-    """Return how the tests went, each once: as it ended, or as one that has begun."""
+    """Return how the tests went, each once: as it ended, or without an outcome; the one that began last comes last."""
     rows: dict[str, TestRow] = {}
     lines = report.read_bytes().splitlines() if report.exists() else []
     for line in lines:
@@ -107,6 +115,8 @@ def _rows(report: Path) -> list[TestRow]:
             row = msgspec.json.decode(line, type=TestRow)
         except msgspec.MsgspecError:  # it was being written when the process was ended
             continue
+        if row.outcome is None:
+            rows.pop(row.test, None)
         known = rows.get(row.test)
         if known is None or known.outcome != "failed":  # one that fails and then fails to clear up has failed
             rows[row.test] = row
