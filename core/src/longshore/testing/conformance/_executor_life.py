@@ -108,7 +108,7 @@ class LifeConformance(ExecutorSuite):
 
     @driven()
     async def test_stop_reports_what_it_holds_as_cancelled(self, rig: SuiteRig) -> None:
-        """When `stop` has returned, each attempt that ran or waited is reported, once, as cancelled."""
+        """When `stop` has returned, each attempt that still ran or waited is reported, once, as cancelled."""
         held = not_held(rig.can) is None and not_cancelled(rig.can) is None
         ids = await rig.occupied() if held else []
         ids += rig.many(work.nap, [_NAP_S] * 5)
@@ -116,7 +116,8 @@ class LifeConformance(ExecutorSuite):
         missing = [task_id for task_id in ids if not rig.of(task_id)]
         assert not missing, f"stop: returned, and {len(missing)} of {len(ids)} attempts were not reported"
         states = {outcome.state for outcome in await rig.all_of(ids)}
-        assert states == {TaskState.CANCELLED}, f"stop: what it held is cancelled, not {states}"
+        may_be = {TaskState.CANCELLED} if held else {TaskState.CANCELLED, TaskState.COMPLETED}  # naps may have ended
+        assert states <= may_be, f"stop: what it held is cancelled, not {states}"
 
     def test_stop_may_come_at_any_time(self, make_executor: MakeExecutor, tmp_path: Path) -> None:
         """An executor that was never started can be stopped, and one that has stopped once more."""
