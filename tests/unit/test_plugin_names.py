@@ -59,6 +59,14 @@ def test_a_name_that_will_not_do_is_refused(name: str, hint: str) -> None:
     assert hint in str(refused.value)
 
 
+@pytest.mark.parametrize("name", ["test", "tests", "test-room", "testing", "test_room"])
+def test_a_name_whose_class_pytest_would_collect_is_refused(name: str) -> None:
+    """The tests of such a plugin would fail before anything in it was changed."""
+    with pytest.raises(UsageError, match=r"would have a class Test[A-Za-z]*Sink, which pytest takes for tests"):
+        names_of("sinks", name)
+    assert names_of("sinks", f"my-{name}").stem.startswith("My")
+
+
 @pytest.mark.parametrize(
     ("distribution", "words"),
     [

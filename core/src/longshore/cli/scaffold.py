@@ -97,6 +97,11 @@ def names_of(kind: str, name: str, distribution: str | None = None) -> Names:
         raise UsageError(f"{chosen} would have the module {package}, which is {what}: name it longshore-{chosen}")
     stem = "".join(part.capitalize() for part in re.split("[-_]", name))
     stem = stem.removesuffix(_SAMPLES[kind].suffix) or stem  # a ChatSink, not a ChatSinkSink
+    if stem.startswith("Test"):
+        made = f"{stem}{_SAMPLES[kind].suffix}"
+        raise UsageError(
+            f"{name!r} would have a class {made}, which pytest takes for tests: choose a name that does not begin so"
+        )
     return Names(kind, name, chosen, package, stem)
 
 
