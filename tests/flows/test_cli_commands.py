@@ -75,6 +75,10 @@ def test_plugins_are_listed_with_their_state(inside: Command) -> None:
     _, table, _ = inside("plugins", "list", "sinks")
     assert re.search(r"^sinks +jsonl +longshore-jsonl .* disabled +disable lists", table, re.MULTILINE)
     assert "threads" not in table
+    assert inside("plugins", "list", "sink")[1] == table
+    code, _, errors = inside("plugins", "list", "snk")
+    assert code == 2
+    assert "did you mean sinks" in errors
 
 
 def test_broken_settings_do_not_hide_the_plugins(inside: Command) -> None:

@@ -81,13 +81,13 @@ def test_a_slow_load_is_told_with_what_is_heavy_in_it(inside: Command, fake_dist
     """Over the budget ends with 4 and names the package that takes the time; a larger budget lets it pass."""
     (fake_distributions.folder / "heavy_package.py").write_text("sum(range(12_000_000))\n")
     code = "import heavy_package\nfrom longshore.hookspecs import hookimpl\n"
-    code += "class Pipe:\n    @hookimpl\n    def toml(self):\n        return ''\n"
+    code += "class Pipe:\n    @hookimpl\n    def toml(self):\n"
+    code += '        return \'stages = [{ name = "a", processor = "x" }]\'\n'
     fake_distributions.add("acme-slow", code, pipelines={"slow": "Pipe"})
     ended, out, _ = inside("plugins", "check", "acme-slow")
     assert ended == 4
     assert "over the budget of 50 ms" in out
     assert "the most is heavy_package" in out
-    assert "there is no suite for its kind" in out
     assert inside("plugins", "check", "acme-slow", *UNHURRIED)[0] == 0
 
 
@@ -114,6 +114,58 @@ def test_what_ends_the_interpreter_is_told(inside: Command, fake_distributions: 
     code, out, _ = inside("plugins", "check", "acme-gone")
     assert code == 4
     assert "its suite did not come to its end" in out
+
+
+def test_a_distribution_without_plugins_is_told_why(inside: Command, fake_distributions: Distributions) -> None:
+    """Exit code 2 and what to mend: a group that is none, or none at all; not that it is not installed."""
+    fake_distributions.add("acme-wrong", SINK, sink={"wrong": "Sink"})
+    for name, words in (("acme-wrong", "did you mean longshore.sinks?"), ("longshore-core", "longshore.executors")):
+        code, _, errors = inside("plugins", "check", name)
+        assert code == 2
+        assert f"{name} is installed, and has no plugins" in errors
+        assert words in errors
+
+
+@pytest.mark.parametrize("given", ["-5", "0", "nan"])
+def test_a_budget_is_more_than_nothing(inside: Command, given: str) -> None:
+    """Any other number is a wrong argument, before anything is loaded."""
+    code, _, errors = inside("plugins", "check", "acme-none", f"--budget-ms={given}")
+    assert code == 2
+    assert "more than 0" in errors
+
+
+@pytest.mark.slow
+def test_what_was_not_tried_is_told(inside: Command, fake_distributions: Distributions) -> None:
+    """Beside the counts it says why tests were skipped: a plugin of which little was tried is not shown to work."""
+    fake_distributions.add("acme-good", SINK, sinks={"good": "Sink"})
+    _, out, _ = inside("plugins", "check", "acme-good", "--json", *UNHURRIED)
+    skipped = [test["message"] for test in only(out)["suite"]["tests"] if test["outcome"] == "skipped"]
+    _, out, _ = inside("plugins", "check", "acme-good", *UNHURRIED)
+    for reason in set(skipped):
+        assert f"sinks good: {skipped.count(reason)} skipped: {reason}" in out
+    assert skipped
+
+
+@pytest.mark.slow
+def test_settings_that_were_given_wrongly_are_told_so(inside: Command, fake_distributions: Distributions) -> None:
+    """Exit code 2 names the key; it does not say that settings are missing, nor how to give more."""
+    fake_distributions.add("acme-good", SINK, sinks={"good": "Sink"})
+    code, out, _ = inside("plugins", "check", "acme-good", "--set", "sinks.good.nope=1", *UNHURRIED)
+    assert code == 2
+    assert "the settings that were given do not do: [tool.longshore.sinks.good] nope: no such setting" in out
+    assert "give them by" not in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("text", "code"), [("stages = [{ name = 'a', processor = 'x' }]", 0), ("stages = 3", 4)])
+def test_a_pipeline_is_read(inside: Command, fake_distributions: Distributions, text: str, code: int) -> None:
+    """There is no suite for pipelines; whether the table of one can be read is tried all the same."""
+    plugin = "from longshore.hookspecs import hookimpl\n"
+    plugin += f"class Pipe:\n    @hookimpl\n    def toml(self):\n        return {text!r}\n"
+    fake_distributions.add("acme-pipe", plugin, pipelines={"pipe": "Pipe"})
+    ended, out, _ = inside("plugins", "check", "acme-pipe", *UNHURRIED)
+    assert ended == code
+    assert ("the installed pipeline 'pipe' cannot be read" in out) == bool(code)
 
 
 def test_without_pytest_it_is_said_what_to_install(

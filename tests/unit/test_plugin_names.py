@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import pytest
 from longshore.cli.console import UsageError
-from longshore.cli.scaffold import Names, check_free, files_of, kind_of, names_of
+from longshore.cli.plugins import kind_of
+from longshore.cli.scaffold import Names, check_free, files_of, names_of
 from longshore.hookspecs import KINDS
 from longshore.plugins import Candidate
 

@@ -53,7 +53,7 @@ class LoadTime(Struct, frozen=True, kw_only=True):
     heaviest: tuple[tuple[str, float], ...] = ()
     """Of one over its budget: the packages that take longest to import of what it brings, each with its milliseconds.
 
-    Its own may be one of them. Looking at it takes time, so they may be more in sum than the whole.
+    Its own may be one of them. They are its parts of `ms`: the looking, which takes time itself, is taken off.
     """
 
 
@@ -71,7 +71,7 @@ def load_time(candidate: Candidate, budget_ms: float, *, deadline_s: float = 30.
         times.append(took[0])
     ms = round(min(times) * 1000, 1)
     listed = _once(spec, deadline_s, listing=True) if ms > budget_ms else None
-    return LoadTime(ms=ms, heaviest=() if listed is None else _heaviest(listed[1]))
+    return LoadTime(ms=ms, heaviest=() if listed is None else _heaviest(listed[1], ms))
 
 
 def _once(spec: dict[str, str], deadline_s: float, *, listing: bool = False) -> tuple[float, list[str]] | None:
@@ -87,8 +87,8 @@ def _once(spec: dict[str, str], deadline_s: float, *, listing: bool = False) -> 
     return None
 
 
-def _heaviest(lines: Iterable[str]) -> tuple[tuple[str, float], ...]:
-    """Return the packages that took longest, from lines as `-X importtime` prints: what each module took by itself."""
+def _heaviest(lines: Iterable[str], whole_ms: float) -> tuple[tuple[str, float], ...]:
+    """Return the packages that took longest, from lines as `-X importtime` prints, in parts of the whole."""
     by_package: dict[str, float] = defaultdict(float)
     for line in lines:
         head, colon, rest = line.partition("import time:")
@@ -96,4 +96,5 @@ def _heaviest(lines: Iterable[str]) -> tuple[tuple[str, float], ...]:
         if colon and not head and own.strip().isdigit():
             by_package[module.rpartition("|")[2].strip().partition(".")[0]] += int(own) / 1000
     largest = sorted(by_package.items(), key=lambda item: -item[1])[:_SHOWN]
-    return tuple((package, round(ms, 1)) for package, ms in largest)
+    part = min(1.0, whole_ms / max(sum(by_package.values()), 0.001))
+    return tuple((package, round(ms * part, 1)) for package, ms in largest)

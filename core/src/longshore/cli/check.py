@@ -11,7 +11,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from longshore.cli.closely import check_closely
-from longshore.cli.console import ExitCode, show
+from longshore.cli.console import ExitCode, UsageError, show
 from longshore.cli.options import Json
 from longshore.cli.plugins import candidates_of, host_of_settings, not_wanted, show_found, used
 from longshore.plugins import Candidate, PluginHost
@@ -60,6 +60,8 @@ def check(
     example: `longshore plugins check rich`, `longshore plugins check --all`, and while you write one of your own:
     `longshore plugins check longshore-chat`
     """
+    if not budget_ms > 0:
+        raise UsageError(f"--budget-ms {budget_ms:g}: it is milliseconds, and more than 0")
     host = host_of_settings()
     wanted = _wanted(host, name, all_=all_)
     if suite or (name is not None and host.of_distribution(name)):

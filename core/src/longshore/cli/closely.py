@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ from longshore.cli.console import ExitCode, UsageError, safe, say, show, show_js
 from longshore.cli.plugins import facts, not_wanted
 from longshore.plugins import Candidate, CheckResult, LoadTime, PluginHost
 from longshore.settings import recorded_settings
-from longshore.testing._suites import SuiteResult, has_pytest, has_suite, run_suite
+from longshore.testing._suites import SuiteResult, has_pytest, has_suite, read_pipeline, run_suite
 
 _SUITE_S: Final = 600.0
 """How long one suite may take: a plugin may hang where no test can end it."""
@@ -27,6 +28,8 @@ class Checked(Struct, frozen=True, kw_only=True):
     budget_ms: float
     suite: SuiteResult | None
     """None where its kind has none, or it could not be loaded."""
+    given: bool = False
+    """Whether settings were given for it."""
 
     @property
     def slow(self) -> bool:
@@ -80,8 +83,12 @@ def _look(
     if not result.ok:
         return Checked(result=result, load=None, budget_ms=budget_ms, suite=None)
     load = host.load_time(candidate.kind, candidate.name, budget_ms)
-    suite = run_suite(candidate, table, deadline_s=_SUITE_S) if has_suite(candidate.kind) else None
-    return Checked(result=result, load=load, budget_ms=budget_ms, suite=suite)
+    suite = None
+    if candidate.kind == "pipelines":
+        suite = read_pipeline(candidate.name, deadline_s=_SUITE_S)
+    elif has_suite(candidate.kind):
+        suite = run_suite(candidate, table, deadline_s=_SUITE_S)
+    return Checked(result=result, load=load, budget_ms=budget_ms, suite=suite, given=bool(table))
 
 
 def _as_json(one: Checked) -> dict[str, object]:
@@ -103,7 +110,7 @@ def _show(found: Sequence[Checked]) -> None:
         result, suite = one.result, one.suite
         counts = ("", "", "") if suite is None else tuple(str(suite.count(what)) for what in _OUTCOMES)
         load = "" if one.load is None else f"{one.load.ms:.0f} ms"
-        reason = result.reason or ("" if has_suite(result.kind) else "there is no suite for its kind")
+        reason = result.reason or ("there is no suite for its kind" if suite is None and result.ok else "")
         rows.append((result.kind, result.name, result.state.value, load, *counts, reason))
     show_table(("KIND", "NAME", "STATE", "LOAD", *map(str.upper, _OUTCOMES), "REASON"), rows)
     for one in found:
@@ -126,7 +133,11 @@ def _remarks(one: Checked) -> Iterator[str]:
     yield from (f"{test.test} failed: {test.message}" for test in failed[:_FAILED_SHOWN])
     if len(failed) > _FAILED_SHOWN:
         yield f"{len(failed) - _FAILED_SHOWN} more failed: --json tells of each"
-    if one.suite.unset:
+    reasons = Counter(test.message for test in one.suite.tests if test.outcome == "skipped")
+    yield from (f"{count} skipped: {reason}" for reason, count in reasons.items())
+    if one.suite.unset and one.given:
+        yield f"its suite was not run, for the settings that were given do not do: {one.suite.broken}"
+    elif one.suite.unset:
         example = f"--set {one.result.kind}.{one.result.name}.KEY=VALUE"
         yield f"its suite was not run, for it needs settings: {one.suite.broken}; give them by {example}"
     elif one.suite.broken:

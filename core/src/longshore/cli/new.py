@@ -9,8 +9,8 @@ from cyclopts import Parameter
 
 from longshore.cli.console import ExitCode, UsageError, say, show, show_json
 from longshore.cli.options import Json
-from longshore.cli.plugins import host_of_settings
-from longshore.cli.scaffold import Names, check_free, files_of, kind_of, names_of
+from longshore.cli.plugins import host_of_settings, kind_of
+from longshore.cli.scaffold import Names, check_free, files_of, names_of
 
 Kind = Annotated[
     str, Parameter(help="executors, probes, sinks, journals, processors, pipelines or hooks; `sink` will do too.")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Sequence
 from typing import Annotated
 
 from cyclopts import Parameter
 from msgspec.structs import asdict
 
+from longshore._plugins.advice import nearest
+from longshore._plugins.facts import normalised
 from longshore.cli.console import ExitCode, UsageError, safe, say, show, show_json, show_table
 from longshore.cli.options import Json
 from longshore.errors import SettingsError
-from longshore.hookspecs import KINDS
+from longshore.hookspecs import KINDS, PROJECT
 from longshore.plugins import Candidate, CheckResult, PluginHost, PluginState
 from longshore.settings import Settings, load_settings
 
@@ -30,7 +33,8 @@ def list_(
     For example: `longshore plugins list executors`
     """
     host = host_of_settings()
-    found: Sequence[Candidate | CheckResult] = host.check(kind) if load else host.candidates(kind)
+    only = None if kind is None else kind_of(kind)
+    found: Sequence[Candidate | CheckResult] = host.check(only) if load else host.candidates(only)
     for problem in host.problems():
         say(f"note: {problem}")
     show_found(found, json=json)
@@ -54,6 +58,16 @@ def info(name: Annotated[str, Parameter(help="The plugin's name, or `kind:name`.
     return ExitCode.OK
 
 
+def kind_of(given: str) -> str:
+    """Return the kind that is meant, in the plural; UsageError names those there are."""
+    for kind in (given, f"{given}s"):
+        if kind in KINDS:
+            return kind
+    near = nearest(given, KINDS)
+    hint = f"did you mean {near}?" if near else f"there are {', '.join(KINDS)}"
+    raise UsageError(f"there is no kind of plugin {given!r}: {hint}")
+
+
 def not_wanted(result: CheckResult) -> bool:
     """Tell whether settings forbid a plugin: then it need not work."""
     return result.state is PluginState.DISABLED
@@ -73,13 +87,29 @@ def _settings() -> Settings:
 
 
 def candidates_of(host: PluginHost, name: str) -> list[Candidate]:
-    """Return the plugins of this name, which may be `kind:name`; UsageError names those there are."""
+    """Return the plugins of this name, which may be `kind:name`; UsageError says why there is none, and which are."""
     kind, colon, short = name.rpartition(":")
-    found = [each for each in host.candidates(kind if colon else None) if each.name == short]
+    found = [each for each in host.candidates(kind_of(kind) if colon else None) if each.name == short]
     if not found:
+        if not colon and _is_installed(name):
+            raise UsageError(f"{name} is installed, and has no plugins: {_why_none(host, name)}")
         names = sorted({candidate.name for candidate in host.candidates()})
         raise UsageError(f"no plugin named {name!r} is installed (there are {', '.join(names) or 'none'})")
     return found
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        importlib.metadata.distribution(name)
+    except (importlib.metadata.PackageNotFoundError, ValueError):
+        return False
+    return True
+
+
+def _why_none(host: PluginHost, distribution: str) -> str:
+    """Return what the metadata of a distribution without plugins say of them."""
+    own = [line for line in host.problems() if normalised(line.partition(":")[0]) == normalised(distribution)]
+    return "; ".join(own) or f"none of its entry points is in a group such as {PROJECT}.{KINDS[0]}"
 
 
 def used(host: PluginHost) -> list[Candidate]:

@@ -21,11 +21,10 @@ from typing import Final
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from longshore._plugins.advice import FIRST_PARTY, nearest
+from longshore._plugins.advice import FIRST_PARTY
 from longshore._plugins.facts import CORE, normalised
 from longshore._plugins.policy import RESERVED
 from longshore.cli.console import UsageError
-from longshore.hookspecs import KINDS
 from longshore.plugins import Candidate
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
@@ -70,16 +69,6 @@ _SAMPLES: Final[Mapping[str, _Sample]] = MappingProxyType(
         "hooks": _Sample("Hooks", "they refuse more of what has failed too often"),
     }
 )
-
-
-def kind_of(given: str) -> str:
-    """Return the kind that is meant, in the plural; UsageError names those there are."""
-    for kind in (given, f"{given}s"):
-        if kind in KINDS:
-            return kind
-    near = nearest(given, KINDS)
-    hint = f"did you mean {near}?" if near else f"there are {', '.join(KINDS)}"
-    raise UsageError(f"there is no kind of plugin {given!r}: {hint}")
 
 
 def names_of(kind: str, name: str, distribution: str | None = None) -> Names:

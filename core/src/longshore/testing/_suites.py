@@ -24,6 +24,17 @@ sys.exit(pytest.main([
     "-p", "no:cacheprovider", "--basetemp", folder + "/tests", "-q", folder + "/test_plugin.py",
 ]))
 """
+_READ: Final = f"""
+from longshore._pipeline_tables import find_pipeline
+from longshore.plugins import PluginHost
+from longshore.settings import Settings
+said = ""
+try:
+    find_pipeline(spec["name"], Settings(), PluginHost(failures=None))
+except Exception as error:
+    said = str(error) or repr(error)
+with open(sys.argv[1] + "/{REPORT}", "w", encoding="utf-8") as file: file.write(said)
+"""
 
 
 class TestRow(Struct, frozen=True, kw_only=True):
@@ -90,6 +101,20 @@ def run_suite(
             return SuiteResult(broken=unset[0], unset=True)
         reasons = [row.message.strip().splitlines()[-1] for row in ended if not row.test and row.message.strip()]
         return SuiteResult(tests=ended, broken=reasons[0] if reasons else _cut_short(code, rows, folder))
+
+
+def read_pipeline(name: str, *, deadline_s: float) -> SuiteResult:
+    """Read the table of an installed pipeline in a process of its own: the one test there is of its kind."""
+    with tempfile.TemporaryDirectory(prefix="longshore-suite-", ignore_cleanup_errors=True) as made:
+        folder = Path(made)
+        code = run_apart(folder, {"name": name}, _READ, deadline_s)
+        if code is None:
+            return SuiteResult(broken=f"it was stopped after {deadline_s:g} s, while its table was read")
+        try:
+            said = (folder / REPORT).read_text(encoding="utf-8")
+        except OSError:
+            return SuiteResult(broken=f"its process ended with {ending(code)} while its table was read")
+        return SuiteResult(tests=[TestRow(test="its table", outcome="failed" if said else "passed", message=said)])
 
 
 def _cut_short(code: int, rows: Sequence[TestRow], folder: Path) -> str:
