@@ -33,6 +33,7 @@ DECISIONS: Mapping[str, str] = {
     "plain-10k-100ms": "--workers 10000 --tasks 1000000 --mix plain --ran-s 0.1",
     "plain-10k-1s": "--workers 10000 --tasks 1000000 --mix plain --ran-s 1",
     "plain-10k-10s": "--workers 10000 --tasks 1000000 --mix plain --ran-s 10",
+    "plain-10k-10m": "--workers 10000 --tasks 10000000 --mix plain --ran-s 1 --lose 5",
     "mixed-1k": "--workers 1000 --tasks 200000 --mix mixed",
     "mixed-10k": "--workers 10000 --tasks 120000 --mix mixed --lose 1",
 }

@@ -127,7 +127,6 @@ def test_a_pipeline_of_the_settings_runs(inside: Command, lines: Lines) -> None:
     assert told["two.txt"]["result"] is None
 
 
-@pytest.mark.slow
 def test_documents_run_out_of_the_box(longshore: Command, lines: Lines) -> None:
     """The installed pipeline `documents` reads text, and says of an empty file what is wrong with it."""
     longshore.inputs({"a.txt": "some words", "empty.txt": ""})
@@ -139,7 +138,6 @@ def test_documents_run_out_of_the_box(longshore: Command, lines: Lines) -> None:
     assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", ran.stderr), "a control character in the log"
 
 
-@pytest.mark.slow
 def test_names_of_odd_bytes_survive(longshore: Command) -> None:
     """A name of odd bytes and control characters: the output is valid JSON and gives it back, the log is clean."""
     raw = b"in/odd-\xff-\x1b[31m-\xc3\xa9"
