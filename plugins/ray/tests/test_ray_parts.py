@@ -14,7 +14,15 @@ from longshore.task import Resources, TaskSpec
 from longshore_ray import RayExecutor
 from longshore_ray.crew import RayCrew, Shaped, actor_options
 from longshore_ray.survey import Machine, this_machine, use_of
-from longshore_ray.words import RAY, how_it_ended, lack_by_error, lack_by_versions, versions
+from longshore_ray.words import (
+    RAY,
+    how_it_ended,
+    is_unauthenticated,
+    lack_by_error,
+    lack_by_versions,
+    versions,
+    wants_token,
+)
 
 
 def spec(**options: Any) -> TaskSpec:
@@ -106,3 +114,13 @@ def test_ray_settings() -> None:
     assert (executor.workers(), executor.pids(), executor.complaints()) == ((), (), ())
     with pytest.raises(RuntimeError, match="not running"):
         executor.submit([])
+
+
+def test_ray_names_the_token_that_is_asked_for() -> None:
+    """That a cluster takes nobody without a token is told from one that is not there, wherever Ray says it."""
+    assert is_unauthenticated(RuntimeError("RPC error: InvalidAuthToken: Authentication token is missing"))
+    refused = ConnectionError("Failed to connect to Ray cluster")
+    refused.__cause__ = RuntimeError("Failed to connect to GCS. ray.exceptions.AuthenticationError: InvalidAuthToken")
+    assert is_unauthenticated(refused)
+    assert not is_unauthenticated(ConnectionError("Failed to connect to Ray cluster"))
+    assert "set RAY_AUTH_MODE=token" in wants_token("ray.example:6379")
