@@ -225,6 +225,20 @@ async def test_nothing_is_refused_for_ever_by_a_probe_that_hangs(
     assert monitor.workers == {}
 
 
+def test_a_reading_that_stopping_ends_is_no_failure(
+    start: Callable[..., Probing], let_go: threading.Event, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a probe raises that is still inside a reading when reading stops is neither counted nor logged."""
+    probe = Hangs(let_go)
+    probing = start(hangs=probe)
+    wait_for(lambda: probe.requests, "a reading")
+    probing.stop()
+    let_go.set()
+    probing.join(DEADLINE_S)
+    assert (probing.errors, probing.last_error) == (0, None)
+    assert "could not read" not in caplog.text
+
+
 def test_a_probe_that_can_is_closed_when_it_is_read_no_more(start: Callable[..., Probing]) -> None:
     """On the thread that read it, whatever that raises; one that cannot is left as it is."""
 

@@ -201,7 +201,10 @@ async def test_ray_resources(start: Any, theirs: str) -> None:
     assert (await rig.outcome(large)).value == 64
     asks = await rig.run(square, 3, resources=Resources(gpu=1))
     assert asks.error is not None
-    assert "no machine of the Ray cluster has GPU=1" in asks.error.message
+    assert (
+        "no machine of the Ray cluster has GPU=1: start one that has, such as by `ray start --num-gpus=1`"
+        in asks.error.message
+    )
     assert all(outcome.ok for outcome in [await rig.outcome(task_id) for task_id in plain])
 
 

@@ -14,7 +14,15 @@ from longshore.task import Resources, TaskSpec
 from longshore_ray import RayExecutor
 from longshore_ray.crew import RayCrew, Shaped, actor_options
 from longshore_ray.survey import Machine, this_machine, use_of
-from longshore_ray.words import RAY, how_it_ended, lack_by_error, lack_by_versions, versions
+from longshore_ray.words import (
+    RAY,
+    how_it_ended,
+    is_unauthenticated,
+    lack_by_error,
+    lack_by_versions,
+    versions,
+    wants_token,
+)
 
 
 def spec(**options: Any) -> TaskSpec:
@@ -37,7 +45,20 @@ def test_ray_shapes() -> None:
     assert crew.most({"CPU": 2}) == 3
     assert crew.most({"CPU": 2, "GPU": 1}) == 2
     assert crew.lacks(full) is None
-    assert "GPU=4" in str(crew.lacks(Wants({"GPU": 4.0})))
+
+
+def test_ray_says_what_no_machine_has() -> None:
+    """What is lacking is told in the units of `Resources`, with the options of `ray start` that would give it."""
+    crew = RayCrew()
+    crew.nodes = [{"CPU": 4.0, "GPU": 2.0, "licence": 3.0, "memory": 8e9}]
+    said = str(crew.lacks(crew.wants(spec(resources=Resources(memory_mb=500_000)))))
+    assert said == (
+        "no machine of the Ray cluster has 500000 MB of memory: start one that has, such as by "
+        "`ray start --memory=500000000000`"
+    )
+    said = str(crew.lacks(crew.wants(spec(resources=Resources(cpu=64, gpu=4, custom={"licence": 4})))))
+    assert "has CPU=64 and GPU=4 and licence=4: start" in said
+    assert """`ray start --num-cpus=64 --num-gpus=4 --resources='{"licence": 4}'`""" in said
 
 
 def test_ray_gives_a_shape_to_its_own() -> None:
@@ -106,3 +127,13 @@ def test_ray_settings() -> None:
     assert (executor.workers(), executor.pids(), executor.complaints()) == ((), (), ())
     with pytest.raises(RuntimeError, match="not running"):
         executor.submit([])
+
+
+def test_ray_names_the_token_that_is_asked_for() -> None:
+    """That a cluster takes nobody without a token is told from one that is not there, wherever Ray says it."""
+    assert is_unauthenticated(RuntimeError("RPC error: InvalidAuthToken: Authentication token is missing"))
+    refused = ConnectionError("Failed to connect to Ray cluster")
+    refused.__cause__ = RuntimeError("Failed to connect to GCS. ray.exceptions.AuthenticationError: InvalidAuthToken")
+    assert is_unauthenticated(refused)
+    assert not is_unauthenticated(ConnectionError("Failed to connect to Ray cluster"))
+    assert "set RAY_AUTH_MODE=token" in wants_token("ray.example:6379")

@@ -122,6 +122,8 @@ class Probing:
                 self._told(name)
                 failed = 0
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and reading goes on
+                if self._stop.is_set():  # what it read may have been ended with the rest
+                    break
                 self.errors += 1
                 self.last_error = f"{type(error).__name__}: {_said(error)}"
                 failed += 1

@@ -90,12 +90,11 @@ class RayCluster:
         self.heard: Callable[[Any], None] = lambda message: None  # Any: as the dispatcher takes it
         self._made: Any = None  # Any: Ray's class of actors
 
-    async def open(self, address: str | None, *, cpus: int, object_store_mb: int | None) -> None:
-        """Connect; RuntimeError where nothing answers."""
-        opening = asyncio.to_thread(
-            connection.connect, address, cpus=cpus, object_store_mb=object_store_mb, namespace=self._namespace
+    async def open(self, address: str | None, within_s: float, *, cpus: int, object_store_mb: int | None) -> None:
+        """Connect; RuntimeError where nothing answers, `within_s` at an address."""
+        self.is_local = await connection.opened(
+            address, within_s, cpus=cpus, object_store_mb=object_store_mb, namespace=self._namespace
         )
-        self.is_local = await opening
         context = ray.get_runtime_context()
         self.where, self.node = context.gcs_address, context.get_node_id()
         self.alive = True

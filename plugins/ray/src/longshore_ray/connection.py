@@ -5,12 +5,17 @@ From any thread; connecting takes seconds and blocks.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager, suppress
 from typing import Any, Final
+
+from longshore_ray.words import is_unauthenticated, unanswered, wants_token
 
 _log = logging.getLogger("longshore.ray")
 _lock: Final = threading.Lock()
@@ -25,7 +30,38 @@ class _Uses:
     local = False
 
 
-def connect(address: str | None, *, cpus: int, object_store_mb: int | None, namespace: str) -> bool:
+async def opened(
+    address: str | None, within_s: float, *, cpus: int, object_store_mb: int | None, namespace: str
+) -> bool:
+    """Connect as `connect` does, `within_s` to a cluster that runs; RuntimeError where it does not answer in time.
+
+    Ray itself would wait without end. What it does then is left to a thread that keeps no process from its exit, and
+    a connection that is made too late, or after this was cancelled, is let go.
+    """
+    local: Future[bool] = Future()
+
+    def work() -> None:
+        try:
+            made = connect(address, within_s, cpus=cpus, object_store_mb=object_store_mb, namespace=namespace)
+        except BaseException as error:  # noqa: BLE001 - whatever Ray raises belongs to whoever waits
+            with suppress(InvalidStateError):
+                local.set_exception(error)
+            return
+        try:
+            local.set_result(made)
+        except InvalidStateError:
+            disconnect()
+
+    threading.Thread(target=work, name="longshore-ray-connect", daemon=True).start()
+    try:
+        async with asyncio.timeout(None if address is None else within_s):
+            return await asyncio.wrap_future(local)
+    except TimeoutError as error:
+        why = f"Ray had no connection after {within_s:g} s"
+        raise RuntimeError(unanswered(str(address), why)) from error
+
+
+def connect(address: str | None, within_s: float, *, cpus: int, object_store_mb: int | None, namespace: str) -> bool:
     """Connect to the cluster at `address`, or start one on loopback; returns whether it is a local one of ours.
 
     A connection that the program has is used as it is, unless it leads elsewhere: RuntimeError then, and where nothing
@@ -40,6 +76,7 @@ def connect(address: str | None, *, cpus: int, object_store_mb: int | None, name
                 _Uses.ours = _Uses.local = False
         else:
             _Uses.count = 0
+            _knock(address, within_s)
             _start(ray, address, cpus, object_store_mb, namespace)
             _Uses.ours, _Uses.local = True, address is None
         _Uses.count += 1
@@ -65,6 +102,17 @@ def _refuse_other(address: str | None, here: str) -> None:
         )
 
 
+def _knock(address: str | None, within_s: float) -> None:
+    """Look whether anything listens at a HOST:PORT; RuntimeError if not."""
+    if address in (None, "auto"):
+        return
+    host, _, port = str(address).rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=within_s).close()
+    except OSError as error:
+        raise RuntimeError(unanswered(str(address), str(error))) from error
+
+
 def _start(ray: Any, address: str | None, cpus: int, object_store_mb: int | None, namespace: str) -> None:
     # Any: the module, whose private parts carry no types
     options: dict[str, Any] = {  # Any: as Ray has them
@@ -85,8 +133,7 @@ def _start(ray: Any, address: str | None, cpus: int, object_store_mb: int | None
         if address is None:
             raise RuntimeError(f"no Ray cluster could be started on this machine: {error}") from error
         raise RuntimeError(
-            f"no Ray cluster answers at {address} ({error}): look whether it runs and can be reached from here, and "
-            "set executors.ray.address"
+            wants_token(address) if is_unauthenticated(error) else unanswered(address, str(error))
         ) from error
     _log_what_is_printed(ray)
 

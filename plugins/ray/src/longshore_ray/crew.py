@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from math import floor
 from typing import Any
@@ -57,7 +59,8 @@ class RayCrew(Crew):
         """Return in words what no machine has enough of, None if one has."""
         if not wants.needs or not self.nodes or self.most(wants.needs):
             return None
-        return f"no machine of the Ray cluster has {wants}: start one that has, such as by `ray start --resources`"
+        asked, options = in_words(wants.needs)
+        return f"no machine of the Ray cluster has {asked}: start one that has, such as by `ray start {options}`"
 
     def most(self, needs: Mapping[str, float]) -> int:
         """Return how many workers of this shape the whole cluster could hold."""
@@ -73,6 +76,25 @@ def shape_of(resources: Resources, declared: set[str]) -> dict[str, float]:
     shape.update((name, amount) for name, amount in resources.custom.items() if name in declared)
     asked = {name: amount for name, amount in shape.items() if amount > 0}
     return {} if set(asked) <= {CPU} and asked.get(CPU, 0.0) <= 1 else asked
+
+
+def in_words(needs: Mapping[str, float]) -> tuple[str, str]:
+    """Return what a shape has, for people, and the options of `ray start` that give a machine as much."""
+    own = {
+        CPU: ("CPU={:g}", "--num-cpus={:g}", 1.0),
+        GPU: ("GPU={:g}", "--num-gpus={:g}", 1.0),
+        MEMORY: ("{:.0f} MB of memory", "--memory={:.0f}000000", 1e-6),
+    }
+    asked, options = [], []
+    for name, (words, option, unit) in own.items():
+        if name in needs:
+            asked.append(words.format(needs[name] * unit))
+            options.append(option.format(needs[name] * unit))
+    custom = {name: amount for name, amount in needs.items() if name not in own}
+    if custom:
+        asked += [f"{name}={amount:g}" for name, amount in custom.items()]
+        options.append(f"--resources={shlex.quote(json.dumps(custom))}")
+    return " and ".join(asked), " ".join(options)
 
 
 def actor_options(needs: Mapping[str, float], cpus: float) -> dict[str, Any]:  # Any: options as Ray has them

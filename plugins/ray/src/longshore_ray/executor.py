@@ -37,6 +37,8 @@ class RaySettings(BaseModel):
 
     address: str | None = Field(default=None, pattern=r"^(auto|[\w.\-]+:\d+|\[[0-9a-f:]+\]:\d+)$")
     """The head's, such as "ray.example:6379", or "auto" for the one of this machine; None starts one on loopback."""
+    connect_timeout_s: float = Field(default=30.0, gt=0.0, allow_inf_nan=False)
+    """Seconds in which the cluster at `address` must answer."""
     namespace: str = Field(default="longshore", min_length=1)
     """Ray's namespace for the workers, where the pool makes the connection."""
     workers: int | None = Field(default=None, ge=1)
@@ -135,7 +137,12 @@ class RayExecutor(BatchExecutor):
             tell_lost=self._tell_lost,
         )
         crew.limit, cluster.heard = self._limit, dispatcher.heard
-        await cluster.open(settings.address, cpus=usable_cpus(), object_store_mb=settings.object_store_mb)
+        await cluster.open(
+            settings.address,
+            settings.connect_timeout_s,
+            cpus=usable_cpus(),
+            object_store_mb=settings.object_store_mb,
+        )
         dispatcher.errand(self._watch(cluster))
         wanted = settings.workers or host.workers
         if not wanted:

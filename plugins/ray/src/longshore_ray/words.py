@@ -43,6 +43,32 @@ def lack_by_error(text: str) -> str:
     return f"a Ray worker can't come up: {_last_line(text) or 'Ray says nothing of it'}"
 
 
+def unanswered(address: str, why: str) -> str:
+    """Return in words that there is no cluster at an address."""
+    return (
+        f"no Ray cluster answers at {address} ({why}): look whether it runs and can be reached from here, and set "
+        "executors.ray.address, or executors.ray.connect_timeout_s for one that is slow to answer"
+    )
+
+
+def wants_token(address: str) -> str:
+    """Return in words that a cluster asks for a token that this program did not send."""
+    return (
+        f"the Ray cluster at {address} asks for authentication, and took no token from here: set RAY_AUTH_MODE=token "
+        "in this program's environment, and have the cluster's token in ~/.ray/auth_token or RAY_AUTH_TOKEN"
+    )
+
+
+def is_unauthenticated(error: BaseException) -> bool:
+    """Tell whether it is for the lack of a token that Ray does not connect: what it raises names that in a cause."""
+    one: BaseException | None = error
+    while one is not None:
+        if type(one).__name__ == "AuthenticationError" or "InvalidAuthToken" in str(one):
+            return True
+        one = one.__cause__ or one.__context__
+    return False
+
+
 def how_it_ended(error: BaseException) -> End:
     """Return what Ray says of a worker's end."""
     text = str(error)
