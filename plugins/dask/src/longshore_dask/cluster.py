@@ -160,16 +160,27 @@ class Cluster:
         for topic in self._topics:
             with suppress(Exception):
                 self._client.unsubscribe_topic(topic)
+        sender = getattr(self._client, "scheduler_comm", None)
         with self._hush, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             for part in filter(None, (self._client, self._local)):
                 with suppress(Exception):
                     async with asyncio.timeout(max(_KILL_S, deadline - monotonic())):
                         await part.close()
+            await _end(sender)
         if self._local is not None:
             for pid in pids:
                 with suppress(OSError):
                     os.kill(pid, signal.SIGKILL)
+
+
+async def _end(sender: Any) -> None:  # Any: Dask's sender of batches, None where nothing was connected
+    """End what still waits to send: where the scheduler hangs up first Dask leaves it, for Python to complain of."""
+    if sender is not None:
+        sender.abort()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_KILL_S):
+                await sender.stopped.wait()
 
 
 def _lack(address: str, python: Any, versions: Sequence[Any]) -> str | None:

@@ -85,6 +85,15 @@ async def test_dask_scheduler_lost(start: Any, theirs: Any, tmp_path: Path) -> N
     assert {outcome.state for outcome in await rig.all_of(ids)} == {TaskState.CANCELLED}
 
 
+async def test_dask_nothing_waits_after_a_stop(start: Any, theirs: Any) -> None:
+    """What Dask sends by has ended with the pool: its wait would time out unheard, and Python print that at exit."""
+    rig = await start(0, address=theirs.address)
+    sender = rig.executor._cluster._client.scheduler_comm
+    assert not sender.stopped.is_set()
+    await rig.stop()
+    assert sender.stopped.is_set()
+
+
 FAKED = """
 import importlib.metadata, os
 found, name_of, faked = importlib.metadata.version, os.environ.get("FAKED"), os.environ.get("FAKED_AS")
