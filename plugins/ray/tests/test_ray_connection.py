@@ -1,4 +1,4 @@
-"""An address where no cluster is: one error within the time there is for it, and a process that ends."""
+"""An address where no cluster is, and a cluster that is gone: what the user is told, and what is left."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from longshore.batching.spool import Spool
 
 pytestmark = pytest.mark.slow
 PATIENCE_S = 60.0
@@ -68,3 +70,20 @@ def test_ray_stops_while_it_connects(tmp_path: Path) -> None:
         finally:
             running.kill()
     assert "no Ray cluster" not in err
+
+
+@pytest.mark.anyio
+async def test_ray_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a worker of this machine wrote down goes with the pool, also when it died with somebody else's cluster."""
+    pytest.importorskip("ray", reason="Ray has no wheel for this Python")
+    from longshore_ray import connection
+    from longshore_ray.cluster import RayCluster
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(connection, "disconnect", lambda: None)
+    assert Spool("ray-run", "home").open()
+    assert Spool("ray-other", "home").open()
+    cluster = RayCluster("ray-run", "longshore")
+    cluster.where = "ray.example:6379"
+    await cluster.close(1.0)
+    assert [path.name for path in tmp_path.iterdir()] == ["longshore-ray-other"]

@@ -6,6 +6,7 @@ Everything runs on the loop of the executor's own thread.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import Any, Final
 
@@ -18,6 +19,9 @@ from longshore.hookspecs import WorkerNotice
 from longshore_dask import yard
 from longshore_dask.cluster import Cluster
 
+_log = logging.getLogger("longshore.dask")
+NOBODY_S: Final = 5.0
+"""How long a cluster may be without any worker before that is said."""
 EVIDENCE_S: Final = 20.0
 """How long another worker on the machine of a lost one is waited for, to read what that wrote down."""
 
@@ -42,6 +46,17 @@ class Muster:
         if self.unfit and not self._crew.stations:
             raise RuntimeError(next(iter(self.unfit.values())))
         self._wanted = len(self._crew.stations)
+        if not self._crew.stations:
+            self._dispatcher.errand(self._warn_if_nobody_comes())
+
+    async def _warn_if_nobody_comes(self) -> None:
+        await asyncio.sleep(NOBODY_S)
+        if not self._crew.stations:
+            _log.warning(
+                "the Dask cluster at %s has no workers: tasks wait until one comes (dask worker %s)",
+                self._cluster.where,
+                self._cluster.where,
+            )
 
     def resize(self, workers: int) -> None:
         """Have so many workers in a local cluster; those that are too many go when they have nothing to do."""

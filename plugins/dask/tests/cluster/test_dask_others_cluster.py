@@ -85,6 +85,17 @@ async def test_dask_scheduler_lost(start: Any, theirs: Any, tmp_path: Path) -> N
     assert {outcome.state for outcome in await rig.all_of(ids)} == {TaskState.CANCELLED}
 
 
+async def test_dask_says_that_nobody_works(
+    start: Any, theirs: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cluster that stays without workers is told of once, with what to start."""
+    monkeypatch.setattr("longshore_dask.muster.NOBODY_S", 0.05)
+    rig = await start(0, address=theirs.address)
+    await rig.host.until(lambda: "has no workers" in caplog.text)
+    assert f"tasks wait until one comes (dask worker {theirs.address})" in caplog.text
+    assert caplog.text.count("has no workers") == 1
+
+
 async def test_dask_nothing_waits_after_a_stop(start: Any, theirs: Any) -> None:
     """What Dask sends by has ended with the pool: its wait would time out unheard, and Python print that at exit."""
     rig = await start(0, address=theirs.address)

@@ -232,12 +232,14 @@ class RayCluster:
             await asyncio.sleep(0.05)
 
     async def close(self, within_s: float) -> None:
-        """Let go of the connection, a local cluster ends; one that is lost is not waited for without end."""
+        """Let go of the connection, a local cluster ends; one that is lost is not waited for without end.
+
+        What workers on this machine wrote down goes too: those that died with their cluster could not remove it.
+        """
         if self.where == "of this machine":
             return
         self.alive = False
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await asyncio.to_thread(connection.disconnect)
-        if self.is_local:
-            await asyncio.to_thread(spool.remove_all, self.run)
+        await asyncio.to_thread(spool.remove_all, self.run)
