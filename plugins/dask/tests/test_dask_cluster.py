@@ -161,7 +161,7 @@ async def test_dask_slow_amid_short(start: Any, tmp_path: Path) -> None:
     await rig.all_of(rig.many(hold_some, [None] * 200))  # so that they are known as short
     rig.host.outcomes.clear()
     ids = rig.many(hold_some, [tmp_path / "slow", *[None] * 199])
-    await rig.host.until(lambda: len(rig.host.outcomes) == 199)
+    await rig.host.until(lambda: rig.of(ids[1]) and rig.of(ids[2]))
     assert not rig.of(ids[0])
     (tmp_path / "slow.go").touch()
     assert (await rig.outcome(ids[0])).value == "late"
