@@ -181,6 +181,7 @@ async def test_nothing_is_carried_where_nothing_is_set() -> None:
 # ---- in other processes
 
 
+@pytest.mark.slow
 async def test_a_process_sees_the_variables_that_were_chosen(marks: Any) -> None:
     """`context=[...]` takes their values along, for single tasks and for streams; others keep their defaults there."""
     async with pool_of() as pool:
@@ -218,6 +219,7 @@ async def test_a_variable_that_no_module_holds_is_refused() -> None:
             pool.options(context=["tenant"])
 
 
+@pytest.mark.slow
 async def test_a_value_that_cannot_travel_fails_its_own_task(marks: Any, caplog: pytest.LogCaptureFixture) -> None:
     """What can't be pickled is a PayloadError of the task that was to carry it."""
     caplog.set_level(logging.CRITICAL)
@@ -230,6 +232,7 @@ async def test_a_value_that_cannot_travel_fails_its_own_task(marks: Any, caplog:
         assert (await (await chosen.submit(marks.look)))[0] == "fine"
 
 
+@pytest.mark.slow
 async def test_the_trace_goes_along_into_every_executor(marks: Any) -> None:
     """Where OpenTelemetry is in use, a task is in the trace of its submitter, wherever it runs."""
     assert is_tracing()

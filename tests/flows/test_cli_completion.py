@@ -51,6 +51,7 @@ def offered(script: Path, *words: str) -> list[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout.split()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -71,6 +71,7 @@ def test_nothing_is_recorded_where_that_is_not_wanted(inside: Command) -> None:
     assert inside("run", "job:picky", "in", "--journal", "here", "--no-journal")[0] == 2
 
 
+@pytest.mark.slow
 def test_without_the_plugin_a_run_goes_without_a_journal(inside: Command) -> None:
     """One line says what to install; only who names a journal is refused."""
     inside.inputs({"a": "1"})
@@ -93,6 +94,7 @@ def test_a_default_place_that_cannot_be_used_costs_the_record_only(inside: Comma
     assert (code, out) == (4, ""), told
 
 
+@pytest.mark.slow
 def test_the_summary_for_machines_has_the_id(inside: Command) -> None:
     """Its lines stay JSON, all of them."""
     inside.inputs({"a": "1"})
@@ -168,6 +170,7 @@ def test_a_run_that_is_held_is_never_pruned(longshore: Command) -> None:
     assert pruned.stdout.decode().split() == [run["run"]]
 
 
+@pytest.mark.slow
 def test_failures_that_are_the_same_are_told_together(inside: Command) -> None:
     """By type, message without what varies, and place: with their number, an example and the first inputs."""
     (inside.folder / "job.py").write_text(

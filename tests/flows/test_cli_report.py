@@ -34,6 +34,7 @@ def facts(inside: Command, *arguments: str) -> dict[str, Any]:  # Any: JSON
     return made
 
 
+@pytest.mark.slow
 def test_markdown_is_what_comes_without_a_format(inside: Command) -> None:
     """On stdout, of the last run: its verdict, its stages, what failed."""
     begin(inside, a="1", b="raise")
@@ -43,6 +44,7 @@ def test_markdown_is_what_comes_without_a_format(inside: Command) -> None:
     assert "| `longshore.errors.DocumentError` | `it is locked` | `job:picky` | `in/b` | 1 |" in told
 
 
+@pytest.mark.slow
 def test_all_formats_at_once(inside: Command) -> None:
     """Each file is said on stderr; each is what it is to be."""
     run = begin(inside, a="1", b="raise", c="x")
@@ -119,6 +121,7 @@ def test_a_report_that_can_not_be_written_is_noticed_before_the_run(
     assert (code, "it can't be written there" in errors) == (2, True), errors
 
 
+@pytest.mark.slow
 def test_what_cannot_be_meant_is_said(inside: Command) -> None:
     """With the exit code of wrong usage, and what to give instead."""
     begin(inside, a="1")

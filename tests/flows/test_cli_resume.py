@@ -59,6 +59,7 @@ def run_id(errors: str) -> str:
     return found[1]
 
 
+@pytest.mark.slow
 def test_what_has_its_line_is_not_run_again(noting: Command) -> None:
     """A run that had come to its end has nothing left; its lines stay as they are, and its exit code counts them."""
     noting.inputs({"a": "1", "b": "bad"})
@@ -169,6 +170,7 @@ def test_a_changed_input_is_not_taken_for_the_old_one_after_another_interruption
     assert ran(noting.folder) == ["a"]
 
 
+@pytest.mark.slow
 def test_a_touched_input_of_the_same_content_is_the_same(noting: Command) -> None:
     """Where the content is recorded, since the file was young, it decides."""
     noting.inputs({"a": "1"})
@@ -221,6 +223,7 @@ def test_the_limit_of_failures_counts_anew(noting: Command) -> None:
     assert len(ran(noting.folder)) >= 5
 
 
+@pytest.mark.slow
 def test_changed_code_is_said_and_results_are_kept(noting: Command) -> None:
     """Who mends a function for what failed does not want to do all the rest again."""
     noting.inputs({"a": "1", "b": "bad"})
@@ -232,6 +235,7 @@ def test_changed_code_is_said_and_results_are_kept(noting: Command) -> None:
     assert "the code of job:noted has changed since" in told
 
 
+@pytest.mark.slow
 def test_a_pipeline_goes_on_as_it_was_recorded(noting: Command, lines: Lines) -> None:
     """Its stages are those of the settings then, also where these have gone."""
     noting.inputs({"a": "1", "b": "2"})
@@ -251,6 +255,7 @@ def test_a_pipeline_goes_on_as_it_was_recorded(noting: Command, lines: Lines) ->
     assert lines(output(noting.folder)) == before
 
 
+@pytest.mark.slow
 def test_names_that_are_no_utf_8_go_on(noting: Command) -> None:
     """Such a file is an input like any other: recorded, run once, and known again."""
     folder = noting.inputs({"a": "1"})

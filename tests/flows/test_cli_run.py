@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow  # each starts the command
+
 Command = Any  # the fixture's class: test modules cannot import a conftest
 Lines = Callable[[bytes | str], dict[str, dict[str, Any]]]  # Any: JSON
 
 
-@pytest.mark.slow
 def test_data_goes_to_stdout_and_all_else_to_stderr(longshore: Command, lines: Lines) -> None:
     """Without -o, stdout is one JSON line an input and nothing else, whatever the user's module prints."""
     longshore.inputs(["a.txt", "b.txt"])
@@ -27,7 +28,6 @@ def test_data_goes_to_stdout_and_all_else_to_stderr(longshore: Command, lines: L
     assert b"2 inputs in" in ran.stderr
 
 
-@pytest.mark.slow
 def test_one_bad_input_costs_one_line(longshore: Command, lines: Lines) -> None:
     """An exception, a crash, a time-out and a result that is no JSON each cost one input; exit 1, all named."""
     longshore.inputs({"ok": "fine", "locked": "raise", "set": "unjson", "dead": "die", "slow": "hang"})
@@ -67,7 +67,6 @@ def test_a_result_that_is_no_json_is_a_failed_task(inside: Command, lines: Lines
     assert "task_completed" not in types
 
 
-@pytest.mark.slow
 def test_two_runs_write_the_same(longshore: Command) -> None:
     """The output holds only what the inputs determine: two runs are equal once sorted."""
     longshore.inputs({"ok": "fine", "locked": "raise", "set": "unjson"})
@@ -95,7 +94,6 @@ def test_another_executor_can_be_named(inside: Command, lines: Lines, executor: 
     assert lines(out)["a"]["status"] == "completed"
 
 
-@pytest.mark.slow
 def test_a_failed_input_is_tried_again(inside: Command, lines: Lines) -> None:
     """--retries says how often; the settings' way to set a value is heeded as well."""
     inside.inputs(["a"])
@@ -160,7 +158,6 @@ def test_names_from_stdin(inside: Command, lines: Lines) -> None:
     assert set(lines(out)) == {"a", "c"}
 
 
-@pytest.mark.slow
 def test_too_many_failures_stop_the_run(inside: Command, lines: Lines) -> None:
     """--max-failures stops with exit 3; every input has its line, those not run as cancelled."""
     inside.inputs([f"{number:03}" for number in range(300)])
@@ -293,7 +290,6 @@ def test_what_cannot_be_meant_is_told_in_a_line(
     assert ("Traceback" in errors) == ("broken:f" in arguments)
 
 
-@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_disaster(longshore: Command) -> None:
     """When nobody reads stdout any more, the run stops without a traceback."""
     longshore.inputs([f"{number:03}" for number in range(200)])
@@ -303,7 +299,6 @@ def test_a_reader_that_leaves_is_no_disaster(longshore: Command) -> None:
     assert b"Traceback" not in process.stderr.read()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
 def test_a_full_disk_is_told_in_a_line(longshore: Command) -> None:
     """Where the output cannot be written the run ends with 4 and says so (fault:E2)."""

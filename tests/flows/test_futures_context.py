@@ -55,6 +55,7 @@ def test_a_call_sees_the_context_of_its_caller(marks: Any, place: str) -> None:
         assert [future.result(DEADLINE_S)[0] for future in again] == ["first", "second"]
 
 
+@pytest.mark.slow
 def test_a_process_sees_the_variables_that_were_chosen(marks: Any) -> None:
     """The option `context` names them, for functions and methods; others keep their defaults there."""
 
@@ -131,6 +132,7 @@ def test_nothing_keeps_what_a_function_holds(how: str, monkeypatch: pytest.Monke
         assert gone() is None
 
 
+@pytest.mark.slow
 def test_a_method_of_a_class_that_only_its_caller_can_import_runs_in_processes() -> None:
     """Such as one of this test: its class travels by value."""
     with PoolExecutor(1, executor="processes", settings=PLAIN) as executor:

@@ -82,6 +82,7 @@ async def test_cancelling_an_awaited_call_cancels_what_is_pending() -> None:
     assert ran == []
 
 
+@pytest.mark.slow
 def test_dask_computes_in_it(executor: PoolExecutor, work: Any) -> None:
     """Given as `pool=` or as `scheduler=`, it computes a graph of tasks, and raises what one of them raises."""
     dask = pytest.importorskip("dask", reason="dask is not installed here")
@@ -94,6 +95,7 @@ def test_dask_computes_in_it(executor: PoolExecutor, work: Any) -> None:
         dask.delayed(work.inverse)(0).compute()
 
 
+@pytest.mark.slow
 def test_tqdm_shows_what_is_completed(executor: PoolExecutor) -> None:
     """`tqdm(as_completed(...))` counts to the end."""
     tqdm = pytest.importorskip("tqdm", reason="tqdm is not installed here")
@@ -148,6 +150,7 @@ def test_joblib_raises_what_a_call_raises_and_goes_on(joblib: Any, work: Any) ->
         assert joblib.Parallel()(joblib.delayed(work.inverse)(n) for n in (1, 2)) == [1.0, 0.5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["threads", "processes"])
 def test_joblib_calls_may_be_nested(joblib: Any, place: str, work: Any) -> None:
     """A call that uses joblib itself gives its results, in threads and in processes."""
@@ -164,6 +167,7 @@ def test_joblib_gives_results_as_they_come(joblib: Any) -> None:
         results.close()
 
 
+@pytest.mark.slow
 def test_joblib_takes_options(joblib: Any) -> None:
     """What `parallel_config` is given beside n_jobs are options of the calls, such as a time limit."""
     with joblib.parallel_config("longshore", n_jobs=2, timeout=0.2), pytest.raises(TimeoutError):

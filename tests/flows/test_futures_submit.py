@@ -113,6 +113,7 @@ def test_an_exception_comes_back_as_it_was(make: Make, place: str) -> None:
     assert "raise LookupError(message)" in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.slow
 def test_the_cause_is_the_traceback_in_the_worker(make: Make) -> None:
     """From a process, the exception's cause shows the traceback there."""
     error = make("processes", 1).submit(fail, "no such lid").exception(DEADLINE_S)
@@ -188,6 +189,7 @@ def test_a_result_can_be_waited_for_with_a_limit(make: Make) -> None:
     assert future.result(DEADLINE_S) == 7
 
 
+@pytest.mark.slow
 @each
 def test_wait_and_as_completed_work(make: Make, place: str) -> None:
     """Whether the futures end before, while or after somebody begins to wait for them."""
@@ -274,6 +276,7 @@ def test_a_hook_may_refuse_a_call(fake_distributions: Any) -> None:
     assert sorted(ran) == [1, 2, 3, 4, 6, 7, 8, 9]
 
 
+@pytest.mark.slow
 def test_processes_end_after_so_many_calls(make: Make) -> None:
     """With `max_tasks_per_child`, others take their places, and no call is lost."""
     executor = make("processes", 2, max_tasks_per_child=5)

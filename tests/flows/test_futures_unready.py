@@ -61,6 +61,7 @@ def settings(place: str, limit_s: float) -> Settings:
     return Settings(probes=(), executors={place: {"initializer_timeout_s": limit_s}})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("initializer", [leave, crash])
 def test_one_that_ends_its_process_breaks_the_executor(initializer: Any, tmp_path: Path) -> None:
     """fault:K9 After few processes all that is pending raises BrokenPool, and so does what is submitted afterwards."""
@@ -89,6 +90,7 @@ def test_one_that_ends_a_process_once_costs_one_call(tmp_path: Path) -> None:
         assert list(executor.map(abs, range(-5, 0), timeout=DEADLINE_S)) == [5, 4, 3, 2, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_let_go")
 @pytest.mark.parametrize(("place", "initializer"), [("processes", hang_for_good), ("threads", hang)])
 def test_one_that_hangs_breaks_the_executor(place: str, initializer: Any, caplog: pytest.LogCaptureFixture) -> None:

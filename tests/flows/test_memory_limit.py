@@ -33,6 +33,7 @@ def pool_with(limit_mb: int) -> WorkerPool:
     return WorkerPool(WorkerConfig(process_workers=2, task_memory_limit_mb=limit_mb), settings=Settings())
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:A09")
 async def test_a_task_above_the_limit_fails_and_the_pool_lives() -> None:
     """With twice its memory limit a process task fails with a memory error of its own; the others are not harmed."""
@@ -50,6 +51,7 @@ async def test_a_task_above_the_limit_fails_and_the_pool_lives() -> None:
         assert await (await fast.submit(take, 3)) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:A09")
 async def test_where_nobody_is_held_to_it_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
     """In threads and coroutines a limit that was asked for is advice: that is logged, once for each executor."""

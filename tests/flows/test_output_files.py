@@ -114,6 +114,7 @@ def killed_first(path: str, moment: str) -> int:
     return task.attempt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["inside", "before its outcome"])
 async def test_a_worker_killed_around_its_output_leaves_whole_files_only(moment: str, tmp_path: Path) -> None:
     """Killed in the block, or after it and before anybody was told: the next attempt writes it whole."""

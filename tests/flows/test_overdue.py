@@ -63,6 +63,7 @@ async def test_a_task_past_its_soft_timeout_is_told_of_and_goes_on(executor: str
     assert heard.types() == ["task_overdue", "task_completed"]
 
 
+@pytest.mark.slow
 async def test_the_hard_limit_comes_after_the_soft_one() -> None:
     """A task that passes both is told of as overdue, then times out."""
     heard = Heard()

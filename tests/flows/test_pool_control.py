@@ -234,6 +234,7 @@ async def test_control_queue_depths(gate: threading.Event) -> None:
         assert pool.get_stats().queue == {}
 
 
+@pytest.mark.slow
 async def test_control_sinks_ask_the_pool() -> None:
     """A sink can ask for statistics, workers and loads from its own thread, during the run and after it."""
     sink = RecordingSink()
@@ -250,6 +251,7 @@ async def test_control_sinks_ask_the_pool() -> None:
     assert sink.run.stats().completed_tasks == 1
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:B03", "req:B05")
 async def test_control_worker_stats(gate: threading.Event) -> None:
     """Each worker tells its kind, what it runs and what it has done."""
@@ -331,6 +333,7 @@ async def chaos(pool: WorkerPool) -> list[Outcome]:
     return list(await asyncio.gather(*(handle.outcome() for handle in handles)))
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:B09", "req:I03")
 async def test_control_conservation_and_order() -> None:
     """At any time each task is in one place, and each is told of in order, with exactly one end."""

@@ -141,6 +141,7 @@ async def test_an_executor_that_cannot_start(fake_distributions: Any) -> None:  
         assert await (await pool.submit(double, 1)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:C09")
 async def test_an_executor_that_reports_nothing(
     fake_distributions: Any,  # Any: as above

@@ -212,6 +212,7 @@ async def blocking() -> None:
     time.sleep(0.35)
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:I02")
 async def test_events_fit_the_catalogue() -> None:
     """The payloads of a run in which about everything happens fit their records in the catalogue, field by field."""

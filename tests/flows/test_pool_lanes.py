@@ -150,6 +150,7 @@ async def test_lanes_take_every_callable() -> None:
             assert got == dict.fromkeys(COROUTINES, 42), isolation
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:E05")
 async def test_lanes_take_processors() -> None:
     """A processor's class runs in every executor that suits it, with a plain `process` and with an asynchronous one."""

@@ -83,6 +83,7 @@ async def test_leaks_of_fifty_cycles(holdings: Any) -> None:
         await asyncio.sleep(0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:C05")
 async def test_leaks_none_unnamed() -> None:
     """Every thread that a pool has begins with `longshore` in its name, and so does each thread of its workers."""
@@ -109,6 +110,7 @@ def look_around() -> tuple[int, int, bool]:
     return os.getpid(), unknown, tempfile._once_lock.locked()  # type: ignore[attr-defined]  # any lock of a module
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:C04")
 async def test_leaks_nothing_into_processes() -> None:
     """A worker process comes with its first task, and has none of the controller's threads and locks."""

@@ -223,6 +223,7 @@ async def test_life_stop_drains(tmp_path: Path) -> None:
         assert (summary.state, summary.snapshot.completed) == ("completed", 7)
 
 
+@pytest.mark.slow
 @each
 @pytest.mark.requirement("req:C09")
 async def test_life_stop_in_time(kind: str, tmp_path: Path) -> None:
@@ -245,6 +246,7 @@ async def test_life_stop_in_time(kind: str, tmp_path: Path) -> None:
         assert summary.error is None
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:C10")
 async def test_life_stop_never_blocks_the_loop(tmp_path: Path) -> None:
     """While a pool with a stuck thread and a stuck process stops, the loop goes on."""

@@ -198,6 +198,7 @@ async def test_matrix_progress(executor: str) -> None:
     assert sink.wait_closed(0.0).state == "completed"
 
 
+@pytest.mark.slow
 @each
 async def test_matrix_timeout(executor: str, tmp_path: Path) -> None:
     """A task past its time is timed out: cancelled, killed or abandoned, and the worker's place is free again."""

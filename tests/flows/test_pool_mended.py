@@ -248,6 +248,7 @@ async def test_a_failed_pool_lets_go_of_what_runs() -> None:
     assert summary.state == "failed"
 
 
+@pytest.mark.slow
 async def test_a_journal_that_hangs_is_named(monkeypatch: pytest.MonkeyPatch, gated_journal: Any) -> None:
     """A commit that never returns costs `stop(timeout)` its closing time, and the summary says who it was."""
     monkeypatch.setattr("longshore.pool._CLOSE_S", 0.1)

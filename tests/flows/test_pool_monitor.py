@@ -163,6 +163,7 @@ async def test_a_pool_of_the_defaults_measures_the_machine() -> None:
         assert await (await pool.submit(abs, -2)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.throttling
 @pytest.mark.requirement("req:A15")
 async def test_a_network_limit_of_1_mb_a_second_is_enforced() -> None:

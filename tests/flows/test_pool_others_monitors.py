@@ -81,6 +81,7 @@ async def test_a_monitor_that_raises_changes_no_outcome(theirs: Theirs) -> None:
     assert ("no figures" in note) or ("no answer" in note) or ("much" in note)
 
 
+@pytest.mark.slow
 @pytest.mark.allocation
 @pytest.mark.requirement("req:D08")
 async def test_a_monitor_that_somebody_else_wrote_is_asked_for_a_tasks_resources() -> None:

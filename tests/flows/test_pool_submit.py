@@ -353,6 +353,7 @@ async def test_submit_max_per_second() -> None:
     assert 0.8 * 5 / 20 <= began[-1] - began[0] < 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:F04")
 async def test_submit_deadline(gate: threading.Event) -> None:
     """A deadline is over all attempts, the waits between them and the wait in the queue included."""

@@ -194,6 +194,7 @@ def test_workers_mean_of_scripted_numbers() -> None:
     assert WorkerStats(worker_id="w", worker_type="thread", status=WorkerStatus.IDLE).average_processing_time == 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:B07")
 async def test_workers_mean_wait() -> None:
     """With one worker, two tasks of 0.2 s wait 0 and 0.2 s: 0.1 in the mean."""
@@ -233,6 +234,7 @@ async def test_workers_stats_of_a_scripted_run(gate: threading.Event) -> None:
         assert len(nine) == 9
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:A03")
 async def test_workers_processes_share_the_load() -> None:
     """So many process workers are so many processes, none of them ours, and all of them work under load."""
@@ -266,6 +268,7 @@ class Count:
             self.now -= 1
 
 
+@pytest.mark.slow
 @pytest.mark.concurrency
 @pytest.mark.requirement("req:A08")
 async def test_workers_are_held_to_one_cap() -> None:

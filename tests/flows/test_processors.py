@@ -45,6 +45,7 @@ async def test_timeout_seconds_bounds_each_document(processing: Any) -> None:
     assert "timeout of 0.05 s" in outcome.error.message
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:K01")
 async def test_retry_count_is_what_comes_after_the_first_attempt(processing: Any) -> None:
     """With `retry_count` 1 a failing document is tried twice; a caller who says less is heeded."""

@@ -129,6 +129,7 @@ async def test_a_validate_input_that_answers_oddly_is_a_failure(processing: Any)
     assert "returned True, not a reason or None" in outcome.error.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [SystemExit(2), asyncio.CancelledError(), GeneratorExit()], ids=repr)
 @pytest.mark.requirement("req:K08")
 async def test_whatever_validate_input_raises_fails_its_document(processing: Any, error: BaseException) -> None:

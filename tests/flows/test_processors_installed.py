@@ -57,6 +57,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:K02")
 async def test_a_processor_appears_with_its_distribution(fake_distributions: Any) -> None:
     """Who installs a distribution can use its processor by name; who disables it cannot, and it is not imported."""

@@ -255,6 +255,7 @@ class Versioned:
             file.write(f"{self.version}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["inline", "threads", "processes"])
 @pytest.mark.requirement("req:K07")
 async def test_a_processor_is_replaced_while_the_pool_runs(processing: Any, executor: str, tmp_path: Path) -> None:
@@ -276,6 +277,7 @@ async def test_a_processor_is_replaced_while_the_pool_runs(processing: Any, exec
     assert log.read_text().split() == ["1", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:K07")
 async def test_an_older_task_that_comes_late_has_its_own(processing: Any, tmp_path: Path) -> None:
     """A document of before that gets its turn after one of the new still has the old processor."""
@@ -291,6 +293,7 @@ async def test_an_older_task_that_comes_late_has_its_own(processing: Any, tmp_pa
     assert sorted((tmp_path / "log").read_text().split()) == ["1", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:K07")
 async def test_an_instance_is_copied_for_each_worker(processing: Any) -> None:
     """Of an instance each worker has a copy, as it was when it was given; the caller's is not touched."""
@@ -357,6 +360,7 @@ class Inspecting:
         return {"context": context, "attempt": task.attempt, "left": left}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("coroutine", "executor"),
     LANES,

@@ -143,6 +143,7 @@ def test_where_nothing_is_profiled_no_profiler_is_loaded(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:L06")
 async def test_what_a_task_took_is_always_told() -> None:
     """Wall time with every task; processor time with those long enough to measure, from worker processes memory too."""

@@ -159,6 +159,7 @@ async def test_the_tracker_follows_a_pool_by_its_bus_alone() -> None:
     assert watch.tracker.get_active_tasks() == []
 
 
+@pytest.mark.slow
 @each_and_inline
 @pytest.mark.requirement("req:H22")
 async def test_a_task_reports_from_any_lane(executor: str) -> None:
@@ -207,6 +208,7 @@ async def test_many_tasks_that_tell_much_lose_nothing(executor: str) -> None:
         assert watch.of(outcome.task_id).status == "completed"
 
 
+@pytest.mark.slow
 @each
 @pytest.mark.requirement("req:H25")
 async def test_the_fraction_told_is_the_work_done(executor: str, tmp_path: Path) -> None:

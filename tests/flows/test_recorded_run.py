@@ -98,6 +98,7 @@ async def test_its_tasks_are_those_that_were_told_live(live: RunStore, again: Ru
     ]
 
 
+@pytest.mark.slow
 async def test_its_snapshot_counts_as_the_journal_does(live: RunStore) -> None:
     """The counts of the snapshot and of the record are one, and it says what became of the run."""
     journal = MemoryJournal()
@@ -125,6 +126,7 @@ class Held(MemoryJournal):
         self._look(batch.run_id)
 
 
+@pytest.mark.slow
 async def test_events_go_on_from_where_they_were(live: RunStore, again: RunStore) -> None:
     """Asked after each commit, it gives each end once, and in the end all of them."""
     ended: list[str] = []

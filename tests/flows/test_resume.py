@@ -89,6 +89,7 @@ async def test_what_succeeded_is_not_run_again() -> None:
     assert "100 results were recorded before, and their tasks not run again" in notes
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:I02")
 async def test_events_say_what_was_not_run_now() -> None:
     """The end of a task that is recorded is told as `restored`; of one that ran, nothing is said of that."""
@@ -125,6 +126,7 @@ async def test_the_same_input_twice_is_found_as_often_as_it_was_done() -> None:
     assert ran[5] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("function", "options"), [(halve, {}), (double, {"version": "2"})], ids=["another function", "another version"]
 )
@@ -144,6 +146,7 @@ async def test_arguments_of_another_type_are_others() -> None:
     assert [outcome.restored for outcome in again] == [False, False, False, True]
 
 
+@pytest.mark.slow
 async def test_what_nothing_identifies_runs_again() -> None:
     """An argument that nothing says the content of, and no key: nothing says that it is the same work, so it runs."""
     journal = MemoryJournal()
@@ -154,6 +157,7 @@ async def test_what_nothing_identifies_runs_again() -> None:
     assert any("nothing says whether" in note for note in notes)
 
 
+@pytest.mark.slow
 async def test_failures_are_given_again_and_run_again_where_that_is_asked_for() -> None:
     """What failed is recorded like any end; with `resume_failed` it, and only it, runs again, as another task."""
     journal = MemoryJournal()

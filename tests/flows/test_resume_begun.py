@@ -79,6 +79,7 @@ async def killed_while_running(journal: Killed, function: Any, number: int, **op
     return await cut_off(journal, lambda: any(batch.started for batch in journal.batches), function, number, **options)
 
 
+@pytest.mark.slow
 async def test_what_had_begun_runs_again_under_the_next_number() -> None:
     """A task that was running keeps its id, its attempts go on rising, and the lost one is not held against it."""
     journal = Killed()
@@ -101,6 +102,7 @@ async def test_what_had_begun_runs_again_under_the_next_number() -> None:
     assert not outcome.restored
 
 
+@pytest.mark.slow
 async def test_no_number_is_given_out_twice() -> None:
     """Cut off before a first start is recorded, and again and again: each execution has a number of its own.
 

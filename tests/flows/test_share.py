@@ -75,6 +75,7 @@ WAYS: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_each_worker_process_reads_it_once(tmp_path: Path, way: str) -> None:
     """For 1,000 tasks that use it, a shared object is sent to each worker process once, however it is given."""
@@ -86,6 +87,7 @@ async def test_each_worker_process_reads_it_once(tmp_path: Path, way: str) -> No
     assert sorted(read) == sorted({str(pid) for pid, _ in results})
 
 
+@pytest.mark.slow
 async def test_submit_and_a_worker_that_was_replaced(tmp_path: Path) -> None:
     """A worker that takes the place of a dead one gets it again; submit takes it by position and by name."""
     log = tmp_path / "log"
@@ -205,6 +207,7 @@ async def test_one_that_refers_to_itself() -> None:
             assert await (await fast.submit(lambda given: refer(given[0]), [shared])) is True
 
 
+@pytest.mark.slow
 def test_without_async(tmp_path: Path) -> None:
     """The calls without async take a Shared that was made by itself; left by `with`, it is closed."""
     log = tmp_path / "log"

@@ -142,6 +142,7 @@ async def test_a_key_that_raises_reaches_the_consumer() -> None:
         assert await call(pool, double, 4) == 8
 
 
+@pytest.mark.slow
 async def test_total_is_what_progress_counts_towards() -> None:
     """`total` is known to snapshots, by itself where the items have a length, and unknown else."""
     async with make_pool() as pool:
@@ -163,6 +164,7 @@ async def test_empty_input_gives_nothing(ordered: bool) -> None:
         assert [batch async for batch in pool.outcomes(double, []).batches()] == []
 
 
+@pytest.mark.slow
 async def test_batches_hold_everything_once() -> None:
     """`batches` gives the same as iterating, in lists that are never empty."""
     async with make_pool() as pool:
@@ -191,6 +193,7 @@ async def test_batches_of_a_map_give_what_came_before_the_failure() -> None:
 # ---- lazy and bounded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asynchronous", [False, True])
 async def test_a_consumer_that_stops_leaves_the_rest_unpulled(asynchronous: bool) -> None:
     """Of 100,000 items, a bounded number is pulled when the consumer takes one result and stops."""

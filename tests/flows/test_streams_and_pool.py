@@ -45,6 +45,7 @@ async def test_two_streams_both_progress() -> None:
     assert 1000 <= half.count("a") <= 11_000
 
 
+@pytest.mark.slow
 async def test_a_long_stream_does_not_starve_a_short_one() -> None:
     """A stream that comes while an endless one runs ends long before it."""
     async with make_pool() as pool:

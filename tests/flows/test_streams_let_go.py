@@ -160,6 +160,7 @@ async def test_a_stream_may_be_let_go_of_in_any_thread(how: str) -> None:
         await at_rest(pool, work)
 
 
+@pytest.mark.slow
 @KINDS
 def test_letting_go_after_the_pool_has_stopped_is_harmless(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream that outlives its pool and the loop ends without a word."""

@@ -77,6 +77,7 @@ def test_closing_cancels_coroutines() -> None:
     assert inside == cancelled != set()
 
 
+@pytest.mark.slow
 def test_breaking_out_of_the_loop_cancels() -> None:
     """`break`, or an exception in the loop's body, drops the generator: the rest is cancelled, and no thread stays."""
     held = Held()
@@ -92,6 +93,7 @@ def test_breaking_out_of_the_loop_cancels() -> None:
     held.go.set()
 
 
+@pytest.mark.slow
 def test_a_generator_that_is_collected_leaves_no_thread() -> None:
     """A half-read generator that nobody holds any more ends its thread."""
     stream: Any = ls.map(double, itertools.count(), settings=PLAIN)

@@ -33,6 +33,7 @@ def kept_in(journal: MemoryJournal) -> list[RunHistory]:
     return [RunHistory.from_state(json.loads(json.dumps(state))) for state in states]
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:L10", "req:L04")
 async def test_a_stall_is_told_of_with_what_is_waited_for(gate: threading.Event) -> None:
     """Event, alert and health name what runs and what waits, and all is over when something moves."""

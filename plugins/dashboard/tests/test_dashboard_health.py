@@ -43,6 +43,7 @@ def test_codes(serve: Serve, made: Any, failing: tuple[str, ...], livez: int, re
     assert client.get("/livez", alone).body in (b"ok\n", b"failed\n")
 
 
+@pytest.mark.slow
 def test_verbose_lists_checks_and_no_reasons(serve: Serve, made: Any) -> None:
     """Who has no token is told which check fails, not why; who has one is told on the page."""
     client = serve(run=made.run_info(health=lambda: health("journal")))

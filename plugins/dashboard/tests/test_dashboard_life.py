@@ -103,6 +103,7 @@ def test_a_port_that_is_taken_is_named(serve: Serve, made: Any) -> None:
     assert there > before
 
 
+@pytest.mark.slow
 def test_the_token_file_is_its_users_alone_and_goes_with_the_run(serve: Serve, made: Any, tmp_path: Path) -> None:
     """Scripts read the token from a file of mode 0600; a link that stands there is not followed."""
     path, precious = tmp_path / "token", tmp_path / "precious"
@@ -117,6 +118,7 @@ def test_the_token_file_is_its_users_alone_and_goes_with_the_run(serve: Serve, m
     assert list(tmp_path.iterdir()) == [precious]
 
 
+@pytest.mark.slow
 def test_its_database_goes_with_the_run(made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When it is closed, the temporary database is gone; a second close does nothing, and events are refused."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -43,6 +43,7 @@ def control() -> Control:
     return Control()
 
 
+@pytest.mark.slow
 def test_without_leave_there_are_no_orders(serve: Serve, made: Any, control: Control) -> None:
     """By default each order is a method that is not allowed, though the pool would take it; so without a pool."""
     for client in (serve(run=made.run_info(control=control)), serve(control=True)):

@@ -135,6 +135,7 @@ def test_from_a_module(tmp_path: Path, method: str, find_tokened: Any, monkeypat
     check(ran([sys.executable, "-m", "unguarded_package"], method, find_tokened))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_a_frozen_program_is_told_what_to_do(open_yard: Any, monkeypatch: Any, method: Any) -> None:
     """fault:O10 A program that is no interpreter would start itself again and again: that is refused."""

@@ -165,6 +165,7 @@ def test_any_batch_fits() -> None:
     assert BATCH_ITEMS <= SLOTS
 
 
+@pytest.mark.slow
 def test_memory_is_given_back(sides: tuple[Bay, Bay]) -> None:
     """Of what large objects took, 32 MiB stay; the rest is the system's again when the batch is over."""
     worker, controller = sides

@@ -131,6 +131,7 @@ def test_function_that_ends_its_worker(yard: Any) -> None:
     assert all(outcome.ok for outcome in yard.wait(good))
 
 
+@pytest.mark.slow
 def test_result_that_hangs_at_pickle(lone_yard: Any) -> None:
     """fault:S1 Pickling a result is under the task's time limit."""
     outcomes = lone_yard.run(lambda x: HangsToPickle() if x == 3 else x, list(range(6)), timeout_s=0.3)
@@ -234,6 +235,7 @@ def test_death_while_a_large_payload_travels(yard: Any, when: str) -> None:
     assert outcomes[3].ok or outcomes[3].error.reason == "signal 9"
 
 
+@pytest.mark.slow
 def test_stopped_worker_is_killed_at_the_limit(yard: Any) -> None:
     """fault:K10 A worker stopped by SIGSTOP in its task is killed when the task's time is over."""
 

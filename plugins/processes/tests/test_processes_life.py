@@ -90,6 +90,7 @@ def test_cancel_waiting_and_running(lone_yard: Any, eventually: Any) -> None:
     assert outcomes[0].error.message == "not wanted"
 
 
+@pytest.mark.slow
 def test_cancel_what_was_sent_but_not_begun(lone_yard: Any, tmp_path: Path) -> None:
     """A task that waits in its worker's batch is taken back unbegun; the rest of the batch runs once."""
     path = tmp_path / "ran"
@@ -124,6 +125,7 @@ def test_resize_down_and_up(open_yard: Any, eventually: Any) -> None:
         assert not [notice for notice in yard.host.notices if notice.type == "worker_error"]
 
 
+@pytest.mark.slow
 def test_stop_leaves_nothing(open_yard: Any, eventually: Any, find_tokened: Any, monkeypatch: Any) -> None:
     """After stop: what was held is cancelled, and no process, thread, descriptor or shared memory is left."""
     monkeypatch.setenv("LONGSHORE_TEST_STOP", "stop-leaves-nothing")

@@ -67,6 +67,7 @@ def test_it_is_killed_and_fails_with_its_limit(yard: Any, take: Callable[[int], 
     assert all(outcome.ok for outcome in yard.run(take, [0] * 10))
 
 
+@pytest.mark.slow
 def test_who_tries_again_with_more_may_take_more(yard: Any) -> None:
     """The limit of an attempt of its own stands in place of its spec's, and is that of nobody beside it."""
     spec = TaskSpec(function=take_for_a_while, name="take", executor="processes", memory_limit_mb=LIMIT_MB)
@@ -181,6 +182,7 @@ def test_peak_of_a_task(lone_yard: Any) -> None:
     assert failing.peak_memory_mb >= 50
 
 
+@pytest.mark.slow
 def test_short_tasks_are_not_looked_at(lone_yard: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is never looked at for tasks that end within 50 ms: a limit costs them nothing."""
     looks: list[float] = []

@@ -135,6 +135,7 @@ def test_ended_without_a_word(tmp_path: Path, find_tokened: Any, eventually: Any
     assert eventually(lambda: not find_tokened(token), GONE_S), find_tokened(token)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [*METHODS, pytest.param(PORTABLE, marks=slow)])
 def test_killed_while_starting(tmp_path: Path, find_tokened: Any, eventually: Any, method: str) -> None:
     """fault:O2 A controller that dies while workers are being started leaves none: they look who their parent is."""
@@ -144,6 +145,7 @@ def test_killed_while_starting(tmp_path: Path, find_tokened: Any, eventually: An
     assert eventually(lambda: not find_tokened(token), GONE_S), find_tokened(token)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_the_thread_that_submitted_ends(open_yard: Any, method: Any) -> None:
     """fault:O3 Workers live on when the thread that asked for them ends."""

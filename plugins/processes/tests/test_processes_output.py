@@ -106,6 +106,7 @@ def test_a_crash_shows_its_traceback(lone_yard: Any) -> None:
         assert "die_silently" in tail
 
 
+@pytest.mark.slow
 def test_a_timeout_shows_how_far_it_came(lone_yard: Any) -> None:
     """A task that is killed at its limit has what it wrote until then, in the exception that is raised as well."""
     [outcome] = lone_yard.run(say_and_hang, [0], timeout_s=0.3)

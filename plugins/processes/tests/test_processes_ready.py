@@ -106,6 +106,7 @@ def test_where_it_worked_before_one_task_pays(open_yard: Any, tmp_path: Path) ->
         assert {outcome.error.reason for outcome in outcomes if not outcome.ok} == {"initializer"}
 
 
+@pytest.mark.slow
 def test_a_second_try_has_the_limit_too(open_yard: Any, tmp_path: Path) -> None:
     """fault:K9 Where an initializer raised and is tried again by the next task, the limit holds for that try."""
     with open_yard(1, SHORT) as yard:
@@ -123,6 +124,7 @@ def test_it_is_for_what_is_prepared_later_too(open_yard: Any) -> None:
         assert hung.error.reason == "initializer"
 
 
+@pytest.mark.slow
 def test_there_may_be_no_limit(open_yard: Any) -> None:
     """With None a worker may take as long as it wants."""
     with open_yard(1, ProcessesSettings(initializer_timeout_s=None)) as yard:
@@ -158,6 +160,7 @@ def time_left(_: int) -> tuple[float, float]:
     return before, after
 
 
+@pytest.mark.slow
 def test_the_time_that_is_left_begins_after_that(open_yard: Any) -> None:
     """`time_remaining` leaves out what a task did to get its worker ready, as its limit does."""
     with open_yard(1) as yard:

@@ -79,6 +79,7 @@ def test_failures_count_as_well(open_yard: Any) -> None:
         assert max(Counter(pids).values()) <= 3
 
 
+@pytest.mark.slow
 def test_the_next_one_waits_its_turn(open_yard: Any, tmp_path: Path) -> None:
     """A worker that is ready to take another's place runs nothing before that has ended what it holds."""
     path = tmp_path / "times"
@@ -122,6 +123,7 @@ def test_it_cleans_up_before_it_leaves(open_yard: Any, tmp_path: Path, eventuall
         assert eventually(lambda: len(path.read_text().split()) >= 5)
 
 
+@pytest.mark.slow
 def test_one_that_does_not_leave_is_killed(open_yard: Any, monkeypatch: Any, eventually: Any) -> None:
     """A worker that hangs as it cleans up is killed, told of, and nobody waits for it."""
     monkeypatch.setattr(executor, "Patience", partial(Patience, leave_s=0.2))

@@ -53,6 +53,7 @@ def pid(x: float) -> int:
     return os.getpid()
 
 
+@pytest.mark.slow
 def test_a_limit_leaves_workers_idle_and_keeps_them(open_yard: Any, eventually: Any) -> None:
     """Only so many are given work; the others stay, and get some when they may."""
     with open_yard(3) as yard:

@@ -152,6 +152,7 @@ def test_that_harms_nobody_at_work(hasty: None, yard: Any, eventually: Any) -> N
     assert all(outcome.ok for outcome in yard.wait(others))
 
 
+@pytest.mark.slow
 def test_one_that_cannot_be_killed_is_written_off(
     soon_written_off: None, lone_yard: Any, monkeypatch: Any, tmp_path: Path
 ) -> None:
@@ -235,6 +236,7 @@ def test_time_in_which_nobody_looked_does_not_count() -> None:
         handle.close()
 
 
+@pytest.mark.slow
 def test_a_controller_that_was_held_up_kills_nobody(lone_yard: Any, monkeypatch: Any, eventually: Any) -> None:
     """fault:K11 Controller and worker stop for longer than the task's limit, as when a machine is paused: it goes on.
 

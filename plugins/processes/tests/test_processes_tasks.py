@@ -76,6 +76,7 @@ def test_values_travel_both_ways(lone_yard: Any) -> None:
         assert type(outcome.value) is type(value)
 
 
+@pytest.mark.slow
 def test_mixed_results_keep_their_order(yard: Any) -> None:
     """Plain results, objects and failures in one batch each go to their own task."""
 

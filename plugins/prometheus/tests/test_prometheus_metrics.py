@@ -241,6 +241,7 @@ def test_no_name_can_break_the_exposition(
     assert "\\x1b[2J" in stages
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_cleaned_names_are_printable(raw: str) -> None:
     """A value of a label is never empty, and printable as UTF-8 whatever the name was; a plain name stays itself."""
@@ -266,6 +267,7 @@ def test_names_that_look_alike_share_a_series(
 SAFE = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.mark.slow
 @SAFE
 @given(
     st.lists(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(RESULTS)), max_size=5), max_size=8)

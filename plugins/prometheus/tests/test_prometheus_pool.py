@@ -161,6 +161,7 @@ async def test_a_port_that_is_taken_costs_the_metrics_alone(caplog: pytest.LogCa
     assert "quarantined" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("req:L02")
 async def test_a_run_that_goes_on_counts_what_was_restored(scrape: Scrape, tmp_path: Path) -> None:
     """After a resume the totals are those of the journal, and no lower than they were before it (fault:E7)."""

@@ -243,6 +243,7 @@ class Gone(io.StringIO):
         return super().write(text)
 
 
+@pytest.mark.slow
 def test_a_stream_that_goes_away_is_raised_to_the_host(snapshot_with: Maker, run_of: RunMaker) -> None:
     """When nobody reads any more, the sink says so at the next batch, and its thread has ended."""
     sink = RichSink(RichSink.Settings(view="lines"), stream=Gone(), env={})

@@ -169,6 +169,7 @@ def test_ipython_on_a_terminal_is_a_terminal(
     assert notebook.outputs == {}
 
 
+@pytest.mark.slow
 def test_an_output_that_cannot_be_replaced_is_told_to_the_host(
     notebook: Notebook, snapshot_with: Maker, run_of: RunMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

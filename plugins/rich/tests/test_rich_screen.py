@@ -151,6 +151,7 @@ def test_alerts_stand_above_once(
     shown.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(80, 24), (40, 10), (20, 5)])
 def test_what_others_print_stands_above_unharmed(
     show: Callable[..., Shown], snapshot_with: Maker, size: tuple[int, int]
