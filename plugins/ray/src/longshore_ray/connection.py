@@ -28,6 +28,8 @@ class _Uses:
     count = 0
     ours = False
     local = False
+    over = threading.Event()
+    """Set when the connection has ended."""
 
 
 async def opened(
@@ -47,10 +49,13 @@ async def opened(
             with suppress(InvalidStateError):
                 local.set_exception(error)
             return
+        over = _Uses.over
         try:
             local.set_result(made)
         except InvalidStateError:
             disconnect()
+        if made:  # on Linux what Ray has started is killed with the thread that started it
+            over.wait()
 
     threading.Thread(target=work, name="longshore-ray-connect", daemon=True).start()
     try:
@@ -92,6 +97,8 @@ def disconnect() -> None:
         if not _Uses.count and _Uses.ours:
             _Uses.ours = _Uses.local = False
             ray.shutdown()
+            _Uses.over.set()
+            _Uses.over = threading.Event()
 
 
 def _refuse_other(address: str | None, here: str) -> None:
