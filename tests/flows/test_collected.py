@@ -53,6 +53,7 @@ async def awaits_what_nobody_holds(number: int) -> int:
     return await loop.create_task(inner())
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("isolation", ["task", "shared"])
 async def test_every_coroutine_has_its_end_while_garbage_is_collected(isolation: str) -> None:
@@ -72,6 +73,7 @@ async def test_every_coroutine_has_its_end_while_garbage_is_collected(isolation:
     assert sorted(ended) == list(range(TASKS))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_futures_of_other_threads_come_while_garbage_is_collected() -> None:
     """What `submit_threadsafe` began on the loop is not lost, though only its future is held."""

@@ -293,7 +293,6 @@ async def seconds_for_eight(workers: int) -> float:
         return time.monotonic() - began
 
 
-@pytest.mark.slow
 @pytest.mark.scaling
 @pytest.mark.requirement("req:E03")
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="takes two CPUs")

@@ -247,6 +247,7 @@ async def test_a_stream_starts_nothing_before_it_is_iterated() -> None:
     assert source.pulled == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 async def test_a_million_tasks_keep_memory_flat() -> None:
     """A million lazy no-op tasks need no more memory at the end than after the first of them."""

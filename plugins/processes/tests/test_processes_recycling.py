@@ -154,6 +154,7 @@ def test_replaced_and_killed_at_the_same_time(open_yard: Any) -> None:
         assert not yard.host.errors
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ten_thousand_with_two_each(open_yard: Any) -> None:
     """fault:M8 Ten thousand tasks, workers replaced every two: ten thousand results."""

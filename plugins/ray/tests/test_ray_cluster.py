@@ -186,6 +186,7 @@ async def test_ray_progress_limit_and_size(start: Any, tmp_path: Path) -> None:
     await rig.host.until(lambda: rig.host.sizes[-1] == 1 and len(rig.executor.workers()) == 1)
 
 
+@pytest.mark.long
 async def test_ray_resources(start: Any, theirs: str) -> None:
     """A task that asks for what machines declare has a worker made for it that holds it, and others make room."""
     import ray
