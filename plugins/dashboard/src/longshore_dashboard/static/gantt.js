@@ -58,7 +58,7 @@ export class Gantt {
     this.asked = true;
     requestAnimationFrame(() => {
       this.asked = false;
-      if (this.line) this.draw();
+      if (this.line && this.box.isConnected) this.draw(); // what has left the page has no colours
     });
   }
 
