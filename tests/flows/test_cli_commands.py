@@ -186,7 +186,7 @@ def test_names_of_plugins_are_validated(inside: Command) -> None:
         ),
         (
             12,
-            "pipelines.p.stages.0.executor (stage a): there is no executor named 'raay' installed: did you mean 'ray'?",
+            "pipelines.p.stages.0.executor (stage a): there is no executor named 'raay' installed: did you mean 'ray'",
         ),
         (13, "pipelines.p.stages.0.resources (stage a): a asks for cpu 20, and the limit is 8"),
     ):
