@@ -23,8 +23,9 @@ NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 LANGUAGES = {"python", "sh", "toml", "json", "text", "yaml", "nginx"}
 NOTES = {"not run", "goes on", "ends with", "in any order", "with stderr", "before", "prints"}
 APART = {"docs/tutorial.md"}  # done in a clean environment by test_tutorial.py
+LONG = {"plugins/ray/README.md"}  # starts a cluster for what docs/how-to/ray.md does too
 WITH_CODE = [
-    name
+    pytest.param(name, marks=[pytest.mark.long] if name in LONG else [])
     for name in NAMES
     if name not in APART and {"```python", "```sh"} & set((ROOT / name).read_text("utf-8").splitlines())
 ]

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.skipif(sys.platform != "linux", rea
 
 DEADLINE_S = 60.0
 BURN_S = 1.0
-ROUNDS = 6
+ROUNDS = 4
 
 
 def burn(cpu_s: float) -> float:

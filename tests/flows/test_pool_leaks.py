@@ -69,6 +69,7 @@ async def test_leaks_of_five_restarts(holdings: Any) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(200)
 @pytest.mark.requirement("req:C16")
 async def test_leaks_of_fifty_cycles(holdings: Any) -> None:

@@ -151,6 +151,7 @@ def digest(text: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.requirement("req:K02")
 def test_a_processor_comes_with_an_installed_wheel(tmp_path: Path) -> None:
     """Without the wheel nobody knows the processor; installed, it is listed and works; disabled, it is refused."""

@@ -82,6 +82,7 @@ def nap() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.anyio
 async def test_ray_one_word(theirs: str) -> None:
     """Order, progress, retries, time limits and cancelling are those of every executor."""
