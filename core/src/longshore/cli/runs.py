@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from longshore._report.untasked import read_failed_inputs
 from longshore.cli.console import ExitCode, UsageError, safe, say, show, show_json, show_table
 from longshore.cli.journals import DAMAGED, INTERRUPTED, find_run, open_archive, state_of
 from longshore.cli.options import JournalPath, Json, RunName
@@ -39,7 +40,7 @@ def list_(*, journal: JournalPath = None, json: Json = False) -> int:
     if not runs:
         say("longshore: no run is recorded")
         return ExitCode.NOTHING
-    rows = [(run.run_id, run.name, state_of(run), _moment(run.started), _counts(run)) for run in runs]
+    rows = [(run.run_id, run.name, state_of(run), _moment(run.started), _counts(archive, run)) for run in runs]
     show_table(("RUN", "WHAT", "STATE", "STARTED", "TASKS"), rows)
     return ExitCode.OK
 
@@ -56,7 +57,7 @@ def show_(run: RunName, /, *, journal: JournalPath = None, json: Json = False) -
         show_json(facts)
         return ExitCode.OK
     del facts["settings"]
-    told = {**facts, "started": _moment(record.started), "tasks": _counts(record), "counts": None}
+    told = {**facts, "started": _moment(record.started), "tasks": _counts(archive, record), "counts": None}
     told["ended"] = _moment(record.ended) if record.ended is not None else None
     told["command"] = shlex.join(record.command)
     told["versions"] = ", ".join(f"{name} {version}" for name, version in record.versions.items())
@@ -179,6 +180,7 @@ def _facts(archive: Archive, run: RunRecord) -> dict[str, Any]:  # Any: JSON-saf
         "pid": run.pid,
         "tasks": sum(run.counts.values()),
         "counts": dict(run.counts),
+        "failed_inputs": _failed_inputs(archive, run),
         "inputs": command.inputs if command is not None else None,
         "folder": command.folder if command is not None else None,
         "output": command.output if command is not None else None,
@@ -203,8 +205,19 @@ def _reason(archive: Archive, run: RunRecord) -> str | None:
     return None
 
 
-def _counts(run: RunRecord) -> str:
-    return ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in sorted(run.counts.items()))
+def _counts(archive: Archive, run: RunRecord) -> str:
+    """Return in words what became of a run's tasks, and how many inputs failed though no task of theirs did."""
+    told = [f"{count} {state.replace('_', ' ')}" for state, count in sorted(run.counts.items())]
+    failed = _failed_inputs(archive, run)
+    if failed:
+        told.append(f"{failed} input{'' if failed == 1 else 's'} failed outside of tasks")
+    return ", ".join(told)
+
+
+def _failed_inputs(archive: Archive, run: RunRecord) -> int:
+    with suppress(JournalError):
+        return len(read_failed_inputs(archive, run.run_id))
+    return 0
 
 
 def _moment(at: float | None) -> str:
