@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
-from typing import Final
+from typing import Final, Literal
 
 from cyclopts import App, CycloptsError
 
@@ -58,9 +58,20 @@ _GROUPS: Final = {
 }
 
 
+class _App(App):
+    """An application whose script for bash offers names of files wherever it has no words of its own."""
+
+    def generate_completion(
+        self, *, prog_name: str | None = None, shell: Literal["zsh", "bash", "fish", "powershell"] | None = None
+    ) -> str:
+        """Return the script for a shell."""
+        script = super().generate_completion(prog_name=prog_name, shell=shell)
+        return script.replace("\ncomplete -F ", "\ncomplete -o bashdefault -o default -F ")
+
+
 def build_app(arguments: Sequence[str] = ()) -> App:
     """Return the application with the command that these call; with all, where they call none that there is."""
-    app = App(
+    app = _App(
         name="longshore",
         help="Run work on many inputs: in coroutines, threads or processes, with live progress and nothing lost.",
         version=f"longshore {version('longshore-core')}",

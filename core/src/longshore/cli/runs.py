@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -23,6 +23,8 @@ from longshore.hookspecs import Archive
 from longshore.records import RunRecord
 
 STATES = ("running", INTERRUPTED, "completed", "stopped", "failed", DAMAGED)
+StateName = Literal["interrupted", "completed", "stopped", "failed", "damaged"] | str
+"""Those that a shell offers: all but that of a run that goes on."""
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
@@ -96,9 +98,12 @@ def prune(
     ] = None,
     keep: Annotated[int | None, Parameter(help="All but so many, the newest: `--keep 20`.")] = None,
     state: Annotated[
-        tuple[str, ...],
+        tuple[StateName, ...],
         Parameter(
-            negative=(), show_default=False, help=f"Runs of this state, may be repeated: {', '.join(STATES[1:])}."
+            negative=(),
+            show_default=False,
+            show_choices=False,
+            help=f"Runs of this state, may be repeated: {', '.join(STATES[1:])}.",
         ),
     ] = (),
     dry_run: Annotated[
