@@ -180,6 +180,7 @@ async def test_orders_go_to_a_run_that_takes_them() -> None:
     async with TopApp(run, 60).run_test() as pilot:
         app = pilot.app
         assert isinstance(app, TopApp)
+        await seen(pilot, lambda: "p" in app.screen.active_bindings)
         await pilot.press("p")
         await seen(pilot, lambda: len(run.orders) == 1)
         await pilot.press("p")
@@ -201,11 +202,15 @@ async def test_orders_go_to_a_run_that_takes_them() -> None:
 
 @pytest.mark.slow
 async def test_a_run_that_takes_no_orders_says_so() -> None:
-    """Nothing is sent, and the way to have it is named."""
+    """Nothing is sent, their keys are not among those shown, and who presses one is told the way to have it."""
     run = Scripted()
     async with TopApp(run, 60).run_test() as pilot:
         app = pilot.app
         assert isinstance(app, TopApp)
+        await seen(pilot, lambda: len(cells(app, "stages")) > 0)
+        shown = {binding.binding.key for binding in app.screen.active_bindings.values()}
+        assert "s" in shown
+        assert not shown & {"p", "k", "plus", "minus"}
         await pilot.press("p")
         await seen(pilot, lambda: "control = true" in said(app, "#said"))
     assert run.orders == []
