@@ -72,7 +72,7 @@ async def work(job: Job, output: Output) -> ExitCode:
 def _failed_by_task(result: PipelineResult) -> bool:
     """Tell whether a document ended as a task of its did, which the journal has then."""
     failure = result.failure
-    return failure is not None and bool(failure.task_id) and failure.state is result.state
+    return failure is not None and bool(failure.task_id) and failure.state in (TaskState.FAILED, TaskState.TIMED_OUT)
 
 
 class _Work:
