@@ -128,7 +128,6 @@ async def test_it_shows_the_run_and_its_stages() -> None:
     assert run.closed.wait(10)
 
 
-@pytest.mark.slow
 async def test_sorting_goes_through_the_columns_and_can_be_turned() -> None:
     """`s` sorts by the next column, numbers with the largest first, and `r` the other way round."""
     async with TopApp(Scripted(), 60).run_test() as pilot:
@@ -140,7 +139,6 @@ async def test_sorting_goes_through_the_columns_and_can_be_turned() -> None:
         await seen(pilot, lambda: [row[4] for row in cells(app, "stages")] == ["1", "5"])
 
 
-@pytest.mark.slow
 async def test_a_filter_leaves_the_rows_that_have_the_text() -> None:
     """`/` asks for it, Escape shows all again; tasks are filtered where they are kept."""
     run = Scripted()
@@ -155,7 +153,6 @@ async def test_a_filter_leaves_the_rows_that_have_the_text() -> None:
         await seen(pilot, lambda: run.asked[-1][0].text is None)
 
 
-@pytest.mark.slow
 async def test_enter_shows_a_task_in_full() -> None:
     """What a terminal would act on is shown, not done; Escape goes back."""
     async with TopApp(Scripted(), 60).run_test() as pilot:
@@ -173,7 +170,6 @@ async def test_enter_shows_a_task_in_full() -> None:
         await seen(pilot, lambda: not isinstance(app.screen, Detail))
 
 
-@pytest.mark.slow
 async def test_orders_go_to_a_run_that_takes_them() -> None:
     """Pause and go on, cancel what the cursor is on, and one worker more or fewer than there are."""
     run = Scripted(control=True)
@@ -199,7 +195,6 @@ async def test_orders_go_to_a_run_that_takes_them() -> None:
     ]
 
 
-@pytest.mark.slow
 async def test_a_run_that_takes_no_orders_says_so() -> None:
     """Nothing is sent, and the way to have it is named."""
     run = Scripted()
@@ -211,7 +206,6 @@ async def test_a_run_that_takes_no_orders_says_so() -> None:
     assert run.orders == []
 
 
-@pytest.mark.slow
 async def test_a_run_that_is_lost_stays_on_the_screen() -> None:
     """What was seen last stays, with a line that says why nothing new comes."""
     run = Scripted()
