@@ -69,9 +69,8 @@ def test_a_result_that_is_no_json_is_a_failed_task(inside: Command, lines: Lines
 def test_two_runs_write_the_same(inside: Command) -> None:
     """The output holds only what the inputs determine: two runs are equal once sorted."""
     inside.inputs({"ok": "fine", "locked": "raise", "set": "unjson"})
-    first, second = (
-        inside("run", "job:picky", "in", "--progress", "none", "--executor", "threads")[1] for _ in range(2)
-    )
+    run = ("run", "job:picky", "in", "--progress", "none", "--executor", "threads")
+    first, second = (inside(*run)[1] for _ in range(2))
     assert len(first.splitlines()) == 3
     assert sorted(first.splitlines()) == sorted(second.splitlines())
 

@@ -9,9 +9,9 @@ import json
 import re
 import signal
 import socket
-import sys
 import tempfile
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import distributions
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,7 +95,7 @@ def test_a_run_that_is_over_is_shown_until_ctrl_c(
         visited.append(head)
 
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(sys.modules["longshore.cli.serve"], "threading", until(visit))
+    monkeypatch.setattr(import_module("longshore.cli.serve"), "threading", until(visit))
     code, out, errors = inside("serve", run_id[:14])
     assert (code, out, len(visited)) == (0, "", 1), errors
     assert "the pages are closed" in errors

@@ -116,31 +116,30 @@ class Ended(Exception):
     """In place of the end of the process."""
 
 
+class Host:
+    """Makes a probe of each name, of which one can't be read and another is not there."""
+
+    def __init__(self) -> None:
+        self.reads: list[str] = []
+
+    def create(self, kind: str, name: str, table: object) -> Any:
+        if name == "nosuch":
+            raise PluginError("there is no probe named nosuch")
+
+        def read(request: object) -> Any:
+            self.reads.append(name)
+            if name == "broken":
+                raise ZeroDivisionError("by zero")
+            return SimpleNamespace(usage={"cpu": Usage(used=1.0, capacity=4.0)})
+
+        return SimpleNamespace(read=read)
+
+
 def test_the_process_that_reads_tells_of_each_probe(
     loaded: Callable[..., LoadedSettings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each is read twice, as rates are over the time between; one that raises costs none of the others."""
-    reads: list[str] = []
-
-    class Probe:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def read(self, request: object) -> Any:
-            reads.append(self.name)
-            if self.name == "broken":
-                raise ZeroDivisionError("by zero")
-            return SimpleNamespace(usage={"cpu": Usage(used=1.0, capacity=4.0)})
-
-    class Host:
-        def __init__(self, policy: object) -> None: ...
-
-        def create(self, kind: str, name: str, table: object) -> Probe:
-            if name == "nosuch":
-                raise PluginError("there is no probe named nosuch")
-            return Probe(name)
-
-    written: list[bytes] = []
+    host, written = Host(), list[bytes]()
 
     def write(descriptor: int, data: bytes) -> None:
         assert descriptor == 1
@@ -151,7 +150,7 @@ def test_the_process_that_reads_tells_of_each_probe(
 
     given = loaded('probes=["good", "broken", "nosuch"]')
     monkeypatch.setattr(machine, "load_settings", lambda: given)
-    monkeypatch.setattr(machine, "PluginHost", Host)
+    monkeypatch.setattr(machine, "PluginHost", lambda policy: host)
     monkeypatch.setattr(machine, "_BETWEEN_S", 0.0)
     monkeypatch.setattr(machine, "os", SimpleNamespace(**{**vars(os), "write": write, "_exit": end}))
     with pytest.raises(Ended):
@@ -159,7 +158,7 @@ def test_the_process_that_reads_tells_of_each_probe(
     read = msgspec.json.decode(written[0], type=Read)
     assert {name: (one.used, one.capacity) for name, one in read.usage.items()} == {"cpu": (1.0, 4.0)}
     assert read.failed == {"broken": "ZeroDivisionError: by zero", "nosuch": "there is no probe named nosuch"}
-    assert reads == ["good", "good", "broken"]
+    assert host.reads == ["good", "good", "broken"]
 
 
 def test_without_a_limit_a_reading_is_only_a_number() -> None:
