@@ -62,41 +62,17 @@ def test_without_a_function_there_is_a_recommendation_for_each_kind_of_work(insi
 
 
 @pytest.mark.slow
-def test_what_fails_is_told_and_nothing_is_recommended(inside: Inside) -> None:
-    """Where every task fails, the first error stands on stderr, and the exit code says so."""
-    inside.inputs(["a.txt"])
-    code, out, errors = inside("bench", "job:always_fails", "in", *QUICK, "--executor", "threads")
-    assert code == 1, errors
-    assert "every task failed in threads: ValueError: always" in errors
-    assert "nothing is recommended for job:always_fails: no task ended well" in out
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("body", "how"),
-    [("os._exit(3)", "exited with code 3"), ("os.kill(os.getpid(), 11)", "was killed by signal 11 (SIGSEGV)")],
-)
-def test_a_function_that_ends_its_process_is_told_of(inside: Inside, body: str, how: str) -> None:
+def test_a_function_that_ends_its_process_is_told_of(inside: Inside) -> None:
     """In threads it would end the command as well: one line says so, and what can be measured is."""
     inside.inputs(["a.txt"])
     (inside.folder / "deadly.py").write_text(
-        f"import os\ndef crash(path):\n    if 'LONGSHORE_WORKER' not in os.environ:\n        {body}\n"
+        "import os\ndef crash(path):\n    if 'LONGSHORE_WORKER' not in os.environ:\n        os.kill(os.getpid(), 11)\n"
     )
     code, out, errors = inside("bench", "deadly:crash", "in", *QUICK)
     assert code == 0, errors
+    how = "was killed by signal 11 (SIGSEGV)"
     assert f"deadly:crash ended the process that it ran in: that {how}; it can't be measured in threads" in errors
     assert "recommended: processes" in out
-
-
-@pytest.mark.slow
-def test_one_that_can_run_nowhere_else_has_no_recommendation(inside: Inside) -> None:
-    """A coroutine function runs in a process of ours only: nothing is recommended for one that ends it."""
-    inside.inputs(["a.txt"])
-    (inside.folder / "fatal.py").write_text("import os\nasync def crash(path):\n    os._exit(3)\n")
-    code, out, errors = inside("bench", "fatal:crash", "in", *QUICK)
-    assert code == 1, errors
-    assert "can't be measured in asyncio" in errors
-    assert "nothing is recommended for fatal:crash" in out
 
 
 @pytest.mark.parametrize(

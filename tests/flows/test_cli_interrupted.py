@@ -102,13 +102,26 @@ def test_the_second_signal_ends_what_runs(inside: Command, lines: Lines, said: S
     assert len(lines(out)) == 3
 
 
-def test_a_grace_that_is_over_is_a_second_signal(inside: Command, lines: Lines, said: SimpleNamespace) -> None:
-    """What runs longer than it may is ended without anybody asking again."""
-    said.number = signal.SIGINT
+@pytest.mark.parametrize(
+    ("name", "grace", "code"),
+    [(signal.SIGINT, ("--grace", "0.01"), 130), (signal.SIGTERM, ("--grace", "0.01"), 143), (signal.SIGTERM, (), 143)],
+)
+def test_a_grace_that_is_over_is_a_second_signal(
+    inside: Command,
+    lines: Lines,
+    said: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    name: signal.Signals,
+    grace: tuple[str, ...],
+    code: int,
+) -> None:
+    """What runs longer than it may is ended without anybody asking again; SIGTERM has a limit of its own."""
+    monkeypatch.setattr(import_module("longshore.cli.work"), "_TERM_GRACE_S", 0.01)
+    said.number = name
     text = JOB.replace("os.kill(os.getpid(), said.number)\n    try:", "try:")
     (inside.folder / "ending.py").write_text(text)
-    code, out, errors = inside("run", "ending:cut", *RUN, "--grace", "0.01")
-    assert code == 130, errors
+    ended, out, errors = inside("run", "ending:cut", *RUN, *grace)
+    assert ended == code, errors
     assert "what is running may end within 0.01 s" in errors
     assert said.was_cut.is_set()
     assert {entry["status"] for entry in lines(out).values()} == {"cancelled"}
@@ -132,3 +145,11 @@ def test_what_blocks_everything_is_left_behind(
     assert {entry["status"] for entry in lines(out).values()} == {"cancelled"}
     assert len(lines(out)) == 3
     assert "longshore: stopped with 3 inputs left; to go on: longshore resume " in errors
+
+
+def test_a_grace_that_cannot_be_meant_is_refused(inside: Command) -> None:
+    """It is seconds."""
+    inside.inputs(["a"])
+    code, out, errors = inside("run", "job:held", "in", "--grace", "-1")
+    assert (code, out) == (2, "")
+    assert "--grace -1: it is seconds" in errors

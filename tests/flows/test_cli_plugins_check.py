@@ -140,28 +140,6 @@ def test_a_budget_is_more_than_nothing(inside: Command, given: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_not_tried_is_told(inside: Command, fake_distributions: Distributions) -> None:
-    """Beside the counts it says why tests were skipped: a plugin of which little was tried is not shown to work."""
-    fake_distributions.add("acme-good", SINK, sinks={"good": "Sink"})
-    _, out, _ = inside("plugins", "check", "acme-good", "--json", *UNHURRIED)
-    skipped = [test["message"] for test in only(out)["suite"]["tests"] if test["outcome"] == "skipped"]
-    _, out, _ = inside("plugins", "check", "acme-good", *UNHURRIED)
-    for reason in set(skipped):
-        assert f"sinks good: {skipped.count(reason)} skipped: {reason}" in out
-    assert skipped
-
-
-@pytest.mark.slow
-def test_settings_that_were_given_wrongly_are_told_so(inside: Command, fake_distributions: Distributions) -> None:
-    """Exit code 2 names the key; it does not say that settings are missing, nor how to give more."""
-    fake_distributions.add("acme-good", SINK, sinks={"good": "Sink"})
-    code, out, _ = inside("plugins", "check", "acme-good", "--set", "sinks.good.nope=1", *UNHURRIED)
-    assert code == 2
-    assert "the settings that were given do not do: [tool.longshore.sinks.good] nope: no such setting" in out
-    assert "give them by" not in out
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("text", "code"), [("stages = [{ name = 'a', processor = 'x' }]", 0), ("stages = 3", 4)])
 def test_a_pipeline_is_read(inside: Command, fake_distributions: Distributions, text: str, code: int) -> None:
     """There is no suite for pipelines; whether the table of one can be read is tried all the same."""
@@ -183,17 +161,6 @@ def test_without_pytest_it_is_said_what_to_install(
     assert code == 2
     assert "pip install 'longshore-core[testing]'" in errors
     assert fake_distributions.imported() == set()
-
-
-@pytest.mark.slow
-def test_what_can_not_be_loaded_has_no_suite(inside: Command, fake_distributions: Distributions) -> None:
-    """The reason is that of the load; nothing is timed or tried."""
-    fake_distributions.add("acme-broken", "raise RuntimeError('no such library')", sinks={"broken": "Sink"})
-    code, out, _ = inside("plugins", "check", "acme-broken", "--json")
-    told = only(out)
-    assert code == 4
-    assert "no such library" in told["reason"]
-    assert (told["load_ms"], told["suite"]) == (None, None)
 
 
 PASSED = Row(test="test_opens", outcome="passed")
