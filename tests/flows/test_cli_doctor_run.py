@@ -122,7 +122,6 @@ def test_nobody_is_signalled_who_did_not_say_that_he_listens(longshore: Command,
     assert process.returncode == 0
 
 
-@pytest.mark.slow
 def test_what_cannot_be_asked_is_said(inside: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """No such run, no time to wait; a run of another machine is asked there."""
     code, _, errors = inside("doctor", "--run", "last")
