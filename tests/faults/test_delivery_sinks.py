@@ -143,6 +143,33 @@ def test_a_sink_that_raises_is_quarantined_with_one_warning(caplog: pytest.LogCa
     assert sink.calls == ["open", *["on_events"] * 5, "close"]
 
 
+class SpeechlessError(Exception):
+    """Raises when it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("nothing to say")
+
+
+def test_a_sink_whose_exception_cannot_be_written_goes_on() -> None:
+    """It is counted under its type, and the sink is told what follows, and closed."""
+    raised: list[str] = []
+
+    def fail_once(method: str) -> None:
+        if method == "on_events" and not raised:
+            raised.append(method)
+            raise SpeechlessError
+
+    sink = FakeSink(fail_once)
+    courier = SinkCourier("speechless", sink, INFO)
+    courier.start()
+    courier.put(settled(1), 0, AT)
+    until(lambda: courier.health().errors == 1)
+    courier.put(settled(1), 1, AT)
+    assert courier.finish(SUMMARY, soon())
+    assert (courier.health().delivered, sink.calls[-1]) == (1, "close")
+    assert str(courier.health().last_error).startswith("SpeechlessError: ")
+
+
 def test_a_sink_that_fails_now_and_then_goes_on() -> None:
     """Errors are counted and named, but only a row of them leads to quarantine."""
     turn = iter(range(100))

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from longshore._delivery.mailbox import Batch, Mailbox, Parcel
-from longshore._delivery.subscriber import may_hold
+from longshore._delivery.subscriber import ERROR_CHARS, may_hold
+from longshore._packing import described
 from longshore.events import AnyEvent
 from longshore.hookspecs import Sink
 from longshore.records import RunInfo, RunSummary, SinkHealth
@@ -21,7 +22,6 @@ SLICE_EVENTS = 1000
 """A sink gets at most this many events in one call."""
 LINGER_S = 0.05
 """How long events are gathered before a sink is called: twenty wake-ups a second are felt by nobody."""
-ERROR_CHARS = 500
 _log = logging.getLogger("longshore.sinks")
 
 
@@ -155,7 +155,7 @@ class SinkCourier:
         except BaseException as error:  # noqa: BLE001 - the sink is a plugin; its faults are its own
             self._errors += 1
             self._failing += 1
-            self._last_error = f"{type(error).__name__}: {error}"[:ERROR_CHARS]
+            self._last_error = described(error)[:ERROR_CHARS]
             return False
         self._failing = 0
         return True

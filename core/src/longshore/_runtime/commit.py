@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 from msgspec import Struct
 from msgspec.structs import replace
 
+from longshore._packing import described
 from longshore.chaos import point
 from longshore.errors import JournalError
 from longshore.hookspecs import Journal
@@ -235,6 +236,6 @@ def _batch(run_id: str, items: Sequence[_Item]) -> CommitBatch | None:
 
 def _journal_error(act: str, error: BaseException) -> JournalError:
     facts = error.facts if isinstance(error, JournalError) else {}
-    broken = JournalError(f"the journal could not {act}: {type(error).__name__}: {error}", **facts)
+    broken = JournalError(f"the journal could not {act}: {described(error)}", **facts)
     broken.__cause__ = error
     return broken
