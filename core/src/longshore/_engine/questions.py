@@ -63,9 +63,7 @@ class Questions:
 
     def never_fits(self, resources: Resources | None, executor: str = "") -> str | None:
         """Return why an executor can never have these resources, each of the choices; None when it can have one."""
-        ledger = self._dispatch.site_of(executor).ledger
-        reasons = [ledger.never(amounts) for amounts in _choices(resources)]
-        return "; ".join(filter(None, reasons)) if reasons and all(reasons) else None
+        return self._dispatch.site_of(executor).ledger.hopeless(_choices(resources))
 
     def shortage(self, resources: Resources | None, executor: str = "") -> Shortage | None:
         """Return, in numbers, what of their first choice there can never be enough of; None when one can be had."""
