@@ -226,7 +226,7 @@ class Questions:
             return "paused"
         return self._dispatch.held_because()
 
-    def next_due(self, now: float) -> float | None:
+    def next_due(self) -> float | None:
         """Return when the engine wants to be called even if nothing happens; None for never."""
         opens = None if self._paused else self._dispatch.opens_at
         dues = [self._due.first, self._expiring.first, opens, self._dispatch.measured_until]

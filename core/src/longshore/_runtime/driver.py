@@ -318,7 +318,7 @@ class Driver:
         if self._feeders or self.line or self._turnstiles[0] or self._turnstiles[1]:
             self._let_in()
         self._idling.look()
-        self.alarm.set(self.engine.next_due(now))
+        self.alarm.set(self.engine.next_due())
 
     def _take(self) -> list[Stimulus]:
         """Take what the engine is to be told, submissions first: a retry would take the room that they were promised.
