@@ -75,6 +75,11 @@ def soon(seconds: float = 5.0) -> float:
     return time.monotonic() + seconds
 
 
+def finish(courier: SinkCourier, deadline: float) -> bool:
+    courier.conclude(SUMMARY, deadline)
+    return courier.wait()
+
+
 def test_a_sink_gets_everything_in_order_in_slices_on_its_own_thread() -> None:
     """Open, all events in order in slices of a thousand at most, close: on one thread that is not the caller's."""
     sink = FakeSink()
@@ -82,7 +87,7 @@ def test_a_sink_gets_everything_in_order_in_slices_on_its_own_thread() -> None:
     courier.start()
     for number in range(4):
         courier.put(settled(1300), number * 1300, AT)
-    assert courier.finish(SUMMARY, soon())
+    assert finish(courier, soon())
     assert [event.seq for event in sink.told] == list(range(5200))
     assert max(sink.sizes) <= SLICE_EVENTS
     assert (sink.calls[0], sink.calls[-1], sink.threads) == ("open", "close", {"longshore-sink-quiet"})
@@ -102,7 +107,7 @@ def test_a_sink_that_wants_few_types_is_told_of_those_only() -> None:
     courier.put(TasksSettled(SPEC, [*settled(3).outcomes, failed]), 100, AT)
     courier.put(Happened("health_check", {}), 104, AT)
     courier.put(Happened("resource_warning", {}), 105, AT)
-    assert courier.finish(SUMMARY, soon())
+    assert finish(courier, soon())
     assert [(event.seq, event.type) for event in sink.told] == [(103, "task_failed"), (104, "health_check")]
     assert courier.health() == SinkHealth(name="choosy", delivered=2)
 
@@ -115,7 +120,7 @@ def test_a_sink_that_names_no_set_of_types_is_told_of_everything(types: object) 
     courier = SinkCourier("odd", sink, INFO)
     courier.start()
     courier.put(settled(3), 0, AT)
-    assert courier.finish(SUMMARY, soon())
+    assert finish(courier, soon())
     assert len(sink.told) == 3
 
 
@@ -126,21 +131,47 @@ def test_a_sink_that_raises_is_quarantined_with_one_warning(caplog: pytest.LogCa
         if method == "on_events":
             raise SystemExit("no disk")
 
-    sink, told = FakeSink(fail), []
-    courier = SinkCourier("broken", sink, INFO, on_quarantine=told.append)
+    sink = FakeSink(fail)
+    courier = SinkCourier("broken", sink, INFO)
     courier.start()
     with caplog.at_level(logging.WARNING):
         for number in range(7):
             courier.put(settled(SLICE_EVENTS), 0, AT)
             until(lambda n=number: courier.health().errors == min(n + 1, 5))  # type: ignore[misc]
-        assert courier.finish(SUMMARY, soon())
+        assert finish(courier, soon())
     health = courier.health()
     assert (health.state, health.errors, health.last_error) == ("quarantined", 5, "SystemExit: no disk")
     assert (health.delivered, health.dropped) == (0, 7 * SLICE_EVENTS)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "broken" in caplog.text
-    assert [h.state for h in told] == ["quarantined"]
     assert sink.calls == ["open", *["on_events"] * 5, "close"]
+
+
+class SpeechlessError(Exception):
+    """Raises when it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("nothing to say")
+
+
+def test_a_sink_whose_exception_cannot_be_written_goes_on() -> None:
+    """It is counted under its type, and the sink is told what follows, and closed."""
+    raised: list[str] = []
+
+    def fail_once(method: str) -> None:
+        if method == "on_events" and not raised:
+            raised.append(method)
+            raise SpeechlessError
+
+    sink = FakeSink(fail_once)
+    courier = SinkCourier("speechless", sink, INFO)
+    courier.start()
+    courier.put(settled(1), 0, AT)
+    until(lambda: courier.health().errors == 1)
+    courier.put(settled(1), 1, AT)
+    assert finish(courier, soon())
+    assert (courier.health().delivered, sink.calls[-1]) == (1, "close")
+    assert str(courier.health().last_error).startswith("SpeechlessError: ")
 
 
 def test_a_sink_that_fails_now_and_then_goes_on() -> None:
@@ -156,7 +187,7 @@ def test_a_sink_that_fails_now_and_then_goes_on() -> None:
     for number in range(1, 9):
         courier.put(settled(SLICE_EVENTS), 0, AT)
         until(lambda n=number: courier.health().delivered + courier.health().dropped == n * SLICE_EVENTS)  # type: ignore[misc]
-    courier.finish(SUMMARY, soon())
+    finish(courier, soon())
     health = courier.health()
     assert (health.errors, health.delivered, health.dropped) == (4, 4 * SLICE_EVENTS, 4 * SLICE_EVENTS)
     assert health.state == "failing"
@@ -173,7 +204,7 @@ def test_a_sink_that_cannot_open_is_quarantined_and_never_called_again(caplog: p
     with caplog.at_level(logging.WARNING):
         courier.start()
         courier.put(settled(3), 0, AT)
-        assert courier.finish(SUMMARY, soon())
+        assert finish(courier, soon())
     assert (sink.calls, courier.health().state, courier.health().dropped) == (["open"], "quarantined", 3)
 
 
@@ -196,7 +227,7 @@ def test_a_bad_sink_costs_the_caller_nothing(kind: str, blocker: threading.Event
         spent += time.thread_time() - began
     assert spent < 0.05, f"{spent * 1e3:.1f} ns an event"
     assert courier._mailbox.pending <= 101_000
-    assert courier.finish(SUMMARY, soon(10 if kind == "raises" else 0.05)) == (kind == "raises")
+    assert finish(courier, soon(10 if kind == "raises" else 0.05)) == (kind == "raises")
     health = courier.health()
     assert health.state == ("quarantined" if kind == "raises" else "stuck")
     assert health.delivered <= 5000
@@ -213,7 +244,7 @@ def test_a_slow_sink_is_called_slow_and_its_losses_are_counted_to_the_event(bloc
         courier.put(settled(10), number * 10, AT)
     assert courier.health().state == "slow"
     blocker.set()
-    assert courier.finish(SUMMARY, soon())
+    assert finish(courier, soon())
     health = courier.health()
     assert health.delivered == len(sink.told) >= 100
     assert health.delivered + health.dropped == 500
@@ -226,7 +257,7 @@ def test_what_waits_past_the_deadline_is_dropped_and_the_sink_still_closed(block
     courier.start()
     courier.put(settled(3000), 0, AT)
     until(lambda: "on_events" in sink.calls)
-    assert not courier.finish(SUMMARY, soon(0.02))
+    assert not finish(courier, soon(0.02))
     assert courier.health().state == "stuck"
     blocker.set()
     until(lambda: courier.health().state != "stuck")

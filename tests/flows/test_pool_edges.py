@@ -123,6 +123,15 @@ class Broken:
 class Stubborn(Broken):
     @hookimpl
     async def start(self, host): host.resized(1)
+
+class SpeechlessError(Exception):
+    def __str__(self): raise RuntimeError("nothing to say")
+
+class Lost(Broken):
+    @hookimpl
+    async def start(self, host):
+        host.resized(1)
+        host.failed(SpeechlessError())
 """
 
 
@@ -139,6 +148,22 @@ async def test_an_executor_that_cannot_start(fake_distributions: Any) -> None:  
     assert summary.state == "failed"
     async with pool:
         assert await (await pool.submit(double, 1)) == 2
+
+
+@pytest.mark.requirement("req:C03")
+async def test_an_executor_that_is_lost_for_a_reason_that_cannot_be_written(
+    fake_distributions: Any,  # Any: another conftest's class
+) -> None:
+    """The pool fails, and whoever waits is told so, though the exception raises when it is asked what it says."""
+    fake_distributions.add("lost-executor", BROKEN, executors={"lost": "Lost"})
+    pool = pool_of()
+    await pool.start()
+    with pytest.raises(PoolNotRunning, match="the pool has failed: <the message could not be made"):
+        async with asyncio.timeout(20):
+            await (await pool.options(executor="lost").submit(double, 1))
+    summary = await pool.stop()
+    assert summary is not None
+    assert summary.state == "failed"
 
 
 @pytest.mark.slow

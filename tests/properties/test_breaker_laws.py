@@ -120,7 +120,7 @@ class BreakerMachine(RuleBasedStateMachine):
     def it_never_forgets_to_go_on(self) -> None:
         """Whoever waits while nothing runs is started by time alone."""
         if self.left and not self.running:
-            assert self.engine.next_due(self.now) is not None
+            assert self.engine.next_due() is not None
 
     def teardown(self) -> None:
         """In the end, with all ending well, every task ends."""
@@ -135,7 +135,7 @@ class BreakerMachine(RuleBasedStateMachine):
                     self.expect(False, on_trial)
                 done = Outcome(task_id, None, 0, attempt.spec.name, TaskState.COMPLETED, attempts=attempt.number)
                 self.handle(Reported("quay", [done]))
-            self.now = max(self.now, self.engine.next_due(self.now) or self.now)
+            self.now = max(self.now, self.engine.next_due() or self.now)
             self.handle(Tick())
         assert not self.left
         assert self.engine.idle

@@ -275,7 +275,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(passed_s=PASSED_S, when_due=st.booleans(), keep=KEEP)
     def wait(self, passed_s: float, when_due: bool, keep: bool) -> None:
-        due = self.laws.engine.next_due(self.now) if when_due else None
+        due = self.laws.engine.next_due() if when_due else None
         self.now = self.now + passed_s if due is None else max(due, self.now)
         self.tell(Tick(), keep)
 
@@ -339,7 +339,7 @@ def drive(laws: EngineLaws, first: Sequence[Stimulus], now: float) -> float:
             done = outcome_of(attempt, TaskState.COMPLETED, None, 0.001)
             laws.handle([Reported(attempt.spec.executor, [done])], now)
         else:
-            due = laws.engine.next_due(now)
+            due = laws.engine.next_due()
             assert due is not None, "a lost wake-up: tasks wait, nothing runs, and nobody will call"
             now = due
             laws.handle([Tick()], now)

@@ -85,7 +85,7 @@ class Quay:
     def run_until(self, when: float) -> None:
         """Let workers end and the engine's own calls come, up to `when`."""
         while True:
-            due = self.laws.engine.next_due(self.now)
+            due = self.laws.engine.next_due()
             ends = self.ending[0][0] if self.ending else None
             coming = min((at for at in (due, ends) if at is not None), default=None)
             if coming is None or coming > when:

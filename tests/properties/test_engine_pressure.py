@@ -293,12 +293,12 @@ def test_what_was_measured_long_ago_holds_nothing() -> None:
     yard.measure(memory=memory(95.0), valid_s=7.0)
     yard.submit(2)
     assert not yard.running
-    due = yard.engine.next_due(yard.now)
+    due = yard.engine.next_due()
     assert due == yard.now + 7.0
     yard.now = due
     yard.handle(Tick())
     assert len(yard.running) == 2
-    assert yard.engine.next_due(yard.now) is None
+    assert yard.engine.next_due() is None
     assert yard.told()[-2:] == [("memory", "soft", "cleared"), ("memory", "hard", "cleared")]
     yard.measure(cpu=cpu(95.0))
     yard.measure(memory=memory(20.0))

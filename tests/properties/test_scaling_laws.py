@@ -67,11 +67,11 @@ class Yard:
     def wait(self, seconds: float) -> None:
         """Let time pass; the engine is called when it asked to be, and at the end."""
         until = self.now + seconds
-        while (due := self.engine.next_due(self.now)) is not None and due < until:
+        while (due := self.engine.next_due()) is not None and due < until:
             self.now = max(due, self.now)
             before = len(self.changes)
             self.handle(Tick())
-            if self.engine.next_due(self.now) == due and len(self.changes) == before:
+            if self.engine.next_due() == due and len(self.changes) == before:
                 self.now += 1e-3  # as a timer that fires late
         self.now = until
         self.handle(Tick())
@@ -146,7 +146,7 @@ def test_what_waits_gets_as_many_workers_as_there_may_be_and_idleness_takes_them
         yard.end(most)
     yard.wait(31.0)
     assert yard.workers == least
-    assert yard.engine.next_due(yard.now) is None
+    assert yard.engine.next_due() is None
 
 
 @pytest.mark.scaling

@@ -141,6 +141,30 @@ async def test_a_raising_subscriber_hurts_nobody_else(bus: EventBus, caplog: pyt
     assert not bus.is_healthy()
 
 
+class SpeechlessError(Exception):
+    """Raises when it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("nothing to say")
+
+
+@pytest.mark.requirement("req:F08")
+async def test_an_exception_that_cannot_be_written_silences_nobody_else(bus: EventBus) -> None:
+    """What a handler raises may itself raise when it is asked what it says: it is counted all the same."""
+    told: list[int] = []
+
+    def bad(event: AnyEvent) -> None:
+        raise SpeechlessError
+
+    bus.subscribe(bad)
+    bus.subscribe(lambda event: told.append(event.seq))
+    publish_life(bus, 1)
+    assert await bus.drain(5)
+    assert told == [0, 1, 2]
+    assert bus.health()[0].errors == 3
+    assert str(bus.health()[0].last_error).startswith("SpeechlessError: ")
+
+
 @pytest.mark.requirement("req:I05")
 async def test_a_subscriber_that_never_returns_cannot_grow_memory() -> None:
     """Events wait up to a bound, drops are counted, and the publisher never waits."""

@@ -69,7 +69,7 @@ def test_five_failures_a_minute_of_rest_three_trials() -> None:
     for number in range(5):
         rig.end(f"t{number}", FAILED)
     assert rig.submit(spec, 6) == []
-    assert rig.engine.next_due(rig.now) == 60.0
+    assert rig.engine.next_due() == 60.0
     assert rig.at(59.9) == []
     assert rig.at(60.0) == ["t5", "t6", "t7"]
     assert [rig.end(name, COMPLETED) for name in ("t5", "t6")] == [[], []]

@@ -143,7 +143,7 @@ def test_a_wait_is_refused_when_nothing_can_go_on_for_long() -> None:
     nest = Nest(slots=2, capacity={"gpu": 1.0})
     nest.submit("parent", "child", resources=Resources(gpu=1))
     nest.waits("parent")
-    assert nest.engine.next_due(nest.now) == PATIENCE_S
+    assert nest.engine.next_due() == PATIENCE_S
     nest.passes(PATIENCE_S / 2)
     assert not nest.tangled
     nest.passes(PATIENCE_S / 2)
@@ -152,7 +152,7 @@ def test_a_wait_is_refused_when_nothing_can_go_on_for_long() -> None:
     assert "gpu" in tangled.message
     nest.ends("parent")
     nest.ends("child")
-    assert nest.engine.next_due(nest.now) is None
+    assert nest.engine.next_due() is None
 
 
 def test_a_wait_is_not_refused_while_anything_may_let_it_end() -> None:

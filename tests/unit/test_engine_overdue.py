@@ -46,7 +46,7 @@ def test_an_attempt_is_told_of_once_when_it_has_run_for_its_soft_timeout() -> No
     """The event comes when the executor says that it has run for so long, names the worker, and comes once."""
     watch = Watch()
     watch.submit("a")
-    assert watch.engine.next_due(0.0) == 1.0
+    assert watch.engine.next_due() == 1.0
     watch.handle(1.0)
     assert watch.asked == ["a"]
     watch.handle(1.0, RunsFor({"a": ("quay-0", 1.0)}))
@@ -70,10 +70,10 @@ def test_time_that_an_attempt_waits_in_its_executor_does_not_count() -> None:
     watch.submit("a")
     watch.handle(1.0)
     watch.handle(1.0, RunsFor({"a": (None, 0.0)}))
-    assert watch.engine.next_due(1.0) == 2.0
+    assert watch.engine.next_due() == 2.0
     watch.handle(2.0)
     watch.handle(2.0, RunsFor({"a": ("quay-0", 0.25)}))
-    assert watch.engine.next_due(2.0) == 2.75
+    assert watch.engine.next_due() == 2.75
     assert not watch.told
 
 
@@ -112,7 +112,7 @@ def test_without_soft_timeouts_nothing_is_watched() -> None:
     watch = Watch()
     watch.submit("a", soft_s=None)
     assert not watch.engine._overdue.used
-    assert watch.engine.next_due(0.0) is None
+    assert watch.engine.next_due() is None
 
 
 def test_what_has_ended_long_before_its_soft_timeout_is_forgotten() -> None:

@@ -199,7 +199,7 @@ def test_readings_of_a_cluster_count_for_a_while() -> None:
     rig.tell(here(90.0))
     rig.now = 50.0
     rig.tell(cluster((1, 500, 490)))
-    assert rig.engine.next_due(50.0) == 60.0
+    assert rig.engine.next_due() == 60.0
     rig.now = 61.0
     rig.tell()
     assert rig.warnings() == [("memory", "cleared"), ("memory", "cleared")]

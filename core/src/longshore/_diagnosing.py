@@ -26,6 +26,7 @@ from msgspec.structs import replace
 
 from longshore._diagnosis import Diagnosis, JournalState, QueueDepth, Reservation, WaitingTask
 from longshore._measuring import Measuring
+from longshore._packing import described, message_of
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.roster import Roster
@@ -87,7 +88,7 @@ class _Asking:
             try:
                 box.put((question(), None))
             except BaseException as error:  # noqa: BLE001 - plugins may raise anything, and the rest is wanted
-                box.put((None, f"{what}: {type(error).__name__}: {error}"[:_TEXT_MOST]))
+                box.put((None, f"{what}: {described(error)}"[:_TEXT_MOST]))
 
         try:
             threading.Thread(target=answer, name="longshore-asking", daemon=True).start()
@@ -284,7 +285,7 @@ def _journal(driver: Driver) -> JournalState:
 
 def _troubles(driver: Driver) -> list[str]:
     if driver.failure is not None:
-        return [_cut(f"the pool has failed: {driver.failure}")]
+        return [_cut(f"the pool has failed: {message_of(driver.failure)}")]
     return ["the pool takes no work: it is stopping, or has stopped"] if driver.ending else []
 
 

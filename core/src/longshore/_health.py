@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from longshore._delivery import EventBus
 from longshore._journaling import Journaling
+from longshore._packing import message_of
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.roster import Roster
@@ -95,7 +96,7 @@ def _handlers(bus: EventBus) -> list[str]:
 
 def _running(driver: Driver) -> list[str]:
     if driver.failure is not None:
-        return [f"the pool has failed: {driver.failure}"]
+        return [f"the pool has failed: {message_of(driver.failure)}"]
     return ["the pool takes no work: it is stopping, or has stopped"] if driver.ending else []
 
 
@@ -121,7 +122,7 @@ def _loop(loop: asyncio.AbstractEventLoop) -> list[str]:
 
 def _journal(driver: Driver, journaling: Journaling) -> list[str]:
     if isinstance(driver.failure, JournalError):
-        return [str(driver.failure)]
+        return [message_of(driver.failure)]
     busy_s = journaling.busy_s()
     return [f"the journal has been at a commit for {busy_s:.0f} s"] if busy_s > _COMMIT_S else []
 

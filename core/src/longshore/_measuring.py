@@ -15,6 +15,7 @@ from typing import Any
 from longshore._engine.messages import InUse, Measured
 from longshore._limits import ResourceLimits
 from longshore._loads import HostSize, cluster_loads_of, demands_of
+from longshore._packing import described
 from longshore._runtime.clusters import Clusters
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
@@ -91,7 +92,7 @@ class ForeignMonitor:
 
     def _count(self, name: str, error: BaseException) -> None:
         self.errors += 1
-        self.last_error = f"{name}: {type(error).__name__}: {error}"
+        self.last_error = f"{name}: {described(error)}"
 
     async def refusal(self, required: Mapping[str, float]) -> str | None:
         """Ask its `check_availability` for a task's resources; return why they can't be had, None if they can.

@@ -1,6 +1,6 @@
-"""What is known of an exception, as a record that travels: capped, and whatever the exception's own methods do.
+"""What is known of an exception, as a record that travels or in words: capped, whatever its own methods do.
 
-Used by `worker`, from where executors have it; light, for workers import it.
+Used by `worker`, from where executors have it, and by all who call plugins or users' code; workers import it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def pack_error(exception: BaseException, attempt: int, worker: str | None) -> Er
     reason = facts.get("reason")
     return ErrorRecord(
         type=type_name(exception),
-        message=_text(exception),
+        message=message_of(exception),
         traceback=_traceback(exception),
         reason=reason if type(reason) is str else None,
         attempt=attempt,
@@ -43,6 +43,19 @@ def type_name(exception: BaseException) -> str:
         return f"<the name could not be made: {type(error).__name__}>"
 
 
+def described(exception: BaseException) -> str:
+    """Return the name of the exception's class and its message, for people."""
+    return f"{type(exception).__name__}: {message_of(exception)}"
+
+
+def message_of(exception: BaseException) -> str:
+    """Return what the exception says, capped."""
+    try:
+        return str.__getitem__(str(exception), slice(_TEXT_CAP))  # a str itself, also of a kind of the user's own
+    except BaseException as error:  # noqa: BLE001 - __str__ is user code and may raise anything
+        return f"<the message could not be made: {type(error).__name__}>"
+
+
 def portable(exception: BaseException) -> bytes | None:
     """Return a pickle of the exception that was shown to come back as the same type, else None."""
     try:
@@ -58,13 +71,6 @@ def _facts(exception: BaseException) -> dict[str, Any]:  # Any: JSON-safe values
         return dict(exception.facts) if isinstance(exception, LongshoreError) else {}
     except BaseException:  # noqa: BLE001 - attributes are user code and may raise anything
         return {}
-
-
-def _text(exception: BaseException) -> str:
-    try:
-        return str.__getitem__(str(exception), slice(_TEXT_CAP))  # a str itself, also of a kind of the user's own
-    except BaseException as error:  # noqa: BLE001 - __str__ is user code and may raise anything
-        return f"<the message could not be made: {type(error).__name__}>"
 
 
 def _traceback(exception: BaseException) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from longshore._document_check import InputCheck
+from longshore._packing import described
 from longshore._plugins.advice import unknown_plugin
 from longshore._plugins.contract import class_problems, instance_problems
 from longshore._processing import AsyncProcessorCall, ProcessorCall
@@ -139,7 +140,7 @@ class Processors:
             factory = _factory(kind, self._settings.table("processors", name))
             processor = factory()
         except Exception as error:
-            raise _unfit(name, f"could not be made: {type(error).__name__}: {error}") from error
+            raise _unfit(name, f"could not be made: {described(error)}") from error
         _refuse(name, instance_problems("processors", processor))
         return processor, factory
 
@@ -242,7 +243,7 @@ def _ailment(factory: Factory) -> str | None:
         finally:
             processor.cleanup()
     except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and that is an answer
-        return f"{type(error).__name__}: {error}"
+        return described(error)
 
 
 def _refuse(name: str, problems: list[str]) -> None:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from longshore._packing import described
 from longshore.errors import LongshoreError
 
 
@@ -31,7 +32,7 @@ class WorkerInit:
         try:
             self._function(*self._arguments)
         except BaseException as error:
-            raise InitializerFailed(f"the initializer raised {type(error).__name__}: {error}") from error
+            raise InitializerFailed(f"the initializer raised {described(error)}") from error
 
     def __eq__(self, other: object) -> bool:
         """Equal what was copied from the same."""

@@ -21,6 +21,7 @@ from longshore._control import Control
 from longshore._delivery import EventBus
 from longshore._intake import Intake
 from longshore._journaling import Journaling, opening, to_resume
+from longshore._packing import message_of
 from longshore._parts import Parts, wanted_sinks
 from longshore._pipelines import Pipelines
 from longshore._profiles import Profiles
@@ -303,7 +304,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             if not await self._journaling.close(_CLOSE_S, state):
                 error = "the journal did not close in time"
         if self._driver.failure is not None:
-            error = str(self._driver.failure)
+            error = message_of(self._driver.failure)
         state = "failed" if error is not None else "completed" if drained else "stopped"
         self._roster.stop()
         self._publish(Happened("worker_pool_stopped", {"run": self.run_id, "uptime_s": self._telling.uptime_s}))

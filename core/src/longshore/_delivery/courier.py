@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 
 from longshore._delivery.mailbox import Batch, Mailbox, Parcel
-from longshore._delivery.subscriber import may_hold
+from longshore._delivery.subscriber import ERROR_CHARS, may_hold
+from longshore._packing import described
 from longshore.events import AnyEvent
 from longshore.hookspecs import Sink
 from longshore.records import RunInfo, RunSummary, SinkHealth
@@ -21,7 +22,6 @@ SLICE_EVENTS = 1000
 """A sink gets at most this many events in one call."""
 LINGER_S = 0.05
 """How long events are gathered before a sink is called: twenty wake-ups a second are felt by nobody."""
-ERROR_CHARS = 500
 _log = logging.getLogger("longshore.sinks")
 
 
@@ -29,8 +29,8 @@ class SinkCourier:
     """One sink, its mailbox and its daemon thread: `open`, then `on_events` in order, then `close`, never two at once.
 
     `put`, `conclude` and `health` may be called from any thread and return at once. After `quarantine_after` calls
-    in a row that raised, or when `open` raises, the sink gets no more events: one warning is logged, `on_quarantine` is
-    told on the courier's thread, and what would have been delivered is counted as dropped; `close` is still called.
+    in a row that raised, or when `open` raises, the sink gets no more events: one warning is logged, and
+    what would have been delivered is counted as dropped; `close` is still called.
     """
 
     def __init__(
@@ -42,7 +42,6 @@ class SinkCourier:
         limit: int = 10_000,
         quarantine_after: int = 5,
         clock: Callable[[], float] = time.monotonic,
-        on_quarantine: Callable[[SinkHealth], None] | None = None,
     ) -> None:
         """Make a courier; nothing runs before `start`."""
         self.name = name
@@ -51,7 +50,6 @@ class SinkCourier:
         self._run = run
         self._quarantine_after = quarantine_after
         self._clock = clock
-        self._on_quarantine = on_quarantine
         self._mailbox = Mailbox(limit)
         self._thread = threading.Thread(target=self._work, name=f"longshore-sink-{name}", daemon=True)
         self._delivered = self._lost = self._errors = self._failing = 0
@@ -87,11 +85,6 @@ class SinkCourier:
         if self._thread.is_alive():
             self._mailbox.discard()
         return not self._thread.is_alive()
-
-    def finish(self, summary: RunSummary, deadline: float) -> bool:
-        """Conclude and wait; blocks up to the deadline, so call it off the loop."""
-        self.conclude(summary, deadline)
-        return self.wait()
 
     def health(self) -> SinkHealth:
         """Return how telling this sink went so far; after `wait` returned False the state is "stuck"."""
@@ -155,7 +148,7 @@ class SinkCourier:
         except BaseException as error:  # noqa: BLE001 - the sink is a plugin; its faults are its own
             self._errors += 1
             self._failing += 1
-            self._last_error = f"{type(error).__name__}: {error}"[:ERROR_CHARS]
+            self._last_error = described(error)[:ERROR_CHARS]
             return False
         self._failing = 0
         return True
@@ -169,8 +162,6 @@ class SinkCourier:
             self._failing,
             self._last_error,
         )
-        if self._on_quarantine is not None:
-            self._on_quarantine(self.health())
 
 
 def _types_of(sink: object) -> frozenset[str] | None:

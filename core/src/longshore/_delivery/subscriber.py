@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from longshore._delivery.mailbox import Batch, Parcel
+from longshore._packing import described
 from longshore.events import (
     TERMINAL_TYPES,
     AnyEvent,
@@ -23,6 +24,8 @@ from longshore.records import SinkHealth
 
 Handler = Callable[[AnyEvent], object]
 
+ERROR_CHARS = 500
+"""Of what a handler or a sink raised, that are kept."""
 _TYPES: dict[type, frozenset[str]] = {
     TasksSubmitted: frozenset({"task_submitted"}),
     TasksStarted: frozenset({"task_started"}),
@@ -117,7 +120,7 @@ class Subscriber:
         """Count a call that raised; only the first is logged."""
         self.errors += 1
         self.failing += 1
-        self.last_error = f"{type(error).__name__}: {error}"[:500]
+        self.last_error = described(error)[:ERROR_CHARS]
         if self.errors == 1:
             _log.warning(
                 "event handler %s raised %s; it goes on being called, and its errors counted",

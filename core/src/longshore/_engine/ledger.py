@@ -18,8 +18,9 @@ from longshore._engine.wording import lack, needs
 from longshore.records import Load
 
 MEMORY = "memory"
-_OF_THE_HOST = frozenset({"cpu", MEMORY, "disk_io", "network_io", "gpu", "gpu_memory"})
-_ROUNDING = 1e-9
+OF_MACHINES = frozenset({"cpu", MEMORY, "gpu", "gpu_memory", "disk_io", "network_io"})
+"""What machines have; everything else that tasks reserve is of no site."""
+ROUNDING = 1e-9
 Amounts = Mapping[str, float]
 Answer = TypeVar("Answer")
 
@@ -135,7 +136,7 @@ class Ledger:
 
         Nor what others have taken of the user's own pools, such as the seats of a licence: those can't be shared.
         """
-        pools = (name for name in amounts if name in self._used and name not in _OF_THE_HOST)
+        pools = (name for name in amounts if name in self._used and name not in OF_MACHINES)
         taken = any(self._over(name, self.taken(name) + amounts[name]) for name in pools)
         return not taken and self.shortage(amounts) is None and self.closed.keys().isdisjoint(amounts)
 
@@ -220,7 +221,7 @@ class Ledger:
         return self.capacity[name] - (self._keeps if name == MEMORY else 0.0)
 
     def _over(self, name: str, needed: float) -> bool:
-        return name in self.capacity and needed > self.lendable(name) + _ROUNDING
+        return name in self.capacity and needed > self.lendable(name) + ROUNDING
 
     def never(self, amounts: Amounts) -> str | None:
         """Return why `amounts` can never be lent, None when they can."""
@@ -235,6 +236,11 @@ class Ledger:
             short.resource, f"{worded(short.resource, short.limit)} {'is' if short.limit == 1 else 'are'}"
         )
         return f"{short.resource}: needs {needed}, {there if short.limit else 'none is visible: unavailable'}"
+
+    def hopeless(self, choices: Sequence[Amounts]) -> str | None:
+        """Return why none of the choices can ever be lent; None when one can be, or nothing is asked for."""
+        reasons = [self.never(amounts) for amounts in choices]
+        return "; ".join(filter(None, reasons)) if reasons and all(reasons) else None
 
     def most(self, resource: str, amount: str) -> str:
         """Return in words that there is never more of a resource than this; `amount` ends with "is" or "are"."""
@@ -252,7 +258,7 @@ class Ledger:
         amounts = self._taken.pop(task_id, {})
         for name, amount in amounts.items():
             left = self._lent[name] - amount
-            self._lent[name] = left if left > _ROUNDING * max(1.0, amount) else 0.0  # no dust of rounding
+            self._lent[name] = left if left > ROUNDING * max(1.0, amount) else 0.0  # no dust of rounding
         if amounts:
             self._own.count(task_id, amounts, -1.0)
         if not self._taken:

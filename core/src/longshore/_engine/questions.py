@@ -63,9 +63,7 @@ class Questions:
 
     def never_fits(self, resources: Resources | None, executor: str = "") -> str | None:
         """Return why an executor can never have these resources, each of the choices; None when it can have one."""
-        ledger = self._dispatch.site_of(executor).ledger
-        reasons = [ledger.never(amounts) for amounts in _choices(resources)]
-        return "; ".join(filter(None, reasons)) if reasons and all(reasons) else None
+        return self._dispatch.site_of(executor).ledger.hopeless(_choices(resources))
 
     def shortage(self, resources: Resources | None, executor: str = "") -> Shortage | None:
         """Return, in numbers, what of their first choice there can never be enough of; None when one can be had."""
@@ -228,7 +226,7 @@ class Questions:
             return "paused"
         return self._dispatch.held_because()
 
-    def next_due(self, now: float) -> float | None:
+    def next_due(self) -> float | None:
         """Return when the engine wants to be called even if nothing happens; None for never."""
         opens = None if self._paused else self._dispatch.opens_at
         dues = [self._due.first, self._expiring.first, opens, self._dispatch.measured_until]

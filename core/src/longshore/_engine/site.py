@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from longshore._engine.ledger import Amounts, Ledger, Shortage
+from longshore._engine.ledger import OF_MACHINES, ROUNDING, Amounts, Ledger, Shortage
 from longshore._engine.messages import Measured
 from longshore._engine.place import Place
 from longshore._engine.pressure import Pressure
@@ -16,11 +16,8 @@ from longshore.events import Happened
 from longshore.records import Load
 from longshore.task import Attempt, Priority
 
-OF_MACHINES = frozenset({"cpu", "memory", "gpu", "gpu_memory", "disk_io", "network_io"})
-"""What machines have; everything else that tasks reserve is of no site."""
 ALL = len(Priority)
 """Above every level of priority: none is parked."""
-_ROUNDING = 1e-9
 
 
 class ClusterLedger(Ledger):
@@ -72,7 +69,7 @@ class ClusterLedger(Ledger):
         """Return what there can never be enough of, None when `amounts` can be lent at some time."""
         own, common = _split(amounts)
         for name, amount in own.items():
-            if amount > self._each.get(name, amount) + _ROUNDING:
+            if amount > self._each.get(name, amount) + ROUNDING:
                 return Shortage(name, amount, self._each[name])
         return super().shortage(own) or self._common.shortage(common)
 
@@ -196,9 +193,7 @@ class Site:
         """Return what waits here and can never have what it reserves, and why; looks at all that waits."""
         found: list[tuple[Attempt, str]] = []
         for lane in (lane for place in self.places for lane in place.lanes):
-            reasons = [self.ledger.never(amounts) for amounts in lane.choices]
-            if reasons and all(reasons):
-                why = "; ".join(filter(None, reasons))
+            if (why := self.ledger.hopeless(lane.choices)) is not None:
                 found += [(attempt, why) for priority in Priority for attempt in lane.waiting(priority)]
         return found
 

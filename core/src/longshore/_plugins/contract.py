@@ -15,6 +15,7 @@ from typing import Any, Final
 import pluggy
 from pydantic import BaseModel
 
+from longshore._packing import described
 from longshore._plugins.advice import nearest
 from longshore.hookspecs import (
     API,
@@ -107,7 +108,7 @@ def instance_problems(kind: str, plugin: object) -> list[str]:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a property is the plugin's code and may raise anything
-            problems.append(f"attribute {name} raised {type(error).__name__}: {error}")
+            problems.append(f"attribute {name} raised {described(error)}")
         else:
             problems += _wrong_value(name, value)
     return problems

@@ -13,7 +13,7 @@ from typing import Any, Final
 import pluggy
 
 from longshore._plugins.contract import manager, specs
-from longshore._plugins.load import described
+from longshore._plugins.load import in_a_line
 from longshore.errors import PluginError
 from longshore.records import PoolInfo, RunSnapshot, RunSummary
 from longshore.task import Outcome, Task
@@ -55,7 +55,7 @@ class _Guarded:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and costs nobody but itself
-            self.count(f"{method} raised {described(error)}")
+            self.count(f"{method} raised {in_a_line(error)}")
             return None
         self.in_a_row = 0
         return answer

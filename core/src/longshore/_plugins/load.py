@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 from stevedore.named import NamedExtensionManager
 
+from longshore._packing import message_of
 from longshore._plugins.contract import class_problems, unsupported_api
 from longshore._plugins.records import Candidate, PluginState
 from longshore.hookspecs import PROJECT
@@ -57,13 +58,13 @@ def load_class(candidate: Candidate) -> tuple[type[Any] | None, Candidate]:  # A
     point = EntryPoint(candidate.name, candidate.value, f"{PROJECT}.{candidate.kind}")
     manager = _Approved(point)
     if manager.raised is not None:
-        return None, failed(candidate, f"its import raised {described(manager.raised)}", manager.raised)
+        return None, failed(candidate, f"its import raised {in_a_line(manager.raised)}", manager.raised)
     found = manager.extensions[0].plugin
     try:
         outside = unsupported_api(candidate.kind, found, candidate.distribution)
         problems = class_problems(candidate.kind, found)
     except Exception as error:  # noqa: BLE001 - looking at a plugin's class runs its metaclass and descriptors
-        return None, failed(candidate, f"checking it raised {described(error)}", error)
+        return None, failed(candidate, f"checking it raised {in_a_line(error)}", error)
     if outside:
         return None, replace(candidate, state=PluginState.INCOMPATIBLE, reason=outside)
     if problems:
@@ -78,12 +79,9 @@ def failed(candidate: Candidate, reason: str, error: BaseException | None = None
     )
 
 
-def described(error: BaseException) -> str:
+def in_a_line(error: BaseException) -> str:
     """Return the exception's type and the first line of its message, whatever its `__str__` does."""
-    try:
-        lines = str(error).strip().splitlines()
-    except Exception:  # noqa: BLE001 - __str__ is the plugin's code
-        lines = []
+    lines = message_of(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
@@ -91,4 +89,4 @@ def _traceback(error: BaseException) -> str:
     try:
         return "".join(traceback.format_exception(error))[-_TEXT_CAP:]
     except Exception:  # noqa: BLE001 - formatting calls the plugin's code
-        return described(error)
+        return in_a_line(error)

@@ -9,7 +9,7 @@ from pydantic import AliasChoices, AliasPath, BaseModel, ValidationError
 
 from longshore._plugins.advice import nearest
 from longshore._plugins.contract import instance_problems
-from longshore._plugins.load import described
+from longshore._plugins.load import in_a_line
 from longshore._plugins.records import Candidate
 from longshore.errors import PluginError, SettingsError
 
@@ -25,7 +25,7 @@ def make(cls: type[Any], candidate: Candidate, table: Table) -> Any:  # Any: a p
         raise
     except BaseException as error:
         raise PluginError(
-            f"{candidate.label} could not be made: {described(error)}", **facts(candidate, reason="not made")
+            f"{candidate.label} could not be made: {in_a_line(error)}", **facts(candidate, reason="not made")
         ) from error
     problems = instance_problems(candidate.kind, plugin)
     if problems:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from longshore._plain import line
 from longshore._report.records import (
     Band,
     ExecutorUse,
@@ -25,7 +26,7 @@ from longshore._report.records import (
     WhatIf,
 )
 from longshore._report.spans import Sums, Waits
-from longshore._report.words import listed, number, percent, plural, seconds, short, visible
+from longshore._report.words import listed, number, percent, plural, seconds, short
 from longshore.runs import StageView
 
 LIMITED = 0.7
@@ -388,7 +389,7 @@ def _exit(run: RunFacts, *, good: bool) -> tuple[int | None, str]:
 
 def named(text: str) -> str:
     """Return a name that is not ours, in a sentence: between these quotes, which none of the kind is within."""
-    return f"“{short(visible(text), 80).translate(_QUOTES)}”"
+    return f"“{short(line(text), 80).translate(_QUOTES)}”"
 
 
 def _sentence(text: str) -> str:

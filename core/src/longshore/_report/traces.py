@@ -17,9 +17,10 @@ from typing import Any
 
 import msgspec
 
+from longshore._plain import line
 from longshore._report.records import Series
 from longshore._report.spans import Span
-from longshore._report.words import short, visible
+from longshore._report.words import short
 
 SPANS_MOST = 200_000
 """Attempts in a trace: the earliest ones; what viewers open is bounded, and so is what is held here."""
@@ -107,7 +108,7 @@ def chrome(name: str, start: float, found: Sequence[Track], running: Series | No
     What does not fit onto its worker's track, as other attempts of that worker overlap it, becomes an asynchronous
     event, for which viewers make tracks of their own. Times are microseconds since `start`.
     """
-    other = json.dumps({"run": visible(name), "started": start, "attempts_left_out": left_out})
+    other = json.dumps({"run": line(name), "started": start, "attempts_left_out": left_out})
     yield f'{{"displayTimeUnit": "ms", "otherData": {other}, "traceEvents": [\n'
     yield ",\n".join(json.dumps(event) for event in _named(found))
     for event in _events(start, found):
@@ -131,8 +132,8 @@ def _named(found: Sequence[Track]) -> Iterator[Mapping[str, object]]:
     for (executor, worker), (pid, tid) in _places(found).items():
         if pid not in pids:
             pids.add(pid)
-            yield {"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": visible(executor)}}
-        yield {"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": visible(worker)}}
+            yield {"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": line(executor)}}
+        yield {"ph": "M", "name": "thread_name", "pid": pid, "tid": tid, "args": {"name": line(worker)}}
         yield {"ph": "M", "name": "thread_sort_index", "pid": pid, "tid": tid, "args": {"sort_index": tid}}
 
 
@@ -143,7 +144,7 @@ def _events(start: float, found: Sequence[Track]) -> Iterator[Mapping[str, objec
         for span in track.spans:
             number += 1
             begin, end = _micros(span.start - start), _micros(span.end - start)
-            event = {"name": visible(span.name), "cat": span.state, "pid": pid, "tid": tid, "ts": begin}
+            event = {"name": line(span.name), "cat": span.state, "pid": pid, "tid": tid, "ts": begin}
             if track.number == 0:
                 yield {"ph": "X", "dur": end - begin, "args": _facts(span), **event}
             else:
@@ -152,14 +153,14 @@ def _events(start: float, found: Sequence[Track]) -> Iterator[Mapping[str, objec
 
 
 def _facts(span: Span) -> Mapping[str, object]:
-    facts = {"input": short(visible(span.label)), "task": span.task_id, "attempt": span.attempt, "state": span.state}
+    facts = {"input": short(line(span.label)), "task": span.task_id, "attempt": span.attempt, "state": span.state}
     return {**facts, "error": span.error} if span.error else facts
 
 
 def _counters(start: float, running: Series | None) -> Iterator[Mapping[str, object]]:
     if running is None:
         return
-    names = [visible(name) for name in running.names]
+    names = [line(name) for name in running.names]
     for step, counts in enumerate(zip(*running.running, strict=False)):
         at = _micros(running.start + step * running.step_s - start)
         args = dict(zip(names, counts, strict=True))
@@ -181,7 +182,7 @@ def speedscope(name: str, start: float, found: Sequence[Track]) -> Iterator[str]
             for frame in _frames(span):
                 frames.setdefault(frame, len(frames))
     shared = {"frames": [{"name": frame} for frame in frames]}
-    yield f'{{"$schema": "{_SPEEDSCOPE}", "exporter": "longshore", "name": {json.dumps(short(visible(name)))},\n'
+    yield f'{{"$schema": "{_SPEEDSCOPE}", "exporter": "longshore", "name": {json.dumps(short(line(name)))},\n'
     yield f'"shared": {json.dumps(shared)}, "profiles": ['
     for place, track in enumerate(found):
         yield f"{',' if place else ''}\n{json.dumps(_profile(start, track, frames))}"
@@ -190,7 +191,7 @@ def speedscope(name: str, start: float, found: Sequence[Track]) -> Iterator[str]
 
 def _frames(span: Span) -> tuple[str, str]:
     ended = "" if span.state == "completed" else f" ({span.state.replace('_', ' ')})"
-    return visible(span.name), short(visible(span.label), _FRAME_MOST) + ended
+    return line(span.name), short(line(span.label), _FRAME_MOST) + ended
 
 
 def _profile(start: float, track: Track, frames: Mapping[str, int]) -> Mapping[str, Any]:  # Any: JSON-safe values
@@ -207,7 +208,7 @@ def _profile(start: float, track: Track, frames: Mapping[str, int]) -> Mapping[s
     suffix = f" ({track.number + 1})" if track.number else ""
     return {
         "type": "evented",
-        "name": f"{visible(track.executor)}: {visible(track.worker)}{suffix}",
+        "name": f"{line(track.executor)}: {line(track.worker)}{suffix}",
         "unit": "seconds",
         "startValue": events[0]["at"],
         "endValue": events[-1]["at"],

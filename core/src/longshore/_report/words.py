@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
+from longshore._plain import escaped, line
+
 _BAD_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -51,11 +53,6 @@ def moment(at: float | None) -> str:
     return "–" if not at else datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
 
 
-def visible(text: str) -> str:
-    """Return the text on one line, with escapes for all that acts on a screen or can't be shown."""
-    return "".join(char if char.isprintable() else _escaped(char) for char in " ".join(text.split("\n")))
-
-
 def encodable(text: str) -> str:
     """Return the text with escapes for what UTF-8 has no way to say; such names of files there are."""
     return text.encode("utf-8", "backslashreplace").decode()
@@ -75,7 +72,7 @@ def code(text: str, most: int = 120) -> str:
     It stands in a code span, where neither follows names or links. What would end the span or a cell, or begin one of
     Slack's commands, is replaced by what looks like it.
     """
-    told = short(visible(text), most).translate(_SPAN).strip()
+    told = short(line(text), most).translate(_SPAN).strip()
     return f"`{told}`" if told else "` `"
 
 
@@ -87,23 +84,12 @@ def prose(text: str) -> str:
 
 def _tame(text: str) -> str:
     """Escape what acts in Markdown; what follows @ or # is no link once something invisible stands between."""
-    return _LINKING.sub("\\g<0>\u2060", _ACTIVE.sub(r"\\\g<0>", visible(text)))
-
-
-def cell(text: str) -> str:
-    """Return words of ours for a cell of a Markdown table."""
-    return text.replace("|", "\\|").replace("\n", " ")
+    return _LINKING.sub("\\g<0>\u2060", _ACTIVE.sub(r"\\\g<0>", line(text)))
 
 
 def xml_text(text: str) -> str:
     """Return the text less what XML 1.0 has no way to say: that becomes a visible escape."""
-    return _BAD_XML.sub(lambda found: _escaped(found[0]), text)
-
-
-def _escaped(char: str) -> str:
-    if "\udc80" <= char <= "\udcff":  # a byte of a file name that is no UTF-8
-        return f"\\x{ord(char) - 0xDC00:02x}"
-    return char.encode("unicode_escape", "surrogatepass").decode("ascii")
+    return _BAD_XML.sub(lambda found: escaped(found[0]), text)
 
 
 _ACTIVE = re.compile(r"[\\`*_\[\]<>|~]")

@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 from msgspec import Struct
 from msgspec.structs import replace
 
+from longshore._packing import described
 from longshore.chaos import point
 from longshore.errors import JournalError
 from longshore.hookspecs import Journal
@@ -29,7 +30,7 @@ _WINDOW_S = 0.003
 _END_S = 1.0  # the thread has nothing left to do but to end
 
 
-class Group(Struct, frozen=True, eq=False):
+class Ends(Struct, frozen=True, eq=False):
     """Outcomes of one spec that are to be told once they are committed."""
 
     spec: TaskSpec
@@ -51,11 +52,11 @@ class Notes(Struct, frozen=True, kw_only=True, eq=False):
     then: Callable[[], None] | None = None
 
 
-_Item = Group | Notes
+_Item = Ends | Notes
 
 
 class Committer:
-    """Commits in order; `told` is called on the loop with each group of outcomes that is committed.
+    """Commits in order; `told` is called on the loop with the ends that are committed, those of one spec together.
 
     When the journal raises, nothing of that batch or after it is told, and `failed` is called once with a JournalError.
     """
@@ -95,10 +96,10 @@ class Committer:
             self._queue.put(None)  # given up on while it opens: then it is closed as soon as it is open
             raise
 
-    def commit(self, group: Group) -> None:
+    def commit(self, ends: Ends) -> None:
         """Queue outcomes for the next commit."""
-        self.waiting[group.spec.priority is Priority.CRITICAL] += len(group.outcomes)
-        self._queue.put(group)
+        self.waiting[ends.spec.priority is Priority.CRITICAL] += len(ends.outcomes)
+        self._queue.put(ends)
 
     def note(self, notes: Notes) -> None:
         """Queue something for the next commit."""
@@ -157,7 +158,7 @@ class Committer:
         return items, True
 
     def _commit(self, items: list[_Item]) -> None:
-        self._busy = sum([len(item.outcomes) for item in items if _is_group(item)]) > _BUSY
+        self._busy = sum([len(item.outcomes) for item in items if _are_ends(item)]) > _BUSY
         try:
             batch = _batch(self._run.run_id, items)
             if batch is not None:
@@ -166,27 +167,27 @@ class Committer:
                 self._journal.commit(batch)
                 self._after_commit("")
                 self._commits_since = None
-            groups = [item if item.settled is not None else self._restored(item) for item in items if _is_group(item)]
+            ends = [item if item.settled is not None else self._restored(item) for item in items if _are_ends(item)]
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and none of these may be told
             self._broken = True
             broken = _journal_error("commit", error)
             self._post(lambda: self._failed(broken))
         else:
             then = [item.then for item in items if isinstance(item, Notes) and item.then is not None]
-            if groups or then:
-                self._post(lambda: self._release(groups, then))
+            if ends or then:
+                self._post(lambda: self._release(ends, then))
 
-    def _restored(self, group: Group) -> Group:
-        """Return a group with what the journal has of its outcomes; JournalError if it has one no more."""
-        found = {one.task_id: one for one in self._journal.load(JournalQuery(task_ids=group.sources))}
-        missing = [source for source in group.sources if source not in found]
+    def _restored(self, ends: Ends) -> Ends:
+        """Return the ends with what the journal has of them; JournalError if it has one no more."""
+        found = {one.task_id: one for one in self._journal.load(JournalQuery(task_ids=ends.sources))}
+        missing = [source for source in ends.sources if source not in found]
         if missing:
             raise JournalError(f"the recorded outcome of task {missing[0]} is not in the journal any more")
         outcomes = [
             replace(found[source], task_id=here.task_id, key=here.key, index=here.index, name=here.name, restored=True)
-            for source, here in zip(group.sources, group.outcomes, strict=True)
+            for source, here in zip(ends.sources, ends.outcomes, strict=True)
         ]
-        return Group(group.spec, outcomes, None, group.sources)
+        return Ends(ends.spec, outcomes, None, ends.sources)
 
     def _has_opened(self, result: Recalled | JournalError) -> None:
         if not self._opened.done():
@@ -199,23 +200,23 @@ class Committer:
         with suppress(RuntimeError):  # the loop was closed under the pool: nobody waits any more
             self._loop.call_soon_threadsafe(act)
 
-    def _release(self, groups: list[Group], then: list[Callable[[], None]]) -> None:
+    def _release(self, ends: list[Ends], then: list[Callable[[], None]]) -> None:
         for act in then:
             act()
-        for group in groups:
-            self.waiting[group.spec.priority is Priority.CRITICAL] -= len(group.outcomes)
-            self._told(group.spec, group.outcomes)
+        for one in ends:
+            self.waiting[one.spec.priority is Priority.CRITICAL] -= len(one.outcomes)
+            self._told(one.spec, one.outcomes)
         self._after()
 
 
-def _is_group(item: _Item) -> TypeGuard[Group]:
-    return isinstance(item, Group)
+def _are_ends(item: _Item) -> TypeGuard[Ends]:
+    return isinstance(item, Ends)
 
 
 def _batch(run_id: str, items: Sequence[_Item]) -> CommitBatch | None:
     """Return what is to be committed of them; None for nothing."""
     notes = [item for item in items if isinstance(item, Notes)]
-    settled = [item.settled for item in items if isinstance(item, Group) and item.settled is not None]
+    settled = [item.settled for item in items if isinstance(item, Ends) and item.settled is not None]
     if not notes and not settled:
         return None
     states: dict[str, Any] = {}  # Any: JSON-safe values
@@ -235,6 +236,6 @@ def _batch(run_id: str, items: Sequence[_Item]) -> CommitBatch | None:
 
 def _journal_error(act: str, error: BaseException) -> JournalError:
     facts = error.facts if isinstance(error, JournalError) else {}
-    broken = JournalError(f"the journal could not {act}: {type(error).__name__}: {error}", **facts)
+    broken = JournalError(f"the journal could not {act}: {described(error)}", **facts)
     broken.__cause__ = error
     return broken

@@ -35,6 +35,7 @@ from longshore._engine.messages import (
     Tick,
     Unpause,
 )
+from longshore._packing import message_of
 from longshore._runtime.alarm import Alarm
 from longshore._runtime.asking import cancel_running, running_for
 from longshore._runtime.idling import Idling
@@ -196,8 +197,7 @@ class Driver:
     def check(self) -> None:
         """Raise PoolNotRunning if the pool takes no work: it has failed, is stopping, or is over; WrongPlace."""
         check_on(self.loop)
-        if self.failure is not None:
-            self._check_failed()
+        self._check_failed()
         if self._closed or self._draining:
             raise PoolNotRunning(f"the pool takes no work: it {'has stopped' if self._closed else 'is stopping'}")
 
@@ -207,7 +207,7 @@ class Driver:
 
     def _check_failed(self) -> None:
         if self.failure is not None:
-            raise PoolNotRunning(f"the pool has failed: {self.failure}") from self.failure
+            raise PoolNotRunning(f"the pool has failed: {message_of(self.failure)}") from self.failure
 
     # ---- the end
 
@@ -235,7 +235,7 @@ class Driver:
         self._feeders.clear()
         self._turn_away()
         self._idling.release()
-        refusal = PoolNotRunning(f"the pool has failed: {error}")
+        refusal = PoolNotRunning(f"the pool has failed: {message_of(error)}")
         refusal.__cause__ = error
         self._give_up_on_owners(refusal)
         for cut in list(self.cuts):
@@ -318,7 +318,7 @@ class Driver:
         if self._feeders or self.line or self._turnstiles[0] or self._turnstiles[1]:
             self._let_in()
         self._idling.look()
-        self.alarm.set(self.engine.next_due(now))
+        self.alarm.set(self.engine.next_due())
 
     def _take(self) -> list[Stimulus]:
         """Take what the engine is to be told, submissions first: a retry would take the room that they were promised.

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from longshore._engine.messages import Lend, Limit, Scale
+from longshore._packing import described
 from longshore._runtime.clusters import Clusters, cluster_of
 from longshore._runtime.driver import Driver
 from longshore._runtime.host import Host
@@ -171,7 +172,7 @@ class Executors:
         except asyncio.CancelledError:
             raise
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, and those who wait are told
-            failure = PluginError(f"executor {name} could not start: {type(error).__name__}: {error}", name=name)
+            failure = PluginError(f"executor {name} could not start: {described(error)}", name=name)
             failure.__cause__ = error
             self._driver.fail(failure)
         else:

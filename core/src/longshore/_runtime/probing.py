@@ -10,6 +10,7 @@ from contextlib import suppress
 from math import inf
 from typing import Any
 
+from longshore._packing import described
 from longshore.hookspecs import Probe
 from longshore.records import Reading, ReadRequest, Usage, WorkerUsage
 
@@ -125,7 +126,7 @@ class Probing:
                 if self._stop.is_set():  # what it read may have been ended with the rest
                     break
                 self.errors += 1
-                self.last_error = f"{type(error).__name__}: {_said(error)}"
+                self.last_error = described(error)
                 failed += 1
                 if failed <= _QUIET_AFTER:
                     _log.warning("probe %s could not read: %s", name, self.last_error)
@@ -169,10 +170,3 @@ def _checked(reading: object) -> Reading:
 
 def _amount(value: object) -> str:
     return "NaN" if value != value else repr(value)  # only NaN is not itself
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException:  # noqa: BLE001 - an exception of a plugin's
-        return "(what it says cannot be read)"

@@ -145,9 +145,6 @@ class Way(NamedTuple):
 class Identities(Protocol):
     """Says what tasks are by their content."""
 
-    def kind(self, spec: TaskSpec) -> TaskKind:
-        """Return what is recorded of a spec."""
-
     def of(self, spec: TaskSpec) -> Way | None:
         """Return what identifies the calls of a spec; None where nothing can."""
 

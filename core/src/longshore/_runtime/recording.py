@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from longshore._columns import OutcomeColumns, ids_of, in_columns
-from longshore._runtime.commit import Committer, Group, Notes
+from longshore._runtime.commit import Committer, Ends, Notes
 from longshore.events import EventBatch, TaskRetrying, TasksStarted, TasksSubmitted
 from longshore.records import Accepted, Settled, Started, TaskKind, Tried
 from longshore.task import Attempt, Outcome, TaskSpec
@@ -113,7 +113,7 @@ class Recorder:
             self._tell_redone(spec, ids, identities)
         if self._accepted:
             self._accepted.difference_update(ids)
-        self.committer.commit(Group(spec, outcomes, Settled(self.kind(spec), outcomes, identities)))
+        self.committer.commit(Ends(spec, outcomes, Settled(self.kind(spec), outcomes, identities)))
 
     def _restored(self, spec: TaskSpec, outcomes: Sequence[Outcome]) -> None:
         """Have outcomes read, and told then."""
@@ -121,7 +121,7 @@ class Recorder:
             self._identities.pop(outcome.task_id, None)
             self._accepted.discard(outcome.task_id)
         sources = [self._sources.pop(outcome.task_id, outcome.task_id) for outcome in outcomes]
-        self.committer.commit(Group(spec, outcomes, None, sources))
+        self.committer.commit(Ends(spec, outcomes, None, sources))
 
     def begin(self, attempts: Sequence[Attempt], then: Callable[[], None]) -> None:
         """Record that these attempts begin, and call `then` on the loop once that lasts."""

@@ -146,9 +146,9 @@ class TaskBook:
         if not isinstance(task_id, str) or self.shelf.has_ended(task_id):
             return
         if kind == "task_submitted":
-            self._seen(task_id, data, at)
+            self._seen(task_id, data)
         elif kind == "task_started":
-            self._seen(task_id, data, at).start(at, now)
+            self._seen(task_id, data).start(at, now)
         elif kind == "task_progress":
             self._progress(task_id, data)
         elif kind == "task_retried":
@@ -156,7 +156,7 @@ class TaskBook:
         else:
             self._ended(task_id, data, at, now)
 
-    def _seen(self, task_id: str, data: Data, at: datetime) -> Entry:
+    def _seen(self, task_id: str, data: Data) -> Entry:
         """Return the entry of a task, made on first sight; its parent has one child more then."""
         entry = self.shelf.active(task_id)
         if entry is None:
@@ -180,7 +180,7 @@ class TaskBook:
             entry.error = _told(data)
 
     def _ended(self, task_id: str, data: Data, at: datetime, now: float) -> None:
-        entry = self._seen(task_id, data, at)
+        entry = self._seen(task_id, data)
         cpu_s, took_s = data.get("cpu_s"), float(data.get("duration_s") or 0.0)
         if cpu_s is not None and took_s > 0:
             entry.cpu_usage = 100.0 * cpu_s / took_s

@@ -28,7 +28,7 @@ from longshore.runs._stages import StageSum, StageSums
 Row = list[Any]  # Any: what SQLite stores, in the order of COLUMNS
 
 _AT: Final = {name: place for place, name in enumerate(COLUMNS)}
-_NAME, _EXECUTOR, _STATE, _KEY = _AT["name"], _AT["executor"], _AT["state"], _AT["key"]
+_NAME, _EXECUTOR, _STATE = _AT["name"], _AT["executor"], _AT["state"]
 _ATTEMPT, _SUBMITTED, _STARTED, _ENDED = _AT["attempt"], _AT["submitted"], _AT["started"], _AT["ended"]
 _WAIT, _RUN, _CPU, _PEAK, _WORKER = _AT["wait_s"], _AT["run_s"], _AT["cpu_s"], _AT["peak_memory_mb"], _AT["worker"]
 _PROGRESS, _NOTE, _ERROR, _REASON = _AT["progress"], _AT["note"], _AT["error"], _AT["reason"]

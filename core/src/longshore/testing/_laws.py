@@ -340,7 +340,7 @@ class EngineLaws(OrderLaws):
             self._law(same, "the states agree", name)
             passed = known.expires_at is not None and known.expires_at <= self.now
             self._law(running or not passed, "a deadline ends a waiting task", name)
-        due = self.engine.next_due(self.now)
+        due = self.engine.next_due()
         self._law(due is None or due > self.now, "the engine wants to be called later, not now")
         self._check_counts()
         self._check_pressed()

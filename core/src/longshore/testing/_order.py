@@ -97,7 +97,7 @@ class OrderLaws:
                 continue
             wanted_too = any(other is not known and self._vies(other, known) for other in waiting)
             if known.plain or (self.model.gate_is_open(known) and self._fits(known) and not wanted_too):
-                timed = known.spec.max_per_second is not None and self.engine.next_due(self.now) is not None
+                timed = known.spec.max_per_second is not None and self.engine.next_due() is not None
                 self._law(timed, "no lost wake-up: a worker is free", known.task.task_id)
 
     def _vies(self, other: Known, known: Known) -> bool:

@@ -168,7 +168,7 @@ class Simulation:
     def _soonest(self) -> float:
         """Return when something happens next."""
         times = [self._ends[0][0]] if self._ends else []  # by now at least: the controller may have been busy since
-        due = self.engine.next_due(self.now)
+        due = self.engine.next_due()
         more = (self._ready or self._peek()) and self.engine.room(Priority.NORMAL) > 0
         if more or (due is not None and due <= self.now):
             return self.now

@@ -116,10 +116,6 @@ class Rows:
         if batch.ended is not None:
             execute("UPDATE run SET state = ?, ended = ?", (batch.ended, batch.at))
 
-    def forget(self) -> None:
-        """Remember nothing of a transaction that did not come to its end."""
-        self._kinds.clear()
-
     def _pack(self, group: Settled, plain: list[Row], full: list[Row]) -> None:
         add = plain.append
         for outcome, identity in zip(group.outcomes, group.identities, strict=True):
