@@ -192,7 +192,7 @@ def test_what_had_begun_and_what_had_not_is_told_apart(
         return SimpleNamespace(**facts, lost=len(deaths), deaths=deaths, state=None)
 
     left = [entry(0, 2, ("exit 7",)), *(entry(number, 0) for number in range(1, 60))]
-    archive = SimpleNamespace(tasks=lambda query: iter(left))
+    archive = SimpleNamespace(tasks=lambda query: iter(left), states=lambda run_id, names: {})
     place = SimpleNamespace(option=" --journal there")
 
     def interrupted(*_: Any) -> RunRecord:
