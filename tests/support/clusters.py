@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from longshore.batching.codec import dump, load
-from longshore.batching.crew import NOTHING, Crew, Station, Wants
+from longshore.batching.crew import NOTHING, Cause, Crew, Station, Wants
 from longshore.batching.running import run_batch
 from longshore.batching.words import DONE, Batch, Hello, Item, Record, Result, System
 from longshore.batching.yard import Yard
@@ -113,6 +113,10 @@ class WorkerLost(Exception):
     """What this cluster raises for a batch whose worker was lost."""
 
 
+class ClusterLost(Exception):
+    """What it raises where its connection was cut."""
+
+
 class ScriptedCluster:
     """A cluster whose workers do what a test says."""
 
@@ -133,9 +137,10 @@ class ScriptedCluster:
         """Keep what is to be ended."""
         self.withdrawn.append((station.address, dict(messages)))
 
-    def is_loss(self, error: BaseException) -> bool:
-        """Tell a lost worker."""
-        return isinstance(error, WorkerLost)
+    def cause_of(self, error: BaseException, future: Any) -> Cause:
+        """Tell a lost worker, and a lost cluster."""
+        causes = {WorkerLost: Cause.WORKER, ClusterLost: Cause.CLUSTER}
+        return causes.get(type(error), Cause.BATCH)
 
     def end(self, station: Station) -> None:
         """Keep that a worker is to be ended."""

@@ -12,7 +12,7 @@ from longshore.batching.words import CANCELLED, TIMED_OUT, End, Record
 from longshore.errors import MemoryLimitExceeded, PayloadError, WorkerDied
 from longshore.task import Resources, TaskState
 from longshore.testing import FakeClock
-from support.clusters import HERE, KILLING, WorkerLost, done
+from support.clusters import HERE, KILLING, ClusterLost, WorkerLost, done
 from support.desk import Desk, spec, states
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
@@ -155,14 +155,17 @@ async def test_who_leaves_is_trimmed_when_it_is_idle(desk: Desk) -> None:
 
 
 async def test_a_batch_that_its_system_refuses_fails(desk: Desk) -> None:
-    """Where the system can't have a batch run its attempts fail with what it said, and others go on."""
+    """Where the system can't have a batch run its attempts fail with what it said, and others go on.
+
+    That it looks like an error of a connection changes nothing: the cluster knows what it is.
+    """
     desk.crew.add("a")
     ids = desk.take(2)
-    (await desk.given(0)).answer.set_exception(ValueError("no such place"))
+    (await desk.given(0)).answer.set_exception(ConnectionError("no such place"))
     await desk.host.until(lambda: desk.host.of(ids[0]))
     (outcome,) = desk.host.of(ids[0])
     assert isinstance(outcome.exception, PayloadError)
-    assert "the Here worker here-a could not take a batch: ValueError: no such place" in str(outcome.exception)
+    assert "the Here worker here-a could not take a batch: ConnectionError: no such place" in str(outcome.exception)
     assert (await desk.given(1)).ids == ids[1:]
 
 
@@ -179,7 +182,7 @@ async def test_a_lost_cluster_is_told(desk: Desk) -> None:
     """Without its connection nothing is handed over, and that is told; so is one that is cut under a batch."""
     desk.crew.add("a", threads=2)
     desk.take(1)
-    cut = ConnectionResetError("cut")
+    cut = ClusterLost("cut")
     (await desk.given(0)).answer.set_exception(cut)
     await desk.host.until(lambda: desk.lost)
     assert desk.lost == [cut]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
+from enum import Enum, auto
 from math import inf
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -176,6 +177,17 @@ class Crew:
         raise NotImplementedError
 
 
+class Cause(Enum):
+    """What a batch failed for."""
+
+    BATCH = auto()
+    """Its own fault, or that of what it met: it fails, and others go on."""
+    WORKER = auto()
+    """Its worker was lost: what that had is seen to when the system tells of the loss."""
+    CLUSTER = auto()
+    """The connection to the system is cut, which may show in a batch before it shows in `alive`."""
+
+
 class Cluster(Protocol):
     """The connection to the system, on the executor's own loop."""
 
@@ -189,11 +201,14 @@ class Cluster(Protocol):
     async def withdraw(self, station: Station, messages: Mapping[str, str], within_s: float) -> None:
         """Have a worker end these attempts; never raises."""
 
-    def is_loss(self, error: BaseException) -> bool:
-        """Tell whether this says that a worker was lost: what it had is then seen to when that is told."""
+    def cause_of(self, error: BaseException, future: Any) -> Cause:
+        """Tell what a batch failed for; `future` is what `submit` returned, None where that raised. Any: as it likes.
+
+        An error as connections raise it may have been raised in the worker just as well: only this class knows.
+        """
 
     def end(self, station: Station) -> None:
         """End a worker that gave an attempt up, where the system's are ended; what it has is seen to as a loss."""
 
 
-__all__ = ["BATCHES_MOST", "GPU", "NOTHING", "Cluster", "Crew", "Held", "Station", "Wants"]
+__all__ = ["BATCHES_MOST", "GPU", "NOTHING", "Cause", "Cluster", "Crew", "Held", "Station", "Wants"]

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Any, Final
 
 from longshore.batching.codec import dump_arguments, load, told
-from longshore.batching.crew import BATCHES_MOST, Cluster, Crew, Held, Station, Wants
+from longshore.batching.crew import BATCHES_MOST, Cause, Cluster, Crew, Held, Station, Wants
 from longshore.batching.kinds import BATCH_BYTES, Kind, Kinds
 from longshore.batching.outcomes import outcome_of
 from longshore.batching.words import CANCELLED, CUT, DONE, PROGRESS, TIMED_OUT, Batch, Item, Record, Result
@@ -255,9 +255,10 @@ class Dispatcher:
 
     def _broken(self, held: Held, error: BaseException) -> None:
         """Deal with a batch that the system gave up: with all it has, with its worker, or by itself."""
-        if not self.cluster.alive or isinstance(error, OSError):  # a connection may be cut before that is noticed
+        cause = self.cluster.cause_of(error, held.future) if self.cluster.alive else Cause.CLUSTER
+        if cause is Cause.CLUSTER:
             self._tell_lost(error)
-        elif not self.cluster.is_loss(error):
+        elif cause is Cause.BATCH:
             self.drop(held)
             text = f"{self.system.worker(held.station.worker_id)} could not take a batch: {told(error)}"
             self._report([_refused(attempt, PayloadError(text)) for attempt in held.attempts])
