@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from longshore.batching import dispatcher as dispatching
@@ -16,6 +16,7 @@ from longshore.batching import running
 from longshore.batching.dispatcher import Dispatcher
 from longshore.batching.executor import BatchExecutor
 from longshore.hookspecs import Capabilities, ExecutorHost
+from longshore.records import Bound, ReadRequest, Usage
 from longshore.task import TaskState
 from longshore.testing import CollectingHost, Rig
 from support.clusters import HERE, Gate, HereCrew, RunningCluster, say, square, wait_at
@@ -23,7 +24,15 @@ from support.clusters import HERE, Gate, HereCrew, RunningCluster, say, square, 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("deadline")]
 
 
-class HereExecutor(BatchExecutor):
+class HereSettings(NamedTuple):
+    """What its settings have."""
+
+    address: str | None = None
+    initializer_timeout_s: float | None = None
+    max_result_bytes: int | None = None
+
+
+class HereExecutor(BatchExecutor[HereSettings]):
     """An executor whose workers are threads of this process."""
 
     name: ClassVar[str] = "here"
@@ -32,9 +41,9 @@ class HereExecutor(BatchExecutor):
         worker_type="here", runs=frozenset({"function"}), timeout="abandon", cancel_running=True, pickles=True
     )
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.cluster: RunningCluster | None = None
+    def __init__(self, address: str | None = None) -> None:
+        super().__init__(HereSettings(address), survey_s=5.0)
+        self.threads: RunningCluster | None = None
         self.opens: Callable[[], None] = lambda: None
         self.closes: Callable[[], None] = lambda: None
         self.let_go = 0
@@ -42,17 +51,8 @@ class HereExecutor(BatchExecutor):
     async def _open(self, host: ExecutorHost) -> None:
         self.opens()
         crew = HereCrew(HERE)
-        self.cluster = cluster = RunningCluster(HERE, "run", lambda message: self._dispatcher.heard(message))  # type: ignore[union-attr]
-        self._dispatcher = Dispatcher(
-            host,
-            cluster,
-            crew,
-            run="run",
-            initializer_timeout_s=None,
-            max_result_bytes=None,
-            tell_lost=self._tell_lost,
-        )
-        crew.limit = self._limit
+        self.threads = cluster = RunningCluster(HERE, "run", lambda message: self._dispatcher.heard(message))  # type: ignore[union-attr]
+        self._dispatches(host, cluster, crew, "run")
         for number in range(host.workers):
             cluster.add(crew.add(str(number)))
         host.resized(crew.slots())
@@ -60,6 +60,12 @@ class HereExecutor(BatchExecutor):
     async def _let_go(self, dispatcher: Dispatcher, deadline: float) -> None:
         self.let_go += 1
         self.closes()
+
+    async def _told(self, dispatcher: Dispatcher) -> Mapping[str, Any]:
+        return {name: len(station.batches) for name, station in dispatcher.crew.stations.items()}
+
+    def _use_of(self, told: Mapping[str, Any]) -> Mapping[str, Usage]:
+        return {"cpu": Usage.across([Bound(name, used, 1.0) for name, used in told.items()])} if told else {}
 
     def _where(self) -> str:
         return "of this process"
@@ -81,8 +87,8 @@ async def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
         gate.open.set()
     for rig in made:
         await rig.stop()
-        if rig.executor.cluster is not None:
-            rig.executor.cluster.close()
+        if rig.executor.threads is not None:
+            rig.executor.threads.close()
 
 
 async def test_short_tasks_by_the_hundred(start: Any) -> None:
@@ -185,7 +191,7 @@ async def test_stopping_does_not_wait_for_who_hangs(start: Any, monkeypatch: pyt
     gate, hangs = Gate("hangs"), threading.Event()
     task_id = rig.submit(wait_at, "hangs")
     await rig.host.until(gate.came.is_set)
-    monkeypatch.setattr(rig.executor.cluster.yards["at 0"], "withdraw", lambda messages: None)
+    monkeypatch.setattr(rig.executor.threads.yards["at 0"], "withdraw", lambda messages: None)
     rig.executor.closes = lambda: hangs.wait(20.0)
     loop, thread = rig.executor._loop, rig.executor._thread
     await rig.executor.stop(monotonic())
@@ -212,13 +218,13 @@ async def test_a_start_that_fails_leaves_nothing(start: Any) -> None:
     await rig.start()
     assert (await rig.run(square, 3)).value == 9
     await rig.stop()
-    rig.executor.cluster.close()
+    rig.executor.threads.close()
 
 
 async def test_a_lost_cluster_is_told_once(start: Any) -> None:
     """However often it is noticed, the pool is told once, with the cause and what can be done; stopping goes on."""
     rig = await start(1)
-    rig.executor.cluster.alive = False
+    rig.executor.threads.alive = False
     ids = [rig.submit(square, 1), rig.submit(square, 2)]
     await rig.host.until(lambda: rig.host.failures)
     rig.executor._tell_lost(OSError("again"))
@@ -247,12 +253,33 @@ async def test_asking_from_a_thread_of_ones_own(start: Any) -> None:
         ask(answer(), 1.0)
 
 
+async def test_a_cluster_elsewhere_is_measured(start: Any) -> None:
+    """Where there is an address, what its system tells is read; before the start and after the end that is nothing."""
+    assert HereExecutor().cluster() is None, "its workers are on this machine"
+    executor = HereExecutor("far:1")
+    probe = executor.cluster()
+    assert probe is not None
+    assert probe.read(ReadRequest()).usage == {}
+    rig = Rig(executor, CollectingHost(2))
+    await rig.start()
+    usage = (await asyncio.to_thread(probe.read, ReadRequest())).usage
+    assert (usage["cpu"].used, usage["cpu"].capacity) == (0.0, 2.0)
+    await rig.stop()
+    assert probe.read(ReadRequest()).usage == {}
+    assert executor.threads is not None
+    executor.threads.close()
+
+
 async def test_what_is_each_systems_own() -> None:
     """Opening, leaving and the place are not known to the executor by itself."""
-    bare = BatchExecutor()
+    bare = BatchExecutor(HereSettings(), survey_s=1.0)
     with pytest.raises(NotImplementedError):
         await bare._open(CollectingHost(1))
     with pytest.raises(NotImplementedError):
         await bare._let_go(None, 0.0)  # type: ignore[arg-type]
+    with pytest.raises(NotImplementedError):
+        await bare._told(None)  # type: ignore[arg-type]
+    with pytest.raises(NotImplementedError):
+        bare._use_of({})
     with pytest.raises(NotImplementedError):
         bare._where()
