@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -125,6 +125,9 @@ class ScriptedCluster:
         self.given: list[Given] = []
         self.withdrawn: list[tuple[str, dict[str, str]]] = []
         self.ended: list[Station] = []
+        self.recalled: list[list[int]] = []
+        self.answer: asyncio.Future[Sequence[int]] | None = None
+        """What a worker answers when batches are called back, None for nothing in time."""
 
     def submit(self, station: Station, payload: bytes, priority: int, needs: Mapping[str, float]) -> Awaitable[bytes]:
         """Keep a batch until the test answers."""
@@ -136,6 +139,11 @@ class ScriptedCluster:
     async def withdraw(self, station: Station, messages: Mapping[str, str], within_s: float) -> None:
         """Keep what is to be ended."""
         self.withdrawn.append((station.address, dict(messages)))
+
+    async def recall(self, station: Station, numbers: Sequence[int], within_s: float) -> Collection[int]:
+        """Keep what is called back, and give the answer when the test has it."""
+        self.recalled.append(list(numbers))
+        return () if self.answer is None else await self.answer
 
     def cause_of(self, error: BaseException, future: Any) -> Cause:
         """Tell a lost worker, and a lost cluster."""
@@ -192,6 +200,10 @@ class RunningCluster(ScriptedCluster):
     async def withdraw(self, station: Station, messages: Mapping[str, str], within_s: float) -> None:
         """Have a worker end attempts."""
         self.yards[station.address].withdraw(messages)
+
+    async def recall(self, station: Station, numbers: Sequence[int], within_s: float) -> Collection[int]:
+        """Have a worker not begin batches."""
+        return self.yards[station.address].recall(numbers)
 
     def close(self) -> None:
         """End all workers, which run nothing any more."""

@@ -147,6 +147,27 @@ async def test_what_stands_behind_a_slow_task(start: Any, monkeypatch: pytest.Mo
     assert len(rig.host.outcomes) == 69
 
 
+async def test_a_batch_behind_a_slow_task(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of its own that its worker has not begun runs on another worker meanwhile, once."""
+    monkeypatch.setattr(running, "CUT_S", 0.02)
+    rig = await start(1)
+    await rig.all_of([rig.submit(wait_at, "") for _ in range(8)])
+    slow, behind = Gate("slow"), Gate("behind")
+    behind.open.set()
+    both = rig.attempts(wait_at, [("slow",), ("behind",)], on_crash="unknown")  # so that each goes alone
+    first, second = (attempt.task_id for attempt in both)
+    rig.executor.submit(both)
+    await rig.host.until(slow.came.is_set)
+    rig.executor.threads.add(rig.executor._dispatcher.crew.add("late"))
+    rig.limit(None)  # to have it look who may have what
+    assert (await rig.outcome(second)).worker == "here-late"
+    assert not rig.of(first)
+    slow.open.set()
+    assert (await rig.outcome(first)).value == "slow"
+    await rig.host.until(lambda: not rig.executor._dispatcher.busy())
+    assert (behind.calls, len(rig.host.outcomes)) == (1, 10)
+
+
 async def test_fewer_workers_may_work(start: Any) -> None:
     """A limit holds for what is given from then on, also one that was set before the start."""
     rig = await start(2)

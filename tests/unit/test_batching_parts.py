@@ -192,7 +192,7 @@ def test_what_cannot_be_carried_is_named() -> None:
 def test_a_batch_is_as_many_as_are_worth_one() -> None:
     """One at first, then by what they took: 12 to 50 ms of work, a fair share between, fewer where they are large."""
     kind = Kind(1, spec(), 0, HERE)
-    assert (kind.batch_size(1000), kind.runs_ahead()) == (1, False)
+    assert (kind.batch_size(1000), kind.runs_ahead(), kind.may_run_ahead()) == (1, False, True)
     for _ in range(6):
         kind.learn(0.001)
     assert (kind.batch_size(1), kind.batch_size(30), kind.batch_size(1000)) == (12, 30, 50)
@@ -200,7 +200,7 @@ def test_a_batch_is_as_many_as_are_worth_one() -> None:
     kind.item_bytes = 200_000.0
     assert kind.batch_size(1000) == 5
     kind.learn(2.0)
-    assert (kind.batch_size(1000), kind.runs_ahead()) == (1, False)
+    assert (kind.batch_size(1000), kind.runs_ahead(), kind.may_run_ahead()) == (1, False, False)
     tiny = Kind(2, spec(), 0, HERE)
     for _ in range(6):
         tiny.learn(0.0)

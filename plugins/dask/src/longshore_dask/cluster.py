@@ -12,7 +12,7 @@ import os
 import platform
 import signal
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import Any, Final
@@ -107,6 +107,13 @@ class Cluster:
     async def withdraw(self, station: Station, messages: Mapping[str, str], within_s: float) -> None:
         """Have a worker give up these attempts."""
         await self.call(yard.withdraw, self._run, messages, workers=[station.address], within_s=within_s)
+
+    async def recall(self, station: Station, numbers: Sequence[int], within_s: float) -> Collection[int]:
+        """Have a worker not begin these batches."""
+        where = station.address
+        answers = await self.call(yard.recall, self._run, list(numbers), workers=[where], within_s=within_s)
+        answer = answers.get(where)
+        return answer if isinstance(answer, list) else ()
 
     def cause_of(self, error: BaseException, future: Any) -> Cause:
         """Tell what Dask gave a task up for; the scheduler tells of each worker it loses.

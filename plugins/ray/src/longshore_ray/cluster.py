@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -160,6 +160,11 @@ class RayCluster:
     async def withdraw(self, station: Station, messages: Mapping[str, str], within_s: float) -> None:
         """Have a worker end these attempts."""
         await self._control(station, "withdraw", within_s, dict(messages))
+
+    async def recall(self, station: Station, numbers: Sequence[int], within_s: float) -> Collection[int]:
+        """Have a worker not begin these batches."""
+        answer = await self._control(station, "recall", within_s, list(numbers))
+        return answer if isinstance(answer, list) else ()
 
     async def part(self, station: Station, within_s: float) -> None:
         """End a worker that has nothing to do, in order."""
