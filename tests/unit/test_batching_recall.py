@@ -274,6 +274,7 @@ def _follows(task: Any) -> bool:
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Place]]:
     """Return a maker of workers that write down what they do in a folder of the test's."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(running, "CUT_S", 60.0)  # so that no pause of the machine cuts a batch
     with places() as made:
         yield made
 
