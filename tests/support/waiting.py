@@ -18,9 +18,9 @@ async def until(condition: Callable[[], object], what: str) -> None:
         await asyncio.sleep(0.002)
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
+def wait_until(condition: Callable[[], object], what: str, within_s: float = PATIENCE_S) -> None:
     """Wait for a condition that another thread or process brings about."""
-    give_up = time.monotonic() + PATIENCE_S
+    give_up = time.monotonic() + within_s
     pause = threading.Event()
     while not condition():
         assert time.monotonic() < give_up, f"waited too long for {what}"

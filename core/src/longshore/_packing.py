@@ -17,6 +17,19 @@ _FRAMES = 64  # of each exception, the innermost: one that went up through neste
 _PART_CAP = 4_096  # and of one entry of a traceback: a long message must not push out where it was raised
 
 
+class RemoteTraceback(Exception):
+    """The cause of an exception that was raised in another process: its traceback there, as text."""
+
+    def __init__(self, text: str) -> None:
+        """Carry `text`."""
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        """Return the text as a traceback is shown."""
+        return f"\n\n{self.text.rstrip()}\n"
+
+
 def pack_error(exception: BaseException, attempt: int, worker: str | None) -> ErrorRecord:
     """Return what is known of an exception, capped, whatever its `__str__` does."""
     facts = _facts(exception)

@@ -42,6 +42,14 @@ def hold(path: Path) -> str:
     return "late"
 
 
+def mark_or_hold(folder: Path, number: int) -> int:
+    """Leave a trace of each call; the first one stays until somebody says go."""
+    (folder / f"{number}-{os.getpid()}-{time.monotonic_ns()}").touch()
+    if number == 0:
+        hold(folder / "slow")
+    return number
+
+
 def hold_some(path: Path | None) -> str:
     return "at once" if path is None else hold(path)
 
@@ -165,6 +173,25 @@ async def test_dask_slow_amid_short(start: Any, tmp_path: Path) -> None:
     assert not rig.of(ids[0])
     (tmp_path / "slow.go").touch()
     assert (await rig.outcome(ids[0])).value == "late"
+
+
+async def test_dask_batch_behind_a_slow_task(start: Any, tmp_path: Path) -> None:
+    """What a worker has, and has not begun, behind a task that turns out long is run by another meanwhile, once."""
+    rig = await start(2)
+    short = rig.attempts(mark_or_hold, [(tmp_path, number) for number in range(100, 300)])
+    rig.executor.submit(short)
+    await rig.all_of([attempt.task_id for attempt in short])  # so that they are known as short
+    rig.host.outcomes.clear()
+    batch = rig.attempts(mark_or_hold, [(tmp_path, number) for number in range(8)], on_crash="unknown")  # each alone
+    rig.executor.submit(batch)
+    slow, *others = (attempt.task_id for attempt in batch)
+    assert [outcome.value for outcome in await rig.each_of(others)] == list(range(1, 8))
+    assert not rig.of(slow)
+    (tmp_path / "slow.go").touch()
+    assert (await rig.outcome(slow)).value == 0
+    ran = sorted(int(path.name.split("-")[0]) for path in tmp_path.iterdir() if "-" in path.name)
+    assert ran == [*range(8), *range(100, 300)], "each ran once"
+    assert (await rig.run(square, 5)).value == 25
 
 
 async def test_dask_resize(start: Any) -> None:

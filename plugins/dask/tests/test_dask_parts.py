@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from distributed.comm.core import CommClosedError
 from longshore.batching import spool
 from longshore.batching.codec import dump, dump_code, dump_exception, load, load_exception
-from longshore.batching.crew import NOTHING, Held, Station, Wants
+from longshore.batching.crew import NOTHING, Cause, Held, Station, Wants
 from longshore.batching.kinds import BATCH_ITEMS, Kind, Kinds
 from longshore.batching.outcomes import outcome_of, split_at_death
 from longshore.batching.survey import ClusterProbe
@@ -19,6 +21,7 @@ from longshore.errors import PayloadError
 from longshore.records import ReadRequest
 from longshore.task import Attempt, Resources, TaskSpec
 from longshore_dask import DaskExecutor
+from longshore_dask.cluster import Cluster
 from longshore_dask.crew import DASK, DaskCrew
 from longshore_dask.survey import use_of
 
@@ -200,6 +203,29 @@ def test_dask_carries() -> None:
     assert back is not None
     assert "Traceback: there" in str(back.__cause__)
     assert load_exception(b"nonsense", "") is None
+
+
+class KilledWorker(Exception):
+    """As Dask's is called."""
+
+
+class Cancelled(Exception):
+    """As Dask cancels futures whose connection is lost."""
+
+    reason = "scheduler-connection-lost"
+
+
+def test_dask_knows_what_a_batch_failed_for() -> None:
+    """An OSError of the worker costs its batch, one of the client's connection is the cluster's loss."""
+    cluster = Cluster("tcp://127.0.0.1:1", 1.0, "run")
+    raised, waiting = SimpleNamespace(status="error"), SimpleNamespace(status="pending")
+    assert cluster.cause_of(OSError("no space left"), raised) is Cause.BATCH
+    assert cluster.cause_of(ValueError("no"), raised) is Cause.BATCH
+    assert cluster.cause_of(KilledWorker("no"), raised) is Cause.WORKER
+    for future in (waiting, None):
+        assert cluster.cause_of(CommClosedError("cut"), future) is Cause.CLUSTER
+    assert cluster.cause_of(Cancelled(), SimpleNamespace(status="cancelled")) is Cause.CLUSTER
+    assert cluster.cause_of(ValueError("no"), None) is Cause.BATCH
 
 
 def test_dask_settings() -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from longshore.errors import PayloadError, TaskCancelled, TaskFailed
 from longshore.task import Attempt, TaskSpec, TaskState
-from longshore.worker import current_task
-from longshore_processes import RemoteTraceback, check_payload
+from longshore.worker import RemoteTraceback, current_task
+from longshore_processes import check_payload
 
 BANNED = ("pydantic", "stevedore", "pluggy", "cyclopts", "rich")
 

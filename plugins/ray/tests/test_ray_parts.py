@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from longshore.batching.crew import NOTHING, Wants
+from longshore.batching.crew import NOTHING, Cause, Wants
 from longshore.batching.kinds import Kind
 from longshore.batching.survey import ClusterProbe
 from longshore.batching.words import Hello
@@ -113,6 +113,25 @@ def test_ray_says_what_a_node_lacks() -> None:
         "x\nModuleNotFoundError: No module named 'longshore_ray'"
     )
     assert lack_by_error("a\nOSError: no") == "a Ray worker can't come up: OSError: no"
+
+
+def test_ray_knows_what_a_batch_failed_for() -> None:
+    """An OSError of a worker costs its batch, a connection's is the cluster's loss; an actor's death is told apart."""
+    exceptions = pytest.importorskip("ray.exceptions", reason="Ray has no wheel for this Python")
+    from longshore_ray.cluster import RayCluster
+
+    cluster = RayCluster("run", "longshore")
+    raised = exceptions.RayTaskError("run", "trace", OSError("no space left")).as_instanceof_cause()
+    assert isinstance(raised, OSError)
+    for error, cause in (
+        (raised, Cause.BATCH),
+        (ValueError("no"), Cause.BATCH),
+        (exceptions.RayActorError(), Cause.WORKER),
+        (exceptions.OutOfMemoryError("no"), Cause.WORKER),
+        (ConnectionResetError("cut"), Cause.CLUSTER),
+        (exceptions.LocalRayletDiedError(), Cause.CLUSTER),
+    ):
+        assert cluster.cause_of(error, None) is cause, error
 
 
 def test_ray_settings() -> None:

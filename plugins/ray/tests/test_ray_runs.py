@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ import psutil
 import pytest
 from longshore import RetryPolicy, Settings, TaskCancelled, TaskTimeout, WorkerPool, current_task
 from longshore.testing import RecordingSink
+from support.programs import end_of
+from support.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 DOCUMENTS = ROOT / "docs/examples/documents"
@@ -46,19 +47,6 @@ def started(folder: Path, *words: str) -> subprocess.Popen[bytes]:
     own = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
     pipe = subprocess.PIPE
     return subprocess.Popen([sys.executable, *words], cwd=folder, env={**kept, **own}, stdout=pipe, stderr=pipe)
-
-
-def end_of(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    """Return its exit code, and what it wrote."""
-    out, err = process.communicate(timeout=DEADLINE_S)
-    return process.returncode, out.decode(), err.decode()
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"not in time: {what}"
-        time.sleep(0.01)
 
 
 def double(number: int) -> int:
@@ -151,7 +139,7 @@ def test_ray_run_goes_on_elsewhere_when_the_head_dies(tmp_path: Path) -> None:
     options = ("-o", "out.jsonl", "--executor", "ray", "--progress", "none")
     running = started(tmp_path, "-m", "longshore", "run", "job:noted", "in", *options)
     out = tmp_path / "out.jsonl"
-    wait_for(lambda: out.exists() and len(out.read_bytes().splitlines()) >= 10, "some lines")
+    wait_until(lambda: out.exists() and len(out.read_bytes().splitlines()) >= 10, "some lines", DEADLINE_S)
     kill_head(running.pid)
     code, _, err = end_of(running)
     assert code == 4, err
@@ -162,7 +150,7 @@ def test_ray_run_goes_on_elsewhere_when_the_head_dies(tmp_path: Path) -> None:
     assert 10 <= len(done) < 200
     (tmp_path / "ran").unlink()
     code, _, err = end_of(
-        started(tmp_path, "-m", "longshore", "resume", "last", "--executor", "threads", "--progress", "none")
+        started(tmp_path, "-m", "longshore", "resume", "last", "--executor", "threads", "--progress", "none"),
     )
     assert code == 0, err
     rows = lines_of(out)

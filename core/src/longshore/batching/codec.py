@@ -19,24 +19,11 @@ import cloudpickle
 from longshore.batching.words import System
 from longshore.errors import PayloadError
 from longshore.shared import travels_by_value
-from longshore.worker import portable, type_name
+from longshore.worker import RemoteTraceback, portable, type_name
 
 _PROTOCOL: Final = 5
 load: Final = pickle.loads
 """Reads what our own controller and its workers wrote; that only they can, is the cluster's to see to (TLS)."""
-
-
-class RemoteTraceback(Exception):
-    """The cause of an exception that was raised on such a worker: its traceback there, as text."""
-
-    def __init__(self, text: str) -> None:
-        """Carry `text`."""
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        """Return the text as a traceback is shown."""
-        return f"\n\n{self.text.rstrip()}\n"
 
 
 def _reduce_code(code: CodeType) -> tuple[Any, ...]:  # Any: a reducer's result, as pickle has it
@@ -151,7 +138,6 @@ def load_exception(data: bytes | None, traceback: str) -> BaseException | None:
 
 
 __all__ = [
-    "RemoteTraceback",
     "cut_trace",
     "dump",
     "dump_arguments",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
+from enum import Enum, auto
 from math import inf
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -44,6 +45,7 @@ class Held:
     """A batch that a worker has."""
 
     __slots__ = (
+        "ahead",
         "attempts",
         "following",
         "future",
@@ -52,6 +54,7 @@ class Held:
         "lost",
         "number",
         "size",
+        "slow",
         "station",
         "told",
         "wants",
@@ -71,6 +74,10 @@ class Held:
         self.number, self.station, self.kind, self.wants = number, station, kind, wants
         self.attempts = attempts
         self.given_at = given_at
+        self.ahead = kind.may_run_ahead()
+        """Whether others may be given behind it, so that it tells when it is slow."""
+        self.slow = False
+        """Whether it has told so."""
         self.size = 0
         self.future: Any = None  # Any: the system's own future, which may carry no types
         self.following: asyncio.Task[None] | None = None
@@ -104,14 +111,23 @@ class Station:
         """Tell whether it is to be given a batch of this kind now."""
         if self.leaving or self.paused:
             return False
-        ahead = kind.runs_ahead() and all(held.kind.runs_ahead() for held in self.batches.values())
-        return len(self.batches) < self.hello.threads * (BATCHES_MOST if ahead else 1)
+        held = self.batches.values()
+        ahead = kind.runs_ahead() and all(one.ahead and one.kind.runs_ahead() for one in held)
+        slow = sum(one.slow for one in held)
+        return len(held) < slow + max(0, self.hello.threads - slow) * (BATCHES_MOST if ahead else 1)
 
     def fits(self, wants: Wants) -> bool:
-        """Tell whether it has so much beside what its batches have."""
+        """Tell whether it has so much beside what its batches have; resources, beside what its slow ones have."""
         cores = wants.cores + sum(held.wants.cores for held in self.batches.values())
         memory_mb = wants.memory_mb + sum(held.wants.memory_mb for held in self.batches.values())
-        return (not wants.cores or cores <= self.hello.threads) and (not wants.memory_mb or memory_mb <= self.memory_mb)
+        slow = [held.wants.needs for held in self.batches.values() if held.slow]
+        free = all(
+            amount + sum(needs.get(name, 0.0) for needs in slow) <= self.hello.resources.get(name, 0.0)
+            for name, amount in wants.needs.items()
+        )
+        if wants.cores and cores > self.hello.threads:
+            return False
+        return free and (not wants.memory_mb or memory_mb <= self.memory_mb)
 
     def has(self, wants: Wants) -> bool:
         """Tell whether it has so much in all."""
@@ -161,7 +177,7 @@ class Crew:
     def freest(self, kind: Kind, wants: Wants) -> Station | None:
         """Return the worker with the least to do that may be given a batch of this kind, None if none may."""
         limit = self.limit
-        under_way = sum(len(one.batches) for one in self.stations.values())
+        under_way = sum(1 for one in self.stations.values() for held in one.batches.values() if held.attempts)
         if limit is not None and limit <= under_way and limit < self.slots():
             return None
         able = [one for one in self.stations.values() if one.room(kind) and one.has(wants) and one.fits(wants)]
@@ -174,6 +190,17 @@ class Crew:
     def lacks(self, wants: Wants) -> str | None:
         """Return in words what no worker can ever have enough of, None if one has all of it, or may."""
         raise NotImplementedError
+
+
+class Cause(Enum):
+    """What a batch failed for."""
+
+    BATCH = auto()
+    """Its own fault, or that of what it met: it fails, and others go on."""
+    WORKER = auto()
+    """Its worker was lost: what that had is seen to when the system tells of the loss."""
+    CLUSTER = auto()
+    """The connection to the system is cut, which may show in a batch before it shows in `alive`."""
 
 
 class Cluster(Protocol):
@@ -189,11 +216,20 @@ class Cluster(Protocol):
     async def withdraw(self, station: Station, messages: Mapping[str, str], within_s: float) -> None:
         """Have a worker end these attempts; never raises."""
 
-    def is_loss(self, error: BaseException) -> bool:
-        """Tell whether this says that a worker was lost: what it had is then seen to when that is told."""
+    async def recall(self, station: Station, numbers: Sequence[int], within_s: float) -> Collection[int]:
+        """Have a worker not begin these batches, and return which it won't; never raises, none where nobody answers.
+
+        One that it won't begin ends with no records when the system comes to it there.
+        """
+
+    def cause_of(self, error: BaseException, future: Any) -> Cause:
+        """Tell what a batch failed for; `future` is what `submit` returned, None where that raised. Any: as it likes.
+
+        An error as connections raise it may have been raised in the worker just as well: only this class knows.
+        """
 
     def end(self, station: Station) -> None:
         """End a worker that gave an attempt up, where the system's are ended; what it has is seen to as a loss."""
 
 
-__all__ = ["BATCHES_MOST", "GPU", "NOTHING", "Cluster", "Crew", "Held", "Station", "Wants"]
+__all__ = ["BATCHES_MOST", "GPU", "NOTHING", "Cause", "Cluster", "Crew", "Held", "Station", "Wants"]

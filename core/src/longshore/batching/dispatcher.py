@@ -16,21 +16,20 @@ from time import monotonic
 from typing import Any, Final
 
 from longshore.batching.codec import dump_arguments, load, told
-from longshore.batching.crew import BATCHES_MOST, Cluster, Crew, Held, Station, Wants
+from longshore.batching.crew import BATCHES_MOST, Cause, Cluster, Crew, Held, Station, Wants
 from longshore.batching.kinds import BATCH_BYTES, Kind, Kinds
-from longshore.batching.outcomes import outcome_of
+from longshore.batching.outcomes import not_begun, outcome_of, thread_left
 from longshore.batching.words import CANCELLED, CUT, DONE, PROGRESS, TIMED_OUT, Batch, Item, Record, Result
 from longshore.errors import PayloadError, ResourceUnavailable
 from longshore.events import ProgressUpdate
-from longshore.hookspecs import ExecutorHost, WorkerNotice
+from longshore.hookspecs import ExecutorHost
 from longshore.task import Attempt, Outcome
-from longshore.worker import cancelled, failed, timed_out
+from longshore.worker import cancelled, failed
 
 BYTES_MOST: Final = 64 << 20
 """Of arguments under way; one batch may be more."""
 INSIST_S: Final = 5.0
 """How long a worker may take to end a cancelled attempt before that is told without it."""
-NOT_BEGUN: Final = "it had not begun by then"
 
 
 class Dispatcher:
@@ -87,7 +86,7 @@ class Dispatcher:
             for attempt in [one for one in backlog if one.task_id in messages]:
                 backlog.remove(attempt)
                 self._alone.discard(attempt.task_id)
-                outcomes.append(_ended(attempt, messages[attempt.task_id], now))
+                outcomes.append(not_begun(attempt, messages[attempt.task_id], now))
         self._report(outcomes)
         for held in list(self._held.values()):
             ids = [one.task_id for one in held.attempts if one.task_id in messages]
@@ -151,7 +150,9 @@ class Dispatcher:
             held = self._held.get(number)
             if held is not None and held.station.address == address:
                 rest, held.attempts = held.attempts[end:], held.attempts[:end]
+                held.slow = True
                 self.put_back(held, rest)
+                self._recall(held.station)
                 self.give()
 
     # ---- giving
@@ -230,7 +231,7 @@ class Dispatcher:
         code = None if kind.number in station.codes else kind.code
         settled, station.settled = station.settled, []
         limits = spec.timeout_s, spec.soft_timeout_s, kind.initializer, *self._limits
-        batch = Batch(self.run, held.number, kind.number, spec.name, *limits, code, items, settled)
+        batch = Batch(self.run, held.number, kind.number, spec.name, *limits, code, items, settled, held.ahead)
         return pickle.dumps(tuple(batch), 5)
 
     async def _follow(self, held: Held, payload: bytes) -> None:
@@ -255,9 +256,10 @@ class Dispatcher:
 
     def _broken(self, held: Held, error: BaseException) -> None:
         """Deal with a batch that the system gave up: with all it has, with its worker, or by itself."""
-        if not self.cluster.alive or isinstance(error, OSError):  # a connection may be cut before that is noticed
+        cause = self.cluster.cause_of(error, held.future) if self.cluster.alive else Cause.CLUSTER
+        if cause is Cause.CLUSTER:
             self._tell_lost(error)
-        elif not self.cluster.is_loss(error):
+        elif cause is Cause.BATCH:
             self.drop(held)
             text = f"{self.system.worker(held.station.worker_id)} could not take a batch: {told(error)}"
             self._report([_refused(attempt, PayloadError(text)) for attempt in held.attempts])
@@ -279,7 +281,10 @@ class Dispatcher:
         self.drop(held)
         station, kind = held.station, held.kind
         station.settled.append(held.number)
-        (station.codes.discard if result.lacks_code else station.codes.add)(kind.number)
+        if result.lacks_code:
+            station.codes.discard(kind.number)
+        elif result.records:
+            station.codes.add(kind.number)
         began = max(held.given_at, monotonic() - result.took_s)
         pairs = list(zip(held.attempts, result.records, strict=False))
         self.report_records(held, pairs, began)
@@ -290,7 +295,8 @@ class Dispatcher:
         if result.spent:
             self.cluster.end(station)
         if given_up and not self.system.kills:
-            self.host.notice([self._abandoned(station, one, result.abandoned) for one, _ in given_up])
+            left = result.abandoned
+            self.host.notice([thread_left(one, station.worker_id, left, self.system) for one, _ in given_up])
 
     def report_records(self, held: Held, pairs: Iterable[tuple[Attempt, Record]], began: float) -> None:
         """Report attempts by their records, save what was told before."""
@@ -317,7 +323,7 @@ class Dispatcher:
         for attempt in attempts:
             task_id = attempt.task_id
             if task_id in held.withdrawn and task_id not in held.told:
-                self._report([_ended(attempt, held.withdrawn[task_id], now)])
+                self._report([not_begun(attempt, held.withdrawn[task_id], now)])
             elif task_id not in held.told:
                 waiting.append(attempt)
         if alone:
@@ -327,6 +333,25 @@ class Dispatcher:
     def _report(self, outcomes: Sequence[Outcome]) -> None:
         if outcomes:
             self.host.report(outcomes)
+
+    # ---- what waits behind a slow attempt
+
+    def _recall(self, station: Station) -> None:
+        """Have what a worker has not begun go elsewhere: it would wait there, for nobody knows how long."""
+        waiting = [held for held in station.batches.values() if held.attempts and not held.slow]
+        if waiting:
+            self.errand(self._take_back(station, waiting))
+
+    async def _take_back(self, station: Station, batches: Sequence[Held]) -> None:
+        """Put back what a worker says it won't begin; of what it does not say in time, its own end tells."""
+        recalled = await self.cluster.recall(station, [held.number for held in batches], INSIST_S)
+        for held in reversed(batches):
+            if held.number in recalled and self._held.get(held.number) is held:
+                back, held.attempts = held.attempts, []
+                self._bytes -= held.size
+                held.size = 0
+                self.put_back(held, back)
+        self.give()
 
     # ---- ending what runs
 
@@ -340,20 +365,9 @@ class Dispatcher:
         now = monotonic()
         silent = [one for one in held.attempts if one.task_id in messages and one.task_id not in held.told]
         held.told.update(one.task_id for one in silent)
-        self._report([_ended(one, held.withdrawn.get(one.task_id), now) for one in silent])
-        if self.system.kills:
+        self._report([not_begun(one, held.withdrawn.get(one.task_id), now) for one in silent])
+        if silent and self.system.kills:
             self.cluster.end(held.station)
-
-    def _abandoned(self, station: Station, attempt: Attempt, number: int) -> WorkerNotice:
-        """Return what the pool is told of a thread that was given up; `number` of them are now, in that worker."""
-        data = {
-            "worker_id": station.worker_id,
-            "task_id": attempt.task_id,
-            "name": attempt.spec.name,
-            "error": self.system.given_up,
-            "abandoned_threads": number,
-        }
-        return WorkerNotice("worker_error", data)
 
     def _arm(self) -> None:
         """Be woken when the next deadline over all attempts has passed."""
@@ -375,16 +389,9 @@ class Dispatcher:
         self._arm()
 
 
-def _ended(attempt: Attempt, message: str | None, now: float) -> Outcome:
-    """Return the outcome of an attempt that is not to begin any more, or whose worker does not answer."""
-    if message is None:
-        return timed_out(attempt, now, now, None, NOT_BEGUN)
-    return cancelled(attempt, now, now, None, message)
-
-
 def _refused(attempt: Attempt, error: Exception) -> Outcome:
     now = monotonic()
     return failed(attempt, error, now, now, None)
 
 
-__all__ = ["BYTES_MOST", "INSIST_S", "NOT_BEGUN", "Dispatcher"]
+__all__ = ["BYTES_MOST", "INSIST_S", "Dispatcher"]

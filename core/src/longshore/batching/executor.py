@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, Generic, Protocol, TypeVar
 
+from longshore.batching.crew import Cluster, Crew
 from longshore.batching.dispatcher import Dispatcher
-from longshore.hookspecs import CancelRequest, ExecutorHost, LimitRequest, hookimpl
-from longshore.records import WorkerStats
+from longshore.batching.survey import ClusterProbe
+from longshore.hookspecs import CancelRequest, ExecutorHost, LimitRequest, Probe, hookimpl
+from longshore.records import Usage, WorkerStats
 from longshore.task import Attempt
 
 T = TypeVar("T")
@@ -24,7 +26,26 @@ _STOPPED: Final = "cancelled: the pool stopped"
 _GRACE_S: Final = 3.0  # past the deadline, for processes of a local cluster to be killed
 
 
-class BatchExecutor:
+class BatchSettings(Protocol):
+    """What the settings of all such executors have."""
+
+    @property
+    def address(self) -> str | None:
+        """The system's, None where it is on this machine only."""
+
+    @property
+    def initializer_timeout_s(self) -> float | None:
+        """Seconds an initializer may take."""
+
+    @property
+    def max_result_bytes(self) -> int | None:
+        """How many bytes a result may take as it is sent."""
+
+
+S = TypeVar("S", bound=BatchSettings)
+
+
+class BatchExecutor(Generic[S]):
     """An executor whose workers belong to another system; what is that system's own stands in the class made of it."""
 
     name: ClassVar[str]
@@ -32,8 +53,9 @@ class BatchExecutor:
     system: ClassVar[str]
     """What the whole is called in messages, with `{where}` for its place."""
 
-    def __init__(self) -> None:
-        """Connect to nothing yet."""
+    def __init__(self, settings: S, *, survey_s: float) -> None:
+        """Connect to nothing yet; what the cluster has is waited for no longer than `survey_s`."""
+        self._settings, self._survey_s = settings, survey_s
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._dispatcher: Dispatcher | None = None
@@ -48,6 +70,14 @@ class BatchExecutor:
 
     async def _let_go(self, dispatcher: Dispatcher, deadline: float) -> None:
         """Take leave of the workers, and close the connection by `deadline`."""
+        raise NotImplementedError
+
+    async def _told(self, dispatcher: Dispatcher) -> Mapping[str, Any]:  # Any: whatever the system tells
+        """Return what the system tells of the workers in use, or of their machines."""
+        raise NotImplementedError
+
+    def _use_of(self, told: Mapping[str, Any]) -> Mapping[str, Usage]:  # Any: as above
+        """Return what the cluster has by what was told."""
         raise NotImplementedError
 
     def _where(self) -> str:
@@ -100,6 +130,11 @@ class BatchExecutor:
         return [one.stats() for one in list(dispatcher.crew.stations.values())] if dispatcher is not None else ()
 
     @hookimpl
+    def cluster(self) -> Probe | None:
+        """Return what measures the cluster at `address`; None without one, for its workers are on this machine then."""
+        return None if self._settings.address is None else ClusterProbe(self._survey, self._use_of)
+
+    @hookimpl
     async def stop(self, deadline: float) -> None:
         """End everything by `deadline`; what is still held is reported as cancelled, a local cluster is ended."""
         if self._loop is None:
@@ -113,6 +148,20 @@ class BatchExecutor:
             dispatcher.give_up(_STOPPED)
 
     # ---- on the executor's own thread
+
+    def _dispatches(self, host: ExecutorHost, cluster: Cluster, crew: Crew, run: str) -> Dispatcher:
+        """Set and return the dispatcher to a cluster and its crew, with the limits that the settings have."""
+        self._dispatcher = dispatcher = Dispatcher(
+            host,
+            cluster,
+            crew,
+            run=run,
+            initializer_timeout_s=self._settings.initializer_timeout_s,
+            max_result_bytes=self._settings.max_result_bytes,
+            tell_lost=self._tell_lost,
+        )
+        crew.limit = self._limit
+        return dispatcher
 
     async def _close(self, deadline: float) -> None:
         dispatcher = self._dispatcher
@@ -156,6 +205,11 @@ class BatchExecutor:
         assert self._loop is not None
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
 
+    def _survey(self) -> Mapping[str, Any]:  # Any: as above
+        """Return what the system tells of the cluster, waiting for that; not on the loops."""
+        dispatcher = self._dispatcher
+        return {} if dispatcher is None else self._asked(self._told(dispatcher), self._survey_s)
+
     def _asked(self, work: Coroutine[Any, Any, T], within_s: float) -> T:
         """Wait for what is done on the executor's own thread, on one that is neither that nor the pool's."""
         if self._loop is None:
@@ -178,4 +232,4 @@ class BatchExecutor:
             loop.close()
 
 
-__all__ = ["LEAVE_S", "BatchExecutor"]
+__all__ = ["LEAVE_S", "BatchExecutor", "BatchSettings"]

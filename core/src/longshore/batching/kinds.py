@@ -54,6 +54,10 @@ class Kind:
         """Tell whether a busy worker is to have some in hand."""
         return self.ran_s is not None and self.ran_s < AHEAD_S
 
+    def may_run_ahead(self) -> bool:
+        """Tell whether a worker that has some may come to have others behind them, on what is known by now."""
+        return self.ran_s is None or self.runs_ahead()
+
     def batch_size(self, share: int) -> int:
         """Return how many make one batch, on what is known by now, where `share` would be fair to all workers."""
         if self.ran_s is None:

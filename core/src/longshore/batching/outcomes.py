@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from longshore.batching.codec import load, load_exception, told
 from longshore.batching.words import CANCELLED, DONE, FAILED, TIMED_OUT, End, Record, System
 from longshore.errors import MemoryLimitExceeded, PayloadError, WorkerDied
+from longshore.hookspecs import WorkerNotice
 from longshore.task import Attempt, ErrorRecord, Outcome, TaskState
 from longshore.worker import cancelled, completed, ended, failed, timed_out, unready
+
+NOT_BEGUN: Final = "it had not begun by then"
 
 
 def outcome_of(attempt: Attempt, record: Record, began: float, worker_id: str, system: System) -> Outcome:
@@ -61,6 +65,28 @@ def worker_died(
     return failed(attempt, error, given_at, now, worker_id)
 
 
+def not_begun(attempt: Attempt, message: str | None, now: float) -> Outcome:
+    """Return the outcome of an attempt that is not to begin any more, or whose worker does not answer.
+
+    None in place of a message is for one whose deadline has passed.
+    """
+    if message is None:
+        return timed_out(attempt, now, now, None, NOT_BEGUN)
+    return cancelled(attempt, now, now, None, message)
+
+
+def thread_left(attempt: Attempt, worker_id: str, number: int, system: System) -> WorkerNotice:
+    """Return what the pool is told of a thread that was given up; `number` of them are now, in that worker."""
+    data = {
+        "worker_id": worker_id,
+        "task_id": attempt.task_id,
+        "name": attempt.spec.name,
+        "error": system.given_up,
+        "abandoned_threads": number,
+    }
+    return WorkerNotice("worker_error", data)
+
+
 def split_at_death(
     attempts: Sequence[Attempt], records: Sequence[Record]
 ) -> tuple[list[tuple[Attempt, Record]], Attempt | None, list[Attempt]]:
@@ -70,4 +96,4 @@ def split_at_death(
     return done, rest[0] if rest else None, rest[1:]
 
 
-__all__ = ["outcome_of", "split_at_death", "worker_died"]
+__all__ = ["NOT_BEGUN", "not_begun", "outcome_of", "split_at_death", "thread_left", "worker_died"]

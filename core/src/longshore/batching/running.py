@@ -26,7 +26,7 @@ from longshore.task import Attempt, TaskSpec
 from longshore.worker import NEVER, Seat, bind, due_at, pack_error
 
 CUT_S: Final = 0.25
-"""After so long in one attempt, or in a batch, what is behind it in its batch goes back to the controller."""
+"""After so long in one attempt, or in a batch, what is behind it goes back to the controller."""
 _MOST_BYTES: Final = 8 << 20  # of results: what is behind them goes back as well
 _LONG_S: Final = 0.001
 
@@ -35,8 +35,10 @@ def run_batch(yard: Yard, batch: Batch) -> bytes:
     """Run a batch in the place its pool has here, and return a pickle of `words.Result`."""
     if yard.spent:
         return pickle.dumps(tuple(Result([], 0.0, spent=True)), 5)
-    yard.spool.forget(batch.settled)
-    return pickle.dumps(tuple(Running(yard, batch).execute()), 5)
+    yard.forget(batch.settled)
+    running = Running(yard, batch)
+    result = running.execute() if yard.begin(batch.number, running) else Result([], 0.0)
+    return pickle.dumps(tuple(result), 5)
 
 
 class Running:
@@ -51,6 +53,7 @@ class Running:
         self._attempt: Attempt | None = None
         self._ready_by: float | None = None
         self._at, self._end, self._over = 0, len(self._items), False
+        self._slow = False
         self._wakes_at = NEVER  # when who watches will look by itself
         self._records: list[Record] = []
         self._bytes = 0
@@ -59,14 +62,12 @@ class Running:
         self._file: int | None = None
 
     def execute(self) -> Result:
-        """Run it, and return what came of it."""
+        """Run it, which its yard has taken as begun, and return what came of it."""
         yard, number = self._yard, self._batch.number
         self._file = yard.spool.begin(number)
         if self._file is None:
             yard.spool.renounce()
         self._began = self._started = monotonic()
-        with yard.lock:
-            yard.running[number] = self
         try:
             with self._changed:
                 self._hire()
@@ -103,9 +104,13 @@ class Running:
 
     def _until(self) -> float:
         """Return when what runs has to be looked at."""
-        if self._end > self._at + 1 and self._attempt is not None:
+        if self._attempt is not None and self._holds_up():
             return min(self._due(), self._started + CUT_S)
         return self._due()
+
+    def _holds_up(self) -> bool:
+        """Tell whether somebody may wait for what runs that does not know it to be slow."""
+        return not self._slow and (self._batch.ahead or self._end > self._at + 1)
 
     def _wait_s(self) -> float | None:
         self._wakes_at = until = self._until()
@@ -116,8 +121,8 @@ class Running:
         attempt = self._attempt
         if self._over or attempt is None:
             return
-        if now >= self._started + CUT_S and self._end > self._at + 1:
-            self._end = self._at + 1
+        if now >= self._started + CUT_S and self._holds_up():
+            self._slow, self._end = True, self._at + 1
             self._yard.tell(CUT, [self._batch.number, self._end])
         message = self._yard.withdrawn.pop(attempt.task_id, None)
         if message is None and now < self._due():

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 PROGRESS: Final = "progress"
 CUT: Final = "cut"
+"""A batch is slow, and ends with the attempt that it is at: what stands behind it is to go elsewhere."""
 
 DONE: Final = "done"
 FAILED: Final = "failed"
@@ -75,6 +76,8 @@ class Batch(NamedTuple):
     items: Sequence[Item]
     settled: Sequence[int]
     """Batches of this worker whose results have arrived: what it wrote down of them may go."""
+    ahead: bool = False
+    """Whether others may be sent to wait behind it: it tells then when it turns out slow."""
 
 
 class Record(NamedTuple):

@@ -6,7 +6,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.util import Finalize
 from typing import Any, Final, Protocol
 
@@ -20,6 +20,7 @@ from longshore.worker import PROGRESS_PERIOD_S, Seat
 
 _CODES: Final = 512
 _WITHDRAWN: Final = 10_000
+_RECALLED: Final = 10_000  # a few of them at once; the others are answers that came too late to matter
 _OUTBOX: Final = 1_000
 
 Code = tuple[Callable[..., Any], Callable[[], object] | None]  # Any: the user's function
@@ -50,6 +51,8 @@ class Yard:
         self._at_exit = Finalize(None, self.spool.close, exitpriority=1)  # where its controller said no goodbye
         self.lock = threading.Lock()
         self.running: dict[int, Runs] = {}
+        self._begun: set[int] = set()  # until the controller has what came of them
+        self._recalled: OrderedDict[int, None] = OrderedDict()
         self.withdrawn: OrderedDict[str, str] = OrderedDict()
         """Messages by task, of those that were cancelled before they began here."""
         self.abandoned = 0
@@ -102,6 +105,34 @@ class Yard:
         """Take a seat back; one that was given up is not given back."""
         with self.lock:
             self._seats.append(seat)
+
+    # ---- batches
+
+    def begin(self, number: int, batch: Runs) -> bool:
+        """Have a batch running from now on; False for one that was called back: it must not begin here."""
+        with self.lock:
+            if number in self._recalled:
+                return False
+            self._begun.add(number)
+            self.running[number] = batch
+            return True
+
+    def recall(self, numbers: Sequence[int]) -> list[int]:
+        """Have batches not begin here, and return which of them won't: those that have begun go on."""
+        with self.lock:
+            back = [number for number in numbers if number not in self._begun]
+            self._recalled.update(dict.fromkeys(back))
+            while len(self._recalled) > _RECALLED:
+                self._recalled.popitem(last=False)
+        return back
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Keep nothing more of batches whose results have arrived."""
+        self.spool.forget(numbers)
+        with self.lock:
+            self._begun.difference_update(numbers)
+            for number in numbers:
+                self._recalled.pop(number, None)
 
     def withdraw(self, messages: Mapping[str, str]) -> None:
         """End attempts: those that run are given up, those that are yet to begin do not."""

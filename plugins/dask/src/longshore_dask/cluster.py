@@ -12,7 +12,7 @@ import os
 import platform
 import signal
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from time import monotonic
 from typing import Any, Final
@@ -20,7 +20,7 @@ from typing import Any, Final
 import dask
 from distributed import Client, LocalCluster
 from longshore import usable_cpus
-from longshore.batching.crew import Station
+from longshore.batching.crew import Cause, Station
 
 from longshore_dask import yard
 from longshore_dask.hush import hushed
@@ -29,6 +29,7 @@ _log = logging.getLogger("longshore.dask")
 _HAVE: Final = ("longshore-core", "longshore-dask")
 _ASK_S: Final = 30.0
 _KILL_S: Final = 0.5
+_CUT: Final = "scheduler-connection-lost"  # what Dask says of futures then
 _warned: set[str] = set()
 
 
@@ -107,9 +108,24 @@ class Cluster:
         """Have a worker give up these attempts."""
         await self.call(yard.withdraw, self._run, messages, workers=[station.address], within_s=within_s)
 
-    def is_loss(self, error: BaseException) -> bool:
-        """Tell whether Dask gave a task up with its worker; the scheduler tells of each worker it loses."""
-        return type(error).__name__ == "KilledWorker"
+    async def recall(self, station: Station, numbers: Sequence[int], within_s: float) -> Collection[int]:
+        """Have a worker not begin these batches."""
+        where = station.address
+        answers = await self.call(yard.recall, self._run, list(numbers), workers=[where], within_s=within_s)
+        answer = answers.get(where)
+        return answer if isinstance(answer, list) else ()
+
+    def cause_of(self, error: BaseException, future: Any) -> Cause:
+        """Tell what Dask gave a task up for; the scheduler tells of each worker it loses.
+
+        What was raised in the worker, whatever it is, is in the future; else it is the client's own.
+        """
+        if type(error).__name__ == "KilledWorker":
+            return Cause.WORKER
+        if getattr(error, "reason", None) == _CUT:
+            return Cause.CLUSTER
+        raised_there = future is not None and future.status == "error"
+        return Cause.CLUSTER if isinstance(error, OSError) and not raised_there else Cause.BATCH
 
     def end(self, station: Station) -> None:
         """Leave the worker as it is: its threads go on."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from longshore.batching import spool
 from longshore.batching.dispatcher import Dispatcher
 from longshore.batching.executor import LEAVE_S, BatchExecutor
-from longshore.batching.survey import ClusterProbe
-from longshore.hookspecs import Capabilities, ExecutorHost, Probe, ResizeRequest, hookimpl
+from longshore.hookspecs import Capabilities, ExecutorHost, ResizeRequest, hookimpl
+from longshore.records import Usage
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from longshore_dask.crew import DaskCrew
@@ -62,7 +62,7 @@ class DaskSettings(BaseModel):
         return address
 
 
-class DaskExecutor(BatchExecutor):
+class DaskExecutor(BatchExecutor[DaskSettings]):
     """Runs functions on the workers of a Dask cluster, short ones many at a time.
 
     `start` connects to the cluster, or starts one with `host.workers` processes, as many as usable CPUs where that is
@@ -76,8 +76,8 @@ class DaskExecutor(BatchExecutor):
 
     def __init__(self, settings: DaskSettings | None = None) -> None:
         """Connect to nothing yet."""
-        super().__init__()
-        self._settings = settings or DaskSettings()
+        own = settings or DaskSettings()
+        super().__init__(own, survey_s=own.connect_timeout_s)
         self._cluster: Cluster | None = None
         self._muster: Muster | None = None
 
@@ -96,11 +96,6 @@ class DaskExecutor(BatchExecutor):
         muster = self._muster
         if muster is not None:
             self._post(lambda _: muster.resize(request.workers))
-
-    @hookimpl
-    def cluster(self) -> Probe | None:
-        """Return what measures the cluster at `address`; None without one, for its workers are on this machine then."""
-        return None if self._settings.address is None else ClusterProbe(self._survey, use_of)
 
     @hookimpl
     def pids(self) -> Sequence[int]:
@@ -132,16 +127,7 @@ class DaskExecutor(BatchExecutor):
         settings = self._settings
         run = f"dask-{secrets.token_hex(16)}"
         self._cluster = cluster = Cluster(settings.address, settings.connect_timeout_s, run)
-        self._dispatcher = dispatcher = Dispatcher(
-            host,
-            cluster,
-            DaskCrew(is_local=settings.address is None),
-            run=run,
-            initializer_timeout_s=settings.initializer_timeout_s,
-            max_result_bytes=settings.max_result_bytes,
-            tell_lost=self._tell_lost,
-        )
-        dispatcher.crew.limit = self._limit
+        dispatcher = self._dispatches(host, cluster, DaskCrew(is_local=settings.address is None), run)
         await cluster.open(host.workers)
         cluster.subscribe(yard.TOPIC, dispatcher.heard)
         self._muster = Muster(dispatcher, cluster)
@@ -166,22 +152,20 @@ class DaskExecutor(BatchExecutor):
     def _where(self) -> str:
         return self._settings.address or "of the local cluster"
 
-    def _survey(self) -> dict[str, Any]:  # Any: what Dask's scheduler says of a worker
-        """Return what the scheduler says of each worker, waiting for that; not on the loops."""
-        dispatcher, cluster = self._dispatcher, self._cluster
-        if dispatcher is None or cluster is None:
+    async def _told(self, dispatcher: Dispatcher) -> Mapping[str, Any]:  # Any: what Dask's scheduler says of a worker
+        """Return what the scheduler says of the workers in use, by address; give nothing to those that are paused."""
+        cluster = self._cluster
+        if cluster is None:
             return {}
-        return self._asked(_told(dispatcher, cluster), self._settings.connect_timeout_s)
+        if (task := asyncio.current_task()) is not None:
+            dispatcher.keep(task)
+        stations = dispatcher.crew.stations
+        told = {one: facts for one, facts in (await cluster.told()).items() if one in stations}
+        for address, facts in told.items():
+            if (station := stations.get(address)) is not None:
+                station.paused = facts["status"] == "paused"
+        dispatcher.give()
+        return told
 
-
-async def _told(dispatcher: Dispatcher, cluster: Cluster) -> dict[str, Any]:  # Any: as above
-    """Return what the scheduler says of the workers in use, by address; give nothing to those that are paused."""
-    if (task := asyncio.current_task()) is not None:
-        dispatcher.keep(task)
-    stations = dispatcher.crew.stations
-    told = {one: facts for one, facts in (await cluster.told()).items() if one in stations}
-    for address, facts in told.items():
-        if (station := stations.get(address)) is not None:
-            station.paused = facts["status"] == "paused"
-    dispatcher.give()
-    return told
+    def _use_of(self, told: Mapping[str, Any]) -> Mapping[str, Usage]:  # Any: as above
+        return use_of(told)

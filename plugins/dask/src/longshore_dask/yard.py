@@ -80,6 +80,12 @@ def withdraw(run: str, messages: Mapping[str, str], dask_worker: Any = None) -> 
         yard.withdraw(messages)
 
 
+def recall(run: str, numbers: Sequence[int], dask_worker: Any = None) -> list[int]:  # Any: as above
+    """Have these batches not begin here, and return which won't."""
+    yard = _yards.get((run, dask_worker.address))
+    return [] if yard is None else yard.recall(numbers)
+
+
 def read_of_dead(run: str, home: str, numbers: Sequence[int]) -> dict[int, list[Record] | None] | None:
     """Return what a worker of this machine had written down, and remove it."""
     found = read(run, home, numbers)

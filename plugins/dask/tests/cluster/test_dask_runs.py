@@ -19,6 +19,8 @@ from longshore import RetryPolicy, Settings, WorkerPool
 from longshore.records import JournalQuery
 from longshore.task import TaskState
 from longshore.testing import MemoryJournal
+from support.programs import end_of
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -46,19 +48,6 @@ def longshore(folder: Path, *words: str) -> subprocess.Popen[bytes]:
     own = {"XDG_CONFIG_HOME": str(folder / "config"), "XDG_STATE_HOME": str(folder / "state")}
     command = [sys.executable, "-m", "longshore", *words]
     return subprocess.Popen(command, cwd=folder, env={**kept, **own}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def end_of(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    """Return its exit code, and what it wrote."""
-    out, err = process.communicate(timeout=DEADLINE_S)
-    return process.returncode, out.decode(), err.decode()
-
-
-def wait_for(condition: Callable[[], object], what: str) -> None:
-    give_up = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < give_up, f"not in time: {what}"
-        time.sleep(0.01)
 
 
 def on_cluster(folder: Path, address: str) -> None:
@@ -143,7 +132,7 @@ def test_dask_run_goes_on_elsewhere_when_the_scheduler_dies(theirs: Any, tmp_pat
     options = ("-o", "out.jsonl", "--executor", "dask", "--progress", "none")
     running = longshore(tmp_path, "run", "job:noted", "in", *options)
     out = tmp_path / "out.jsonl"
-    wait_for(lambda: out.exists() and len(out.read_bytes().splitlines()) >= 10, "some lines")
+    wait_until(lambda: out.exists() and len(out.read_bytes().splitlines()) >= 10, "some lines", DEADLINE_S)
     theirs.scheduler.send_signal(signal.SIGKILL)
     code, _, err = end_of(running)
     assert code == 4, err

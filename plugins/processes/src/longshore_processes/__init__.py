@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longshore_processes.codec import RemoteTraceback, check_payload
+    from longshore_processes.codec import check_payload
     from longshore_processes.executor import ProcessesExecutor
 
-__all__ = ["ProcessesExecutor", "RemoteTraceback", "check_payload"]
+__all__ = ["ProcessesExecutor", "check_payload"]
 
 
 def __getattr__(name: str) -> Any:  # Any: whichever public name is asked for
@@ -20,8 +20,8 @@ def __getattr__(name: str) -> Any:  # Any: whichever public name is asked for
         from longshore_processes.executor import ProcessesExecutor
 
         return ProcessesExecutor
-    if name in ("RemoteTraceback", "check_payload"):
-        from longshore_processes import codec
+    if name == "check_payload":
+        from longshore_processes.codec import check_payload
 
-        return getattr(codec, name)
+        return check_payload
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,19 +39,6 @@ _ARGS: Final[Any] = vars(BaseException)["args"]
 _STATE: Final[Any] = vars(BaseException)["__dict__"]
 
 
-class RemoteTraceback(Exception):
-    """The cause of an exception that was raised in a worker process: its traceback there, as text."""
-
-    def __init__(self, text: str) -> None:
-        """Carry `text`."""
-        super().__init__(text)
-        self.text = text
-
-    def __str__(self) -> str:
-        """Return the text as a traceback is shown."""
-        return f"\n\n{self.text.rstrip()}\n"
-
-
 class _NotPlain(Exception):
     pass
 

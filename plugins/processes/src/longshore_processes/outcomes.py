@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 
 from longshore.errors import PayloadError, WorkerDied
 from longshore.task import Attempt, Outcome, PlainOutcome, TaskState
-from longshore.worker import OutcomeColumns, ended, failed, in_columns
+from longshore.worker import OutcomeColumns, RemoteTraceback, ended, failed, in_columns
 from msgspec.structs import replace
 
 from longshore_processes.backlog import BATCH_BYTES, Kind, Kinds
 from longshore_processes.bays import LARGE, Bay, Shelf, Span, read_records
 from longshore_processes.codec import (
     SCALARS,
-    RemoteTraceback,
     dump_plain,
     dump_plain_onto,
     load,

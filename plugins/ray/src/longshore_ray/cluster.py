@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ import ray
 from longshore.batching import spool
 from longshore.batching.burial import Evidence, plain_evidence
 from longshore.batching.codec import load
-from longshore.batching.crew import Station
+from longshore.batching.crew import Cause, Station
 from longshore.batching.words import Hello
 from ray import exceptions
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -44,6 +44,7 @@ _LOST: Final = (
     exceptions.WorkerCrashedError,
     exceptions.ObjectLostError,
 )
+_CUT: Final = (OSError, exceptions.RpcError, exceptions.LocalRayletDiedError)
 
 
 class Worker(Shaped):
@@ -160,6 +161,11 @@ class RayCluster:
         """Have a worker end these attempts."""
         await self._control(station, "withdraw", within_s, dict(messages))
 
+    async def recall(self, station: Station, numbers: Sequence[int], within_s: float) -> Collection[int]:
+        """Have a worker not begin these batches."""
+        answer = await self._control(station, "recall", within_s, list(numbers))
+        return answer if isinstance(answer, list) else ()
+
     async def part(self, station: Station, within_s: float) -> None:
         """End a worker that has nothing to do, in order."""
         await self._control(station, "goodbye", within_s)
@@ -179,9 +185,13 @@ class RayCluster:
         answers = await asyncio.gather(*(self._control(one, "survey", SURVEY_S) for one in one_each.values()))
         return {node: Machine(*answer) for node, answer in zip(one_each, answers, strict=True) if answer is not None}
 
-    def is_loss(self, error: BaseException) -> bool:
-        """Tell whether Ray gave a call up with its worker."""
-        return isinstance(error, _LOST)
+    def cause_of(self, error: BaseException, future: Any) -> Cause:
+        """Tell what Ray gave a call up for; what was raised in the worker comes as a RayTaskError, whatever it is."""
+        if isinstance(error, exceptions.RayTaskError):
+            return Cause.BATCH
+        if isinstance(error, _LOST):
+            return Cause.WORKER
+        return Cause.CLUSTER if isinstance(error, _CUT) else Cause.BATCH
 
     def end(self, station: Station) -> None:
         """End a worker that has given an attempt up."""

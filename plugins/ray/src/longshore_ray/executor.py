@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 from longshore import usable_cpus
 from longshore.batching.dispatcher import Dispatcher
 from longshore.batching.executor import LEAVE_S, BatchExecutor
-from longshore.batching.survey import ClusterProbe
-from longshore.hookspecs import Capabilities, ExecutorHost, Probe, ResizeRequest, hookimpl
+from longshore.hookspecs import Capabilities, ExecutorHost, ResizeRequest, hookimpl
+from longshore.records import Usage
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from longshore_ray.survey import SURVEY_S, Machine, outlived, use_of
@@ -73,7 +73,7 @@ class RaySettings(BaseModel):
         )
 
 
-class RayExecutor(BatchExecutor):
+class RayExecutor(BatchExecutor[RaySettings]):
     """Runs functions in actors of a Ray cluster, short ones many at a time.
 
     `start` connects to Ray, or starts a cluster on loopback, and brings up `host.workers` workers, one for each CPU
@@ -87,8 +87,7 @@ class RayExecutor(BatchExecutor):
 
     def __init__(self, settings: RaySettings | None = None) -> None:
         """Connect to nothing yet."""
-        super().__init__()
-        self._settings = settings or RaySettings()
+        super().__init__(settings or RaySettings(), survey_s=2 * SURVEY_S)
         self._cluster: RayCluster | None = None
         self._muster: Muster | None = None
 
@@ -103,11 +102,6 @@ class RayExecutor(BatchExecutor):
         muster = self._muster
         if muster is not None:
             self._post(lambda _: muster.resize(request.workers))
-
-    @hookimpl
-    def cluster(self) -> Probe | None:
-        """Return what measures the cluster at `address`; None without one, for its workers are on this machine then."""
-        return None if self._settings.address is None else ClusterProbe(self._survey, use_of)
 
     @hookimpl
     def pids(self) -> Sequence[int]:
@@ -137,16 +131,8 @@ class RayExecutor(BatchExecutor):
         settings = self._settings
         run, crew = f"ray-{secrets.token_hex(16)}", RayCrew()
         self._cluster = cluster = RayCluster(run, settings.namespace)
-        self._dispatcher = dispatcher = Dispatcher(
-            host,
-            cluster,
-            crew,
-            run=run,
-            initializer_timeout_s=settings.initializer_timeout_s,
-            max_result_bytes=settings.max_result_bytes,
-            tell_lost=self._tell_lost,
-        )
-        crew.limit, cluster.heard = self._limit, dispatcher.heard
+        dispatcher = self._dispatches(host, cluster, crew, run)
+        cluster.heard = dispatcher.heard
         await cluster.open(
             settings.address,
             settings.connect_timeout_s,
@@ -177,13 +163,13 @@ class RayExecutor(BatchExecutor):
             await asyncio.to_thread(outlived, pids, max(LEAVE_S, deadline - monotonic()))
         await cluster.close(max(LEAVE_S, deadline - monotonic()))
 
-    def _survey(self) -> Mapping[str, Machine]:
-        """Return what the machines have that workers are on, waiting for that; not on the loops."""
-        dispatcher, cluster = self._dispatcher, self._cluster
-        if dispatcher is None or cluster is None:
-            return {}
-        stations = list(dispatcher.crew.stations.values())
-        return self._asked(cluster.survey(stations), 2 * SURVEY_S)
+    async def _told(self, dispatcher: Dispatcher) -> Mapping[str, Machine]:
+        """Return what the machines have that workers are on."""
+        cluster = self._cluster
+        return {} if cluster is None else await cluster.survey(list(dispatcher.crew.stations.values()))
+
+    def _use_of(self, told: Mapping[str, Machine]) -> Mapping[str, Usage]:
+        return use_of(told)
 
     def _where(self) -> str:
         return self._cluster.where if self._cluster is not None else ""

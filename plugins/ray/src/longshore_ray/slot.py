@@ -86,6 +86,10 @@ class Slot:
         """End these attempts."""
         self._yard.withdraw(messages)
 
+    def recall(self, numbers: Sequence[int]) -> list[int]:
+        """Have these batches not begin here, and return which won't."""
+        return self._yard.recall(numbers)
+
     def survey(self) -> tuple[float, ...]:
         """Return the fields of a `survey.Machine`: this one."""
         return tuple(this_machine())
