@@ -4,11 +4,13 @@ import json
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from longshore.cli.machine import Finding
 
 Command = Any  # the fixture's class: test modules cannot import a conftest
 
@@ -211,14 +213,17 @@ def test_the_schema_names_core_and_plugins(inside: Command) -> None:
     assert "max_chars" in schema["properties"]["processors"]["properties"]["chunk"]["properties"]
 
 
-@pytest.mark.slow
-def test_doctor_tells_what_a_pool_finds(inside: Command) -> None:
+def test_doctor_tells_what_a_pool_finds(inside: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """doctor tells of cores, memory, cgroup, ways to start processes, limits, the terminal and every plugin."""
+    read = Finding("memory now", "40 %", "4 of 10 MB of host")
+    monkeypatch.setattr(import_module("longshore.cli.doctor"), "readings", lambda loaded: [read])
     text = inside("doctor")[1]
     for word in ("python", "cores", "memory", "cgroup", "start methods", "pidfd", "/dev/shm", "open files", "terminal"):
         assert word in text
+    assert re.search(r"^memory now: +40 %  \(4 of 10 MB of host\)$", text, re.MULTILINE)
     told = json.loads(inside("doctor", "--json")[1])
     assert {plugin["name"] for plugin in told["plugins"]} >= {"asyncio", "threads", "processes", "rich"}
+    assert {"name": "memory now", "value": "40 %", "note": "4 of 10 MB of host"} in told["findings"]
 
 
 @pytest.mark.slow

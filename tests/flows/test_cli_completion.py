@@ -60,6 +60,11 @@ def offered(script: Path, *words: str) -> list[str]:
         (("longshore", "run", "--max"), {"--max-failures"}),
         (("longshore", "config", "show", "--o"), {"--origin"}),
         (("longshore", "run", "--progress", "li"), {"live", "lines"}),
+        (("longshore", "run", "--order", "=", "l"), {"largest-first"}),
+        (("longshore", "resume", "last", "--executor", "t"), {"threads"}),
+        (("longshore", "bench", "--executor", "p"), {"processes"}),
+        (("longshore", "runs", "prune", "--state", "s"), {"stopped"}),
+        (("longshore", "plugins", "list", "pro"), {"probes", "processors"}),
     ],
 )
 def test_bash_offers(installed: Callable[[str], Path], words: Sequence[str], expected: set[str]) -> None:
@@ -132,5 +137,9 @@ def test_a_shell_completes_at_its_prompt(shell: str, installed: Callable[[str], 
         terminal.expect("doctor")
         terminal.type("\x15longshore run --max-f\t")  # after the key that takes a line back
         terminal.expect("ailures")
+        if shell == "bash":  # whose script has to say that it is to go on with files
+            (tmp_path / "papers.txt").touch()
+            terminal.type("\x15longshore run job:size -o out.jsonl pap\t")
+            terminal.expect("ers.txt")
     finally:
         terminal.close()

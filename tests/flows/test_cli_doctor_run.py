@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from longshore._engine.learning import Taken
+from longshore.records import CommitBatch, RunOpening
+from longshore_sqlite import SqliteJournal
 from support.waiting import wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and /proc")
@@ -119,7 +122,6 @@ def test_nobody_is_signalled_who_did_not_say_that_he_listens(longshore: Command,
     assert process.returncode == 0
 
 
-@pytest.mark.slow
 def test_what_cannot_be_asked_is_said(inside: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """No such run, no time to wait; a run of another machine is asked there."""
     code, _, errors = inside("doctor", "--run", "last")
@@ -134,3 +136,27 @@ def test_what_cannot_be_asked_is_said(inside: Command, monkeypatch: pytest.Monke
     monkeypatch.setattr(socket, "gethostname", lambda: "elsewhere")
     code, _, errors = inside("doctor", "--run", "last")
     assert (code, "call this on that machine" in errors) == (2, True)
+
+
+@pytest.mark.slow
+def test_what_was_learnt_of_tasks_is_told(inside: Command) -> None:
+    """By kind, as text and as JSON, where the journal has something of it."""
+    inside.inputs(["a"])
+    inside("run", "job:size", "in", "-o", "out.jsonl", "--progress", "none", "--executor", "threads")
+    assert json.loads(inside("doctor", "--run", "last", "--json")[1])["learnt"] == []
+    journal = SqliteJournal()
+    run_id = folder_of(inside).name
+    journal.open(RunOpening(run_id=run_id, at=0.0, resume=True))
+    kinds = [["job:size", 0, learnt_of_one(100.0)]]
+    journal.commit(CommitBatch(run_id=run_id, states={"learnt": {"version": 1, "kinds": kinds}}, ended="completed"))
+    journal.close()
+    [kind] = json.loads(inside("doctor", "--run", "last", "--json")[1])["learnt"]
+    assert (kind["name"], kind["tasks"], kind["most_mb"]) == ("job:size", 1, 100.0)
+    assert "  job:size, inputs up to 64 KiB: 115 MB are set aside" in inside("doctor", "--run", "last")[1]
+
+
+def learnt_of_one(peak_mb: float) -> dict[str, Any]:  # Any: JSON-safe values
+    """Return what is kept of a kind of which one task took so much."""
+    taken = Taken()
+    taken.saw(peak_mb)
+    return taken.to_dict()

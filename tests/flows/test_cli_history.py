@@ -40,7 +40,6 @@ def damage(folder: Path) -> None:
     (folder / "journal.db-wal").unlink(missing_ok=True)
 
 
-@pytest.mark.slow
 @pytest.mark.requirement("req:H19")
 def test_a_run_is_recorded_without_being_asked(inside: Command) -> None:
     """It is listed with its state and counts, and shown with what it was begun with."""
@@ -60,7 +59,6 @@ def test_a_run_is_recorded_without_being_asked(inside: Command) -> None:
     assert (code, f"longshore resume {run_id}" in told) == (0, True), told
 
 
-@pytest.mark.slow
 def test_nothing_is_recorded_where_that_is_not_wanted(inside: Command) -> None:
     """By `--no-journal`, or settings; a dry run has nothing to record."""
     inside.inputs({"a": "1"})
@@ -71,7 +69,6 @@ def test_nothing_is_recorded_where_that_is_not_wanted(inside: Command) -> None:
     assert inside("run", "job:picky", "in", "--journal", "here", "--no-journal")[0] == 2
 
 
-@pytest.mark.slow
 def test_without_the_plugin_a_run_goes_without_a_journal(inside: Command) -> None:
     """One line says what to install; only who names a journal is refused."""
     inside.inputs({"a": "1"})
@@ -83,7 +80,6 @@ def test_without_the_plugin_a_run_goes_without_a_journal(inside: Command) -> Non
     assert (code, "sqlite" in told) == (4, True), told
 
 
-@pytest.mark.slow
 def test_a_default_place_that_cannot_be_used_costs_the_record_only(inside: Command) -> None:
     """The run goes on without, and says so; one that was asked for is an error."""
     (inside.folder / "file").write_text("in the way")
@@ -94,7 +90,6 @@ def test_a_default_place_that_cannot_be_used_costs_the_record_only(inside: Comma
     assert (code, out) == (4, ""), told
 
 
-@pytest.mark.slow
 def test_the_summary_for_machines_has_the_id(inside: Command) -> None:
     """Its lines stay JSON, all of them."""
     inside.inputs({"a": "1"})
@@ -103,7 +98,6 @@ def test_the_summary_for_machines_has_the_id(inside: Command) -> None:
     assert last["run"] == listed(inside)[0]["run"]
 
 
-@pytest.mark.slow
 def test_a_damaged_run_is_named_and_harms_no_other(inside: Command) -> None:
     """It is listed as damaged with the reason, and goes by `--state damaged` only."""
     new, old = begin(inside, 2)
@@ -119,7 +113,6 @@ def test_a_damaged_run_is_named_and_harms_no_other(inside: Command) -> None:
     assert [run["run"] for run in listed(inside)] == [new]
 
 
-@pytest.mark.slow
 def test_that_no_run_can_be_shown_is_told_as_it_is(inside: Command) -> None:
     """That none is recorded, that those there are damaged, and that the place is not there are three things."""
     for command in (("runs", "show", "last"), ("resume", "last"), ("failures", "20260131")):
@@ -135,7 +128,6 @@ def test_that_no_run_can_be_shown_is_told_as_it_is(inside: Command) -> None:
         assert (code, "nowhere: it is not there" in errors) == (2, True), errors
 
 
-@pytest.mark.slow
 def test_prune_deletes_what_all_conditions_name(inside: Command) -> None:
     """By number, age and state; `--dry-run` deletes nothing; without a condition it does nothing."""
     third, second, first = begin(inside, 3)
@@ -170,7 +162,6 @@ def test_a_run_that_is_held_is_never_pruned(longshore: Command) -> None:
     assert pruned.stdout.decode().split() == [run["run"]]
 
 
-@pytest.mark.slow
 def test_failures_that_are_the_same_are_told_together(inside: Command) -> None:
     """By type, message without what varies, and place: with their number, an example and the first inputs."""
     (inside.folder / "job.py").write_text(
@@ -199,7 +190,6 @@ def test_failures_that_are_the_same_are_told_together(inside: Command) -> None:
     assert "raise ValueError" in inside("failures", "--traceback")[1]
 
 
-@pytest.mark.slow
 def test_failures_that_were_made_good_are_told_no_more(inside: Command) -> None:
     """Once another try has completed, there is nothing to tell."""
     [run_id] = begin(inside, a="raise")
@@ -210,7 +200,6 @@ def test_failures_that_were_made_good_are_told_no_more(inside: Command) -> None:
     assert (code, told, "nothing failed" in errors) == (0, "", True), errors
 
 
-@pytest.mark.slow
 def test_what_is_listed_is_read_only(inside: Command) -> None:
     """Listing and showing change no file of a run."""
     [run_id] = begin(inside)

@@ -17,8 +17,6 @@ from urllib.request import urlopen
 import fsspec
 import pytest
 
-pytestmark = pytest.mark.slow
-
 Command = Any  # the fixtures' classes: test modules cannot import a conftest
 Lines = Callable[[bytes | str], dict[str, dict[str, Any]]]  # Any: JSON
 
@@ -303,7 +301,6 @@ def test_what_may_go_by_is_tried_again(noting: Command, lines: Lines, web: str, 
         assert "503" in told["error"]["reason"]
 
 
-@pytest.mark.slow
 def test_a_server_that_is_not_there_is_said(noting: Command) -> None:
     """What can't be reached is not called missing."""
     code, _, errors = noting("run", "job:noted", "http://127.0.0.1:9/a.txt", *THREADS)

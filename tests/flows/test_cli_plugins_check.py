@@ -1,9 +1,14 @@
 """Promises of `longshore plugins check` for a distribution: how long its plugins take to load, and their suites."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
+from longshore.plugins import CheckResult, LoadTime, PluginHost, PluginState
+from longshore.testing._suites import SuiteResult
+from longshore.testing._suites import TestRow as Row
 
 Command = Any  # the fixtures' classes: test modules cannot import a conftest
 Distributions = Any
@@ -135,28 +140,6 @@ def test_a_budget_is_more_than_nothing(inside: Command, given: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_not_tried_is_told(inside: Command, fake_distributions: Distributions) -> None:
-    """Beside the counts it says why tests were skipped: a plugin of which little was tried is not shown to work."""
-    fake_distributions.add("acme-good", SINK, sinks={"good": "Sink"})
-    _, out, _ = inside("plugins", "check", "acme-good", "--json", *UNHURRIED)
-    skipped = [test["message"] for test in only(out)["suite"]["tests"] if test["outcome"] == "skipped"]
-    _, out, _ = inside("plugins", "check", "acme-good", *UNHURRIED)
-    for reason in set(skipped):
-        assert f"sinks good: {skipped.count(reason)} skipped: {reason}" in out
-    assert skipped
-
-
-@pytest.mark.slow
-def test_settings_that_were_given_wrongly_are_told_so(inside: Command, fake_distributions: Distributions) -> None:
-    """Exit code 2 names the key; it does not say that settings are missing, nor how to give more."""
-    fake_distributions.add("acme-good", SINK, sinks={"good": "Sink"})
-    code, out, _ = inside("plugins", "check", "acme-good", "--set", "sinks.good.nope=1", *UNHURRIED)
-    assert code == 2
-    assert "the settings that were given do not do: [tool.longshore.sinks.good] nope: no such setting" in out
-    assert "give them by" not in out
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(("text", "code"), [("stages = [{ name = 'a', processor = 'x' }]", 0), ("stages = 3", 4)])
 def test_a_pipeline_is_read(inside: Command, fake_distributions: Distributions, text: str, code: int) -> None:
     """There is no suite for pipelines; whether the table of one can be read is tried all the same."""
@@ -180,12 +163,134 @@ def test_without_pytest_it_is_said_what_to_install(
     assert fake_distributions.imported() == set()
 
 
-@pytest.mark.slow
-def test_what_can_not_be_loaded_has_no_suite(inside: Command, fake_distributions: Distributions) -> None:
-    """The reason is that of the load; nothing is timed or tried."""
-    fake_distributions.add("acme-broken", "raise RuntimeError('no such library')", sinks={"broken": "Sink"})
-    code, out, _ = inside("plugins", "check", "acme-broken", "--json")
-    told = only(out)
+PASSED = Row(test="test_opens", outcome="passed")
+
+
+@pytest.fixture
+def fared(
+    fake_distributions: Distributions, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., list[tuple[object, object]]]:
+    """Install a sink and have it fare so, without the processes that say so; the list has what was run."""
+    fake_distributions.add("acme-told", SINK, sinks={"told": "Sink"})
+
+    def given(
+        suite: SuiteResult, *, ms: float = 10.0, state: PluginState = PluginState.LOADED, reason: str = ""
+    ) -> list[tuple[object, object]]:
+        ran: list[tuple[object, object]] = []
+
+        def check(self: PluginHost, kind: str, name: str) -> list[CheckResult]:
+            [found] = [each for each in self.candidates(kind) if each.name == name]
+            facts = {field: getattr(found, field) for field in ("kind", "name", "distribution", "version")}
+            other = CheckResult(**{**facts, "distribution": "another"}, state=PluginState.FAILED)
+            return [other, CheckResult(**facts, state=state, reason=reason, warnings=("acme.py:3: open() goes",))]
+
+        def run(candidate: object, table: object, *, deadline_s: float) -> SuiteResult:
+            ran.append((candidate, table))
+            return suite
+
+        heaviest = (("heavy_package", 80.0), ("acme", 9.0))
+        monkeypatch.setattr(PluginHost, "check", check)
+        monkeypatch.setattr(PluginHost, "load_time", lambda *_: LoadTime(ms=ms, heaviest=heaviest if ms > 50 else ()))
+        monkeypatch.setattr("longshore.cli.closely.run_suite", run)
+        return ran
+
+    return given
+
+
+CHECK = ("plugins", "check", "acme-told")
+
+
+def test_all_that_is_known_of_a_good_plugin_is_told(inside: Command, fared: Any) -> None:
+    """Its row has the counts, what was skipped has its reason, and as JSON each test is there; exit code 0."""
+    skipped = [Row(test=f"test_{number}", outcome="skipped", message="no health") for number in range(2)]
+    ran = fared(SuiteResult(tests=[PASSED, *skipped]))
+    code, out, errors = inside(*CHECK, "--set", "sinks.told.path='there'")
+    assert code == 0, errors
+    assert out.splitlines()[1].split() == ["sinks", "told", "loaded", "10", "ms", "1", "0", "2"]
+    assert "sinks told: 2 skipped: no health" in out
+    assert "sinks told: deprecated, acme.py:3: open() goes" in out
+    assert "checking sink told (acme-told 1.0)" in errors
+    assert ran[0][1] == {"path": "there"}
+    told = only(inside(*CHECK, "--json", "--budget-ms", "70")[1])
+    assert (told["ok"], told["load_ms"], told["budget_ms"], told["heaviest"]) == (True, 10.0, 70.0, [])
+    assert told["suite"]["tests"] == [msgspec.to_builtins(test) for test in [PASSED, *skipped]]
+
+
+def test_failed_tests_are_named_the_first_of_many(inside: Command, fared: Any) -> None:
+    """Exit code 4; a line for each of ten, and how many more there are."""
+    fared(SuiteResult(tests=[Row(test=f"test_{n}", outcome="failed", message="it is late") for n in range(13)]))
+    code, out, _ = inside(*CHECK)
     assert code == 4
-    assert "no such library" in told["reason"]
-    assert (told["load_ms"], told["suite"]) == (None, None)
+    assert out.count(" failed: it is late") == 10
+    assert "3 more failed: --json tells of each" in out
+
+
+def test_a_load_over_the_budget_is_told_with_what_is_heavy(inside: Command, fared: Any) -> None:
+    """Exit code 4, though nothing failed; the packages that take the time are named."""
+    fared(SuiteResult(tests=[PASSED]), ms=90.0)
+    code, out, _ = inside(*CHECK)
+    assert code == 4
+    assert "loading it takes 90 ms, over the budget of 50 ms" in out
+    assert "the most is heavy_package 80 ms, acme 9 ms" in out
+    assert inside(*CHECK, "--budget-ms", "100")[0] == 0
+    assert only(inside(*CHECK, "--json")[1])["heaviest"][0] == {"module": "heavy_package", "ms": 80.0}
+
+
+@pytest.mark.parametrize(
+    ("suite", "more", "code", "words"),
+    [
+        (SuiteResult(broken="url: Field required", unset=True), (), 2, "give them by --set sinks.told.KEY=VALUE"),
+        (
+            SuiteResult(broken="nope: no such setting", unset=True),
+            ("--set", "sinks.told.nope=1"),
+            2,
+            "the settings that were given do not do: nope: no such setting",
+        ),
+        (SuiteResult(tests=[PASSED], broken="it hung"), (), 4, "its suite did not come to its end: it hung"),
+    ],
+)
+def test_a_suite_that_was_not_run_to_its_end_says_why(
+    inside: Command, fared: Any, suite: SuiteResult, more: tuple[str, ...], code: int, words: str
+) -> None:
+    """Settings that are missing or wrong are for who asked to give: exit code 2; what broke is the plugin's: 4."""
+    fared(suite)
+    ended, out, errors = inside(*CHECK, *more)
+    assert ended == code, errors
+    assert words in out
+
+
+def test_what_is_switched_off_or_broken_is_not_tried(inside: Command, fared: Any) -> None:
+    """Neither timed nor run. One that settings forbid need not work: 0; one that can't be loaded: 4."""
+    ran = fared(SuiteResult(), state=PluginState.DISABLED, reason="disable lists it")
+    assert inside(*CHECK)[0] == 0
+    ran += fared(SuiteResult(), state=PluginState.FAILED, reason="no such library")
+    code, out, _ = inside(*CHECK)
+    assert (code, "no such library" in out) == (4, True)
+    assert ran == []
+    told = only(inside(*CHECK, "--json")[1])
+    assert (told["load_ms"], told["suite"], told["ok"]) == (None, None, False)
+
+
+def test_plugins_that_only_have_to_load_are_listed_as_they_did(inside: Command, fared: Any) -> None:
+    """By a plugin's own name there is no suite: what was deprecated is told, and any that failed makes it 4."""
+    ran = fared(SuiteResult())
+    code, out, _ = inside("plugins", "check", "sinks:told")
+    assert (code, ran) == (4, [])
+    assert "sinks told: acme.py:3: open() goes" in out
+    code, out, _ = inside("plugins", "check", "sinks:told", "--json")
+    assert [entry["state"] for entry in json.loads(out)] == ["failed", "loaded"]
+
+
+def test_what_is_known_of_a_plugin_is_told_without_importing_it(
+    inside: Command, fake_distributions: Distributions
+) -> None:
+    """plugins info by name, or by kind and name, as text and as JSON; a name that is none is told with those there."""
+    fake_distributions.add("acme-known", SINK, sinks={"known": "Sink"})
+    code, out, _ = inside("plugins", "info", "known")
+    assert (code, "acme-known" in out, "available" in out) == (0, True, True)
+    [told] = json.loads(inside("plugins", "info", "sinks:known", "--json")[1])
+    assert (told["kind"], told["name"], told["state"]) == ("sinks", "known", "available")
+    code, _, errors = inside("plugins", "info", "nosuch")
+    assert (code, "no plugin named 'nosuch' is installed (there are " in errors) == (2, True)
+    assert "known" in errors
+    assert fake_distributions.imported() == set()

@@ -34,7 +34,6 @@ def facts(inside: Command, *arguments: str) -> dict[str, Any]:  # Any: JSON
     return made
 
 
-@pytest.mark.slow
 def test_markdown_is_what_comes_without_a_format(inside: Command) -> None:
     """On stdout, of the last run: its verdict, its stages, what failed."""
     begin(inside, a="1", b="raise")
@@ -44,7 +43,6 @@ def test_markdown_is_what_comes_without_a_format(inside: Command) -> None:
     assert "| `longshore.errors.DocumentError` | `it is locked` | `job:picky` | `in/b` | 1 |" in told
 
 
-@pytest.mark.slow
 def test_all_formats_at_once(inside: Command) -> None:
     """Each file is said on stderr; each is what it is to be."""
     run = begin(inside, a="1", b="raise", c="x")
@@ -62,7 +60,6 @@ def test_all_formats_at_once(inside: Command) -> None:
     assert (folder / "r.html").read_text().startswith("<!doctype html>")
 
 
-@pytest.mark.slow
 def test_two_runs_are_compared(inside: Command) -> None:
     """What fails now and did not is named, in Markdown, HTML and JSON."""
     first = begin(inside, a="1", b="2")
@@ -76,7 +73,6 @@ def test_two_runs_are_compared(inside: Command) -> None:
     assert inside("report", first, "--compare", second, "--html", "both.html")[0] == 0
 
 
-@pytest.mark.slow
 def test_a_run_is_compared_with_the_one_before_it(inside: Command) -> None:
     """`previous` is the newest earlier run of the same name, and comes first; a run is not compared with itself."""
     first = begin(inside, a="1", b="2")
@@ -92,7 +88,6 @@ def test_a_run_is_compared_with_the_one_before_it(inside: Command) -> None:
     assert (code, f"from before {first}" in errors) == (2, True), errors
 
 
-@pytest.mark.slow
 def test_a_run_may_write_its_report_at_its_end(inside: Command) -> None:
     """By the ending of the file's name; the exit code is the run's, and no file that can't be written changes it."""
     inside.inputs({"a": "1", "b": "raise"})
@@ -121,7 +116,6 @@ def test_a_report_that_can_not_be_written_is_noticed_before_the_run(
     assert (code, "it can't be written there" in errors) == (2, True), errors
 
 
-@pytest.mark.slow
 def test_what_cannot_be_meant_is_said(inside: Command) -> None:
     """With the exit code of wrong usage, and what to give instead."""
     begin(inside, a="1")

@@ -59,7 +59,6 @@ def run_id(errors: str) -> str:
     return found[1]
 
 
-@pytest.mark.slow
 def test_what_has_its_line_is_not_run_again(noting: Command) -> None:
     """A run that had come to its end has nothing left; its lines stay as they are, and its exit code counts them."""
     noting.inputs({"a": "1", "b": "bad"})
@@ -71,7 +70,6 @@ def test_what_has_its_line_is_not_run_again(noting: Command) -> None:
     assert "2 of 2 inputs have their line" in told
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="files are not guarded on Windows")
 def test_a_file_that_another_run_writes_is_refused(noting: Command, lines: Lines) -> None:
     """`run` and `resume` are refused before any input is run; the file stays as it is, and is free afterwards."""
@@ -89,7 +87,6 @@ def test_a_file_that_another_run_writes_is_refused(noting: Command, lines: Lines
     assert (code, ran(noting.folder)) == (1, ["b"]), told
 
 
-@pytest.mark.slow
 def test_failed_inputs_run_again_where_that_is_asked_for(noting: Command, lines: Lines) -> None:
     """`--failed` takes the line of what failed away, and what ran again has the only one."""
     noting.inputs({"a": "1", "b": "bad"})
@@ -105,7 +102,6 @@ def test_failed_inputs_run_again_where_that_is_asked_for(noting: Command, lines:
     }
 
 
-@pytest.mark.slow
 def test_a_lost_file_of_results_is_written_anew_from_the_journal(noting: Command) -> None:
     """Nothing runs again for it: all results are recorded."""
     noting.inputs({"a": "1", "b": "2", "c": "bad"})
@@ -118,7 +114,6 @@ def test_a_lost_file_of_results_is_written_anew_from_the_journal(noting: Command
     assert sorted(output(noting.folder).splitlines()) == before
 
 
-@pytest.mark.slow
 def test_without_a_file_all_lines_are_given_once_more(noting: Command, lines: Lines) -> None:
     """On stdout nobody knows what became of the lines of the first time."""
     noting.inputs({"a": "1", "b": "2"})
@@ -128,7 +123,6 @@ def test_without_a_file_all_lines_are_given_once_more(noting: Command, lines: Li
     assert (code, lines(second), ran(noting.folder)) == (0, lines(first), [])
 
 
-@pytest.mark.slow
 def test_changed_inputs_are_said_and_run_again_once(noting: Command, lines: Lines) -> None:
     """By size, time or content; what is gone is said, and keeps its result. Going on once more, nothing is left."""
     noting.inputs({"a": "1", "b": "2", "c": "3"})
@@ -148,7 +142,6 @@ def test_changed_inputs_are_said_and_run_again_once(noting: Command, lines: Line
     assert {name: line["result"] for name, line in lines(output(noting.folder)).items()} == results
 
 
-@pytest.mark.slow
 def test_a_changed_input_is_not_taken_for_the_old_one_after_another_interruption(
     noting: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +163,6 @@ def test_a_changed_input_is_not_taken_for_the_old_one_after_another_interruption
     assert ran(noting.folder) == ["a"]
 
 
-@pytest.mark.slow
 def test_a_touched_input_of_the_same_content_is_the_same(noting: Command) -> None:
     """Where the content is recorded, since the file was young, it decides."""
     noting.inputs({"a": "1"})
@@ -181,7 +173,6 @@ def test_a_touched_input_of_the_same_content_is_the_same(noting: Command) -> Non
     assert ran(noting.folder) == []
 
 
-@pytest.mark.slow
 def test_settings_and_options_are_those_of_the_run(noting: Command) -> None:
     """Others are said and not used; `--set` gives others."""
     noting.inputs({"a": "1"})
@@ -198,7 +189,6 @@ def test_settings_and_options_are_those_of_the_run(noting: Command) -> None:
     assert (shown["settings"]["workers"]["default_timeout"], shown["begun"]) == (30, 3)
 
 
-@pytest.mark.slow
 def test_each_note_is_told_once(noting: Command) -> None:
     """By the terminal's sink, or without it by the command; for machines nothing but JSON is."""
     noting.inputs({"a": "1"})
@@ -210,7 +200,6 @@ def test_each_note_is_told_once(noting: Command) -> None:
     assert all(json.loads(text) for text in told.splitlines())
 
 
-@pytest.mark.slow
 def test_the_limit_of_failures_counts_anew(noting: Command) -> None:
     """A run that --max-failures has stopped goes on until as many have failed again, and says so."""
     noting.inputs({f"{number:03}": "bad" for number in range(200)})
@@ -223,7 +212,6 @@ def test_the_limit_of_failures_counts_anew(noting: Command) -> None:
     assert len(ran(noting.folder)) >= 5
 
 
-@pytest.mark.slow
 def test_changed_code_is_said_and_results_are_kept(noting: Command) -> None:
     """Who mends a function for what failed does not want to do all the rest again."""
     noting.inputs({"a": "1", "b": "bad"})
@@ -235,7 +223,6 @@ def test_changed_code_is_said_and_results_are_kept(noting: Command) -> None:
     assert "the code of job:noted has changed since" in told
 
 
-@pytest.mark.slow
 def test_a_pipeline_goes_on_as_it_was_recorded(noting: Command, lines: Lines) -> None:
     """Its stages are those of the settings then, also where these have gone."""
     noting.inputs({"a": "1", "b": "2"})
@@ -255,7 +242,6 @@ def test_a_pipeline_goes_on_as_it_was_recorded(noting: Command, lines: Lines) ->
     assert lines(output(noting.folder)) == before
 
 
-@pytest.mark.slow
 def test_names_that_are_no_utf_8_go_on(noting: Command) -> None:
     """Such a file is an input like any other: recorded, run once, and known again."""
     folder = noting.inputs({"a": "1"})
@@ -269,7 +255,6 @@ def test_names_that_are_no_utf_8_go_on(noting: Command) -> None:
     assert sorted(output(noting.folder).splitlines()) == sorted(before.splitlines())
 
 
-@pytest.mark.slow
 def test_a_run_that_nobody_can_mean_is_refused(noting: Command) -> None:
     """No run, an unknown one, or the beginning of several: exit code 2, and what to do."""
     noting.inputs({"a": "1"})

@@ -4,17 +4,15 @@ import json
 import os
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-pytestmark = pytest.mark.slow  # each starts the command
 
 Command = Any  # the fixture's class: test modules cannot import a conftest
 Lines = Callable[[bytes | str], dict[str, dict[str, Any]]]  # Any: JSON
 
 
+@pytest.mark.slow
 def test_data_goes_to_stdout_and_all_else_to_stderr(longshore: Command, lines: Lines) -> None:
     """Without -o, stdout is one JSON line an input and nothing else, whatever the user's module prints."""
     longshore.inputs(["a.txt", "b.txt"])
@@ -28,6 +26,7 @@ def test_data_goes_to_stdout_and_all_else_to_stderr(longshore: Command, lines: L
     assert b"2 inputs in" in ran.stderr
 
 
+@pytest.mark.slow
 def test_one_bad_input_costs_one_line(longshore: Command, lines: Lines) -> None:
     """An exception, a crash, a time-out and a result that is no JSON each cost one input; exit 1, all named."""
     longshore.inputs({"ok": "fine", "locked": "raise", "set": "unjson", "dead": "die", "slow": "hang"})
@@ -67,10 +66,12 @@ def test_a_result_that_is_no_json_is_a_failed_task(inside: Command, lines: Lines
     assert "task_completed" not in types
 
 
-def test_two_runs_write_the_same(longshore: Command) -> None:
+def test_two_runs_write_the_same(inside: Command) -> None:
     """The output holds only what the inputs determine: two runs are equal once sorted."""
-    longshore.inputs({"ok": "fine", "locked": "raise", "set": "unjson"})
-    first, second = (longshore("run", "job:picky", "in", "--progress", "none").stdout for _ in range(2))
+    inside.inputs({"ok": "fine", "locked": "raise", "set": "unjson"})
+    run = ("run", "job:picky", "in", "--progress", "none", "--executor", "threads")
+    first, second = (inside(*run)[1] for _ in range(2))
+    assert len(first.splitlines()) == 3
     assert sorted(first.splitlines()) == sorted(second.splitlines())
 
 
@@ -94,6 +95,7 @@ def test_another_executor_can_be_named(inside: Command, lines: Lines, executor: 
     assert lines(out)["a"]["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_a_failed_input_is_tried_again(inside: Command, lines: Lines) -> None:
     """--retries says how often; the settings' way to set a value is heeded as well."""
     inside.inputs(["a"])
@@ -125,6 +127,7 @@ def test_a_pipeline_of_the_settings_runs(inside: Command, lines: Lines) -> None:
     assert told["two.txt"]["result"] is None
 
 
+@pytest.mark.slow
 def test_documents_run_out_of_the_box(longshore: Command, lines: Lines) -> None:
     """The installed pipeline `documents` reads text, and says of an empty file what is wrong with it."""
     longshore.inputs({"a.txt": "some words", "empty.txt": ""})
@@ -136,16 +139,17 @@ def test_documents_run_out_of_the_box(longshore: Command, lines: Lines) -> None:
     assert not re.search(rb"[\x00-\x09\x0b-\x1f\x7f]", ran.stderr), "a control character in the log"
 
 
-def test_names_of_odd_bytes_survive(longshore: Command) -> None:
+def test_names_of_odd_bytes_survive(inside: Command) -> None:
     """A name of odd bytes and control characters: the output is valid JSON and gives it back, the log is clean."""
     raw = b"in/odd-\xff-\x1b[31m-\xc3\xa9"
-    longshore.inputs([])
-    Path(os.fsdecode(os.path.join(os.fsencode(longshore.folder), raw))).write_text("raise")
-    ran = longshore("run", "job:picky", raw, "--progress", "lines")
-    assert ran.returncode == 1, ran.stderr.decode()
-    assert os.fsencode(json.loads(ran.stdout.decode("utf-8"))["input"]) == raw
-    assert b"\x1b" not in ran.stderr
-    assert b"odd-\\xff-\\x1b[31m" in ran.stderr
+    inside.inputs([])
+    name = os.fsdecode(raw)
+    (inside.folder / name).write_text("raise")
+    code, out, errors = inside("run", "job:picky", name, "--progress", "lines")
+    assert code == 1, errors
+    assert os.fsencode(json.loads(out)["input"]) == raw
+    assert "\x1b" not in errors
+    assert "odd-\\xff-\\x1b[31m" in errors
 
 
 def test_names_from_stdin(inside: Command, lines: Lines) -> None:
@@ -290,6 +294,7 @@ def test_what_cannot_be_meant_is_told_in_a_line(
     assert ("Traceback" in errors) == ("broken:f" in arguments)
 
 
+@pytest.mark.slow
 def test_a_reader_that_leaves_is_no_disaster(longshore: Command) -> None:
     """When nobody reads stdout any more, the run stops without a traceback."""
     longshore.inputs([f"{number:03}" for number in range(200)])
@@ -300,13 +305,13 @@ def test_a_reader_that_leaves_is_no_disaster(longshore: Command) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_a_full_disk_is_told_in_a_line(longshore: Command) -> None:
+def test_a_full_disk_is_told_in_a_line(inside: Command) -> None:
     """Where the output cannot be written the run ends with 4 and says so (fault:E2)."""
-    longshore.inputs(["a"])
-    ran = longshore("run", "job:size", "in", "--executor", "threads", "--progress", "none", "-o", "/dev/full")
-    assert ran.returncode == 4
-    assert b"the output cannot be written: No space left" in ran.stderr
-    assert b"Traceback" not in ran.stderr
+    inside.inputs(["a"])
+    code, _, errors = inside("run", "job:size", "in", "--executor", "threads", "--progress", "none", "-o", "/dev/full")
+    assert code == 4
+    assert "the output cannot be written: No space left" in errors
+    assert "Traceback" not in errors
 
 
 def test_jsonl_can_be_told_as_well(inside: Command) -> None:

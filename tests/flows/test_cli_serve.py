@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import http.client
 import importlib.metadata
+import io
 import json
 import re
 import signal
 import socket
-import subprocess
 import tempfile
+from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import IO, Any
 
 import pytest
 from support.waiting import wait_until
@@ -25,12 +28,11 @@ DEADLINE_S = 30.0
 class Browser:
     """Comes in by the link that a command prints."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, stderr: IO[bytes]) -> None:
         """Wait for the link, and use it."""
-        assert process.stderr is not None
         self.said = b""
         while (found := re.search(rb"http://([0-9.]+:\d+)(/\S*)", self.said)) is None:
-            line = process.stderr.readline()
+            line = stderr.readline()
             assert line, f"no link was printed: {self.said!r}"
             self.said += line
         self.authority = found[1].decode()
@@ -55,19 +57,32 @@ def recorded(inside: Command, **contents: str) -> str:
     return found[1]
 
 
-@pytest.mark.slow
-def test_a_run_that_is_over_is_shown_until_ctrl_c(inside: Command, longshore: Command) -> None:
+def until(visit: Callable[[], None]) -> SimpleNamespace:
+    """Return what `serve` is to have for `threading`: whoever waits by it looks at the pages, and presses Ctrl-C."""
+
+    class Interrupted:
+        def wait(self, timeout: float | None = None) -> None:
+            visit()
+            signal.raise_signal(signal.SIGINT)
+
+    return SimpleNamespace(Event=Interrupted)
+
+
+def test_a_run_that_is_over_is_shown_until_ctrl_c(
+    inside: Command, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     """Its tasks, failures and state are those of the journal; nothing is left of the pages afterwards."""
     run_id = recorded(inside, a="1", b="raise", c="2")
-    with tempfile.TemporaryDirectory() as place:
-        longshore.environ["TMPDIR"] = place
-        process = longshore.start("serve", run_id[:14])
-        browser = Browser(process)
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    visited = []
+
+    def visit() -> None:
+        browser = Browser(io.BytesIO(capfd.readouterr().err.encode()))
         head = browser.read("/api/run")
-        while not head["snapshot"]["submitted"]:  # it may be asked before the journal is read
-            head = browser.read("/api/run")
         assert (head["run"]["run_id"], head["state"], head["run"]["live"]) == (run_id, "completed", False)
-        assert head["run"]["control"] is False
+        assert (head["run"]["control"], head["snapshot"]["submitted"]) == (False, 3)
         rows = {row["key"]: row for row in browser.read("/api/tasks")["rows"]}
         assert {Path(key).name: row["state"] for key, row in rows.items()} == {
             "a": "completed",
@@ -77,11 +92,16 @@ def test_a_run_that_is_over_is_shown_until_ctrl_c(inside: Command, longshore: Co
         [failure] = browser.read("/api/failures")
         assert (failure["count"], failure["reason"]) == (1, "encrypted")
         assert {entry["key"] for entry in browser.read("/api/plugins")["settings"]} >= {"executor"}
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=DEADLINE_S)
-        assert (process.returncode, out) == (0, b"")
-        assert b"Traceback" not in err
-        assert list(Path(place).iterdir()) == []
+        visited.append(head)
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(import_module("longshore.cli.serve"), "threading", until(visit))
+    code, out, errors = inside("serve", run_id[:14])
+    assert (code, out, len(visited)) == (0, "", 1), errors
+    assert "the pages are closed" in errors
+    assert "Traceback" not in errors
+    assert list(place.iterdir()) == []
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.slow
@@ -91,7 +111,7 @@ def test_a_run_that_goes_on_is_shown_as_it_goes_on(longshore: Command) -> None:
     running = longshore.start("run", "job:held", "in", "--workers", "3", *QUIET, "-o", "out.jsonl")
     wait_until(lambda: len(list(longshore.folder.glob("started-*"))) == 3, "the tasks to begin")
     serving = longshore.start("serve")
-    browser = Browser(serving)
+    browser = Browser(serving.stderr)
     head = browser.read("/api/run")
     assert (head["state"], head["run"]["live"]) == ("running", True)
     (longshore.folder / "go").touch()
@@ -108,14 +128,13 @@ def test_run_shows_itself_where_asked(longshore: Command) -> None:
     """`--dashboard` prints a link; the pages are there while the run goes on, and it ends as ever."""
     longshore.inputs(["a", "b"])
     process = longshore.start("run", "job:held", "in", "--workers", "2", *QUIET, "--dashboard", "-o", "out.jsonl")
-    browser = Browser(process)
+    browser = Browser(process.stderr)
     wait_until(lambda: browser.read("/api/run")["snapshot"]["running"] == 2, "both to run")
     (longshore.folder / "go").touch()
     assert process.wait(DEADLINE_S) == 0
     assert len((longshore.folder / "out.jsonl").read_text().splitlines()) == 2
 
 
-@pytest.mark.slow
 def test_what_cannot_be_shown_is_said(inside: Command) -> None:
     """A run that is not there, a plugin that is not, a setting that is wrong, and a port that is taken: exit code 2."""
     code, out, err = inside("serve")

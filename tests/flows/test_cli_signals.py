@@ -65,8 +65,15 @@ sys.exit(main(["doctor"]))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["threads", "processes"])
-@pytest.mark.parametrize(("name", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(
+    ("executor", "name", "code"),
+    [
+        ("threads", signal.SIGINT, 130),
+        ("processes", signal.SIGINT, 130),
+        ("processes", signal.SIGTERM, 143),
+        ("processes", signal.SIGHUP, 129),
+    ],
+)
 @pytest.mark.requirement("req:C17")
 def test_the_first_signal_drains(
     longshore: Command, lines: Lines, executor: str, name: signal.Signals, code: int
@@ -120,10 +127,9 @@ def test_the_second_signal_stops_at_once(longshore: Command, lines: Lines, execu
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["threads", "processes"])
 @pytest.mark.parametrize(
-    ("name", "grace", "code"),
-    [(signal.SIGINT, ("--grace", "0.2"), 130), (signal.SIGTERM, ("--grace", "0.2"), 143), (signal.SIGTERM, (), 143)],
+    ("executor", "name", "grace", "code"),
+    [("threads", signal.SIGINT, ("--grace", "0.2"), 130), ("processes", signal.SIGTERM, (), 143)],
 )
 def test_what_does_not_end_within_its_grace_is_ended(
     longshore: Command,
@@ -147,15 +153,6 @@ def test_what_does_not_end_within_its_grace_is_ended(
     told = lines((longshore.folder / "out.jsonl").read_bytes())
     assert len(told) == COUNT
     assert {entry["status"] for entry in told.values()} == {"cancelled"}
-
-
-@pytest.mark.slow
-def test_a_grace_that_cannot_be_meant_is_refused(longshore: Command) -> None:
-    """It is seconds."""
-    longshore.inputs(["a"])
-    ran = longshore("run", "job:held", "in", "--grace", "-1")
-    assert ran.returncode == 2
-    assert b"--grace -1: it is seconds" in ran.stderr
 
 
 @pytest.mark.slow

@@ -10,8 +10,6 @@ import pytest
 from longshore import RetryPolicy
 from longshore.cli import run_command
 
-pytestmark = pytest.mark.slow
-
 WORK = """
 import time
 
@@ -74,6 +72,7 @@ def test_more_workers_take_less_and_never_less_than_the_longest(
     assert recorded["simulated_s"] <= one["took_s"]
 
 
+@pytest.mark.slow
 def test_the_wait_for_a_second_try_is_not_taken_for_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

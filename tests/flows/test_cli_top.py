@@ -9,11 +9,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
-from longshore import Settings, WorkerConfig, WorkerPool
+from longshore import LongshoreError, Settings, WorkerConfig, WorkerPool
 from longshore.cli.console import UsageError
 from longshore.cli.top import top
 from longshore.cli.topapp import Detail, TopApp
@@ -128,7 +129,6 @@ async def test_it_shows_the_run_and_its_stages() -> None:
     assert run.closed.wait(10)
 
 
-@pytest.mark.slow
 async def test_sorting_goes_through_the_columns_and_can_be_turned() -> None:
     """`s` sorts by the next column, numbers with the largest first, and `r` the other way round."""
     async with TopApp(Scripted(), 60).run_test() as pilot:
@@ -180,6 +180,7 @@ async def test_orders_go_to_a_run_that_takes_them() -> None:
     async with TopApp(run, 60).run_test() as pilot:
         app = pilot.app
         assert isinstance(app, TopApp)
+        await seen(pilot, lambda: "p" in app.screen.active_bindings)
         await pilot.press("p")
         await seen(pilot, lambda: len(run.orders) == 1)
         await pilot.press("p")
@@ -199,19 +200,21 @@ async def test_orders_go_to_a_run_that_takes_them() -> None:
     ]
 
 
-@pytest.mark.slow
 async def test_a_run_that_takes_no_orders_says_so() -> None:
-    """Nothing is sent, and the way to have it is named."""
+    """Nothing is sent, their keys are not among those shown, and who presses one is told the way to have it."""
     run = Scripted()
     async with TopApp(run, 60).run_test() as pilot:
         app = pilot.app
         assert isinstance(app, TopApp)
+        await seen(pilot, lambda: len(cells(app, "stages")) > 0)
+        shown = {binding.binding.key for binding in app.screen.active_bindings.values()}
+        assert "s" in shown
+        assert not shown & {"p", "k", "plus", "minus"}
         await pilot.press("p")
         await seen(pilot, lambda: "control = true" in said(app, "#said"))
     assert run.orders == []
 
 
-@pytest.mark.slow
 async def test_a_run_that_is_lost_stays_on_the_screen() -> None:
     """What was seen last stays, with a line that says why nothing new comes."""
     run = Scripted()
@@ -349,6 +352,31 @@ async def test_bad_arguments_are_named() -> None:
         top("last", every=0.0)
     with pytest.raises(UsageError, match="needs a terminal"):
         top("last")
+
+
+async def test_what_is_watched_is_a_recorded_run_or_a_link(
+    monkeypatch: pytest.MonkeyPatch, page: tuple[str, list[tuple[str, str, bytes]]]
+) -> None:
+    """On a terminal it draws what was asked for; a link needs no journal, and one that does not let in says why."""
+    drawn: list[tuple[object, float]] = []
+
+    class Drawn:
+        def __init__(self, watched: object, every_s: float) -> None:
+            drawn.append((watched, every_s))
+
+        def run(self) -> None: ...
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr("longshore.cli.topapp.TopApp", Drawn)
+    link, _ = page
+    assert top(f"{link}/enter?code=right", every=2.0) == 0
+    [(watched, every_s)] = drawn
+    assert (type(watched), every_s) == (WebRun, 2.0)
+    with pytest.raises(UsageError, match="a link needs none"):
+        top(link, journal="here")
+    with pytest.raises(LongshoreError, match="open the link that was printed"):
+        top(f"{link}/?code=wrong")
 
 
 async def test_without_textual_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

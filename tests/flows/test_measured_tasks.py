@@ -45,6 +45,26 @@ async def test_a_task_that_computes_shows_processor_time(executor: str, function
         assert 25 < outcome.peak_memory_mb < 200
 
 
+class Heavy:
+    """A function that computes while it is unpickled, as one whose module is imported then."""
+
+    def __call__(self, seconds: float) -> int:
+        return burn(seconds)
+
+    def __setstate__(self, state: dict[str, float]) -> None:
+        burn(state["seconds"])
+
+    def __getstate__(self) -> dict[str, float]:
+        return {"seconds": 0.2}
+
+
+async def test_what_a_worker_needs_to_get_ready_is_no_task_s() -> None:
+    """What is computed while a function is brought to its worker is not counted to the first task of it."""
+    outcome = await outcome_of("processes", Heavy(), 0.05)
+    assert outcome.cpu_s is not None
+    assert 0.045 <= outcome.cpu_s <= outcome.ran_s * 1.1
+
+
 @pytest.mark.parametrize("executor", ["threads", "processes", "inline"])
 async def test_a_task_that_waits_shows_none(executor: str) -> None:
     """Time slept is no processor time."""

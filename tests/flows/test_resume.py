@@ -114,7 +114,7 @@ async def test_the_place_of_an_input_says_nothing() -> None:
         (2, True),
     ]
     assert set(ran) == {9, 7}
-    assert "1 recorded task was not needed this time" in notes
+    assert "1 recorded task stays as it is: nothing asked for it again" in notes
 
 
 async def test_the_same_input_twice_is_found_as_often_as_it_was_done() -> None:

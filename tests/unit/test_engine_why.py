@@ -24,14 +24,14 @@ def test_a_task_without_workers_says_so_and_shows_its_age() -> None:
     submit(engine, "low", priority=Priority.LOW)
     submit(engine, "normal", now=3.5)
     assert engine.why("low", 4.0) == (
-        "is queued for executor quay with priority LOW, by now served as HIGH, and has waited 4 s: "
+        "is queued for executor quay with priority LOW, has waited 4 s and is therefore served as HIGH: "
         "executor quay has no workers yet; no tasks ahead"
     )
     assert engine.why("normal", 4.0) == (
         "is queued for executor quay with priority NORMAL, and has waited 0.5 s: "
         "executor quay has no workers yet; 1 task ahead"
     )
-    assert "and has waited 1500 s: " in str(engine.why("low", 1500.0))
+    assert "has waited 1500 s and is therefore served as " in str(engine.why("low", 1500.0))
     assert engine.why("nosuch", 4.0) is None
     assert engine.find("nosuch") is None
 

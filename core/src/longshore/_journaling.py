@@ -17,6 +17,7 @@ from longshore._engine.engine import Engine
 from longshore._engine.recall import Recall
 from longshore._identifying import Identifying
 from longshore._runtime.commit import Committer, Notes
+from longshore._runtime.learnt import LEARNT
 from longshore._runtime.recalling import Recalling
 from longshore._runtime.recording import Recorder
 from longshore._setup import versions_of, without_secrets
@@ -27,7 +28,6 @@ from longshore.records import HISTORY_STATE, Recalled, RunHistory, RunInfo, RunO
 from longshore.settings import Settings
 from longshore.task import Outcome, TaskSpec
 
-_LEARNT = "learnt"
 LEARNT_EVERY_S = 5.0
 """What was learnt of tasks is kept so often, if it has changed, and at the end."""
 
@@ -72,7 +72,7 @@ class Journaling:
     @property
     def learnt(self) -> Mapping[str, Any]:  # Any: JSON-safe values
         """What the run had learnt of its tasks when it was left."""
-        learnt = self._recalled.states.get(_LEARNT)
+        learnt = self._recalled.states.get(LEARNT)
         return learnt if isinstance(learnt, Mapping) else {}
 
     def folder(self, run_id: str) -> str | None:
@@ -103,7 +103,7 @@ class Journaling:
         engine = self._engine
         if engine is not None and engine.learnt_changes != self._changes:
             self._changes = engine.learnt_changes
-            self.recorder.state({_LEARNT: engine.learnt()})
+            self.recorder.state({LEARNT: engine.learnt()})
 
     async def close(self, deadline_s: float, state: str | None = None) -> bool:
         """Commit what is left, with the state of the run at its end; False where that took longer."""

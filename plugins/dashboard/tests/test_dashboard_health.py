@@ -58,6 +58,14 @@ def test_verbose_lists_checks_and_no_reasons(serve: Serve, made: Any) -> None:
     assert (shown["reasons"], shown["ready"], shown["live"]) == (["secret reason of journal"], False, True)
 
 
+def test_verbose_lists_what_decides_and_no_more(serve: Serve, made: Any) -> None:
+    """A check that may fail while all is ready, such as that of sinks, is no line beside a verdict that it passed."""
+    client = serve(run=made.run_info(health=lambda: health("sinks")))
+    told = client.get("/readyz?verbose").body.decode()
+    assert told.endswith("\nreadyz check passed\n")
+    assert "[-]" not in told
+
+
 def test_a_run_that_is_over_lives_and_is_not_ready(serve: Serve, made: Any) -> None:
     """Pages of a run that is over are there, and nothing should be sent to it."""
     client = serve(run=made.run_info(summary=made.summary))

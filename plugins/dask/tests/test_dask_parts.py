@@ -203,11 +203,12 @@ def test_dask_carries() -> None:
 
 
 def test_dask_settings() -> None:
-    """An address is one; what is none is refused where it is said."""
+    """An address is one; what is none is refused where it is said, in words, with an address as one is."""
     for address in ("tls://dask.example:8786", "tcp://10.0.0.1:8786", "dask.example:8786"):
         assert DaskExecutor.Settings(address=address).address == address
-    with pytest.raises(ValueError, match="address"):
-        DaskExecutor.Settings(address="dask.example")
+    for address in ("dask.example", "", "tls:dask.example:8786"):
+        with pytest.raises(ValueError, match=r"is HOST:PORT or SCHEME://HOST:PORT, such as 'dask.example:8786'"):
+            DaskExecutor.Settings(address=address)
     executor = DaskExecutor()
     assert (executor.workers(), executor.pids(), executor.complaints()) == ((), (), ())
     with pytest.raises(RuntimeError, match="not running"):

@@ -133,6 +133,20 @@ def test_what_is_there_now_is_told(sent: Any, attributes_of: Told) -> None:
         assert sent.units[name] == unit
 
 
+def test_a_run_that_is_over_before_it_was_measured_tells_its_workers(collector: Any, attributes_of: Told) -> None:
+    """What is sent at the end, when there are no workers any more, has those that there were."""
+    there = list(WORKERS)
+    sink = OtelSink(OtelSink.Settings(endpoint=collector.url, traces=False))
+    sink.open(RunInfo(run_id="r1", started=AT, snapshot=lambda: SNAPSHOT, name="docs", workers=lambda: there))
+    sink.on_events([TaskCompleted(3, AT, "t1", "parse", "threads", 2, duration_s=0.2)])
+    there.clear()
+    sink.on_events([TaskCompleted(4, AT, "t2", "parse", "threads", 2, duration_s=0.2)])
+    sink.close(RunSummary(snapshot=SNAPSHOT, state="completed"))
+    points = collector.metrics["longshore.worker.count"]
+    states = {attributes_of(point)["longshore.worker.state"]: number(point) for point in points}
+    assert states == {"available": 1, "busy": 2, "offline": 1}
+
+
 @pytest.mark.anyio
 async def test_a_run_sends_its_metrics_at_its_end(collector: Any, attributes_of: Told) -> None:
     """A real run, over executors, is in what is sent last; however many names there are, attributes have a bound."""
@@ -145,6 +159,8 @@ async def test_a_run_sends_its_metrics_at_its_end(collector: Any, attributes_of:
     points = collector.metrics["longshore.task.duration"]
     assert sum(point.count for point in points) == 251
     assert {attributes_of(point)["longshore.backend.name"] for point in points} == {"processes", "threads"}
+    there = collector.metrics["longshore.worker.count"]
+    assert {attributes_of(point)["longshore.backend.name"] for point in there} >= {"processes", "threads"}
     names = {attributes_of(point)["longshore.stage.name"] for point in points}
     assert len(names) == 201
     assert "_other" in names

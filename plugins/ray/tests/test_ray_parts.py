@@ -121,7 +121,7 @@ def test_ray_settings() -> None:
         assert RayExecutor.Settings(address=address).address == address
     with pytest.raises(ValueError, match="does not tell how a worker ended"):
         RayExecutor.Settings(address="ray://ray.example:10001")
-    with pytest.raises(ValueError, match="address"):
+    with pytest.raises(ValueError, match=r"its head's HOST:PORT, such as 'ray.example:6379'"):
         RayExecutor.Settings(address="ray.example")
     executor = RayExecutor()
     assert (executor.workers(), executor.pids(), executor.complaints()) == ((), (), ())

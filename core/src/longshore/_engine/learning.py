@@ -9,7 +9,7 @@ so that a journal can keep it for the next run.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 from longshore._sketch import Sketch
@@ -77,6 +77,11 @@ _CONTAINERS = frozenset({list, tuple, set, frozenset, dict})
 def size_bucket(size_bytes: int) -> int:
     """Return the step that a size is in: 0 up to 64 KiB, then one more with each fourfold size."""
     return -(-((size_bytes - 1) // _SMALL_BYTES).bit_length() // _STEP_BITS) if size_bytes > _SMALL_BYTES else 0
+
+
+def most_bytes(bucket: int) -> int:
+    """Return the largest size that is in a step."""
+    return _SMALL_BYTES << (_STEP_BITS * bucket)
 
 
 def cold_start_mb(limit_mb: float, workers: int) -> float:
@@ -232,6 +237,10 @@ class Learning:
     def __len__(self) -> int:
         """Return how many kinds are known."""
         return len(self._kinds)
+
+    def items(self) -> Iterator[tuple[Kind, Taken]]:
+        """Yield what is known by kind, the one heard of last at the end."""
+        yield from self._kinds.items()
 
     def saw(self, kind: Kind, peak_mb: float, cores: float | None = None) -> Taken:
         """Learn from a task that ended by itself."""

@@ -74,10 +74,14 @@ class Recall:
     def notes(self) -> list[str]:
         """Return what a person should know of how the run went on."""
         told = [(self.counts[word], *forms) for word, forms in _WORDS.items()]
-        told.append((self.left, "recorded task was not needed this time", "recorded tasks were not needed this time"))
+        told.append((self.left, *_KEPT))
         return [f"{count} {one if count == 1 else many}" for count, one, many in told if count]
 
 
+_KEPT: Final = (
+    "recorded task stays as it is: nothing asked for it again",
+    "recorded tasks stay as they are: nothing asked for them again",
+)
 _WORDS: Final = {
     "restored": (
         "result was recorded before, and its task not run again",

@@ -25,12 +25,14 @@ def queued(attempt: Attempt, dispatch: Dispatch, now: float, *, paused: bool) ->
     """Return what is to be said of an attempt that waits in the queue."""
     spec, waited_s = attempt.spec, max(0.0, now - attempt.queued_at)
     level = Priority(effective(spec.priority, waited_s))
-    aged = f", by now served as {level.name}" if level is not spec.priority else ""
+    told = f", and has waited {seconds(waited_s)}"
+    if level is not spec.priority:
+        told = f", has waited {seconds(waited_s)} and is therefore served as {level.name}"
     before = _before(attempt, dispatch, now)
     because = "the pool is paused" if paused else dispatch.obstacle(attempt, now)
     return (
-        f"is queued for executor {spec.executor} with priority {spec.priority.name}{aged}, and has waited "
-        f"{seconds(waited_s)}: {because or ('those before it go first' if before else 'it is about to start')}; "
+        f"is queued for executor {spec.executor} with priority {spec.priority.name}{told}: "
+        f"{because or ('those before it go first' if before else 'it is about to start')}; "
         f"{ahead(before)}"
     )
 

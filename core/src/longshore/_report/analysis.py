@@ -61,6 +61,8 @@ class Material:
     chain: Chain | None = None
     bands: Sequence[Band] = ()
     lines: Sequence[Line] = ()
+    failed_inputs: int = 0
+    """Those that failed though no task of theirs did."""
     left_out: int = 0
     notes: Sequence[str] = field(default=())
 
@@ -77,6 +79,7 @@ def totals(material: Material) -> Totals:
         cancelled=sum(stage.cancelled for stage in stages),
         unfinished=sum(stage.left for stage in stages),
         retried=sum(stage.retried for stage in stages),
+        failed_inputs=material.failed_inputs,
         left_out=material.left_out,
         wall_s=wall_s,
         rate_per_s=ended / wall_s if wall_s > 0 else 0.0,
@@ -360,8 +363,9 @@ def verdict(material: Material) -> Verdict:
     parts += [f"{sums.timed_out:,} timed out"] if sums.timed_out else []
     parts += [f"{sums.cancelled:,} cancelled"] if sums.cancelled else []
     parts += [f"{sums.unfinished:,} without an end"] if sums.unfinished else []
+    parts += [f"{plural(sums.failed_inputs, 'input')} failed outside of tasks"] if sums.failed_inputs else []
     told = f"{listed(parts)} in {seconds(sums.wall_s)}, {number(sums.rate_per_s)} a second."
-    good = run.state == "completed" and not failed and not sums.cancelled
+    good = run.state == "completed" and not failed and not sums.cancelled and not sums.failed_inputs
     code, meaning = _exit(run, good=good)
     begun = "" if run.state == "completed" else f"{run.state.capitalize()}: "
     return Verdict(text=_sentence(f"{begun}{told} {meaning}".strip()), good=good, exit_code=code)

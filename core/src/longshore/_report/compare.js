@@ -5,7 +5,7 @@ function both() {
   main.append(themed(), make("h1", null, "Two runs compared"),
     make("p", { class: "soft" }, "first ", make("code", null, one.run_id), `, ${clock(one.started)}, ${one.state}; second `, make("code", null, other.run_id), `, ${clock(other.started)}, ${other.state}`),
     make("div", { class: data.newly_failing.count ? "verdict" : "verdict good", id: "verdict" }, data.words.map((text) => make("p", null, text))));
-  const names = [["tasks", count], ["completed", count], ["failed", count], ["timed_out", count], ["cancelled", count], ["unfinished", count], ["retried", count],
+  const names = [["tasks", count], ["completed", count], ["failed", count], ["timed_out", count], ["cancelled", count], ["unfinished", count], ["retried", count], ["failed_inputs", count],
     ["wall_s", seconds], ["rate_per_s", figure], ["wait_s", seconds], ["run_s", seconds], ["cpu_s", seconds]];
   const rows = names.map(([name, show]) => ({ name, show, one: data.first_totals[name], other: data.second_totals[name] }));
   const show = (value, row) => row.show(value);

@@ -171,6 +171,9 @@ def _words(reports: tuple[Report, Report], matched: int, failing: int, passing: 
     parts += [f"{passing:,} that had failed completed"] if passing else []
     told = listed(parts) if parts else "none failed that had not, or completed that had failed"
     words.append(f"Of {plural(matched, 'task')} of the same stage and input, {told}.")
+    before, now = first.totals.failed_inputs, second.totals.failed_inputs
+    if before or now:
+        words.append(f"Outside of tasks, {plural(now, 'input')} failed instead of {before:,}.")
     moved = [text for change in _stages(reports) if (text := _moved(change)) is not None]
     words += moved[:10]
     if first.environment.settings_hash != second.environment.settings_hash:

@@ -44,7 +44,7 @@ def _head(comparison: Comparison) -> Iterator[str]:
 
 def _totals(comparison: Comparison) -> Iterator[str]:
     one, other = comparison.first_totals, comparison.second_totals
-    counts = ("tasks", "completed", "failed", "timed_out", "cancelled", "unfinished", "retried")
+    counts = ("tasks", "completed", "failed", "timed_out", "cancelled", "unfinished", "retried", "failed_inputs")
     rows = [(name.replace("_", " "), f"{getattr(one, name):,}", f"{getattr(other, name):,}", "") for name in counts]
     for name, shown in (("wall", "wall_s"), ("waited", "wait_s"), ("worked", "run_s"), ("CPU", "cpu_s")):
         first, second = getattr(one, shown), getattr(other, shown)

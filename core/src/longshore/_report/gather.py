@@ -8,14 +8,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 
 import msgspec
 
 from longshore._report import analysis
 from longshore._report.analysis import Chain, Material
+from longshore._report.failing import with_inputs
 from longshore._report.measured import bands_of, lines_of, workers_of
 from longshore._report.records import Environment, FailedTask, Report, RunFacts
 from longshore._report.spans import Span, Sums, spans_of, workers_at_once
+from longshore._report.untasked import FailedInput
 from longshore.records import RunHistory
 from longshore.runs import Bar, Bin, RunStore, TaskDetail, TaskFilter, TaskRow, Timeline, WorkerView
 
@@ -51,6 +54,8 @@ class Source:
     history: RunHistory = field(default_factory=RunHistory)
     handovers: Mapping[tuple[str, str], Handover] = field(default_factory=dict)
     """By name and executor of the stage."""
+    failed_inputs: Sequence[FailedInput] = ()
+    """Inputs that failed though no task of theirs did."""
     now: float | None = None
     """When this is looked at, for a run that goes on."""
 
@@ -67,7 +72,7 @@ def report(source: Source) -> Report:
     store, (start, end) = source.store, source.span
     material = _material(source)
     workers = sorted(store.workers(), key=lambda worker: -worker.busy_s)
-    failed = [_failed(row) for _, row in zip(range(FAILED_MOST), tasks(store, _FAILED), strict=False)]
+    failed = list(islice(chain(map(_failed, tasks(store, _FAILED)), map(_input, source.failed_inputs)), FAILED_MOST))
     sums = analysis.totals(material)
     timeline = store.timeline(start, end, bars_most=BARS_MOST, steps=_bins(len(workers)), lanes_most=WORKERS_MOST)
     return Report(
@@ -84,9 +89,9 @@ def report(source: Source) -> Report:
         bands=material.bands,
         retries=analysis.retries(material),
         resources=material.lines,
-        failures=store.failures(KINDS_MOST),
+        failures=with_inputs(store.failures(KINDS_MOST), source.failed_inputs, KINDS_MOST),
         failed_tasks=failed,
-        failed_left_out=sums.failed + sums.timed_out - len(failed),
+        failed_left_out=sums.failed + sums.timed_out + sums.failed_inputs - len(failed),
         slowest=store.slowest(SLOWEST),
         workers=workers[:WORKERS_MOST],
         workers_left_out=max(0, len(workers) - WORKERS_MOST),
@@ -150,6 +155,7 @@ def _material(source: Source) -> Material:
         chain=_chain(store, end),
         bands=bands_of(source.history, end),
         lines=lines_of(source.history),
+        failed_inputs=len(source.failed_inputs),
         left_out=store.left_out,
         notes=_notes(source),
     )
@@ -241,4 +247,19 @@ def _failed(row: TaskRow) -> FailedTask:
         error=row.error,
         fingerprint=row.fingerprint,
         message=row.note,
+    )
+
+
+def _input(failed: FailedInput) -> FailedTask:
+    return FailedTask(
+        id=-1,
+        task_id="",
+        name="",
+        key=failed.key,
+        state=failed.state,
+        attempt=0,
+        run_s=None,
+        error=failed.type,
+        fingerprint=failed.fingerprint,
+        message=failed.reason,
     )

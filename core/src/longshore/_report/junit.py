@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from xml.sax.saxutils import escape
 
 from longshore._report.records import RunFacts, Totals
+from longshore._report.untasked import FailedInput
 from longshore._report.words import xml_text
 from longshore.runs import TaskDetail
 
 
-def junit(run: RunFacts, totals: Totals, failed: Iterable[TaskDetail]) -> Iterator[str]:
+def junit(
+    run: RunFacts, totals: Totals, failed: Iterable[TaskDetail], inputs: Sequence[FailedInput] = ()
+) -> Iterator[str]:
     """Yield the file in pieces: well-formed XML whatever the names are, as long as there are failures.
 
     `tests` counts all tasks that ended, listed or not. What failed is a failure, what timed out an error, what was
-    cancelled skipped.
+    cancelled skipped. Inputs that failed though no task of theirs did are cases of their own.
     """
-    ended = totals.tasks - totals.unfinished
+    ended = totals.tasks - totals.unfinished + len(inputs)
+    late = sum(one.state == "timed_out" for one in inputs)
     counts = _attributes(
         name=run.name,
         tests=ended,
-        failures=totals.failed,
-        errors=totals.timed_out,
+        failures=totals.failed + len(inputs) - late,
+        errors=totals.timed_out + late,
         skipped=totals.cancelled,
         time=f"{totals.wall_s:.3f}",
     )
@@ -32,11 +36,13 @@ def junit(run: RunFacts, totals: Totals, failed: Iterable[TaskDetail]) -> Iterat
         id=run.run_id,
     )
     yield f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites{counts}>\n<testsuite{counts}{more}>\n<properties>\n'
-    for name in ("tasks", "completed", "failed", "timed_out", "cancelled", "unfinished", "retried"):
+    for name in ("tasks", "completed", "failed", "timed_out", "cancelled", "unfinished", "retried", "failed_inputs"):
         yield f"<property{_attributes(name=name, value=getattr(totals, name))}/>\n"
     yield "</properties>\n"
     for detail in failed:
         yield _case(detail)
+    for one in inputs:
+        yield _input_case(run.name, one)
     yield "</testsuite>\n</testsuites>\n"
 
 
@@ -50,6 +56,13 @@ def _case(detail: TaskDetail) -> str:
     told = detail.traceback or message
     tail = f"<system-out>{_text(detail.output_tail)}</system-out>" if detail.output_tail else ""
     return f"<testcase{head}><{kind}{said}>{_text(told)}</{kind}>{tail}</testcase>\n"
+
+
+def _input_case(name: str, failed: FailedInput) -> str:
+    kind = "error" if failed.state == "timed_out" else "failure"
+    said = _attributes(type=failed.type, message=failed.reason)
+    head = _attributes(classname=name, name=failed.key, time="0.000")
+    return f"<testcase{head}><{kind}{said}>{_text(failed.reason)}</{kind}></testcase>\n"
 
 
 def _attributes(**values: object) -> str:

@@ -138,7 +138,7 @@ def _failures(report: Report) -> Iterator[str]:
 def _failure(group: FailureView) -> tuple[str, ...]:
     first = group.message.strip().split("\n")[0]
     keys = ", ".join(code(key, 60) for key in group.keys[:3])
-    stages = ", ".join(code(name, 60) for name in group.names)
+    stages = ", ".join(code(name, 60) for name in group.names) or "–"
     what = f"{code(group.type, 80)}{' ☠' if group.died else ''}{' ⏱' if group.state == 'timed_out' else ''}"
     return what, code(first), stages, keys, f"{group.count:,}"
 

@@ -15,6 +15,7 @@ import msgspec
 from longshore._faults import HIDDEN_WORDS, is_secret
 from longshore._report.gather import Handover, Source
 from longshore._report.records import Environment, RunFacts
+from longshore._report.untasked import read_failed_inputs
 from longshore._report.words import encodable
 from longshore._setup import chosen
 from longshore.hookspecs import Archive
@@ -41,6 +42,7 @@ def opened(archive: Archive, run_id: str) -> Iterator[Source]:
             environment=environment_of(recorded.record),
             history=recorded.history(),
             handovers=_handovers(archive, run_id),
+            failed_inputs=read_failed_inputs(archive, run_id),
             now=time.time() if recorded.state == "running" else None,
         )
     finally:

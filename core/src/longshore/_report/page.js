@@ -84,7 +84,7 @@ function head() {
   for (const note of data.notes) main.append(make("p", { class: "soft" }, note));
   const sums = data.totals;
   const tiles = [["tasks", count(sums.tasks)], ["completed", count(sums.completed)], ["failed", count(sums.failed)], ["timed out", count(sums.timed_out)],
-    ["cancelled", count(sums.cancelled)], ["retried", count(sums.retried)], ["wall time", seconds(sums.wall_s)],
+    ["cancelled", count(sums.cancelled)], ...(sums.failed_inputs ? [["inputs failed outside of tasks", count(sums.failed_inputs)]] : []), ["retried", count(sums.retried)], ["wall time", seconds(sums.wall_s)],
     ["a second", figure(sums.rate_per_s)], ["worked", seconds(sums.run_s)], ["CPU", seconds(sums.cpu_s)], ["waited", seconds(sums.wait_s)]];
   main.append(make("div", { class: "tiles" }, tiles.map(([name, value]) => make("div", { class: "tile" }, make("b", null, value), name))));
 }
@@ -151,11 +151,11 @@ function failures() {
   if (!data.failures.length) return;
   const groups = data.failures.map((group) => make("details", null, make("summary", null, make("b", null, `${count(group.count)} × `), make("code", null, group.type),
     group.died ? " (a worker died)" : "", ` ${group.message.split("\n")[0].slice(0, 200)}`),
-  make("p", { class: "soft" }, "in ", group.names.join(", "), `; first ${since(group.first)}, last ${since(group.last)}; `, make("code", null, group.fingerprint)),
+  make("p", { class: "soft" }, group.names.length ? `in ${group.names.join(", ")}; first ${since(group.first)}, last ${since(group.last)}; ` : "outside of tasks; ", make("code", null, group.fingerprint)),
   make("p", null, "inputs: ", group.keys.flatMap((key) => [make("code", null, key), " "]), group.count > group.keys.length ? "…" : ""),
   group.traceback ? make("pre", null, group.traceback) : make("pre", null, group.message), group.output_tail ? make("pre", null, group.output_tail) : null));
   const left = data.failed_left_out > 0 ? `; ${count(data.failed_left_out)} more are not listed` : "";
-  section("Failures", groups, beside(`the tasks that failed (${count(data.failed_tasks.length)}${left})`, () => table(`the first ${count(data.failed_tasks.length)} by the order they came in${left}`,
+  section("Failures", groups, beside(`what failed (${count(data.failed_tasks.length)}${left})`, () => table(`the first ${count(data.failed_tasks.length)} by the order they came in${left}`,
     [["input", label, null, "name"], ["stage", (row) => row.name, null, "name"], ["state", (row) => row.state, (_, row) => state(row)], ["attempt", (row) => row.attempt, count, "n"],
       ["ran", (row) => row.run_s, seconds, "n"], ["error", (row) => row.error, null, "name"], ["message", (row) => row.message, null, "name"]], data.failed_tasks)));
 }

@@ -56,6 +56,8 @@ class Totals(Struct, frozen=True, kw_only=True):
     unfinished: int = 0
     retried: int = 0
     """Attempts that were followed by another."""
+    failed_inputs: int = 0
+    """Inputs of `longshore run` that failed, or timed out, though no task of theirs did; in none of the others."""
     left_out: int = 0
     """Tasks that are counted nowhere else, for they were too many to look at."""
     wall_s: float = 0.0
@@ -197,10 +199,11 @@ class Series(Struct, frozen=True, kw_only=True):
 
 
 class FailedTask(Struct, frozen=True, kw_only=True):
-    """One task that failed."""
+    """One task that failed, or an input that did though no task of its failed: that has no name, and no id but -1."""
 
     id: int
     task_id: str
+    """Empty for an input."""
     name: str
     key: str | None
     state: str

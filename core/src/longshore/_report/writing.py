@@ -25,7 +25,7 @@ def _json(content: Struct) -> Pieces:
 
 
 def _junit(source: Source, report: Report) -> Pieces:
-    return junit(report.run, report.totals, failures(source))
+    return junit(report.run, report.totals, failures(source), source.failed_inputs)
 
 
 def _chrome(source: Source, report: Report) -> Pieces:

@@ -9,27 +9,14 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import version
+from typing import Final, Literal
 
 from cyclopts import App, CycloptsError
 
-from longshore.cli.bench import bench
-from longshore.cli.check import check
-from longshore.cli.config import schema, show, validate
 from longshore.cli.console import DASH, ExitCode, UsageError, say
-from longshore.cli.doctor import doctor
-from longshore.cli.failures import failures
-from longshore.cli.new import new
-from longshore.cli.plugins import info, list_
-from longshore.cli.report import report
-from longshore.cli.resume import resume
-from longshore.cli.run import run
-from longshore.cli.runs import list_ as list_runs
-from longshore.cli.runs import prune, show_
-from longshore.cli.serve import serve
-from longshore.cli.simulate import simulate
-from longshore.cli.top import top
 from longshore.errors import JournalError, LongshoreError, PluginError, SettingsError
 
 _CONFIG = """See the settings, where each comes from, and what may be set.
@@ -49,40 +36,63 @@ For example: `longshore --install-completion --shell bash`
 """
 
 
-def build_app() -> App:
-    """Return the application with all commands."""
-    app = App(
+# Where each is. Importing all of them takes longer than most commands do, so that only the one that is called is.
+_COMMANDS: Final[Mapping[str, str | Mapping[str, str]]] = {
+    "run": "run:run",
+    "resume": "resume:resume",
+    "runs": {"list": "runs:list_", "show": "runs:show_", "prune": "runs:prune"},
+    "failures": "failures:failures",
+    "serve": "serve:serve",
+    "simulate": "simulate:simulate",
+    "top": "top:top",
+    "report": "report:report",
+    "plugins": {"list": "plugins:list_", "info": "plugins:info", "check": "check:check", "new": "new:new"},
+    "config": {"show": "config:show", "schema": "config:schema", "validate": "config:validate"},
+    "doctor": "doctor:doctor",
+    "bench": "bench:bench",
+}
+_GROUPS: Final = {
+    "runs": "See what is recorded of earlier runs, and delete it.",
+    "plugins": "See which plugins there are, whether they work, and begin one of your own.",
+    "config": _CONFIG,
+}
+
+
+class _App(App):
+    """An application whose script for bash offers names of files wherever it has no words of its own."""
+
+    def generate_completion(
+        self, *, prog_name: str | None = None, shell: Literal["zsh", "bash", "fish", "powershell"] | None = None
+    ) -> str:
+        """Return the script for a shell."""
+        script = super().generate_completion(prog_name=prog_name, shell=shell)
+        return script.replace("\ncomplete -F ", "\ncomplete -o bashdefault -o default -F ")
+
+
+def build_app(arguments: Sequence[str] = ()) -> App:
+    """Return the application with the command that these call; with all, where they call none that there is."""
+    app = _App(
         name="longshore",
         help="Run work on many inputs: in coroutines, threads or processes, with live progress and nothing lost.",
         version=f"longshore {version('longshore-core')}",
     )
-    app.command(run)
-    app.command(resume)
-    runs = App(name="runs", help="See what is recorded of earlier runs, and delete it.")
-    runs.command(list_runs, name="list")
-    runs.command(show_, name="show")
-    runs.command(prune)
-    app.command(runs)
-    app.command(failures)
-    app.command(serve)
-    app.command(simulate)
-    app.command(top)
-    app.command(report)
-    plugins = App(name="plugins", help="See which plugins there are, whether they work, and begin one of your own.")
-    plugins.command(list_, name="list")
-    plugins.command(info)
-    plugins.command(check)
-    plugins.command(new)
-    app.command(plugins)
-    config = App(name="config", help=_CONFIG)
-    config.command(show)
-    config.command(schema)
-    config.command(validate)
-    app.command(config)
-    app.command(doctor)
-    app.command(bench)
+    called = arguments[0] if arguments else ""
+    for name in [called] if called in _COMMANDS else _COMMANDS:
+        place = _COMMANDS[name]
+        if isinstance(place, str):
+            _add(app, name, place)
+            continue
+        group = App(name=name, help=_GROUPS[name])
+        for part, its_place in place.items():
+            _add(group, part, its_place)
+        app.command(group)
     app.register_install_completion_command(add_to_startup=False, help=_COMPLETION)  # start-up files are their owner's
     return app
+
+
+def _add(app: App, name: str, place: str) -> None:
+    module, _, function = place.partition(":")
+    app.command(getattr(import_module(f"longshore.cli.{module}"), function), name=name)
 
 
 def run_command(arguments: Sequence[str]) -> int:
@@ -90,7 +100,7 @@ def run_command(arguments: Sequence[str]) -> int:
     # a lone dash reads to the parser like an option without a name
     tokens = [DASH if argument == "-" else argument for argument in arguments]
     try:
-        code = build_app()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        code = build_app(tokens)(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_stdout()
@@ -118,22 +128,6 @@ def _told(error: Exception, arguments: Sequence[str]) -> ExitCode:
     say(f"longshore: {error}")
     named = isinstance(error, PluginError | JournalError) and error.facts.get("reason") in ("unknown", "held")
     return ExitCode.USAGE if named or isinstance(error, UsageError | SettingsError) else ExitCode.FAULT
-
-
-_COMMANDS = (
-    "run",
-    "resume",
-    "runs",
-    "failures",
-    "report",
-    "top",
-    "serve",
-    "simulate",
-    "plugins",
-    "config",
-    "doctor",
-    "bench",
-)
 
 
 def _forget_stdout() -> None:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+from msgspec import to_builtins
 
 from longshore._diagnosis import Diagnosis
 from longshore._diagnosis_signal import LISTENS, PIPE, RECORD, Listens, is_caught
 from longshore._diagnosis_text import diagnosis_text
 from longshore.cli.console import ExitCode, UsageError, line, say, show, show_json
 from longshore.cli.journals import JournalPlace, find_run, open_archive, state_of
+from longshore.cli.learnt import learnt_lines, learnt_of
 from longshore.hookspecs import Archive
 from longshore.records import JournalQuery, RunRecord, TaskEntry
 
@@ -55,9 +57,12 @@ def _ask(archive: Archive, run: RunRecord, *, wait_s: float, as_json: bool) -> E
             return _tell_silent(run, listens.pid, folder, wait_s=wait_s, as_json=as_json)
         time.sleep(_LOOK_S)
     data = answer.read_bytes()
+    learnt = learnt_of(archive, run.run_id)
     if as_json:
-        show_json(msgspec.json.decode(data))
+        show_json({**msgspec.json.decode(data), "learnt": to_builtins(learnt)})
     else:
+        for text in learnt_lines(learnt):
+            show(text)
         show(diagnosis_text(msgspec.json.decode(data, type=Diagnosis)).rstrip("\n"))
     return ExitCode.OK
 
@@ -171,9 +176,10 @@ def _tell_recorded(archive: Archive, run: RunRecord, place: JournalPlace, *, as_
     entries = (entry for entry in archive.tasks(JournalQuery(run_id=run.run_id)) if entry.state is None)
     shown = [_facts(entry) for entry in islice(entries, _SHOWN)]
     goes_on = f"longshore resume {run.run_id}{place.option}" if state in ("interrupted", "stopped") else None
+    learnt = learnt_of(archive, run.run_id)
     if as_json:
         told = {"run": run.run_id, "state": state, "counts": dict(run.counts), "unfinished": shown, "resume": goes_on}
-        show_json(told)
+        show_json({**told, "learnt": to_builtins(learnt)})
         return
     show(line(f"run {run.run_id} ({run.name}) is {state}; process {run.pid} on {run.host} was the last to be at it"))
     show(line(f"recorded tasks without an outcome: {left}"))
@@ -182,6 +188,8 @@ def _tell_recorded(archive: Archive, run: RunRecord, place: JournalPlace, *, as_
         show(line(f"  {facts['task']} ({facts['name']}){of}: {_began(facts)}"))
     if left > len(shown):
         show(f"  and {left - len(shown)} more")
+    for text in learnt_lines(learnt):
+        show(text)
     if goes_on is not None:
         show(line(f"to go on with it: {goes_on}"))
     say("note: nobody is at this run now: this is what is recorded")

@@ -51,7 +51,8 @@ def doctor(
 
     With `--run`, tell what a run is at, also one that hangs: its tasks, workers, reservations and settings, and where
     each of its threads, coroutines and worker processes is. The run goes on. Of one that is over, or whose process is
-    dead, tell what is recorded: what had not ended, and how to go on with it. Signal USR1 has a run tell the same by
+    dead, tell what is recorded: what had not ended, and how to go on with it. What was learnt of its tasks, by kind, is
+    told of both. Signal USR1 has a run tell the same by
     itself, on its stderr.
 
     For example: `longshore doctor --json`, `longshore doctor --run last`

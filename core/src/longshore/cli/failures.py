@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from longshore._report.untasked import FailedInput, read_failed_inputs
 from longshore.cli.console import ExitCode, line, safe, say, show, show_json
 from longshore.cli.journals import find_run, open_archive
 from longshore.cli.options import JournalPath, Json, RunName
@@ -35,6 +36,12 @@ class _Group:
         if len(self.names) < 10 * _INPUTS:
             self.names.append(outcome.key if outcome.key is not None else f"#{outcome.index}")
 
+    def add_input(self, failed: FailedInput) -> None:
+        """Count an input that failed though no task of its did."""
+        self.count += 1
+        if len(self.names) < 10 * _INPUTS:
+            self.names.append(failed.key)
+
     def facts(self) -> dict[str, Any]:  # Any: JSON-safe values
         """Return the group for machines."""
         error = self.example
@@ -51,7 +58,8 @@ class _Group:
 
     def lines(self, *, traceback: bool) -> Iterable[str]:
         """Yield the group for people."""
-        yield line(f"{self.count} x {self.example.type} in {', '.join(self.stages)}  [{self.fingerprint}]")
+        stages = f"in {', '.join(self.stages)}" if self.stages else "outside of tasks"
+        yield line(f"{self.count} x {self.example.type} {stages}  [{self.fingerprint}]")
         yield f"    {line(self.example.message.strip().split(chr(10))[0])}"
         yield from (f"      {line(name)}" for name in self.names[:_INPUTS])
         if self.count > _INPUTS:
@@ -72,6 +80,8 @@ def failures(
 ) -> int:
     """Tell what failed in a run: the same failures together, with an example and the first inputs.
 
+    Inputs that failed though no task of theirs did, such as names that are no files, stand there as well.
+
     For example: `longshore failures last`, `longshore failures last --traceback`
 
     Ends with 0 when nothing failed, and with 1 when something did.
@@ -80,7 +90,8 @@ def failures(
     record = find_run(archive, run)
     query = JournalQuery(run_id=record.run_id, states=(TaskState.FAILED, TaskState.TIMED_OUT))
     redone = {entry.task_id for entry in archive.tasks(query)}  # those that no later task has done again
-    groups = _grouped(outcome for outcome in archive.outcomes(query) if outcome.task_id in redone)
+    outcomes = (outcome for outcome in archive.outcomes(query) if outcome.task_id in redone)
+    groups = _grouped(outcomes, read_failed_inputs(archive, record.run_id))
     if json:
         show_json([group.facts() for group in groups])
         return ExitCode.SOME_FAILED if groups else ExitCode.OK
@@ -96,10 +107,13 @@ def failures(
     return ExitCode.SOME_FAILED
 
 
-def _grouped(outcomes: Iterable[Outcome]) -> Sequence[_Group]:
+def _grouped(outcomes: Iterable[Outcome], inputs: Iterable[FailedInput]) -> Sequence[_Group]:
     """Return the failures by their fingerprints, the most frequent first."""
     groups: dict[str, _Group] = {}
     for outcome in outcomes:
         error = outcome.error or _UNKNOWN
         groups.setdefault(error.fingerprint, _Group(error.fingerprint, error)).add(outcome)
+    for failed in inputs:
+        error = ErrorRecord(type=failed.type, message=failed.reason)
+        groups.setdefault(failed.fingerprint, _Group(failed.fingerprint, error)).add_input(failed)
     return sorted(groups.values(), key=lambda group: -group.count)

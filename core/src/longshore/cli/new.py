@@ -8,12 +8,16 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from longshore.cli.console import ExitCode, UsageError, say, show, show_json
-from longshore.cli.options import Json
+from longshore.cli.options import Json, KindName
 from longshore.cli.plugins import host_of_settings, kind_of
 from longshore.cli.scaffold import Names, check_free, files_of, names_of
 
 Kind = Annotated[
-    str, Parameter(help="executors, probes, sinks, journals, processors, pipelines or hooks; `sink` will do too.")
+    KindName,
+    Parameter(
+        show_choices=False,
+        help="executors, probes, sinks, journals, processors, pipelines or hooks; `sink` will do too.",
+    ),
 ]
 Name = Annotated[str, Parameter(help="What settings and `--sink` call it: `chat`.")]
 Output = Annotated[

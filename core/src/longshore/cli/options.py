@@ -9,6 +9,10 @@ from cyclopts import Parameter
 
 Order = Literal["given", "largest-first"]
 Progress = Literal["auto", "live", "lines", "json", "none"]
+# Shells offer the words of a literal; that others are taken too, such as a plugin's, is said by the `str` beside it.
+ExecutorName = Literal["processes", "threads", "asyncio", "inline", "dask", "ray"] | str
+SinkName = Literal["rich", "jsonl", "dashboard", "otel", "prometheus"] | str
+KindName = Literal["executors", "probes", "sinks", "journals", "processors", "pipelines", "hooks"] | str
 
 Json = Annotated[bool, Parameter(name="--json", negative=(), show_default=False, help="Print JSON instead of text.")]
 Set = Annotated[
@@ -44,10 +48,11 @@ class RunOptions:
         ),
     ] = None
     executor: Annotated[
-        str | None,
+        ExecutorName | None,
         Parameter(
+            show_choices=False,
             help="Where it all runs: processes (a crash costs one input), threads, asyncio (for coroutines), inline "
-            "(one after the other, in this process) or a plugin's: `--executor threads`."
+            "(one after the other, in this process) or a plugin's: `--executor threads`.",
         ),
     ] = None
     workers: Annotated[int | None, Parameter(help="How many run at once, in each executor used: `--workers 8`.")] = None
@@ -85,8 +90,13 @@ class RunOptions:
         ),
     ] = False
     sink: Annotated[
-        tuple[str, ...],
-        Parameter(negative=(), show_default=False, help="Tell this sink plugin too, may be repeated: `--sink jsonl`."),
+        tuple[SinkName, ...],
+        Parameter(
+            negative=(),
+            show_default=False,
+            show_choices=False,
+            help="Tell this sink plugin too, may be repeated: `--sink jsonl`.",
+        ),
     ] = ()
     dashboard: Annotated[
         bool,
@@ -135,9 +145,10 @@ class BenchOptions:
     """What is measured, and how often."""
 
     executor: Annotated[
-        tuple[str, ...],
+        tuple[ExecutorName, ...],
         Parameter(
             negative=(),
+            show_choices=False,
             show_default=False,
             help="Measure this one only, may be repeated: `--executor threads`. Left out: each that can run the work.",
         ),

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 from longshore._plugins.advice import nearest
 from longshore._plugins.facts import normalised
 from longshore.cli.console import ExitCode, UsageError, safe, say, show, show_json, show_table
-from longshore.cli.options import Json
+from longshore.cli.options import Json, KindName
 from longshore.errors import SettingsError
 from longshore.hookspecs import KINDS, PROJECT
 from longshore.plugins import Candidate, CheckResult, PluginHost, PluginState
@@ -20,7 +20,7 @@ from longshore.settings import Settings, load_settings
 
 
 def list_(
-    kind: Annotated[str | None, Parameter(help="Only this kind, such as `sinks`.")] = None,
+    kind: Annotated[KindName | None, Parameter(show_choices=False, help="Only this kind, such as `sinks`.")] = None,
     *,
     load: Annotated[
         bool,

@@ -21,14 +21,17 @@ from longshore._fetching import FetchingCall
 from longshore._fingerprints import GRANULARITY_NS, fingerprint
 from longshore._identity import NoIdentity, code_digest
 from longshore._objects import ObjectFacts
+from longshore._report.untasked import FAILED_INPUTS, FailedInput, as_state, from_state, key_of
 from longshore.errors import JournalError
 from longshore.hookspecs import Archive, Journal
 from longshore.pipeline import Step
 from longshore.records import CommitBatch, JournalQuery, Recalled, RunOpening, TaskEntry, TaskKind
-from longshore.task import Outcome
+from longshore.task import Outcome, TaskState
 
 COMMAND: Final = "command"
 _INPUTS, _STALE = "inputs", "stale"
+_OFTEN: Final = 8
+"""Failed inputs are recorded anew once so large a part of them has changed: an eighth."""
 _NO_TEXT: Final = "\0"  # before the digits of a name that is no UTF-8: no name begins so
 
 
@@ -178,18 +181,36 @@ class CommandJournal:
         """The run that was opened; None before."""
         self.cut_short = False
         """Whether the run is being ended before its inputs were, which the pool cannot know."""
+        self._failed: dict[str, FailedInput] = {}
+        self._changes = self._recorded = 0
+
+    def note_input(self, name: str, failed: FailedInput | None) -> None:
+        """Take note of how an input ended: `failed` though no task of its did, or otherwise, as tasks or nobody tell.
+
+        The next commit has it, or a later one where there are many; the last one has all.
+        """
+        key = key_of(name)
+        if failed is None:
+            self._changes += self._failed.pop(key, None) is not None
+        else:
+            self._failed[key] = failed
+            self._changes += 1
 
     def open(self, run: RunOpening) -> Recalled:
         """Begin the run, or go on with it."""
         opening = msgspec.structs.replace(run, states={**run.states, **self._states})
         recalled = self._journal.open(opening)
         self.run_id = run.run_id
+        self._failed = {one.key: one for one in _failed_inputs(recalled, run.run_id)}
+        self._recorded = len(self._failed)
         return msgspec.structs.replace(recalled, tasks=[self._seen(entry) for entry in recalled.tasks])
 
     def commit(self, batch: CommitBatch) -> None:
         """Make the batch last."""
         if batch.ended == "completed" and self.cut_short:
             batch = msgspec.structs.replace(batch, ended="stopped")
+        if self._changes and (batch.ended is not None or self._changes * _OFTEN >= self._recorded):
+            batch = msgspec.structs.replace(batch, states={**batch.states, FAILED_INPUTS: self._failed_now()})
         self._journal.commit(batch)
 
     def load(self, query: JournalQuery) -> Sequence[Outcome]:
@@ -204,12 +225,34 @@ class CommandJournal:
         """Return a reader of all runs."""
         return self._journal.archive()
 
+    def _failed_now(self) -> list[Any]:  # Any: JSON-safe values
+        self._changes = 0
+        failed = list(self._failed.values())
+        self._recorded = len(failed)
+        return as_state(failed)
+
     def _seen(self, entry: TaskEntry) -> TaskEntry:
         """Return the entry as the command sees it: code is compared once for all, and told, and decides nothing."""
         kind = self._kinds.get(entry.kind)
         if kind is None:
             kind = self._kinds[entry.kind] = msgspec.structs.replace(entry.kind, code=None)
         return msgspec.structs.replace(entry, kind=kind, stale=entry.task_id in self._stale)
+
+
+def failed_input(name: str, state: TaskState, error: tuple[str, str] | None) -> FailedInput | None:
+    """Return what is recorded of an input that failed though no task of its did; None for one that did not fail."""
+    if state not in (TaskState.FAILED, TaskState.TIMED_OUT):
+        return None
+    kind, reason = error or (state.value, state.value)
+    return FailedInput(key=key_of(name), state=state.value, type=key_of(kind), reason=key_of(reason))
+
+
+def _failed_inputs(recalled: Recalled, run_id: str) -> list[FailedInput]:
+    try:
+        return from_state(recalled.states.get(FAILED_INPUTS))
+    except msgspec.ValidationError as error:
+        text = f"what is recorded of the inputs of run {run_id} that failed can't be read by this version: {error}"
+        raise JournalError(text, reason="unreadable", run_id=run_id) from error
 
 
 def _text(path: str) -> str:

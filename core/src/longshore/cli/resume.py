@@ -16,7 +16,7 @@ from longshore.cli.job import Job, Keeping, make_job
 from longshore.cli.journals import find_run, open_archive
 from longshore.cli.lines import stdout_for_data
 from longshore.cli.objects import Change, Now, objects_now, path_of_output
-from longshore.cli.options import JournalPath, Progress, RunName, RunOptions, Set
+from longshore.cli.options import ExecutorName, JournalPath, Progress, RunName, RunOptions, Set
 from longshore.cli.output import Output
 from longshore.cli.recorded import (
     CommandJournal,
@@ -43,7 +43,8 @@ _To = Annotated[
     str | None, Parameter(name=["--output", "-o"], help="Where the results go; left out: where the run had them.")
 ]
 _Where = Annotated[
-    str | None, Parameter(help="Where what is left runs: `--executor threads`; left out: where the run was.")
+    ExecutorName | None,
+    Parameter(show_choices=False, help="Where what is left runs: `--executor threads`; left out: where the run was."),
 ]
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from longshore._report.untasked import read_failed_inputs
 from longshore.cli.console import ExitCode, UsageError, safe, say, show, show_json, show_table
 from longshore.cli.journals import DAMAGED, INTERRUPTED, find_run, open_archive, state_of
 from longshore.cli.options import JournalPath, Json, RunName
@@ -22,6 +23,8 @@ from longshore.hookspecs import Archive
 from longshore.records import RunRecord
 
 STATES = ("running", INTERRUPTED, "completed", "stopped", "failed", DAMAGED)
+StateName = Literal["interrupted", "completed", "stopped", "failed", "damaged"] | str
+"""Those that a shell offers: all but that of a run that goes on."""
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
@@ -39,7 +42,7 @@ def list_(*, journal: JournalPath = None, json: Json = False) -> int:
     if not runs:
         say("longshore: no run is recorded")
         return ExitCode.NOTHING
-    rows = [(run.run_id, run.name, state_of(run), _moment(run.started), _counts(run)) for run in runs]
+    rows = [(run.run_id, run.name, state_of(run), _moment(run.started), _counts(archive, run)) for run in runs]
     show_table(("RUN", "WHAT", "STATE", "STARTED", "TASKS"), rows)
     return ExitCode.OK
 
@@ -56,7 +59,7 @@ def show_(run: RunName, /, *, journal: JournalPath = None, json: Json = False) -
         show_json(facts)
         return ExitCode.OK
     del facts["settings"]
-    told = {**facts, "started": _moment(record.started), "tasks": _counts(record), "counts": None}
+    told = {**facts, "started": _moment(record.started), "tasks": _counts(archive, record), "counts": None}
     told["ended"] = _moment(record.ended) if record.ended is not None else None
     told["command"] = shlex.join(record.command)
     told["versions"] = ", ".join(f"{name} {version}" for name, version in record.versions.items())
@@ -95,9 +98,12 @@ def prune(
     ] = None,
     keep: Annotated[int | None, Parameter(help="All but so many, the newest: `--keep 20`.")] = None,
     state: Annotated[
-        tuple[str, ...],
+        tuple[StateName, ...],
         Parameter(
-            negative=(), show_default=False, help=f"Runs of this state, may be repeated: {', '.join(STATES[1:])}."
+            negative=(),
+            show_default=False,
+            show_choices=False,
+            help=f"Runs of this state, may be repeated: {', '.join(STATES[1:])}.",
         ),
     ] = (),
     dry_run: Annotated[
@@ -179,6 +185,7 @@ def _facts(archive: Archive, run: RunRecord) -> dict[str, Any]:  # Any: JSON-saf
         "pid": run.pid,
         "tasks": sum(run.counts.values()),
         "counts": dict(run.counts),
+        "failed_inputs": _failed_inputs(archive, run),
         "inputs": command.inputs if command is not None else None,
         "folder": command.folder if command is not None else None,
         "output": command.output if command is not None else None,
@@ -203,8 +210,19 @@ def _reason(archive: Archive, run: RunRecord) -> str | None:
     return None
 
 
-def _counts(run: RunRecord) -> str:
-    return ", ".join(f"{count} {state.replace('_', ' ')}" for state, count in sorted(run.counts.items()))
+def _counts(archive: Archive, run: RunRecord) -> str:
+    """Return in words what became of a run's tasks, and how many inputs failed though no task of theirs did."""
+    told = [f"{count} {state.replace('_', ' ')}" for state, count in sorted(run.counts.items())]
+    failed = _failed_inputs(archive, run)
+    if failed:
+        told.append(f"{failed} input{'' if failed == 1 else 's'} failed outside of tasks")
+    return ", ".join(told)
+
+
+def _failed_inputs(archive: Archive, run: RunRecord) -> int:
+    with suppress(JournalError):
+        return len(read_failed_inputs(archive, run.run_id))
+    return 0
 
 
 def _moment(at: float | None) -> str:

@@ -11,6 +11,7 @@ from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.events import Key
 from textual.screen import ModalScreen
 from textual.widgets import DataTable, Footer, Input, Sparkline, Static, TabbedContent, TabPane
 
@@ -21,6 +22,10 @@ from longshore.runs import FailureView, TaskFilter, TaskRow
 
 _T = TypeVar("_T")
 _ANSWERS = (OSError, ValueError, LongshoreError)  # what a question to a run may raise
+
+_ORDERS = ("pause", "cancel", "resize")
+_ORDER_KEYS = ("p", "k", "plus", "minus")
+_HOW = "; start it with `sinks.dashboard.control = true` and give its link"
 
 
 class Detail(ModalScreen[None]):
@@ -74,6 +79,7 @@ class TopApp(App[None]):
         self._period_s = period_s
         self._asking = ThreadPoolExecutor(1, thread_name_prefix="longshore-top")
         self._picture: Picture | None = None
+        self._controlled = False
         self._rows: dict[str, list[Row]] = {name: [] for name in TABLES}
         self._sorted: dict[str, tuple[int | None, bool]] = dict.fromkeys(TABLES, (None, False))
         self._wanted = ""
@@ -119,11 +125,18 @@ class TopApp(App[None]):
             if picture is None:
                 return
             self._picture = picture
+            self._heed(picture)
             self.query_one("#head", Static).update(Text(headline(picture)))
             self.query_one("#held", Static).update(Text(self._held(picture)))
             pace = picture.throughput
             self.query_one(Sparkline).data = [sum(step) for step in zip(*pace.counts, strict=True)] if pace else [0.0]
             await self._draw(self.shown)
+
+    def _heed(self, picture: Picture) -> None:
+        """Have the keys of orders among those that are shown while the run takes any."""
+        if picture.control is not self._controlled:
+            self._controlled = picture.control
+            self.refresh_bindings()
 
     def _held(self, picture: Picture) -> str:
         return f"held: {text(picture.snapshot.throttled)}" if picture.snapshot.throttled else ""
@@ -182,6 +195,15 @@ class TopApp(App[None]):
         self.query_one("#said", Static).update(Text(text(told) if len(told) < 60 else told))
 
     # ---- keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Tell whether a key is there: those of orders are while the run takes any."""
+        return self._controlled or action not in _ORDERS
+
+    def on_key(self, event: Key) -> None:
+        """Say how a run is begun that takes orders, to who presses the key of one."""
+        if event.key in _ORDER_KEYS and not self._controlled:
+            self._say(f"this run takes no orders{_HOW}")
 
     def action_show(self, name: str) -> None:
         """Have another table on top."""
@@ -281,9 +303,7 @@ class TopApp(App[None]):
 
     async def _order(self, name: str, body: dict[str, Any]) -> bool:  # Any: JSON-safe values
         if self._picture is None or not self._picture.control:
-            self._say(
-                f"{name}: this run takes no orders; start it with `sinks.dashboard.control = true` and give its link"
-            )
+            self._say(f"{name}: this run takes no orders{_HOW}")
             return False
 
         def give() -> bool:

@@ -22,6 +22,7 @@ from longshore.cli.guard import Guard
 from longshore.cli.job import Job
 from longshore.cli.lines import Lines
 from longshore.cli.output import Output
+from longshore.cli.recorded import failed_input
 from longshore.cli.tally import Tally
 from longshore.errors import JournalError, LongshoreError, PayloadError
 from longshore.pipeline import PipelineResult
@@ -66,6 +67,12 @@ def _diagnosed(pool: WorkerPool) -> AbstractContextManager[object]:
 async def work(job: Job, output: Output) -> ExitCode:
     """Run the job, and return the exit code; every input has its line, however the run ends."""
     return await _Work(job, output).run()
+
+
+def _failed_by_task(result: PipelineResult) -> bool:
+    """Tell whether a document ended as a task of its did, which the journal has then."""
+    failure = result.failure
+    return failure is not None and bool(failure.task_id) and failure.state in (TaskState.FAILED, TaskState.TIMED_OUT)
 
 
 class _Work:
@@ -206,7 +213,7 @@ class _Work:
                 state, error = TaskState.FAILED, out.payload_facts(refusal)
         if result.failure is not None and result.failure.restored and state is not TaskState.CANCELLED:
             self._before += 1
-        self._write(result.index, state, text, error, record)
+        self._write(result.index, state, text, error, record, by_task=_failed_by_task(result))
         self._heed_limit()
 
     def _refuse_unusable(self) -> None:
@@ -229,12 +236,17 @@ class _Work:
         text: str,
         error: tuple[str, str] | None,
         record: ErrorRecord | None = None,
+        *,
+        by_task: bool = False,
     ) -> None:
+        """Write the line of an input, once; `by_task` says that a task of its failed, so that the journal knows."""
         if self._lines is None or self._left.pop(index, index) is not None:
             return  # the thread that leaves was here before
         name = self._job.paths[index]
         said = (record.output_tail, record.fingerprint) if record is not None else ()
         self._tally.add(name, state, error, *said)
+        if self._job.keeping is not None:
+            self._job.keeping.journal.note_input(name, None if by_task else failed_input(name, state, error))
         self._lines.write(out.line(name, state, text, error))
 
     def _leave_out(self, error: tuple[str, str]) -> None:

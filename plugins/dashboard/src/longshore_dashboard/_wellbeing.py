@@ -6,10 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 
-from longshore.records import Health
+from longshore.records import LIVE_CHECKS, READY_CHECKS, Health
 
 _FRESH_S = 1.0
-LIVE_CHECKS = ("loop", "scheduler")
 
 
 class Wellbeing:
@@ -38,6 +37,6 @@ class Wellbeing:
 
 
 def lines(health: Health, *, live: bool) -> list[str]:
-    """Return a line for each check, without the reasons: whoever asks has shown no token."""
-    names = [name for name in health.checks if not live or name in LIVE_CHECKS]
+    """Return a line for each check that decides, without the reasons: whoever asks has shown no token."""
+    names = [name for name in health.checks if name in (LIVE_CHECKS if live else READY_CHECKS)]
     return [f"[+]{name} ok" if health.checks[name] else f"[-]{name} failed: reason withheld" for name in names]

@@ -46,7 +46,7 @@ def playwright_api() -> Any:  # Any: playwright's
     return pytest.importorskip("playwright.sync_api", reason="no playwright here: uv sync --group pages")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # playwright has a loop on this thread, beside which no other test could run its own
 def browser() -> Iterator[Any]:  # Any: playwright's, which need not be here
     """Return a Chromium; without one the test is skipped."""
     if CHROMIUM is None:

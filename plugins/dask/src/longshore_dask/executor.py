@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from longshore.batching import spool
 from longshore.batching.dispatcher import Dispatcher
 from longshore.batching.executor import LEAVE_S, BatchExecutor
 from longshore.batching.survey import ClusterProbe
 from longshore.hookspecs import Capabilities, ExecutorHost, Probe, ResizeRequest, hookimpl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from longshore_dask.crew import DaskCrew
 from longshore_dask.survey import use_of
@@ -32,12 +33,16 @@ _CAPABILITIES: Final = Capabilities(
 )
 
 
+_ADDRESS: Final = r"^[a-z]+://\S+$|^[\w.\-]+:\d+$"
+_Address = Annotated[str, WithJsonSchema({"type": "string", "pattern": _ADDRESS})]  # whose error is told in words
+
+
 class DaskSettings(BaseModel):
     """The table `[tool.longshore.executors.dask]`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    address: str | None = Field(default=None, pattern=r"^[a-z]+://\S+$|^[\w.\-]+:\d+$")
+    address: _Address | None = None
     """The scheduler's, such as "tls://dask.example:8786"; None starts a cluster on loopback in this machine."""
     connect_timeout_s: float = Field(default=10.0, gt=0.0, allow_inf_nan=False)
     """Seconds in which the scheduler must answer."""
@@ -45,6 +50,16 @@ class DaskSettings(BaseModel):
     """Seconds an initializer may take; its thread is abandoned then, and its task times out. None is for ever."""
     max_result_bytes: int | None = Field(default=None, ge=1)
     """How many bytes a result may take as it is sent; above, its task fails with PayloadError. None is no limit."""
+
+    @field_validator("address")
+    @classmethod
+    def _leads_somewhere(cls, address: str | None) -> str | None:
+        if address is not None and not re.search(_ADDRESS, address):
+            raise ValueError(
+                "a scheduler's address is HOST:PORT or SCHEME://HOST:PORT, such as 'dask.example:8786' or "
+                "'tls://dask.example:8786'"
+            )
+        return address
 
 
 class DaskExecutor(BatchExecutor):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -24,6 +25,7 @@ from longshore_otel._text import Names
 _BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 _STATES = {WorkerStatus.IDLE: "available", WorkerStatus.BUSY: "busy"}
 _MB = 1_000_000
+_LOOK_S = 1.0
 _Observations = Iterable[Observation]
 
 
@@ -70,6 +72,9 @@ class Meters:
         self._reader = PeriodicExportingMetricReader(self._exporter, interval_s * 1000 if interval_s else None)
         self._provider = MeterProvider([self._reader], resource, shutdown_on_exit=False)
         self._stages, self._errors = Names(), Names()
+        self._seen: Sequence[Observation] = ()  # the workers, as they were while the run told of something
+        self._looked = -_LOOK_S
+        self._counted = False  # whether workers were measured while there were any
         meter = self._provider.get_meter("longshore")
         self._duration = meter.create_histogram(
             "longshore.task.duration",
@@ -81,8 +86,16 @@ class Meters:
 
     def take(self, batch: Sequence[AnyEvent]) -> None:
         """Take some events, of whatever types."""
+        self._look()
         for event in batch:
             self._take(event)
+
+    def _look(self) -> None:
+        """See what workers there are, until they have been measured: a short run is measured once it has none."""
+        now = time.monotonic()
+        if not self._counted and (not self._seen or now - self._looked >= _LOOK_S):
+            self._looked = now
+            self._seen = self._counts() or self._seen
 
     def _take(self, event: AnyEvent) -> None:
         if event.type in ENDS and not event.data.get("restored"):
@@ -149,6 +162,13 @@ class Meters:
         ]
 
     def _worker_counts(self, _: CallbackOptions) -> _Observations:
+        """Return the workers there are; of a run that was over before they were measured, those that it had."""
+        now = self._counts()
+        told = now if now or self._counted else self._seen
+        self._counted = self._counted or bool(told)
+        return told
+
+    def _counts(self) -> Sequence[Observation]:
         counts = Counter(
             (worker.executor, _STATES.get(worker.status, "offline"))
             for worker in self._run.workers()

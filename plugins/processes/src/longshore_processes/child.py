@@ -196,7 +196,8 @@ class Worker:
         except BaseException as error:  # noqa: BLE001 - imports and initializers are user code
             failures = [error]
         finally:
-            self._account.begin()  # what an initializer keeps is the worker's, not the first item's
+            self._account.begin()  # what an initializer keeps and computes is the worker's, not the first item's
+            self._recorder.begin()
             self._words.prepared(monotonic())
 
         def call(*args: Any, **kwargs: Any) -> Any:

@@ -69,7 +69,7 @@ class Recorder:
         self._took_mb: float | None = None  # what an item had taken that was held up at its limit, until it is told
 
     def begin(self) -> None:
-        """Begin a batch."""
+        """Count processor time from here on: a batch begins, or what came before its first item is over."""
         self._cpu_mark = process_time()
 
     def forget(self, code: int) -> None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from longshore import usable_cpus
 from longshore.batching.dispatcher import Dispatcher
 from longshore.batching.executor import LEAVE_S, BatchExecutor
 from longshore.batching.survey import ClusterProbe
 from longshore.hookspecs import Capabilities, ExecutorHost, Probe, ResizeRequest, hookimpl
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, field_validator
 
 from longshore_ray.survey import SURVEY_S, Machine, outlived, use_of
 
@@ -30,12 +31,16 @@ _CAPABILITIES: Final = Capabilities(
 )
 
 
+_ADDRESS: Final = r"^(auto|[\w.\-]+:\d+|\[[0-9a-f:]+\]:\d+)$"
+_Address = Annotated[str, WithJsonSchema({"type": "string", "pattern": _ADDRESS})]  # whose error is told in words
+
+
 class RaySettings(BaseModel):
     """The table `[tool.longshore.executors.ray]`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    address: str | None = Field(default=None, pattern=r"^(auto|[\w.\-]+:\d+|\[[0-9a-f:]+\]:\d+)$")
+    address: _Address | None = None
     """The head's, such as "ray.example:6379", or "auto" for the one of this machine; None starts one on loopback."""
     connect_timeout_s: float = Field(default=30.0, gt=0.0, allow_inf_nan=False)
     """Seconds in which the cluster at `address` must answer."""
@@ -52,15 +57,20 @@ class RaySettings(BaseModel):
     object_store_mb: int | None = Field(default=None, ge=80)
     """Shared memory of a local cluster, in MiB; None leaves it to Ray, which takes 30 % of the memory."""
 
-    @field_validator("address", mode="before")
+    @field_validator("address")
     @classmethod
-    def _no_client(cls, address: object) -> object:
-        if isinstance(address, str) and address.startswith("ray://"):
+    def _leads_somewhere(cls, address: str | None) -> str | None:
+        if address is None or re.search(_ADDRESS, address):
+            return address
+        if address.startswith("ray://"):
             raise ValueError(
                 "a ray:// address leads to Ray's client server, which does not tell how a worker ended; run on a "
                 "machine of the cluster, and give the head's HOST:PORT or 'auto'"
             )
-        return address
+        raise ValueError(
+            "a cluster's address is its head's HOST:PORT, such as 'ray.example:6379' or '[fd00::1]:6379', or 'auto' "
+            "for the cluster of this machine"
+        )
 
 
 class RayExecutor(BatchExecutor):

@@ -122,7 +122,7 @@ function Alerts({ alerts }) {
 function Running({ rows, control }) {
   const now = Date.now() / 1000;
   const columns = [
-    { key: "key", name: "Task", clip: true, cell: (row) => html`<${TaskLink} id=${row.task_id}>${row.key ?? row.task_id}<//>` },
+    { key: "key", name: "Task", tail: true, cell: (row) => html`<${TaskLink} id=${row.task_id}><bdi>${row.key ?? row.task_id}</bdi><//>` },
     { key: "name", name: "Stage", clip: true, cell: (row) => html`<${Stage} name=${row.name} />` },
     { key: "for", name: "Since", num: true, cell: (row) => html`<span title=${clock(row.started)}>${row.started ? duration(Math.max(0, now - row.started)) : "–"}</span>` },
     { key: "worker", name: "Worker", cell: (row) => row.worker ?? "–" },
@@ -136,7 +136,7 @@ function Running({ rows, control }) {
 function Longest() {
   const found = useData("api/tasks", { sort: "run_s", desc: 1, limit: 10 }, ["tasks"]);
   const columns = [
-    { key: "key", name: "Task", clip: true, cell: (row) => html`<${TaskLink} id=${row.task_id}>${row.key ?? row.task_id}<//>` },
+    { key: "key", name: "Task", tail: true, cell: (row) => html`<${TaskLink} id=${row.task_id}><bdi>${row.key ?? row.task_id}</bdi><//>` },
     { key: "name", name: "Stage", clip: true, cell: (row) => html`<${Stage} name=${row.name} />` },
     { key: "ran", name: "Ran", num: true, cell: (row) => duration(row.run_s) },
     { key: "state", name: "State", cell: (row) => html`<${State} state=${row.state} />` },

@@ -27,7 +27,7 @@ export function Empty({ children, reading }) {
   return html`<p class="empty ${reading ? "reading" : ""}">${children}</p>`;
 }
 
-/** A table in a box of its own that scrolls sideways. `columns`: {key, name, cell(row), sort, and num, wide, clip or shape: how}. With `sorted` {by, down,
+/** A table in a box of its own that scrolls sideways. `columns`: {key, name, cell(row), sort, and num, wide, clip, tail (clipped where a path begins) or shape: how}. With `sorted` {by, down,
     keys: names in the URL} the heads of columns with `sort` are links. `caption` says what it is to who can't see where it stands. */
 export function Table({ caption, columns, rows, keyed, sorted, empty = "Nothing here." }) {
   if (!rows.length) return html`<${Empty}>${empty}<//>`;
@@ -39,7 +39,7 @@ export function Table({ caption, columns, rows, keyed, sorted, empty = "Nothing 
   </table></div>`;
 }
 
-const shape = (column) => column.shape ?? (column.num ? "num" : column.wide ? "wide" : column.clip ? "clip" : "");
+const shape = (column) => column.shape ?? (column.num ? "num" : column.wide ? "wide" : column.tail ? "clip tail" : column.clip ? "clip" : "");
 
 function HeadCell({ column, sorted }) {
   const on = sorted && column.sort && sorted.by === column.sort;

@@ -40,7 +40,7 @@ function All() {
 }
 
 const COLUMNS = [
-  { key: "key", name: "Task", sort: "key", clip: true, cell: (row) => html`<${TaskLink} id=${row.task_id}>${row.key ?? row.task_id}<//>` },
+  { key: "key", name: "Task", sort: "key", tail: true, cell: (row) => html`<${TaskLink} id=${row.task_id}><bdi>${row.key ?? row.task_id}</bdi><//>` },
   { key: "state", name: "State", sort: "state", cell: (row) => html`<${State} state=${row.state} />` },
   { key: "name", name: "Stage", sort: "name", clip: true, cell: (row) => html`<${Stage} name=${row.name} />` },
   { key: "attempt", name: "Attempt", sort: "attempt", num: true, cell: (row) => count(row.attempt) },
