@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import longshore
@@ -12,7 +13,7 @@ import pytest
 from longshore import PoolNotRunning, Settings, TaskFailed, TaskState, WorkerConfig, WorkerPool
 from longshore._runtime.turnstile import Turnstile
 from longshore._runtime.waiting import OpenWaits
-from longshore.errors import PluginError
+from longshore.errors import PayloadError, PluginError
 from longshore.records import PoolStats
 from longshore.testing import MemoryJournal
 from support.waiting import until
@@ -164,6 +165,27 @@ async def test_an_executor_that_is_lost_for_a_reason_that_cannot_be_written(
     summary = await pool.stop()
     assert summary is not None
     assert summary.state == "failed"
+
+
+class Unsendable:
+    """Can't be pickled, for a reason that can't be written."""
+
+    class SpeechlessError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("nothing to say")
+
+    def __reduce__(self) -> str:
+        raise self.SpeechlessError
+
+
+async def test_what_cannot_be_sent_for_a_reason_that_cannot_be_written_is_refused() -> None:
+    """It is a PayloadError all the same, whether the function holds it or an object that the pool shares."""
+    async with pool_of() as pool:
+        far = pool.options(executor="processes")
+        with pytest.raises(PayloadError, match="the message could not be made"):
+            await far.submit(partial(double, Unsendable()))
+        outcome = await (await far.submit(id, pool.share(Unsendable()))).outcome()
+        assert isinstance(outcome.exception, PayloadError)
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from longshore._engine.messages import (
     Tell,
     Tick,
 )
-from longshore._runtime.recalling import Recall, _worth
+from longshore._engine.recall import Recall, worth
 from longshore.errors import WorkerDied
 from longshore.events import TaskRetrying, TasksSubmitted
 from longshore.records import (
@@ -215,5 +215,5 @@ def test_each_recorded_task_is_found_once_and_by_what_it_is(entries: list[TaskEn
         taken = found.get(identity, [])
         assert len(taken) == min(asked.count(identity), len(there))
         assert len({entry.task_id for entry in taken}) == len(taken)
-        assert [_worth(entry) for entry in taken] == sorted(map(_worth, there))[: len(taken)]
+        assert [worth(entry) for entry in taken] == sorted(map(worth, there))[: len(taken)]
     assert recall.left == sum(entry.identity is not None for entry in entries) - sum(map(len, found.values()))

@@ -41,4 +41,4 @@ def test_an_executor_begins_within_its_bounds() -> None:
     )
     parts = Parts(Settings(), config)
     assert [parts.workers(name) for name in ("asyncio", "threads", "processes")] == [8, 3, 1]
-    assert parts.lanes() == ["asyncio", "threads"]
+    assert parts.brought_up() == ["asyncio", "threads"]

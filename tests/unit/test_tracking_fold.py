@@ -10,7 +10,7 @@ from longshore._tracking import RunFold
 from longshore._tracking.eta import remaining_s
 from longshore._tracking.rate import RateRing
 from longshore._tracking.running import RunningTasks
-from longshore._tracking.stages import GROUPS_LIMIT, OTHER, RETRY_TYPES_LIMIT, STAGES_LIMIT
+from longshore._tracking.stages import GROUPS_MOST, OTHER, RETRY_TYPES_MOST, STAGES_MOST
 from longshore.events import (
     Happened,
     ProgressUpdate,
@@ -70,13 +70,13 @@ def test_a_task_is_overdue_from_when_that_is_told_to_the_end_of_its_attempt() ->
 
 def test_retries_are_counted_by_the_type_of_their_error() -> None:
     """Each attempt that is followed by another counts under what it failed with; past the limit they share one."""
-    fold, of, made = begun(RETRY_TYPES_LIMIT + 2)
+    fold, of, made = begun(RETRY_TYPES_MOST + 2)
     for number, task in enumerate(made):
         error = ErrorRecord(type=f"Error{number}", message="")
         fold.fold(TaskRetrying(of, settled(task, TaskState.FAILED, error=error), 0.5), 2.0)
     fold.fold(TaskRetrying(of, settled(made[0], TaskState.TIMED_OUT), 0.5), 2.0)
     (stage,) = snapshot(fold).stages
-    assert len(stage.retries) == RETRY_TYPES_LIMIT + 1
+    assert len(stage.retries) == RETRY_TYPES_MOST + 1
     assert (stage.retries["Error0"], stage.retries[OTHER]) == (1, 3)
     assert sum(stage.retries.values()) == snapshot(fold).retried
 
@@ -148,15 +148,15 @@ def test_stages_tell_names_and_executors_apart() -> None:
 def test_a_name_for_each_task_grows_no_memory() -> None:
     """Past a thousand names the rest share one stage, and no count is lost."""
     fold = RunFold(0.0)
-    for number in range(STAGES_LIMIT + 50):
+    for number in range(STAGES_MOST + 50):
         of = spec(f"name-{number}")
         (task,) = tasks(of, 1, f"{number}-")
         fold.fold(TasksSubmitted(of, [task]), 1.0)
         fold.fold(TasksStarted([Attempt.of(task, 1, 1.0)]), 1.0)
         fold.fold(TasksSettled(of, [settled(task)]), 1.0)
     last = snapshot(fold)
-    assert len(last.stages) == STAGES_LIMIT + 1
-    assert (last.stages[-1].name, last.stages[-1].completed, last.completed) == (OTHER, 50, STAGES_LIMIT + 50)
+    assert len(last.stages) == STAGES_MOST + 1
+    assert (last.stages[-1].name, last.stages[-1].completed, last.completed) == (OTHER, 50, STAGES_MOST + 50)
 
 
 def test_the_longest_running_come_first_with_what_they_say() -> None:
@@ -198,7 +198,7 @@ def test_failures_alike_are_one_group_and_kinds_are_bounded() -> None:
     outcomes = [settled(t, TaskState.FAILED, error=error) for t, error in zip(made, errors, strict=True)]
     fold.fold(TasksSettled(of, outcomes), 2.0)
     groups = snapshot(fold).failures
-    assert len(groups) == GROUPS_LIMIT + 1
+    assert len(groups) == GROUPS_MOST + 1
     assert (groups[0].type, groups[0].count) == (OTHER, 200 - 7 - 99)
     second = groups[1]
     assert (second.type, second.reason, second.count, second.message) == ("DocumentError", "encrypted", 7, "m0")

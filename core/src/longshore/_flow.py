@@ -18,6 +18,7 @@ from longshore._engine.flow import Bounds, Ended, Flows, Graph, Node
 from longshore._engine.messages import Pause, Unpause
 from longshore._flow_documents import Document, Expiring, FlowEvents, as_context
 from longshore._intake import Intake
+from longshore._packing import message_of
 from longshore._runtime.asking import not_begun
 from longshore._runtime.handles import Handle
 from longshore._runtime.source import Call, Plain, Pumped, Source
@@ -334,7 +335,7 @@ class Traffic:
             return
         self._failing, given = True, len(self.results)
         try:
-            self.cancel(f"cancelled: {error}")
+            self.cancel(f"cancelled: {message_of(error)}")
             for document in list(self.documents.values()):
                 for name in list(document.flow.under_way):
                     self._end(document, self._steps[name], document.unrun(self._steps[name], TaskState.CANCELLED))

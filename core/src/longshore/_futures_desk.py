@@ -21,6 +21,7 @@ from longshore._engine.messages import Cancel, Reported
 from longshore._futures_specs import Known, Specs
 from longshore._inputs import veto
 from longshore._intake import Intake
+from longshore._packing import message_of
 from longshore._pool_future import Futures, PoolFuture, claim_all, give_all
 from longshore._runtime.waiting import ThreadWait
 from longshore._worker_init import InitializerFailed
@@ -187,7 +188,7 @@ class Desk:
 
     def _conclude(self, error: BaseException | None) -> None:
         """Tell those whose future is still to end, which there are only if something broke."""
-        text = f"the pool has failed: {error}" if error is not None else "the pool has stopped"
+        text = f"the pool has failed: {message_of(error)}" if error is not None else "the pool has stopped"
         with self._entry:
             if self._refusal is None:
                 self._refusal = lambda: self._broken(text)

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from longshore._engine.engine import Engine
+from longshore._engine.recall import Recall
 from longshore._identifying import Identifying
 from longshore._runtime.commit import Committer, Notes
 from longshore._runtime.learnt import LEARNT
-from longshore._runtime.recalling import Recall, Recalling
+from longshore._runtime.recalling import Recalling
 from longshore._runtime.recording import Recorder
 from longshore._setup import versions_of, without_secrets
 from longshore.errors import JournalError

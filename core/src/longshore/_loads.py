@@ -186,7 +186,7 @@ def _load(name: str, parts: Iterable[Usage], limits: ResourceLimits, unit: str, 
     )
 
 
-def usable_memory_mb() -> float:
+def _usable_memory_mb() -> float:
     """Return the memory this process may use: the machine's, or a control group's limit; 0 where nobody can say."""
     return (usable_memory_bytes() or 0) / 1e6
 
@@ -200,7 +200,7 @@ class HostSize(NamedTuple):
     @classmethod
     def here(cls) -> HostSize:
         """Return what this process may use of this machine; memory is infinite where nobody can say."""
-        return cls(usable_cores(), usable_memory_mb() or math.inf)
+        return cls(usable_cores(), _usable_memory_mb() or math.inf)
 
 
 def required_share(
@@ -242,6 +242,23 @@ def demands_of(resources: Resources) -> dict[str, float]:
         "network_io": resources.network_mbps,
     }
     return {name: round(amount, 9) for name, amount in demands.items() if amount}
+
+
+def resources_of(demands: Mapping[str, float]) -> Resources:
+    """Return what demands in the units of the limits are as reservations; ValueError names what can't be meant."""
+    for name, amount in demands.items():
+        if isinstance(amount, bool) or not isinstance(amount, int | float):
+            raise ValueError(f"resources: {name} is a number, not {amount!r}")
+        if name not in list(ResourceType):
+            raise ValueError(f"resources: there is no {name!r} but {', '.join(ResourceType)}; others as Resources(…)")
+    amounts = {str(name): amount for name, amount in demands.items()}
+    return Resources(
+        cpu=usable_cores() * amounts["cpu"] / 100.0 if amounts.get("cpu") else 0.0,
+        memory_mb=_usable_memory_mb() * amounts["memory"] / 100.0 if amounts.get("memory") else 0.0,
+        gpu=amounts.get("gpu", 0.0) / 100.0,
+        disk_mbps=amounts.get("disk_io", 0.0),
+        network_mbps=amounts.get("network_io", 0.0),
+    )
 
 
 def _bounded(name: str, value: float, least: float, most: float) -> float:

@@ -148,7 +148,7 @@ class Parts:
         executor: Executor = self.plugins.create("executors", name, self.settings.table("executors", name))
         return executor
 
-    def lanes(self) -> list[str]:
+    def brought_up(self) -> list[str]:
         """Return the executors that are brought up with the pool: those that settings give workers."""
         return [name for name, workers in self._counts().items() if workers]
 

@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from longshore._document_check import InputCheck
-from longshore._packing import described
+from longshore._packing import described, message_of
 from longshore._plugins.advice import unknown_plugin
 from longshore._plugins.contract import class_problems, instance_problems
 from longshore._processing import AsyncProcessorCall, ProcessorCall
@@ -149,7 +149,9 @@ class Processors:
         try:
             kept = copy.deepcopy(processor)  # each worker has its own, whatever becomes of the caller's
         except Exception as error:
-            raise _unfit(name, f"could not be copied, as each worker needs its own: {error}; give its class") from error
+            raise _unfit(
+                name, f"could not be copied, as each worker needs its own: {message_of(error)}; give its class"
+            ) from error
         return kept, functools.partial(copy.deepcopy, kept)
 
     def _check(self, metadata: ProcessorMetadata) -> None:

@@ -12,18 +12,16 @@ from typing import Any
 
 from longshore._calling import NamedCall, NamedCoroutine
 from longshore._carrying import one_call
-from longshore._cpus import usable_cores
 from longshore._engine.ledger import Shortage
 from longshore._health import look
 from longshore._intake import Intake
 from longshore._journaling import Journaling
-from longshore._limits import ResourceType
-from longshore._loads import usable_memory_mb
+from longshore._loads import resources_of
 from longshore._measuring import Measuring
 from longshore._processors import Processors
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
-from longshore._runtime.keeping import KeptTask
+from longshore._runtime.kept import KeptTask
 from longshore._runtime.repeats import Repeats
 from longshore._runtime.results import ResultStore
 from longshore._runtime.roster import Roster
@@ -352,19 +350,7 @@ def _resources(given: Demands | None) -> Resources | None:
         return given
     if not isinstance(given, Mapping):
         raise TypeError(f"resources are Resources, or a mapping of names to amounts, not {given!r}")
-    for name, amount in given.items():
-        if isinstance(amount, bool) or not isinstance(amount, int | float):
-            raise ValueError(f"resources: {name} is a number, not {amount!r}")
-        if name not in list(ResourceType):
-            raise ValueError(f"resources: there is no {name!r} but {', '.join(ResourceType)}; others as Resources(…)")
-    amounts = {str(name): amount for name, amount in given.items()}
-    return Resources(
-        cpu=usable_cores() * amounts["cpu"] / 100.0 if amounts.get("cpu") else 0.0,
-        memory_mb=usable_memory_mb() * amounts["memory"] / 100.0 if amounts.get("memory") else 0.0,
-        gpu=amounts.get("gpu", 0.0) / 100.0,
-        disk_mbps=amounts.get("disk_io", 0.0),
-        network_mbps=amounts.get("network_io", 0.0),
-    )
+    return resources_of(given)
 
 
 def _told(record: TaskRecord) -> str:

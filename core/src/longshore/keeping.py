@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
+from longshore._packing import described
 from longshore.errors import JournalError
 from longshore.processor import ProcessorResult
 
@@ -72,7 +73,7 @@ def unpack(packed: Packed, key: bytes | None = None) -> Any:  # Any: the user's 
     except JournalError:
         raise
     except Exception as error:
-        raise JournalError(f"a recorded result can't be read: {type(error).__name__}: {error}") from error
+        raise JournalError(f"a recorded result can't be read: {described(error)}") from error
 
 
 def is_exact(value: Any, depth: int = DEPTH_MOST) -> bool:  # Any: the user's result

@@ -164,7 +164,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self._telling, self._hooks, self._ending = telling, hooks, None
         self._put_together(token, spans)
         try:
-            executors = await self._executors.bring_up(self._parts.lanes())
+            executors = await self._executors.bring_up(self._parts.brought_up())
             telling.open(run, sinks)
             await self._measuring.start()
         except BaseException:  # such as no more threads to be had

@@ -23,6 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from longshore._packing import described
 from longshore.errors import PayloadError
 from longshore.worker import preparing
 
@@ -214,9 +215,7 @@ def _pickled(value: object, buffers: list[pickle.PickleBuffer]) -> bytes:
     try:
         by_value: bytes = cloudpickle.dumps(value, 5, buffer_callback=buffers.append)
     except Exception as error:
-        raise PayloadError(
-            f"a shared {type(value).__name__} cannot be sent to a worker: {type(error).__name__}: {error}"
-        ) from error
+        raise PayloadError(f"a shared {type(value).__name__} cannot be sent to a worker: {described(error)}") from error
     return by_value
 
 

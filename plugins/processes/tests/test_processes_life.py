@@ -139,7 +139,9 @@ def test_stop_leaves_nothing(open_yard: Any, eventually: Any, find_tokened: Any,
         begun = time.monotonic()
         yard.stop()
         assert time.monotonic() - begun < 2.0
-        assert all(outcome.state is TaskState.CANCELLED for outcome in yard.wait(ids, 0.1))
+        ends = yard.wait(ids, 0.1)
+        assert all(outcome.state is TaskState.CANCELLED for outcome in ends)
+        assert {outcome.error.message for outcome in ends} == {"cancelled: the pool stopped"}
         assert yard.executor.pids() == []
     assert set(threading.enumerate()) <= threads
     assert len(os.listdir("/proc/self/fd")) <= fds

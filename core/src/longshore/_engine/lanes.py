@@ -27,8 +27,8 @@ _TOP_AGED = int(Priority.HIGH)
 _RATE_SLACK_S = 0.01  # a late wake-up may be made good by starting what should have started in these last seconds
 
 GateKey = tuple[float | None, str | None, int | None, str | None]
-Amounts = tuple[tuple[str, float], ...]
-LaneKey = tuple[str, tuple[Amounts, ...], str | None, int, GateKey, Kind | None, BreakerKey | None]
+AmountsKey = tuple[tuple[str, float], ...]
+LaneKey = tuple[str, tuple[AmountsKey, ...], str | None, int, GateKey, Kind | None, BreakerKey | None]
 Rank = tuple[int, float, int, int]
 """Effective priority, queued at (the oldest of a group), the rank within a group less than zero, priority."""
 
@@ -51,7 +51,7 @@ def lane_key(spec: TaskSpec, kind: Kind | None = None, memory_mb: float | None =
     return spec.executor, wanted, spec.group, rank, gate_key(spec), kind, breaker_key(spec)
 
 
-def with_memory(choices: tuple[Amounts, ...], memory_mb: float) -> tuple[Amounts, ...]:
+def with_memory(choices: tuple[AmountsKey, ...], memory_mb: float) -> tuple[AmountsKey, ...]:
     """Return the choices with so much memory in each."""
     each = ({**dict(amounts), "memory": memory_mb} for amounts in choices or ((),))
     return tuple(tuple(sorted(amounts.items())) for amounts in each)

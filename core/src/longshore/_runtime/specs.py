@@ -11,6 +11,7 @@ from typing import Any
 
 from longshore._calling import NamedCall
 from longshore._carrying import TracedCall, TracedCoroutine, carrying
+from longshore._packing import message_of
 from longshore._processing import ProcessorCall
 from longshore._profiling import Profiled, ProfiledCoroutine
 from longshore.errors import PayloadError
@@ -230,7 +231,7 @@ def _check_payload(spec: TaskSpec) -> None:
             cloudpickle.dumps(thing)
         except BaseException as error:  # a reducer is user code and may raise anything
             raise PayloadError(
-                f"the {what} of {spec.name} cannot be sent to executor {spec.executor!r}: {error}; "
+                f"the {what} of {spec.name} cannot be sent to executor {spec.executor!r}: {message_of(error)}; "
                 "what it refers to must be picklable, or use executor='threads'"
             ) from error
 

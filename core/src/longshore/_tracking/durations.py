@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from longshore._sketch import Sketch
-from longshore._tracking.stages import OTHER, STAGES_LIMIT
+from longshore._tracking.stages import OTHER, STAGES_MOST
 
 
 class _Durations:
@@ -75,6 +75,6 @@ class DurationBook:
         return {**whole.told(), "processors": len(by_name), "per_processor": by_name}
 
     def _of(self, name: str) -> _Durations:
-        if name not in self._books and len(self._books) >= STAGES_LIMIT:
+        if name not in self._books and len(self._books) >= STAGES_MOST:
             name = OTHER
         return self._books.setdefault(name, _Durations())

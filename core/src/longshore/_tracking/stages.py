@@ -11,10 +11,11 @@ from longshore._tracking.rate import RateRing
 from longshore.records import FailureGroup, StageSnapshot
 from longshore.task import ErrorRecord, Outcome, TaskSpec, TaskState
 
-STAGES_LIMIT = 1000
-GROUPS_LIMIT = 100
-RETRY_TYPES_LIMIT = 100
-LABELS_PER_GROUP = 5
+STAGES_MOST = 1000
+GROUPS_MOST = 100
+RETRY_TYPES_MOST = 100
+LABELS_MOST = 5
+"""Inputs that are named of each kind of failure."""
 OTHER = "(other)"
 """Where the counts go once there are too many names, or too many kinds of failure, to tell apart."""
 
@@ -54,7 +55,7 @@ class Stage:
     def tried(self, outcome: Outcome) -> None:
         """Count an attempt that is followed by another."""
         kind = outcome.error.type if outcome.error is not None else outcome.state.value
-        if kind not in self.retries and len(self.retries) >= RETRY_TYPES_LIMIT:
+        if kind not in self.retries and len(self.retries) >= RETRY_TYPES_MOST:
             kind = OTHER
         self.retries[kind] = self.retries.get(kind, 0) + 1
 
@@ -119,7 +120,7 @@ class StageBook:
         return list(self._stages.values())
 
     def _add(self, spec: TaskSpec) -> Stage:
-        key = (spec.name, spec.executor) if len(self._stages) < STAGES_LIMIT else (OTHER, OTHER)
+        key = (spec.name, spec.executor) if len(self._stages) < STAGES_MOST else (OTHER, OTHER)
         return self._stages.setdefault(key, Stage(*key))
 
 
@@ -150,11 +151,11 @@ class FailureBook:
         group = self._groups.get(fingerprint)
         if group is None:
             made = _Group(error.type, error.message, error.reason)
-            if len(self._groups) >= GROUPS_LIMIT:
+            if len(self._groups) >= GROUPS_MOST:
                 fingerprint, made = "", _Group(OTHER, error.message, None)
             group = self._groups.setdefault(fingerprint, made)
         group.count += 1
-        if len(group.labels) < LABELS_PER_GROUP:
+        if len(group.labels) < LABELS_MOST:
             group.labels.append(outcome.key or outcome.task_id)
 
     def snapshot(self) -> list[FailureGroup]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
@@ -14,6 +13,7 @@ from starlette.routing import Route
 from longshore_dashboard import _asked
 from longshore_dashboard._answers import Unanswerable, etag_of, failed, json_answer, tagged_answer, unchanged
 from longshore_dashboard._shown import Shown
+from longshore_dashboard._threads import on_thread
 from longshore_dashboard._wellbeing import lines
 
 Make = Callable[[Request], Any]  # Any: JSON-safe values
@@ -54,7 +54,7 @@ class Api:
         async def endpoint(request: Request) -> Response:
             etag = etag_of(request, self._version()) if kept else None
             same = unchanged(request, etag) if etag is not None else None
-            return same or await self._on_thread(lambda: self._answer(request, make, etag))
+            return await on_thread(self._threads, lambda: self._answer(request, make, etag)) if same is None else same
 
         return endpoint
 
@@ -71,9 +71,6 @@ class Api:
         shown = self._shown
         over = "" if shown.summary is None else "-over"
         return f"{shown.run.run_id[-12:].encode().hex()}-{shown.store.version}{over}"
-
-    async def _on_thread(self, make: Callable[[], Response]) -> Response:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, make)
 
     def _plain(self, value: object) -> Any:  # Any: JSON-safe values
         return self._shown.plain.of(value)
@@ -103,10 +100,10 @@ class Api:
         return {"lines": self._plain(found), "next": found[-1].number if found else after}
 
     async def _livez(self, request: Request) -> Response:
-        return await self._on_thread(lambda: self._health(request, live=True))
+        return await on_thread(self._threads, lambda: self._health(request, live=True))
 
     async def _readyz(self, request: Request) -> Response:
-        return await self._on_thread(lambda: self._health(request, live=False))
+        return await on_thread(self._threads, lambda: self._health(request, live=False))
 
     def _health(self, request: Request, *, live: bool) -> Response:
         """Tell a status and nothing else: of a run that is over, that the pages live and take no work."""

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import msgspec
 
+from longshore_dashboard._threads import on_thread
+
 KINDS: Final = ("tasks", "failures", "workers", "resources", "logs")
 PERIOD_S = 0.25
 FRAMES_A_SECOND = 128
@@ -176,7 +178,7 @@ class Feed:
 
     async def _frame(self, changed: Iterable[str]) -> bytes:
         try:
-            moment = await self._on_thread(self._moment)
+            moment = await on_thread(self._threads, self._moment)
         except Exception:  # noqa: BLE001 - a moment that can't be shown must not end the feed; the log says why
             _log.exception("the dashboard could not show the run as it is now")
             return _HEARTBEAT
@@ -201,11 +203,8 @@ class Feed:
 
     async def _make_whole(self) -> tuple[int, bytes]:
         number = self._number  # what is published from now on comes after it
-        whole = await self._on_thread(self._whole)
+        whole = await on_thread(self._threads, self._whole)
         return number, _event("snapshot", number, {**whole, "changed": list(KINDS)})
-
-    async def _on_thread(self, make: Callable[[], Json]) -> Json:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, make)
 
 
 def _event(name: str, number: int, data: Json) -> bytes:

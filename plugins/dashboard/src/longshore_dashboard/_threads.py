@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 from collections.abc import Callable
@@ -10,6 +11,11 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+async def on_thread(threads: Executor, make: Callable[[], T]) -> T:
+    """Return what a call gives that one of the threads makes, while the loop goes on."""
+    return await asyncio.get_running_loop().run_in_executor(threads, make)
 
 
 class PageThreads(Executor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from longshore.hookspecs import CancelRequest, LimitRequest, ResizeRequest
 from longshore.task import Attempt, Outcome
@@ -11,6 +11,9 @@ from longshore.task import Attempt, Outcome
 from longshore_processes.crew import Crew
 from longshore_processes.foreman import Foreman
 from longshore_processes.spawner import Exited, Lost, News, Refused, Started
+
+STOPPED: Final = "cancelled: the pool stopped"
+"""What is told of attempts that a stop ends, as by every executor."""
 
 
 class Stop:

@@ -23,7 +23,7 @@ from longshore.worker import cancelled, timed_out
 from pydantic import BaseModel, ConfigDict, Field
 
 from longshore_processes.cgroups import Groups
-from longshore_processes.commands import Stop
+from longshore_processes.commands import STOPPED, Stop
 from longshore_processes.crew import Terms
 from longshore_processes.recycling import Recycling
 from longshore_processes.rungs import MemoryLimitBy, possible
@@ -192,7 +192,7 @@ class ProcessesExecutor:
         left = supervisor.give_up()
         if left is not None:
             now = monotonic()
-            held = [cancelled(attempt, now, now, None, "the pool stopped") for attempt in left.attempts]
+            held = [cancelled(attempt, now, now, None, STOPPED) for attempt in left.attempts]
             self._host.report([*left.outcomes, *held])
             await asyncio.to_thread(supervisor.clear_away)
 

@@ -25,7 +25,7 @@ from longshore_processes import frames
 from longshore_processes.autopsy import autopsy, end_notice
 from longshore_processes.bell import Bell
 from longshore_processes.codec import load
-from longshore_processes.commands import Command, Leavings, Stop, leavings
+from longshore_processes.commands import STOPPED, Command, Leavings, Stop, leavings
 from longshore_processes.crew import Crew, Ear, Terms
 from longshore_processes.foreman import Foreman
 from longshore_processes.frames import IDLE
@@ -243,9 +243,7 @@ class Supervisor:
             now = monotonic()
             error = self._broken
             self._reports += [
-                failed(a, error, now, now, None)
-                if error is not None
-                else cancelled(a, now, now, None, "the pool has stopped")
+                failed(a, error, now, now, None) if error is not None else cancelled(a, now, now, None, STOPPED)
                 for a in attempts
             ]
             return
@@ -279,14 +277,14 @@ class Supervisor:
     def _begin_stop(self, stop: Stop) -> None:
         self._stop = stop
         now = monotonic()
-        self._reports += [cancelled(a, now, now, None, "the pool stopped") for a in self._foreman.backlog.clear()]
+        self._reports += [cancelled(a, now, now, None, STOPPED) for a in self._foreman.backlog.clear()]
         for handle in list(self.crew.handles.values()):
             self._drain(handle)
             if handle.idle():
                 handle.retire()
                 continue
             self._reports += [
-                cancelled(a, handle.given_at, now, handle.worker_id, "the pool stopped") for _, a in handle.attempts()
+                cancelled(a, handle.given_at, now, handle.worker_id, STOPPED) for _, a in handle.attempts()
             ]
             handle.held.clear()
             self._overseer.kill(handle, Doom.STOP, IDLE)
