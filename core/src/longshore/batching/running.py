@@ -23,7 +23,7 @@ from longshore.batching.yard import Yard
 from longshore.errors import PayloadError, TaskCancelled
 from longshore.shared import Shared, opened
 from longshore.task import Attempt, TaskSpec
-from longshore.worker import NEVER, Seat, bind, due_at, pack_error
+from longshore.worker import NEVER, Seat, bind, due_at, pack_error, unawaited
 
 CUT_S: Final = 0.25
 """After so long in one attempt, or in a batch, what is behind it goes back to the controller."""
@@ -230,7 +230,7 @@ class Running:
             value = code(*args, **(kwargs or {}))
             ended = monotonic()
             if type(value) is CoroutineType:
-                raise _coroutine(value)
+                raise unawaited(self._batch.name, value)
             data = self._carried(value)
             how = DONE
         except BaseException as error:  # noqa: BLE001 - user code: whatever it raises costs this attempt only
@@ -289,14 +289,6 @@ class Running:
                 limit_bytes=most,
             )
         return data
-
-
-def _coroutine(value: Any) -> TypeError:  # Any: a coroutine
-    value.close()
-    return TypeError(
-        "the function returned a coroutine, which only an async def may: "
-        "submit `async def call(*args): return await f(*args)` in its place"
-    )
 
 
 def _failure(error: BaseException, number: int, worker_id: str) -> bytes:
