@@ -14,14 +14,14 @@ from types import CoroutineType
 from typing import Any, Final, NoReturn
 
 from longshore.errors import MemoryLimitExceeded, PayloadError, TaskCancelled
+from longshore.pickling import PROTOCOL
 from longshore.task import ErrorRecord
-from longshore.worker import pack_error, unawaited
+from longshore.worker import described, pack_error, unawaited
 from msgspec.structs import replace
 
 from longshore_processes import frames
 from longshore_processes.bays import LARGE, PACKED, PICKLE, Bay
 from longshore_processes.codec import (
-    PROTOCOL,
     SCALARS,
     cause_of,
     cut_trace,
@@ -30,7 +30,6 @@ from longshore_processes.codec import (
     dump_onto,
     dump_plain,
     load,
-    told,
 )
 from longshore_processes.memory import Account
 from longshore_processes.output import flush_streams
@@ -203,7 +202,7 @@ def leave_fork(failure: ErrorRecord | None) -> NoReturn:
 def not_carried(what: str, error: BaseException) -> PayloadError:
     """Return the error of an object of the user's that could not be pickled or unpickled here."""
     verb = "cannot be carried back from" if what == "result" else "could not be read in"
-    return PayloadError(f"the {what} {verb} the worker process: {told(error)}")
+    return PayloadError(f"the {what} {verb} the worker process: {described(error)}")
 
 
 def _proved(value: Any) -> bytes:  # Any: as above
