@@ -8,6 +8,7 @@ from pathlib import Path
 
 PUBLIC = {"hookspecs", "events", "task", "records", "errors", "processor", "worker", "shared", "chaos", "cgroups"} | {
     "keeping",
+    "pickling",
     "runs",
     "batching",
 }

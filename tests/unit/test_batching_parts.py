@@ -17,7 +17,6 @@ from longshore.batching.codec import (
     dump_exception,
     load,
     load_exception,
-    told,
 )
 from longshore.batching.crew import NOTHING, Crew, Held, Wants
 from longshore.batching.kinds import BATCH_ITEMS, Kind, Kinds
@@ -27,6 +26,7 @@ from longshore.batching.words import CANCELLED, DONE, FAILED, TIMED_OUT, UNREADY
 from longshore.errors import PayloadError, WorkerDied
 from longshore.records import Bound, ReadRequest, Usage, WorkerStatus
 from longshore.task import Attempt, ErrorRecord, TaskSpec, TaskState
+from longshore.worker import described
 from support.clusters import HERE, HereCrew, done, square
 
 
@@ -112,6 +112,18 @@ class Odd(Exception):
         raise RuntimeError("no message")
 
 
+class Unnamed(type):
+    """A class that says nothing of itself."""
+
+    @property
+    def __name__(cls) -> str:  # type: ignore[override]
+        raise RuntimeError("no name")
+
+
+class Nameless(Exception, metaclass=Unnamed):
+    """Whose class has no name."""
+
+
 class Closed(Exception):
     """Who forbids to be pickled, and to have its traceback set."""
 
@@ -131,8 +143,9 @@ class Loud(Exception):
 
 def test_an_exception_is_told_whatever_its_own_methods_do() -> None:
     """A message that cannot be made is no failure of ours."""
-    assert told(ValueError("no")) == "ValueError: no"
-    assert told(Odd()).endswith("Odd: <the message could not be made>")
+    assert described(ValueError("no")) == "ValueError: no"
+    assert described(Odd()).endswith("Odd: <the message could not be made: RuntimeError>")
+    assert described(Nameless("no")).endswith("Nameless: no")
 
 
 def test_exceptions_that_cannot_travel_stay() -> None:

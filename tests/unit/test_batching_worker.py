@@ -74,7 +74,7 @@ def test_each_failure_is_its_own(place: Place) -> None:
     for function, said, is_cancel in (
         (raise_value, "no", False),
         (raise_cancel, "by itself", True),
-        (coroutine, "the function returned a coroutine", False),
+        (coroutine, "work returned a coroutine, which only an async def may", False),
         (give_unfit, "the result of work cannot be carried back from the Here worker w0", False),
     ):
         (record,) = place.run(place.batch(function, [()])).records

@@ -11,7 +11,8 @@ from longshore import ResourceLimits
 from longshore._engine.dispatch import Dispatch
 from longshore._engine.ledger import Ledger, objection
 from longshore._engine.reserve import LEAST_MB, Reserve
-from longshore.records import Load
+from longshore._loads import loads_of
+from longshore.records import Bound, Load, Usage
 from longshore.task import Attempt, Resources, TaskSpec
 from pydantic import ValidationError
 
@@ -293,3 +294,38 @@ def test_a_users_pool_that_others_have_used_up_is_waited_for_also_where_nothing_
     assert not ledger.fits_alone({"licence.cad": 1.0})
     ledger.measure(seats(9.0))
     assert ledger.fits_alone({"licence.cad": 1.0})
+
+
+# ---- a control group on a machine that others use
+
+
+def grouped(host_used_mb: float = 7000.0) -> Load:
+    """Measured memory of a group of 2000 MB, of which little is used, on a machine of 8000 MB; the limit is 80 %."""
+    bounds = [Bound("host", host_used_mb, 8000.0), Bound("cgroup /a", 100.0, 2000.0)]
+    limits = ResourceLimits(max_memory_percent=80.0, warning_memory_percent=70.0)
+    return loads_of({"memory": Usage.within(bounds, 50.0)}, limits)["memory"]
+
+
+def test_what_the_smallest_level_never_has_is_refused() -> None:
+    """What counts now is the machine, which others fill; a task of more than the group's limit is refused at once."""
+    ledger = Ledger({"memory": 1600.0})
+    ledger.measure({"memory": grouped()})
+    assert ledger.capacity["memory"] == 6400.0
+    assert ledger.never({"memory": 4000.0}) == "memory: needs 4000 MB, 1600 MB are all there is"
+    assert ledger.never({"memory": 1600.0}) is None
+    assert not ledger.fits_alone({"memory": 4000.0}), "where nothing runs, it would be killed at once"
+    assert ledger.fits_alone({"memory": 1600.0})
+    assert ledger.within({"memory": 4000.0}) == {"memory": 1600.0}, "what is guessed is cut to what there is"
+
+
+def test_what_was_measured_of_levels_is_forgotten_with_them() -> None:
+    """When something else is measured, or granted, the smallest level of before refuses nobody."""
+    ledger = Ledger({"memory": 1600.0})
+    ledger.measure({"memory": grouped()})
+    ledger.measure({})
+    assert ledger.never({"memory": 4000.0}) is not None, "as long as nothing else is known"
+    ledger.measure({"memory": memory(7000.0)})
+    assert ledger.never({"memory": 4000.0}) is None
+    ledger.measure({"memory": grouped()})
+    ledger.grant({"memory": 6400.0})
+    assert ledger.never({"memory": 4000.0}) is None

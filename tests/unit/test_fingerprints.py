@@ -1,13 +1,16 @@
-"""Fingerprints of input files: content, and when it need not be read again."""
+"""Fingerprints of input files: when one is the same, and when its content need not be read for that."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
-from longshore._canonical import NoIdentity, canonical
-from longshore._fingerprints import GRANULARITY_NS, Fingerprint, fingerprint, is_same
+from longshore._canonical import NoIdentity
+from longshore._fingerprints import GRANULARITY_NS, Fingerprint, fingerprint, glimpse, is_same
+from msgspec.structs import replace
+from support.waiting import wait_until
 
 
 def later(path: Path) -> int:
@@ -16,8 +19,26 @@ def later(path: Path) -> int:
     return max(found.st_mtime_ns, found.st_ctime_ns) + GRANULARITY_NS + 1
 
 
-def taken(path: Path, known: Fingerprint | None = None, now_ns: int | None = None) -> Fingerprint:
-    return fingerprint(path, known, clock_ns=lambda: later(path) if now_ns is None else now_ns)
+def taken(path: Path, now_ns: int | None = None) -> Fingerprint:
+    return fingerprint(path, clock_ns=lambda: later(path) if now_ns is None else now_ns)
+
+
+def glimpsed(path: Path) -> Fingerprint:
+    return glimpse(path, clock_ns=lambda: later(path))
+
+
+def replaced(path: Path, content: str, how: str) -> None:
+    """Put another file of the same modification time in the place of `path`, as `cp -p` or `mv` does."""
+    before, other = os.stat(path), path.with_name("other")
+
+    def has_moved() -> bool:
+        other.write_text(content)
+        os.utime(other, ns=(before.st_atime_ns, before.st_mtime_ns))
+        (shutil.copy2 if how == "cp -p" else shutil.move)(other, path)
+        return os.stat(path).st_ctime_ns != before.st_ctime_ns
+
+    wait_until(has_moved, "a step of the clock")
+    assert os.stat(path).st_mtime_ns == before.st_mtime_ns
 
 
 @pytest.fixture
@@ -27,49 +48,63 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_content_counts_and_the_name_does_not(file: Path) -> None:
-    """A copy under another name is the same to a task; a byte more or less is not."""
-    copy = file.with_name("copy.txt")
-    copy.write_text("one")
-    edited = file.with_name("edited.txt")
-    edited.write_text("two")
-    assert canonical(taken(file)) == canonical(taken(copy)) != canonical(taken(edited))
-
-
-def test_an_old_file_that_stands_still_is_not_read_again(file: Path) -> None:
-    """Same size, times and inode, and no change near the moment of the reading: what is known is returned."""
-    known = taken(file)
-    assert taken(file, known) is known
-    assert is_same(file, known)
+def test_an_old_file_that_stands_still_is_not_read_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Same size, times and inode, and no change near the moment it was seen: it is the same, whether read or not."""
+    known = taken(file), glimpsed(file)
+    monkeypatch.setattr("longshore._fingerprints.fingerprint", lambda path: pytest.fail(f"{path} was read"))
+    assert [is_same(file, one) for one in known] == [True, True]
 
 
 def test_a_file_that_changed_just_before_it_was_read_is_read_again(file: Path) -> None:
     """A write within the same step of the clock leaves size and times as they are: it is found all the same."""
     found = os.stat(file)
     known = taken(file, now_ns=max(found.st_mtime_ns, found.st_ctime_ns) + GRANULARITY_NS)
+    assert not known.settled
     file.write_text("two")
     now = os.stat(file)
-    racy = Fingerprint(3, known.digest, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, known.read_ns)
-    assert taken(file, racy).digest != known.digest
+    racy = Fingerprint(3, now.st_mtime_ns, now.st_ctime_ns, now.st_ino, known.seen_ns, known.digest)
     assert not is_same(file, racy)
 
 
 def test_times_that_were_set_back_deceive_nobody(file: Path) -> None:
     """An edit of the same size under the old modification time, as `touch -r` or an archive leaves it, is found."""
-    known, before = taken(file), os.stat(file)
-    file.write_text("two")
-    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert taken(file, known).digest != known.digest
+    known, seen, before = taken(file), glimpsed(file), os.stat(file)
+
+    def has_moved() -> bool:
+        file.write_text("two")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return os.stat(file).st_ctime_ns != before.st_ctime_ns
+
+    wait_until(has_moved, "a step of the clock")
     assert not is_same(file, known)
+    assert not is_same(file, seen)
 
 
-def test_a_file_that_was_put_in_its_place_is_read(file: Path) -> None:
-    """Another inode leaves a doubt, and the content decides."""
-    known = taken(file)
-    file.with_name("new").write_text("one")
-    file.with_name("new").replace(file)
-    assert taken(file, known) is not known
+@pytest.mark.parametrize("how", ["cp -p", "mv"])
+def test_a_file_that_was_put_in_its_place_is_read(file: Path, how: str) -> None:
+    """Of the same size and modification time: the content decides, and where that was never read, it is another."""
+    known, seen = taken(file), glimpsed(file)
+    replaced(file, "one", how)
     assert is_same(file, known)
+    assert not is_same(file, seen)
+    replaced(file, "two", how)
+    assert not is_same(file, known)
+    assert not is_same(file, seen)
+
+
+def test_what_leaves_the_content_alone_is_no_change(file: Path) -> None:
+    """Other rights, another name beside it, a new time: the content is the same, where it was read."""
+    known = taken(file)
+    file.chmod(0o640)
+    os.link(file, file.with_name("link"))
+    os.utime(file, ns=(0, 0))
+    assert is_same(file, known)
+
+
+def test_another_inode_alone_is_no_other_file(file: Path) -> None:
+    """Some file systems number their files anew with each mount; nobody can set the time of the inode's change."""
+    for known in (taken(file), glimpsed(file)):
+        assert is_same(file, replace(known, inode=known.inode + 1))
 
 
 def test_another_size_is_another_file_without_reading(file: Path) -> None:
@@ -86,6 +121,8 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "pipe", Path("/dev/null")):
         with pytest.raises(NoIdentity, match="no regular file"):
             fingerprint(path)
+        with pytest.raises(NoIdentity, match="no regular file"):
+            glimpse(path)
     with pytest.raises(FileNotFoundError):
         fingerprint(tmp_path / "none")
 

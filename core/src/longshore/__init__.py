@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from longshore import keeping as keeping
     from longshore import logs as logs
     from longshore import monitor as monitor
+    from longshore import pickling as pickling
     from longshore import pipeline as pipeline
     from longshore import plugins as plugins
     from longshore import pool as pool
@@ -175,8 +176,8 @@ _HOMES = {
     "longshore.worker": "CurrentTask current_task",
 }
 _MODULES = (
-    "batching catalogue cgroups chaos errors events futures hookspecs keeping logs monitor pipeline plugins pool "
-    "processor progress records runs settings shared sync task testing worker"
+    "batching catalogue cgroups chaos errors events futures hookspecs keeping logs monitor pickling pipeline plugins "
+    "pool processor progress records runs settings shared sync task testing worker"
 )
 _HOME = {name: home for home, names in _HOMES.items() for name in names.split()}
 

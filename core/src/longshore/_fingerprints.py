@@ -22,50 +22,42 @@ _CHUNK_BYTES: Final = 1 << 20
 _TRIES: Final = 3
 
 
-class Fingerprint(Struct, frozen=True):
-    """What a file held when it was read; as an argument of a task, its content counts for the key, not its name."""
+class Fingerprint(Struct, frozen=True, array_like=True):
+    """What was seen of a file, and what it held if it was read."""
 
     size: int
-    digest: str
-    """blake2b of the content, 32 hexadecimal digits."""
     mtime_ns: int
     ctime_ns: int
     inode: int
-    read_ns: int
-    """When its reading began, by the clock of the wall: a write soon after may leave the times as they are."""
+    seen_ns: int
+    """When it was looked at, by the clock of the wall: a write soon after may leave the times as they are."""
+    digest: str | None = None
+    """blake2b of the content, 32 hexadecimal digits; None where that was not read."""
 
-    def __longshore_identity__(self) -> tuple[int, str]:
-        """Go by the content."""
-        return self.size, self.digest
+    @property
+    def settled(self) -> bool:
+        """Whether the last change was over by more than a step of the times when it was looked at.
 
-    def holds(self, found: os.stat_result, granularity_ns: int = GRANULARITY_NS) -> bool:
-        """Tell whether a file of these facts has this content for sure, without reading it.
-
-        It has where size, times and inode are as they were, and the last change was over by more than `granularity_ns`
-        when it was read: else it may have been written once more within the same step of the clock.
+        Else it may have been written once more within the same step of the clock, and only the content tells.
         """
-        same = (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino) == (
-            self.size,
-            self.mtime_ns,
-            self.ctime_ns,
-            self.inode,
-        )
-        return same and max(self.mtime_ns, self.ctime_ns) + granularity_ns < self.read_ns
+        return max(self.mtime_ns, self.ctime_ns) + GRANULARITY_NS < self.seen_ns
+
+    def holds(self, found: os.stat_result) -> bool:
+        """Tell whether a file of these facts has this content for sure, without reading it."""
+        facts = self.size, self.mtime_ns, self.ctime_ns, self.inode
+        return self.settled and facts == (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino)
 
 
-def fingerprint(
-    path: str | os.PathLike[str],
-    known: Fingerprint | None = None,
-    *,
-    clock_ns: Callable[[], int] = time.time_ns,
-    granularity_ns: int = GRANULARITY_NS,
-) -> Fingerprint:
-    """Return the fingerprint of a regular file; `known` spares the reading where it holds still.
+def glimpse(path: str | os.PathLike[str], *, clock_ns: Callable[[], int] = time.time_ns) -> Fingerprint:
+    """Return what can be seen of a regular file without reading it; NoIdentity for what is none. OSError as `stat`."""
+    return _seen(_regular(path, os.stat(path)), clock_ns())
+
+
+def fingerprint(path: str | os.PathLike[str], *, clock_ns: Callable[[], int] = time.time_ns) -> Fingerprint:
+    """Return the fingerprint of a regular file, with its content.
 
     NoIdentity for what is no regular file, and for one that does not stand still while it is read. OSError as `open`.
     """
-    if known is not None and known.holds(_regular(path, os.stat(path)), granularity_ns):
-        return known
     for _ in range(_TRIES):
         found = _read(path, clock_ns())
         if found is not None:
@@ -73,12 +65,19 @@ def fingerprint(
     raise NoIdentity(f"{os.fspath(path)} is being written: it changed while it was read")
 
 
-def is_same(path: str | os.PathLike[str], known: Fingerprint, *, granularity_ns: int = GRANULARITY_NS) -> bool:
-    """Tell whether a file holds what `known` says, reading it only in doubt; raises as `fingerprint`."""
+def is_same(path: str | os.PathLike[str], known: Fingerprint) -> bool:
+    """Tell whether a file holds what it held; in doubt its content decides, and without that both times.
+
+    The inode alone decides nothing: some file systems number anew with each mount. Raises as `fingerprint`.
+    """
     found = _regular(path, os.stat(path))
     if found.st_size != known.size:
         return False
-    return known.holds(found, granularity_ns) or fingerprint(path).digest == known.digest
+    if known.holds(found):
+        return True
+    if known.digest is None:
+        return (found.st_mtime_ns, found.st_ctime_ns) == (known.mtime_ns, known.ctime_ns)
+    return fingerprint(path).digest == known.digest
 
 
 def _regular(path: str | os.PathLike[str], found: os.stat_result) -> os.stat_result:
@@ -99,6 +98,8 @@ def _read(path: str | os.PathLike[str], began_ns: int) -> Fingerprint | None:
     facts = (before.st_size, before.st_mtime_ns, before.st_ctime_ns)
     if facts != (after.st_size, after.st_mtime_ns, after.st_ctime_ns):
         return None
-    return Fingerprint(
-        before.st_size, hashed.hexdigest(), before.st_mtime_ns, before.st_ctime_ns, before.st_ino, began_ns
-    )
+    return _seen(before, began_ns, hashed.hexdigest())
+
+
+def _seen(found: os.stat_result, now_ns: int, digest: str | None = None) -> Fingerprint:
+    return Fingerprint(found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, now_ns, digest)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from longshore._carrying import is_tracing
+from longshore._importable import travels_by_value
 from longshore._intake import Intake
 from longshore._runtime.specs import is_coroutine_function, merged, name_of
-from longshore.shared import travels_by_value
 from longshore.task import TaskOptions, TaskSpec
 
 _MOST = 256

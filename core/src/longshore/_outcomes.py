@@ -5,6 +5,8 @@ Used by `worker`, from where executors have them; light, for workers import it.
 
 from __future__ import annotations
 
+from contextlib import suppress
+from types import CoroutineType
 from typing import Any
 
 from longshore._packing import pack_error
@@ -76,6 +78,16 @@ def failed(attempt: Attempt, exception: BaseException, started: float, now: floa
     # By its type: an exception's own idea of its class is user code.
     state = TaskState.CANCELLED if issubclass(type(exception), TaskCancelled) else TaskState.FAILED
     return ended(attempt, state, pack_error(exception, attempt.number, worker), started, now, exception)
+
+
+def unawaited(name: str, coroutine: CoroutineType[Any, Any, Any]) -> TypeError:  # Any: as typing has it
+    """Close the coroutine that the function `name` returned, which nobody awaits, and return the error for that."""
+    with suppress(BaseException):  # one that had begun may refuse to end
+        coroutine.close()
+    return TypeError(
+        f"{name} returned a coroutine, which only an async def may: "
+        "submit `async def call(*args): return await f(*args)` in its place"
+    )
 
 
 def timed_out(attempt: Attempt, started: float, now: float, worker: str | None, note: str = "") -> Outcome:

@@ -58,7 +58,11 @@ def type_name(exception: BaseException) -> str:
 
 def described(exception: BaseException) -> str:
     """Return the name of the exception's class and its message, for people."""
-    return f"{type(exception).__name__}: {message_of(exception)}"
+    try:
+        name = f"{type(exception).__name__}"
+    except BaseException:  # noqa: BLE001 - a metaclass is user code and may raise anything
+        name = type_name(exception)
+    return f"{name}: {message_of(exception)}"
 
 
 def message_of(exception: BaseException) -> str:

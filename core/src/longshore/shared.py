@@ -6,13 +6,11 @@ workers import it.
 
 from __future__ import annotations
 
-import importlib.machinery
 import mmap
 import os
 import pickle
 import shutil
 import struct
-import sys
 import tempfile
 import threading
 import weakref
@@ -23,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from longshore._importable import travels_by_value
 from longshore._packing import described
 from longshore.errors import PayloadError
 from longshore.worker import preparing
@@ -203,58 +202,18 @@ def _write(path: str, value: object) -> None:
 
 
 def _pickled(value: object, buffers: list[pickle.PickleBuffer]) -> bytes:
-    import cloudpickle  # only what pickle can't do by itself needs it
+    from longshore.pickling import by_value_only, dump_by_value  # only what leaves the process needs it
 
     travels_by_value(type(value).__module__)
-    by_value_only = [b"__main__", *(name.encode() for name in cloudpickle.list_registry_pickle_by_value())]
     with suppress(Exception):  # reducers are user code; the second way decides
         data = pickle.dumps(value, 5, buffer_callback=buffers.append)
-        if not any(name in data for name in by_value_only):
+        if not any(name in data for name in by_value_only()):
             return data
     buffers.clear()
     try:
-        by_value: bytes = cloudpickle.dumps(value, 5, buffer_callback=buffers.append)
+        return dump_by_value(value, buffers.append)
     except Exception as error:
         raise PayloadError(f"a shared {type(value).__name__} cannot be sent to a worker: {described(error)}") from error
-    return by_value
-
-
-def travels_by_value(module: str) -> bool:
-    """Tell whether other processes can't import this module, and have cloudpickle carry what is in it by value then."""
-    if module != "__main__" and _importable(module):
-        return False
-    if module != "__main__" and module in sys.modules:
-        import cloudpickle  # only what pickle can't do by itself needs it
-
-        # Left registered: no other process can import this module, so by value is the only way for anybody.
-        cloudpickle.register_pickle_by_value(sys.modules[module])
-    return True
-
-
-def _importable(name: str) -> bool:
-    """Tell whether another process with our sys.path would import this module from the same place."""
-    module = sys.modules.get(name)
-    spec = None
-    path: Any = None  # Any: a package's path as finders take it
-    try:
-        for depth in range(name.count(".") + 1):
-            part = ".".join(name.split(".")[: depth + 1])
-            spec = _find(part, path)
-            if spec is None:
-                return False
-            path = spec.submodule_search_locations
-    except Exception:  # noqa: BLE001 - finders are anybody's code
-        return False
-    origin = getattr(module, "__file__", None)
-    return origin is None or spec is None or spec.origin in (None, origin) or not spec.has_location
-
-
-def _find(name: str, path: Any) -> importlib.machinery.ModuleSpec | None:  # Any: a package's path as finders take it
-    for finder in sys.meta_path:
-        spec = finder.find_spec(name, path)
-        if spec is not None:
-            return spec
-    return None
 
 
 def _load(path: str) -> Any:  # Any: the user's object
@@ -269,4 +228,4 @@ def _load(path: str) -> Any:  # Any: the user's object
     return pickle.loads(parts[0], buffers=parts[1:])  # noqa: S301 - what the controller wrote, in a folder of its own
 
 
-__all__ = ["Shared", "forget_gone", "opened", "opened_calls", "opened_partial", "travels_by_value"]
+__all__ = ["Shared", "forget_gone", "opened", "opened_calls", "opened_partial"]

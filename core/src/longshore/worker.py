@@ -18,9 +18,9 @@ from typing import IO, Any, Literal, overload
 
 from longshore._columns import AttemptColumns, OutcomeColumns, Reports, in_columns
 from longshore._objects import is_url, local_path
-from longshore._outcomes import NEVER, cancelled, completed, due_at, ended, failed, timed_out, unready
+from longshore._outcomes import NEVER, cancelled, completed, due_at, ended, failed, timed_out, unawaited, unready
 from longshore._output_file import output_file
-from longshore._packing import RemoteTraceback, pack_error, portable, type_name
+from longshore._packing import RemoteTraceback, described, pack_error, portable, type_name
 from longshore.errors import TaskCancelled, TaskTimeout
 from longshore.events import ProgressUpdate
 from longshore.records import WorkerStats, WorkerStatus
@@ -392,6 +392,7 @@ __all__ = [
     "cancelled",
     "completed",
     "current_task",
+    "described",
     "due_at",
     "ended",
     "failed",
@@ -403,5 +404,6 @@ __all__ = [
     "running_task",
     "timed_out",
     "type_name",
+    "unawaited",
     "unready",
 ]

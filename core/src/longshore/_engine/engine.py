@@ -118,7 +118,7 @@ class Engine(Questions):
                 case Waits():
                     self._nested.take(stimulus, self._running.get(stimulus.task_id))
                 case Grant():
-                    self._dispatch.ledger.capacity = dict(stimulus.capacity)
+                    self._dispatch.ledger.grant(stimulus.capacity)
                 case Measured():
                     self._measured(stimulus, now, out)
                 case Pause() | Unpause():

@@ -9,6 +9,7 @@ use is added to what is lent: a pool that uses its cores is no reason to use few
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from math import inf
 from typing import NamedTuple, TypeVar
 
 from longshore._engine.devices import Devices
@@ -81,12 +82,14 @@ class Ledger:
     that nothing is lent from while anything else runs.
     """
 
-    __slots__ = ("_keeps", "_lent", "_own", "_own_rest", "_taken", "_used", "capacity", "closed", "devices", "reserve")
+    __slots__ = (
+        "_keeps", "_lent", "_most", "_own", "_own_rest", "_taken", "_used", "capacity", "closed", "devices", "reserve",
+    )  # fmt: skip
 
     def __init__(self, capacity: Amounts | None = None, devices: Devices | None = None) -> None:
         """Start with nothing lent. Without `devices`, GPUs have no names before they are measured."""
         self.devices = devices or Devices()
-        self.capacity: dict[str, float] = dict(capacity or {})
+        self.grant(capacity or {})
         self.closed: Mapping[str, str] = {}
         """Resources of which nothing is lent now, with the reason."""
         self.reserve = Reserve()
@@ -97,6 +100,11 @@ class Ledger:
         self._own_rest: dict[str, float] = {}
         self._own = _Own({}, {})
 
+    def grant(self, capacity: Amounts) -> None:
+        """Have a capacity of these only, until something is measured."""
+        self.capacity: dict[str, float] = dict(capacity)
+        self._most: dict[str, float] = {}
+
     def measure(self, loads: Mapping[str, Load], tasks: Amounts | None = None, now: float | None = None) -> None:
         """Count with what is measured from now on, in place of what was measured before.
 
@@ -105,6 +113,7 @@ class Ledger:
         """
         self._used = {name: self._split(name, load) for name, load in loads.items() if load.per_unit}
         self.capacity |= {name: load.lendable for name, load in loads.items() if load.lendable is not None}
+        self._most |= {name: inf if load.most is None else load.most for name, load in loads.items()}
         gpu, memory = loads.get("gpu"), loads.get(MEMORY)
         self.devices.measure(gpu.devices if gpu is not None else {})
         self._own = _Own(tasks if tasks and memory is not None else {}, self._taken)
@@ -197,14 +206,14 @@ class Ledger:
 
     def within(self, amounts: Amounts) -> Amounts:
         """Return `amounts` with no more memory than can ever be lent: what is only guessed refuses nobody."""
-        most = self.capacity.get(MEMORY)
-        return amounts if most is None or amounts.get(MEMORY, 0.0) <= most else {**amounts, MEMORY: most}
+        most = self.ceiling(MEMORY)
+        return amounts if amounts.get(MEMORY, 0.0) <= most else {**amounts, MEMORY: most}
 
     def shortage(self, amounts: Amounts) -> Shortage | None:
         """Return what there can never be enough of, None when `amounts` can be lent at some time."""
         for name, amount in amounts.items():
-            if name in self.capacity and amount > self.capacity[name]:
-                return Shortage(name, amount, self.capacity[name])
+            if amount > (ceiling := self.ceiling(name)):
+                return Shortage(name, amount, ceiling)
         short = self.devices.shortage(amounts)
         return Shortage(*short) if short is not None else None
 
@@ -219,6 +228,14 @@ class Ledger:
     def lendable(self, name: str) -> float:
         """Return how much may be lent and in use together, less the reserve; of what has a bound."""
         return self.capacity[name] - (self._keeps if name == MEMORY else 0.0)
+
+    def ceiling(self, name: str) -> float:
+        """Return how much of a resource could ever be lent; infinity where it has no bound.
+
+        That may be less than its capacity, which is of the level that leaves least now: a control group on a machine
+        that others use is the smaller one, and has more left.
+        """
+        return min(self.capacity.get(name, inf), self._most.get(name, inf))
 
     def _over(self, name: str, needed: float) -> bool:
         return name in self.capacity and needed > self.lendable(name) + ROUNDING

@@ -97,7 +97,7 @@ class Memory:
 
     @property
     def _limit_mb(self) -> float:
-        return self._dispatch.ledger.capacity.get(MEMORY, inf)
+        return self._dispatch.ledger.ceiling(MEMORY)
 
     def up(self, stimulus: ExecutorUp) -> None:
         """Take note of an executor: whether it tells what memory its tasks take."""

@@ -39,7 +39,7 @@ class ClusterLedger(Ledger):
 
     def measure(self, loads: Mapping[str, Load], tasks: Amounts | None = None, now: float | None = None) -> None:
         """Count with what is measured from now on; what is not measured has no bound."""
-        self.capacity = {}
+        self.grant({})
         self._each = {name: load.each for name, load in loads.items() if load.each is not None}
         self._lent_then = dict(self._lent)
         super().measure(loads, tasks, now)

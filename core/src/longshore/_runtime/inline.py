@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, ResizeRequest, hookimpl
 from longshore.records import WorkerStats, WorkerType
 from longshore.task import Attempt
-from longshore.worker import Seat, bind, call_in, cancelled, completed, failed
+from longshore.worker import Seat, bind, call_in, cancelled, completed, failed, unawaited
 
 
 class InlineExecutor:
@@ -100,12 +100,8 @@ class InlineExecutor:
                 value = call_in(context, seat, attempt.spec.function, attempt.args, attempt.kwargs)
             else:
                 value = attempt.spec.function(*attempt.args, **(attempt.kwargs or {}))
-            if isinstance(value, CoroutineType):
-                value.close()
-                raise TypeError(
-                    f"{attempt.spec.name} returned a coroutine, which only an async def may: "
-                    "submit `async def call(*args): return await f(*args)` in its place"
-                )
+            if type(value) is CoroutineType:  # a value's own idea of its class is user code
+                raise unawaited(attempt.spec.name, value)
         except BaseException as error:  # noqa: BLE001 - the user's code may raise anything, and it costs this task only
             outcome = failed(attempt, error, started, time.monotonic(), seat.worker_id)
             outcome = replace(outcome, cpu_s=time.thread_time() - before_s)

@@ -224,11 +224,11 @@ _FOR_PLAIN = (
 
 def _check_payload(spec: TaskSpec) -> None:
     """Raise PayloadError if the function can't leave the process."""
-    import cloudpickle  # only work that leaves the process needs it
+    from longshore.pickling import dump_by_value  # only work that leaves the process needs it
 
     for what, thing in (("function", spec.function), ("initializer", spec.initializer)):
         try:
-            cloudpickle.dumps(thing)
+            dump_by_value(thing)
         except BaseException as error:  # a reducer is user code and may raise anything
             raise PayloadError(
                 f"the {what} of {spec.name} cannot be sent to executor {spec.executor!r}: {message_of(error)}; "

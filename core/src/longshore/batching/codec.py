@@ -5,69 +5,29 @@ What can be imported goes by name, what only the controller's process has by val
 
 from __future__ import annotations
 
-import io
 import pickle
-from collections import ChainMap
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from types import CodeType, TracebackType
-from typing import Any, ClassVar, Final
-
-import cloudpickle
+from types import TracebackType
+from typing import Any, Final
 
 from longshore.batching.words import System
 from longshore.errors import PayloadError
-from longshore.shared import travels_by_value
-from longshore.worker import RemoteTraceback, portable, type_name
+from longshore.pickling import PROTOCOL, by_value_only, dump_by_value, travels_by_value
+from longshore.worker import RemoteTraceback, described, portable
 
-_PROTOCOL: Final = 5
 load: Final = pickle.loads
 """Reads what our own controller and its workers wrote; that only they can, is the cluster's to see to (TLS)."""
-
-
-def _reduce_code(code: CodeType) -> tuple[Any, ...]:  # Any: a reducer's result, as pickle has it
-    """Carry code with the name of its file, which cloudpickle leaves out from 3.1.3 on: tracebacks show its lines."""
-    make, arguments = cloudpickle.Pickler.dispatch_table[CodeType](code)[:2]
-    return _restore_code, (make, arguments, code.co_filename)
-
-
-def _restore_code(make: Any, arguments: tuple[Any, ...], filename: str) -> Any:  # Any: as above
-    return make(*arguments).replace(co_filename=filename)
-
-
-class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it carries no types
-    dispatch_table: ClassVar[Any] = ChainMap(  # Any: as cloudpickle has it
-        {CodeType: _reduce_code}, cloudpickle.Pickler.dispatch_table
-    )
-
-
-def _dump_by_value(value: object) -> bytes:
-    file = io.BytesIO()
-    _ByValuePickler(file, _PROTOCOL).dump(value)
-    return file.getvalue()
-
-
-def _by_value_only() -> list[bytes]:
-    """Return the names of modules that only this process has, as far as they are known."""
-    return [b"__main__", *(name.encode() for name in cloudpickle.list_registry_pickle_by_value())]
 
 
 def dump(value: object) -> bytes:
     """Return a pickle of anything; raises what that raises."""
     with suppress(Exception):  # reducers are user code; the second way decides
-        data = pickle.dumps(value, _PROTOCOL)
-        if not any(name in data for name in _by_value_only()):
+        data = pickle.dumps(value, PROTOCOL)
+        if not any(name in data for name in by_value_only()):
             return data
-    return _dump_by_value(value)
-
-
-def told(error: BaseException) -> str:
-    """Return an exception's type and message, whatever its own methods do."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except BaseException:  # noqa: BLE001 - __str__ is user code and may raise anything
-        return f"{type_name(error)}: <the message could not be made>"
+    return dump_by_value(value)
 
 
 def _innermost(function: Any) -> Any:  # Any: whatever can be called
@@ -84,11 +44,11 @@ def dump_code(function: Callable[..., Any], initializer: Callable[[], object] | 
             module = getattr(_innermost(one), "__module__", None)
             if isinstance(module, str):
                 travels_by_value(module)  # one that can't be imported elsewhere is marked for cloudpickle
-        return _dump_by_value((function, initializer))
+        return dump_by_value((function, initializer))
     except Exception as error:
         name = getattr(function, "__qualname__", None) or type(function).__qualname__
         raise PayloadError(
-            f"{name} cannot be carried to a {system.title} worker: {told(error)}; define it in a module that the "
+            f"{name} cannot be carried to a {system.title} worker: {described(error)}; define it in a module that the "
             "workers have, and keep locks, files and sockets out of what it refers to"
         ) from error
 
@@ -99,7 +59,7 @@ def dump_arguments(args: tuple[Any, ...], kwargs: Any, task: str, system: System
         return dump((args, dict(kwargs) if kwargs else None))
     except BaseException as error:  # reducers are user code, and this thread serves all tasks
         where = f"cannot be carried to a {system.title} worker"
-        raise PayloadError(f"the arguments of {task} {where}: {told(error)}") from error
+        raise PayloadError(f"the arguments of {task} {where}: {described(error)}") from error
 
 
 def cut_trace(error: BaseException, filename: str) -> None:
@@ -114,10 +74,10 @@ def cut_trace(error: BaseException, filename: str) -> None:
 def dump_exception(exception: BaseException) -> bytes | None:
     """Return a pickle of the exception that was shown to come back as the same type, else None."""
     data = portable(exception)
-    if data is not None and not any(name in data for name in _by_value_only()):
+    if data is not None and not any(name in data for name in by_value_only()):
         return data
     with suppress(BaseException):  # a reducer is user code and may raise anything
-        by_value = _dump_by_value(exception)
+        by_value = dump_by_value(exception)
         if type(load(by_value)) is type(exception):
             return by_value
     return None
@@ -145,5 +105,4 @@ __all__ = [
     "dump_exception",
     "load",
     "load_exception",
-    "told",
 ]

@@ -15,7 +15,7 @@ from itertools import count
 from time import monotonic
 from typing import Any, Final
 
-from longshore.batching.codec import dump_arguments, load, told
+from longshore.batching.codec import dump_arguments, load
 from longshore.batching.crew import BATCHES_MOST, Cause, Cluster, Crew, Held, Station, Wants
 from longshore.batching.kinds import BATCH_BYTES, Kind, Kinds
 from longshore.batching.outcomes import not_begun, outcome_of, thread_left
@@ -24,7 +24,7 @@ from longshore.errors import PayloadError, ResourceUnavailable
 from longshore.events import ProgressUpdate
 from longshore.hookspecs import ExecutorHost
 from longshore.task import Attempt, Outcome
-from longshore.worker import cancelled, failed
+from longshore.worker import cancelled, described, failed
 
 BYTES_MOST: Final = 64 << 20
 """Of arguments under way; one batch may be more."""
@@ -261,7 +261,7 @@ class Dispatcher:
             self._tell_lost(error)
         elif cause is Cause.BATCH:
             self.drop(held)
-            text = f"{self.system.worker(held.station.worker_id)} could not take a batch: {told(error)}"
+            text = f"{self.system.worker(held.station.worker_id)} could not take a batch: {described(error)}"
             self._report([_refused(attempt, PayloadError(text)) for attempt in held.attempts])
             self.give()
 

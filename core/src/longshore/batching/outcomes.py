@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from longshore.batching.codec import load, load_exception, told
+from longshore.batching.codec import load, load_exception
 from longshore.batching.words import CANCELLED, DONE, FAILED, TIMED_OUT, End, Record, System
 from longshore.errors import MemoryLimitExceeded, PayloadError, WorkerDied
 from longshore.hookspecs import WorkerNotice
 from longshore.task import Attempt, ErrorRecord, Outcome, TaskState
-from longshore.worker import cancelled, completed, ended, failed, timed_out, unready
+from longshore.worker import cancelled, completed, described, ended, failed, timed_out, unready
 
 NOT_BEGUN: Final = "it had not begun by then"
 
@@ -31,7 +31,7 @@ def outcome_of(attempt: Attempt, record: Record, began: float, worker_id: str, s
         value = load(record.data)
     except BaseException as error:  # noqa: BLE001 - reducers are user code; only this attempt fails
         what = f"the result of task {attempt.task_id} ({attempt.spec.name})"
-        unfit = PayloadError(f"{what} from {system.worker(worker_id)} could not be read: {told(error)}")
+        unfit = PayloadError(f"{what} from {system.worker(worker_id)} could not be read: {described(error)}")
         unfit.__cause__ = error
         return failed(attempt, unfit, started, over, worker_id)
     if record.how == DONE:

@@ -17,13 +17,13 @@ from types import CoroutineType
 from typing import Any, Final
 
 from longshore.batching import spool
-from longshore.batching.codec import cut_trace, dump, dump_exception, load, told
+from longshore.batching.codec import cut_trace, dump, dump_exception, load
 from longshore.batching.words import CANCELLED, CUT, DONE, FAILED, TIMED_OUT, UNREADY, Batch, Item, Record, Result
 from longshore.batching.yard import Yard
 from longshore.errors import PayloadError, TaskCancelled
 from longshore.shared import Shared, opened
 from longshore.task import Attempt, TaskSpec
-from longshore.worker import NEVER, Seat, bind, due_at, pack_error
+from longshore.worker import NEVER, Seat, bind, described, due_at, pack_error, unawaited
 
 CUT_S: Final = 0.25
 """After so long in one attempt, or in a batch, what is behind it goes back to the controller."""
@@ -230,7 +230,7 @@ class Running:
             value = code(*args, **(kwargs or {}))
             ended = monotonic()
             if type(value) is CoroutineType:
-                raise _coroutine(value)
+                raise unawaited(self._batch.name, value)
             data = self._carried(value)
             how = DONE
         except BaseException as error:  # noqa: BLE001 - user code: whatever it raises costs this attempt only
@@ -270,7 +270,7 @@ class Running:
             args, kwargs = load(item.data)
         except BaseException as error:
             where = f"could not be read on {self._yard.here}"
-            raise PayloadError(f"the arguments of {self._batch.name} {where}: {told(error)}") from error
+            raise PayloadError(f"the arguments of {self._batch.name} {where}: {described(error)}") from error
         return opened(args, kwargs) if Shared.used else (args, kwargs)
 
     def _carried(self, value: Any) -> bytes:  # Any: what the user's function returned
@@ -278,7 +278,7 @@ class Running:
             data = dump(value)
         except BaseException as error:
             where = f"cannot be carried back from {self._yard.here}"
-            raise PayloadError(f"the result of {self._batch.name} {where}: {told(error)}") from error
+            raise PayloadError(f"the result of {self._batch.name} {where}: {described(error)}") from error
         most = self._batch.max_result_bytes
         if most is not None and len(data) > most:
             raise PayloadError(
@@ -289,14 +289,6 @@ class Running:
                 limit_bytes=most,
             )
         return data
-
-
-def _coroutine(value: Any) -> TypeError:  # Any: a coroutine
-    value.close()
-    return TypeError(
-        "the function returned a coroutine, which only an async def may: "
-        "submit `async def call(*args): return await f(*args)` in its place"
-    )
 
 
 def _failure(error: BaseException, number: int, worker_id: str) -> bytes:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.util import Finalize
 from typing import Any, Final, Protocol
 
-from longshore.batching.codec import load, told
+from longshore.batching.codec import load
 from longshore.batching.spool import Spool
 from longshore.batching.words import PROGRESS, Batch, System
 from longshore.errors import PayloadError
 from longshore.events import ProgressUpdate
 from longshore.shared import forget_gone, opened_partial
-from longshore.worker import PROGRESS_PERIOD_S, Seat
+from longshore.worker import PROGRESS_PERIOD_S, Seat, described
 
 _CODES: Final = 512
 _WITHDRAWN: Final = 10_000
@@ -77,7 +77,7 @@ class Yard:
             missing = error.name if isinstance(error, ModuleNotFoundError) else None
             hint = f"; install {missing!r} on the workers, or send it by {self.system.sends_modules}" if missing else ""
             raise PayloadError(
-                f"the function {batch.name} could not be read on {self.here}: {told(error)}{hint}",
+                f"the function {batch.name} could not be read on {self.here}: {described(error)}{hint}",
                 reason="import" if missing else None,
                 worker=self.name,
                 module=missing,

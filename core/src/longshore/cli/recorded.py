@@ -10,7 +10,8 @@ import os
 import platform
 import stat
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 from longshore._calling import JsonCall
 from longshore._fetching import FetchingCall
-from longshore._fingerprints import GRANULARITY_NS, fingerprint
+from longshore._fingerprints import Fingerprint, fingerprint, glimpse, is_same
 from longshore._identity import NoIdentity, code_digest
 from longshore._objects import ObjectFacts
 from longshore._report.untasked import FAILED_INPUTS, FailedInput, as_state, from_state, key_of
@@ -32,6 +33,8 @@ COMMAND: Final = "command"
 _INPUTS, _STALE = "inputs", "stale"
 _OFTEN: Final = 8
 """Failed inputs are recorded anew once so large a part of them has changed: an eighth."""
+_READING_S: Final = 0.5
+_READ_BYTES_MOST: Final = 1 << 28
 _NO_TEXT: Final = "\0"  # before the digits of a name that is no UTF-8: no name begins so
 
 
@@ -68,29 +71,54 @@ class CommandRecord(Struct, frozen=True, kw_only=True):
     """The kinds of plugins that a list chose: their table above says no more of that."""
 
 
+class Allowance:
+    """How long inputs may be read as a run begins, so that later their content tells whether they have changed.
+
+    Half a second in all, and no file of more than 256 MiB: the run begins late by that. What is over goes by its times.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin now."""
+        self._clock = clock
+        self._until = clock() + _READING_S
+
+    def covers(self, size: int) -> bool:
+        """Tell whether a file of so many bytes may be read now."""
+        return size <= _READ_BYTES_MOST and self._clock() < self._until
+
+
 class InputRecord(Struct, frozen=True, array_like=True):
     """An input: a file or an object as it was when the run began, or a name that was none."""
 
     name: str
     size: int = -1
-    mtime_ns: int = 0
-    digest: str | None = None
-    """Of the content, where the times could not tell it from one that is written a moment later."""
+    file: Fingerprint | None = None
+    """With its content where there was time, or the times don't tell it from one written a moment later."""
     reason: str | None = None
     """Why a name from stdin was no file."""
     tag: str | None = None
     """Of an object: the store's mark of what it held."""
 
     @classmethod
-    def of(cls, path: str, reason: str | None = None, facts: ObjectFacts | None = None) -> InputRecord:
-        """Look at a file; of an object `facts` is what the store says."""
+    def of(
+        cls,
+        path: str,
+        allowance: Allowance,
+        reason: str | None = None,
+        facts: ObjectFacts | None = None,
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> InputRecord:
+        """Look at a file, and into it as far as `allowance` goes; of an object `facts` is what the store says."""
         if facts is not None:
             return cls(_text(path), facts.size, reason=reason, tag=facts.tag)
-        found = _regular(path)
-        if found is None:
+        try:
+            found = glimpse(path, clock_ns=clock_ns)
+        except (OSError, ValueError, NoIdentity):
             return cls(_text(path), reason=reason)
-        young = max(found.st_mtime_ns, found.st_ctime_ns) + GRANULARITY_NS >= time.time_ns()
-        return cls(_text(path), found.st_size, found.st_mtime_ns, _digest(path) if young else None, reason)
+        if not found.settled or allowance.covers(found.size):
+            with suppress(OSError, NoIdentity):  # it can't be read, or is being written: its times have to do
+                found = fingerprint(path, clock_ns=clock_ns)
+        return cls(_text(path), found.size, found, reason)
 
     @property
     def path(self) -> str:
@@ -104,12 +132,12 @@ class InputRecord(Struct, frozen=True, array_like=True):
 
     def has_changed(self) -> bool:
         """Tell whether the file is another by now, as far as can be seen; one that is gone has not changed."""
-        found = _regular(self.path)
-        if found is None:
+        if not _is_file(self.path):
             return False
-        if found.st_size != self.size:
+        try:
+            return self.file is None or not is_same(self.path, self.file)
+        except (OSError, NoIdentity):  # it can't be read by now, or is being written
             return True
-        return found.st_mtime_ns != self.mtime_ns if self.digest is None else _digest(self.path) != self.digest
 
 
 class RecordedRun(Struct, frozen=True, kw_only=True):
@@ -263,16 +291,8 @@ def _text(path: str) -> str:
     return path
 
 
-def _regular(path: str) -> os.stat_result | None:
+def _is_file(path: str) -> bool:
     try:
-        found = os.stat(path)
+        return stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):
-        return None
-    return found if stat.S_ISREG(found.st_mode) else None
-
-
-def _digest(path: str) -> str | None:
-    try:
-        return fingerprint(path).digest
-    except (OSError, NoIdentity):  # it can't be read, or is being written: its time has to do
-        return None
+        return False

@@ -19,6 +19,7 @@ from longshore.cli.objects import Change, Now, objects_now, path_of_output
 from longshore.cli.options import ExecutorName, JournalPath, Progress, RunName, RunOptions, Set
 from longshore.cli.output import Output
 from longshore.cli.recorded import (
+    Allowance,
     CommandJournal,
     CommandRecord,
     InputRecord,
@@ -166,8 +167,9 @@ def _states(
 ) -> tuple[Mapping[str, Any], frozenset[str]]:  # Any: JSON-safe values
     """Return what is recorded as the run goes on, and the tasks whose inputs have changed since they ended."""
     stale = recorded.stale | stale_tasks(archive, run.run_id, changed)
+    allowance = Allowance()
     inputs = [
-        InputRecord.of(each.path, each.reason, _facts(each.path, now)) if each.path in changed else each
+        InputRecord.of(each.path, allowance, each.reason, _facts(each.path, now)) if each.path in changed else each
         for each in recorded.inputs
     ]
     if recorded.command.output is not None and command.output is None:

@@ -23,7 +23,15 @@ from longshore.cli.lines import Lines, stdout_for_data
 from longshore.cli.objects import path_of_output
 from longshore.cli.options import RunOptions
 from longshore.cli.output import Output
-from longshore.cli.recorded import CommandJournal, CommandRecord, InputRecord, StepRecord, python_version, states_of
+from longshore.cli.recorded import (
+    Allowance,
+    CommandJournal,
+    CommandRecord,
+    InputRecord,
+    StepRecord,
+    python_version,
+    states_of,
+)
 from longshore.cli.report import Wanted, report_of_run, write_reports
 from longshore.errors import JournalError, LongshoreError, PluginError
 from longshore.hookspecs import Journal
@@ -141,7 +149,8 @@ def _in_order(job: Job, options: RunOptions) -> Job:
 
 def _keeping(job: Job, options: RunOptions, place: JournalPlace, journal: Journal) -> Keeping:
     """Return how a run that begins is recorded."""
-    inputs = [InputRecord.of(path, job.unusable.get(path), job.objects.get(path)) for path in job.paths]
+    allowance = Allowance()
+    inputs = [InputRecord.of(path, allowance, job.unusable.get(path), job.objects.get(path)) for path in job.paths]
     states = states_of(command_record(job, options), inputs)
     return Keeping(CommandJournal(journal, states), asked=place.asked, option=place.option)
 

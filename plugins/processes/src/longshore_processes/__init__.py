@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from longshore_processes.codec import check_payload
     from longshore_processes.executor import ProcessesExecutor
 
-__all__ = ["ProcessesExecutor", "check_payload"]
+__all__ = ["ProcessesExecutor"]
 
 
 def __getattr__(name: str) -> Any:  # Any: whichever public name is asked for
@@ -20,8 +19,4 @@ def __getattr__(name: str) -> Any:  # Any: whichever public name is asked for
         from longshore_processes.executor import ProcessesExecutor
 
         return ProcessesExecutor
-    if name == "check_payload":
-        from longshore_processes.codec import check_payload
-
-        return check_payload
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

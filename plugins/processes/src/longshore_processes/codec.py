@@ -11,22 +11,18 @@ import io
 import pickle
 import pickletools
 import sys
-from collections import ChainMap
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from functools import lru_cache
-from types import CodeType, FunctionType, TracebackType
-from typing import Any, ClassVar, Final
+from types import FunctionType, TracebackType
+from typing import Any, Final
 
-import cloudpickle
 from longshore.errors import PayloadError
-from longshore.shared import travels_by_value
-from longshore.worker import portable, type_name
+from longshore.pickling import PROTOCOL, ByValuePickler, travels_by_value
+from longshore.worker import described, portable
 
 from longshore_processes.bays import Shelf
 from longshore_processes.namespaces import Scope
 
-PROTOCOL: Final = 5
 load: Final = pickle.loads
 """Reads only what processes we started wrote, over descriptors they inherited."""
 SCALARS: Final = frozenset({int, float, str, bytes, bool, type(None)})
@@ -73,7 +69,7 @@ def dump(value: object, by_value: Sequence[bytes] = (b"__main__",), scope: Scope
 
 def _dump_by_value(value: object, scope: Scope | None = None) -> bytes:
     file = io.BytesIO()
-    _ByValuePickler(file, scope).dump(value)
+    _ScopedPickler(file, scope).dump(value)
     return file.getvalue()
 
 
@@ -100,45 +96,13 @@ def dump_onto(
         carried = not shelf.names(by_value)
     if not carried:
         shelf.begin()
-        _ByValuePickler(shelf, scope).dump(value)
+        _ScopedPickler(shelf, scope).dump(value)
 
 
-def _reduce_code(code: CodeType) -> tuple[Any, ...]:  # Any: a reducer's result, as pickle has it
-    """Carry code with the name of its file, which cloudpickle leaves out from 3.1.3 on: tracebacks show its lines."""
-    make, arguments = cloudpickle.Pickler.dispatch_table[CodeType](code)[:2]
-    return _restore_code, (make, arguments, code.co_filename)
-
-
-def _restore_code(make: Any, arguments: tuple[Any, ...], filename: str) -> Any:  # Any: as above
-    return make(*arguments).replace(co_filename=filename)
-
-
-def _reduce_cached(cached: Any) -> str | tuple[Any, ...]:  # Any: a function under `lru_cache`, and as above
-    """Carry what `lru_cache` made, which pickles by name only: by value, with an empty cache, where nobody has that."""
-    name = str(getattr(cached, "__qualname__", "<locals>"))  # one around a partial has none
-    if "<locals>" not in name and not travels_by_value(cached.__module__):
-        return name
-    return _restore_cached, (cached.__wrapped__, cached.cache_parameters())
-
-
-def _restore_cached(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:  # Any: as above
-    return lru_cache(**parameters)(function)
-
-
-def _reduce_file(file: io.TextIOWrapper) -> tuple[Any, ...]:  # Any: as above
-    """Refuse an open file, of which cloudpickle would send what is in it."""
-    raise TypeError(f"cannot pickle an open file ({file.name!r}): give its path")
-
-
-class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it carries no types
-    dispatch_table: ClassVar[Any] = ChainMap(  # Any: as cloudpickle has it
-        {CodeType: _reduce_code, type(lru_cache(len)): _reduce_cached, io.TextIOWrapper: _reduce_file},
-        cloudpickle.Pickler.dispatch_table,
-    )
-
+class _ScopedPickler(ByValuePickler):
     def __init__(self, file: Any, scope: Scope | None) -> None:  # Any: what has `write`
         """Write to `file`."""
-        super().__init__(file, PROTOCOL)
+        super().__init__(file)
         self._scope = scope
 
     def reducer_override(self, obj: Any) -> Any:  # Any: as pickle has it
@@ -147,14 +111,6 @@ class _ByValuePickler(cloudpickle.Pickler):  # type: ignore[misc]  # it carries 
         if self._scope is not None and type(made) is tuple and type(obj) is FunctionType:
             return self._scope.reduce(obj, made)
         return made
-
-
-def told(error: BaseException) -> str:
-    """Return an exception's type and message, whatever its own methods do."""
-    try:
-        return f"{type(error).__name__}: {error}"
-    except BaseException:  # noqa: BLE001 - __str__ is user code and may raise anything
-        return f"{type_name(error)}: <the message could not be made>"
 
 
 def cut_trace(error: BaseException, filenames: Collection[str]) -> None:
@@ -249,7 +205,7 @@ class Carrier:
             return dump((function, initializer, number), self._by_value, scope)
         except Exception as error:
             raise PayloadError(
-                f"{_name(function)} cannot be carried to a worker process: {told(error)}; "
+                f"{_name(function)} cannot be carried to a worker process: {described(error)}; "
                 "define it in a module, and keep locks, files and sockets out of what it refers to",
                 function=_name(function),
             ) from error
@@ -268,7 +224,7 @@ class Carrier:
             return b""
         except BaseException as error:  # this is the supervisor's thread: nothing may end it
             raise PayloadError(
-                f"the arguments of {function} cannot be carried to a worker process: {told(error)}",
+                f"the arguments of {function} cannot be carried to a worker process: {described(error)}",
                 function=function,
             ) from error
 
@@ -287,8 +243,3 @@ class Carrier:
 
 def _name(function: object) -> str:
     return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
-
-
-def check_payload(function: Callable[..., Any], initializer: Callable[[], object] | None = None) -> None:
-    """Raise PayloadError if the function or the initializer can't be carried to a process. Any: the user's function."""
-    Carrier().code(function, initializer)

@@ -8,11 +8,12 @@ from __future__ import annotations
 import pickle
 from typing import Final
 
+from longshore.pickling import PROTOCOL
 from longshore.task import Attempt
 
 from longshore_processes.backlog import Kind
 from longshore_processes.bays import Bay
-from longshore_processes.codec import PROTOCOL, SCALARS
+from longshore_processes.codec import SCALARS
 from longshore_processes.outcomes import Load
 
 _MOST: Final = 4096  # of characters or bytes in one argument, and of arguments

@@ -10,8 +10,10 @@ import pickle
 from collections.abc import Mapping
 from typing import Any, Final
 
+from longshore.pickling import PROTOCOL
+
 from longshore_processes import frames
-from longshore_processes.codec import PROTOCOL, SCALARS
+from longshore_processes.codec import SCALARS
 from longshore_processes.seat import Link, ProcessSeat
 
 _TEXT_CAP: Final = 16_384  # characters kept of a log message or its traceback

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from longshore.errors import PayloadError, WorkerDied
 from longshore.task import Attempt, Outcome, PlainOutcome, TaskState
-from longshore.worker import OutcomeColumns, RemoteTraceback, ended, failed, in_columns
+from longshore.worker import OutcomeColumns, RemoteTraceback, described, ended, failed, in_columns
 from msgspec.structs import replace
 
 from longshore_processes.backlog import BATCH_BYTES, Kind, Kinds
@@ -26,7 +26,6 @@ from longshore_processes.codec import (
     load,
     load_exception,
     set_cause,
-    told,
 )
 from longshore_processes.frames import Payload
 from longshore_processes.handle import Handle, Held
@@ -242,7 +241,7 @@ def _outcome(
     except BaseException as error:  # noqa: BLE001 - reducers are user code; the pickle is whole, so only this fails
         handle.failed += 1
         what = f"the result of task {attempt.task_id} ({attempt.spec.name})"
-        text = f"{what} could not be read: {told(error)}"
+        text = f"{what} could not be read: {described(error)}"
         unfit = PayloadError(text, task_id=attempt.task_id)
         unfit.__cause__ = error
         return failed(attempt, unfit, start, end, handle.worker_id)

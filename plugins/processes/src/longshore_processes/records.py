@@ -14,14 +14,14 @@ from types import CoroutineType
 from typing import Any, Final, NoReturn
 
 from longshore.errors import MemoryLimitExceeded, PayloadError, TaskCancelled
+from longshore.pickling import PROTOCOL
 from longshore.task import ErrorRecord
-from longshore.worker import pack_error
+from longshore.worker import described, pack_error, unawaited
 from msgspec.structs import replace
 
 from longshore_processes import frames
 from longshore_processes.bays import LARGE, PACKED, PICKLE, Bay
 from longshore_processes.codec import (
-    PROTOCOL,
     SCALARS,
     cause_of,
     cut_trace,
@@ -30,7 +30,6 @@ from longshore_processes.codec import (
     dump_onto,
     dump_plain,
     load,
-    told,
 )
 from longshore_processes.memory import Account
 from longshore_processes.output import flush_streams
@@ -85,7 +84,7 @@ class Recorder:
         if type(value) in SCALARS and not self._may_be_large(value):
             record = value if cpu_s is None else (LONG, cpu_s, peak_mb, value)
         elif type(value) is CoroutineType:  # a value's own idea of its class is user code
-            record = FAILED, cpu_s, peak_mb, self._facts(_close(value), serial)
+            record = FAILED, cpu_s, peak_mb, self._facts(unawaited(self._name(), value), serial)
         else:
             try:
                 record = self._carried(bay, value, cpu_s, peak_mb)
@@ -125,6 +124,9 @@ class Recorder:
         now = process_time()
         cpu_s, self._cpu_mark = now - self._cpu_mark, now
         return cpu_s, self._account.peak_mb() if end - start >= _LARGE_S else None
+
+    def _name(self) -> str:
+        return self._seat.batch.name if self._seat.batch is not None else "the function"
 
     def _may_be_large(self, value: Any) -> bool:  # Any: a scalar
         if type(value) is int:
@@ -200,7 +202,7 @@ def leave_fork(failure: ErrorRecord | None) -> NoReturn:
 def not_carried(what: str, error: BaseException) -> PayloadError:
     """Return the error of an object of the user's that could not be pickled or unpickled here."""
     verb = "cannot be carried back from" if what == "result" else "could not be read in"
-    return PayloadError(f"the {what} {verb} the worker process: {told(error)}")
+    return PayloadError(f"the {what} {verb} the worker process: {described(error)}")
 
 
 def _proved(value: Any) -> bytes:  # Any: as above
@@ -224,13 +226,4 @@ def _too_large(size: int, most: int) -> PayloadError:
         "file's path, or raise max_result_bytes in [tool.longshore.executors.processes]",
         size_bytes=size,
         limit_bytes=most,
-    )
-
-
-def _close(coroutine: Any) -> TypeError:  # Any: a coroutine
-    with suppress(BaseException):  # one that had begun may refuse to end
-        coroutine.close()
-    return TypeError(
-        "the function returned a coroutine, which only an async def may: "
-        "submit `async def call(*args): return await f(*args)` in its place"
     )

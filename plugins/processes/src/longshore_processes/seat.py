@@ -15,11 +15,11 @@ from typing import Any, Final, NamedTuple
 
 from longshore.chaos import point
 from longshore.events import ProgressUpdate
+from longshore.pickling import PROTOCOL
 from longshore.task import Attempt, TaskSpec
 from longshore.worker import Seat
 
 from longshore_processes import frames
-from longshore_processes.codec import PROTOCOL
 from longshore_processes.frames import Words
 from longshore_processes.memory import Account
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from itertools import groupby
 from operator import attrgetter
-from types import CoroutineType
 from typing import Any
 
 from longshore.hookspecs import ExecutorHost, WorkerNotice
@@ -109,15 +108,6 @@ class ThreadSeat(Seat):
             return True
         self.told = Told.LOOK
         return False
-
-
-def not_plain(spec: TaskSpec, coroutine: CoroutineType[Any, Any, Any]) -> TypeError:  # Any: as typing has it
-    """Return the error for a function that turned out to give a coroutine, which nobody will await."""
-    coroutine.close()
-    return TypeError(
-        f"{spec.name} returned a coroutine, which only an async def may: "
-        "submit `async def call(*args): return await f(*args)` in its place"
-    )
 
 
 def remains(seat: ThreadSeat) -> LeftBehind:

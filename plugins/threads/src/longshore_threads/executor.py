@@ -19,12 +19,12 @@ from types import CoroutineType
 from longshore.hookspecs import CancelRequest, Capabilities, ExecutorHost, LimitRequest, ResizeRequest, hookimpl
 from longshore.records import LeftBehind, WorkerStats
 from longshore.task import PLAIN_TYPES, Attempt, Outcome, PlainOutcome, TaskState
-from longshore.worker import NEVER, bind, cancelled, due_at, timed_out
+from longshore.worker import NEVER, bind, cancelled, due_at, timed_out, unawaited
 from pydantic import BaseModel, ConfigDict, Field
 
 from longshore_threads._abandoning import Abandoning
 from longshore_threads._backlog import first_due, take_out
-from longshore_threads._seat import LONG_S, NOT_BEGUN, ThreadSeat, Told, count, not_plain, remains, stats
+from longshore_threads._seat import LONG_S, NOT_BEGUN, ThreadSeat, Told, count, remains, stats
 from longshore_threads._sweeper import Sweeper
 
 _COLLECT_S = 0.002  # while threads are busy, their outcomes are collected this often
@@ -279,7 +279,7 @@ class ThreadsExecutor(Abandoning):
                     started = self._prepare(seat, attempt, initializer)
                 value = function(*attempt.args) if attempt.kwargs is None else function(*attempt.args, **attempt.kwargs)
                 if type(value) is coroutine:
-                    raise not_plain(attempt.spec, value)
+                    raise unawaited(name, value)
                 now = monotonic()
                 kind = PlainOutcome if type(value) in plain else Outcome
                 outcome = kind(attempt.task_id, attempt.key, attempt.index, name, _COMPLETED, value, None,
