@@ -62,14 +62,18 @@ def test_threads_that_run_are_asked_without_harm(lone_yard: Yard, eventually: An
     """Each writes where it is itself, so that none is read while it runs: the task ends with its result."""
     [task_id] = lone_yard.submit(in_threads, [str(tmp_path)])
     assert eventually((tmp_path / "started").exists)
-    names = set()
-    for _ in range(10):
-        for stack in lone_yard.executor.stacks(5.0):
-            names |= {frame.rpartition(" in ")[2] for frame in stack.frames}
+    names = set[str]()
+
+    def named() -> bool:
+        for _ in range(10):
+            for stack in lone_yard.executor.stacks(5.0):
+                names.update(frame.rpartition(" in ")[2] for frame in stack.frames)
+        return {"in_threads", "computes"} <= names
+
+    assert eventually(named), names
     (tmp_path / "go").touch()
     [outcome] = lone_yard.wait([task_id])
     assert outcome.value == "whole"
-    assert {"in_threads", "computes"} <= names
 
 
 @pytest.mark.slow

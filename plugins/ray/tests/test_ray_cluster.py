@@ -15,7 +15,7 @@ from longshore import current_task
 from longshore.errors import PayloadError
 from longshore.task import Resources, TaskState
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(180)]  # workers come up in seconds, or in many
 
 
 def square(number: int) -> int:

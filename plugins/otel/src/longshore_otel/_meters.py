@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from longshore.events import AnyEvent
@@ -95,7 +96,8 @@ class Meters:
         now = time.monotonic()
         if not self._counted and (not self._seen or now - self._looked >= _LOOK_S):
             self._looked = now
-            self._seen = self._counts() or self._seen
+            with suppress(Exception):  # a pool that is just ending may have nobody to ask
+                self._seen = self._counts() or self._seen
 
     def _take(self, event: AnyEvent) -> None:
         if event.type in ENDS and not event.data.get("restored"):
