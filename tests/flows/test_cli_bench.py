@@ -225,7 +225,7 @@ def test_in_a_log_it_is_said_now_and_then(
     inside.inputs(["a.txt"])
     measured([cell("threads", 1, 200.0)])
     now = iter([0.0, 1.0, 6.0])
-    monkeypatch.setattr(import_module("longshore.cli.bench"), "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(import_module("longshore.cli.progress"), "time", SimpleNamespace(monotonic=lambda: next(now)))
     code, _, errors = inside("bench", "job:size", "in")
     assert code == 0, errors
     assert "threads x 1" not in errors

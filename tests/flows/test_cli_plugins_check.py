@@ -121,6 +121,24 @@ def test_what_ends_the_interpreter_is_told(inside: Command, fake_distributions: 
     assert "its suite did not come to its end" in out
 
 
+@pytest.mark.slow
+def test_what_hangs_again_and_again_is_not_tried_to_the_end(
+    inside: Command, fake_distributions: Distributions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 4, and what hung; meanwhile standard error tells how far the suite is, and the data are still JSON."""
+    monkeypatch.setattr("longshore.cli.progress._LINE_EVERY_S", 0.0)
+    hang = "raise AssertionError('Sink.close, after a run, did not come back within 10 s')"
+    hang = f"import time; time.sleep(0.4); {hang}"
+    fake_distributions.add("acme-hung", SINK.replace("self.file.close()", hang), sinks={"hung": "Sink"})
+    code, out, errors = inside("plugins", "check", "acme-hung", "--json", *UNHURRIED)
+    suite = only(out)["suite"]
+    assert code == 4
+    assert suite["failed"] == 3
+    assert suite["broken"].startswith("Sink.close did not come back in 3 tests, so the last ")
+    assert " failed, the last test_" in errors
+    assert ", now test_" in errors
+
+
 def test_a_distribution_without_plugins_is_told_why(inside: Command, fake_distributions: Distributions) -> None:
     """Exit code 2 and what to mend: a group that is none, or none at all; not that it is not installed."""
     fake_distributions.add("acme-wrong", SINK, sink={"wrong": "Sink"})
@@ -184,7 +202,7 @@ def fared(
             other = CheckResult(**{**facts, "distribution": "another"}, state=PluginState.FAILED)
             return [other, CheckResult(**facts, state=state, reason=reason, warnings=("acme.py:3: open() goes",))]
 
-        def run(candidate: object, table: object, *, deadline_s: float) -> SuiteResult:
+        def run(candidate: object, table: object, *, deadline_s: float, tell: object) -> SuiteResult:
             ran.append((candidate, table))
             return suite
 

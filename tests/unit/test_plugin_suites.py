@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +17,11 @@ from longshore._plugins.apart import OUTPUT
 from longshore.errors import PluginError, SettingsError
 from longshore.plugins import Candidate, PluginHost
 from longshore.testing import SinkConformance, _installed, _suites
-from longshore.testing._installed import REPORT, UNSET, suite
+from longshore.testing._installed import HANGS, REPORT, UNSET, suite
 from longshore.testing._suites import TestRow as Row
 from longshore.testing._suites import read_pipeline, run_suite
+from longshore.testing.conformance._aside import Aside
+from longshore.testing.conformance._host import CollectingHost
 
 SINK = """
 from longshore.hookspecs import hookimpl
@@ -135,6 +139,62 @@ def test_each_test_is_reported_as_it_begins_and_ends(tmp_path: Path) -> None:
 
 
 @pytest.fixture
+def hung(tmp_path: Path) -> Callable[..., list[str]]:
+    """Report these failures of a suite of so many tests; the list has what was said when it stopped."""
+
+    def given(*messages: str, of: int) -> list[str]:
+        session = SimpleNamespace(items=[SimpleNamespace(nodeid=f"t.py::T::{n}") for n in range(of)], shouldfail=False)
+        reporter = _installed._Reporter(tmp_path / REPORT)
+        reporter.pytest_collection_finish(session)  # type: ignore[arg-type]
+        for number, message in enumerate(messages):
+            reporter.pytest_runtest_logstart(f"t.py::T::{number}")
+            crash = SimpleNamespace(reprcrash=SimpleNamespace(message=f"AssertionError: {message}"))
+            reporter.pytest_runtest_logreport(report(f"{number}", "call", "failed", crash))
+            reporter.pytest_runtest_logreport(report(f"{number}", "teardown", "passed"))
+        told = [row["message"] for row in reported(tmp_path) if row.get("outcome") == HANGS]
+        assert bool(session.shouldfail) == bool(told)
+        return told
+
+    return given
+
+
+def never_back(what: str) -> str:
+    """Return what suites say of a call that hangs."""
+    with Aside(0.0) as aside, pytest.raises(AssertionError) as caught:
+        aside.tried(what, (release := threading.Event()).wait, 50.0)
+    release.set()
+    return str(caught.value)
+
+
+async def never_told(what: str) -> str:
+    """Return what they say of what an executor never tells."""
+    with pytest.raises(AssertionError) as caught:
+        await CollectingHost(patience_s=0.0).until(lambda: False, what=what)
+    return str(caught.value)
+
+
+def test_a_suite_stops_when_the_same_has_hung_in_three_tests(hung: Callable[..., list[str]]) -> None:
+    """Whatever it was given in each; it is said what hung, and how many tests were not tried for it."""
+    calls = [never_back(f"Sink.close, after a run {what},") for what in ("that went well", "of no task", "'of', it")]
+    assert hung(*calls, "it is late", of=9) == [
+        "Sink.close did not come back in 3 tests, so the last 6 of 9 were not tried"
+    ]
+
+
+def test_an_executor_that_tells_nothing_ends_its_suite_too(hung: Callable[..., list[str]]) -> None:
+    """What a host waits for is named without the task it was of."""
+    waits = [asyncio.run(never_told(f"an outcome of task-{number}")) for number in range(3)]
+    assert hung(*waits, of=4) == ["an outcome did not come in 3 tests, so the last 1 of 4 were not tried"]
+
+
+def test_a_suite_goes_on_while_it_is_something_else_that_fails(hung: Callable[..., list[str]]) -> None:
+    """Two that hang in one call and two in another, or any number that just fail; and after the last none is left."""
+    two = [never_back("Sink.close"), never_back("Sink.open")] * 2
+    assert hung(*two, *["it is late"] * 4, of=9) == []
+    assert hung(*[never_back("Sink.close")] * 3, of=3) == []
+
+
+@pytest.fixture
 def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
     """Have a process of its own end so, having left these rows; the list has what each was given."""
 
@@ -143,9 +203,12 @@ def apart(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]
 
         def run(folder: Path, spec: Mapping[str, Any], code_: str, deadline_s: float, **more: Any) -> int | None:
             asked.append({"spec": spec, "deadline_s": deadline_s, **more})
+            meanwhile = more.get("meanwhile", lambda: None)
+            meanwhile()
             lines = [row if isinstance(row, str) else json.dumps(row) + "\n" for row in rows]
             if lines:
                 (folder / REPORT).write_text("".join(lines))
+                meanwhile()
             (folder / OUTPUT).write_text(said)
             return code
 
@@ -212,6 +275,24 @@ def test_settings_that_are_missing_are_told_apart_from_what_is_broken(
     assert (found.unset, found.broken) == (True, "url: Field required")
 
 
+def test_one_that_hangs_again_and_again_is_told_with_what_was_tried(
+    apart: Callable[..., list[dict[str, Any]]],
+) -> None:
+    """What hangs is why it did not come to its end, and no test of its own."""
+    told = "Sink.close did not come back in 3 tests, so the last 1 of 2 were not tried"
+    apart(A, B, A, FAILED, {"test": "", "outcome": HANGS, "message": told}, code=1)
+    found = run_suite(PLUGIN, {}, deadline_s=7.0)
+    assert (found.tests, found.broken, found.ok) == ([Row(**FAILED)], told, False)
+
+
+def test_a_suite_tells_how_far_it_is(apart: Callable[..., list[dict[str, Any]]]) -> None:
+    """Each time all tests as they stand, what runs last; none before they are known."""
+    heard: list[list[tuple[str, str | None]]] = []
+    apart(A, B, A, PASSED, B)
+    run_suite(PLUGIN, {}, deadline_s=7.0, tell=lambda rows: heard.append([(row.test, row.outcome) for row in rows]))
+    assert heard == [[], [("test_a", "passed"), ("test_b", None)]]
+
+
 def test_the_table_of_a_pipeline_is_its_one_test(apart: Callable[..., list[dict[str, Any]]]) -> None:
     """It passes where reading says nothing; a process that ends or hangs meanwhile is told."""
     apart("")
@@ -250,7 +331,7 @@ def test_the_time_of_a_load_is_the_best_of_several(monkeypatch: pytest.MonkeyPat
     found = timing.load_time(PLUGIN, 50.0)
     assert found is not None
     assert (found.ms, found.heaviest, quick.options) == (20.0, (), [()] * 3)
-    monkeypatch.setattr(timing, "run_apart", slow := Loads(0.2, 0.1, 0.5, 0.9))
+    monkeypatch.setattr(timing, "run_apart", slow := Loads(0.2, 0.1, 0.5, 0.05))
     found = timing.load_time(PLUGIN, 50.0)
     assert found is not None
     assert (found.ms, found.heaviest) == (100.0, (("heavy", 50.0),))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ _BOOT: Final = (
 """What each begins with: the modules that this process finds are those that it finds."""
 OUTPUT: Final = "output.txt"
 _SLICE_S: Final = 0.25
-"""How soon it is noticed that all is to end."""
+"""How soon it is noticed that all is to end, and how often `meanwhile` is called."""
 _OUTPUT_CAP: Final = 4_000
 
 
@@ -36,6 +36,7 @@ def run_apart(
     deadline_s: float,
     *,
     stop: threading.Event | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
     options: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
     inside: bool = False,
@@ -43,7 +44,7 @@ def run_apart(
     """Run `code`, where `spec` is what was given and `sys.argv[1]` the folder; return its exit code.
 
     None when it had to be killed, with all it started: after `deadline_s`, or when `stop` was set. It runs in the
-    current folder, or `inside` its own; `options` are the interpreter's.
+    current folder, or `inside` its own; `options` are the interpreter's. `meanwhile` is called now and then.
     """
     given = {**spec, "path": [str(entry) for entry in sys.path]}
     (folder / "spec.json").write_text(json.dumps(given), encoding="utf-8")
@@ -58,7 +59,7 @@ def run_apart(
             env=environ,
         )
         try:
-            return _waited(child, deadline_s, stop)
+            return _waited(child, deadline_s, stop, meanwhile)
         except BaseException:
             _kill(child)
             raise
@@ -81,13 +82,15 @@ def last_words(folder: Path) -> str | None:
     return None
 
 
-def _waited(child: subprocess.Popen[bytes], deadline_s: float, stop: threading.Event | None) -> int | None:
+def _waited(
+    child: subprocess.Popen[bytes], deadline_s: float, stop: threading.Event | None, meanwhile: Callable[[], object]
+) -> int | None:
     deadline = time.monotonic() + deadline_s
     while not (stop is not None and stop.is_set()) and (left := deadline - time.monotonic()) > 0:
         try:
             return child.wait(min(left, _SLICE_S))
         except subprocess.TimeoutExpired:
-            continue
+            meanwhile()
     _kill(child)
     return None
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
-import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -21,6 +19,7 @@ from longshore.cli.console import ExitCode, UsageError, say
 from longshore.cli.inputs import expand, import_from_here, names_on_stdin
 from longshore.cli.lines import stdout_for_data
 from longshore.cli.options import BenchOptions
+from longshore.cli.progress import Progress
 from longshore.pipeline import load_function
 from longshore.settings import Settings, load_settings
 
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
 _EXECUTORS = ("asyncio", "threads", "processes")
 _DEFAULTS = BenchOptions()
-_LINE_EVERY_S = 5.0  # between two lines of progress in a log
 
 
 def bench(
@@ -65,7 +63,7 @@ def bench(
         say("longshore: there is nothing to measure with: no input is a file, or has one below it")
         return ExitCode.NOTHING
     _note_load()
-    with stdout_for_data(), _Progress() as progress:
+    with stdout_for_data(), Progress() as progress:
         measured = _measure(target, _works(target, paths, options.executor), _plan(options), progress)
     if options.json:
         console.show_json(measured.as_json())
@@ -133,7 +131,7 @@ def _works(target: str | None, paths: Sequence[str], executors: Sequence[str]) -
     return [work]
 
 
-def _measure(target: str | None, works: Sequence[Work], plan: Plan, progress: _Progress) -> _Measured:
+def _measure(target: str | None, works: Sequence[Work], plan: Plan, progress: Progress) -> _Measured:
     """Measure here, but for the user's function: that may end the process it runs in."""
     from longshore._bench import measure_costs, measure_work
     from longshore._bench_advice import advise
@@ -233,39 +231,3 @@ def _told(name: str, advice: Advice | None, target: str | None, inputs: Sequence
     if target is not None:
         said = " ".join(inputs)
         yield f"  longshore run {target} {said} --executor {advice.executor} --workers {advice.workers}"
-
-
-class _Progress:
-    """Says on stderr what is being measured: on one line of a terminal, or now and then in a log."""
-
-    def __init__(self) -> None:
-        self._live = sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb")
-        self._began = self._said = time.monotonic()
-        self._width = 0
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._clear()
-
-    def _clear(self) -> None:
-        if self._live and self._width:
-            print(f"\r{'':{self._width}}\r", end="", file=sys.stderr, flush=True)
-            self._width = 0
-
-    def problem(self, text: str) -> None:
-        """Say it, on a line of its own."""
-        self._clear()
-        say(f"longshore: {text}")
-
-    def doing(self, text: str, executor: str | None = None) -> None:
-        """Say it, if that is due."""
-        now = time.monotonic()
-        told = console.line(f"{now - self._began:4.0f} s  {text}")
-        if self._live:
-            print(f"\r{told:{self._width}}", end="", file=sys.stderr, flush=True)
-            self._width = len(told)
-        elif now - self._said >= _LINE_EVERY_S:
-            self._said = now
-            say(told)

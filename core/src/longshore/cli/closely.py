@@ -10,9 +10,10 @@ from msgspec import Struct, to_builtins
 
 from longshore.cli.console import ExitCode, UsageError, safe, say, show, show_json, show_table
 from longshore.cli.plugins import facts, not_wanted
+from longshore.cli.progress import Progress
 from longshore.plugins import Candidate, CheckResult, LoadTime, PluginHost
 from longshore.settings import recorded_settings
-from longshore.testing._suites import SuiteResult, has_pytest, has_suite, read_pipeline, run_suite
+from longshore.testing._suites import SuiteResult, TestRow, has_pytest, has_suite, read_pipeline, run_suite
 
 _SUITE_S: Final = 600.0
 """How long one suite may take: a plugin may hang where no test can end it."""
@@ -55,7 +56,9 @@ def check_closely(
     found = []
     for candidate in wanted:
         say(f"checking {candidate.label}")
-        found.append(_look(host, candidate, settings.table(candidate.kind, candidate.name), budget_ms))
+        with Progress() as progress:
+            table = settings.table(candidate.kind, candidate.name)
+            found.append(_look(host, candidate, table, budget_ms, progress))
     if json:
         show_json([_as_json(one) for one in found])
     else:
@@ -77,18 +80,36 @@ def _look(
     candidate: Candidate,
     table: Mapping[str, Any],  # Any: TOML values
     budget_ms: float,
+    progress: Progress,
 ) -> Checked:
+    what = f"{candidate.kind} {candidate.name}"
+    progress.doing(f"{what}: loading it")
     results = host.check(candidate.kind, candidate.name)
     result = next(each for each in results if each.distribution == candidate.distribution)  # two may claim the name
     if not result.ok:
         return Checked(result=result, load=None, budget_ms=budget_ms, suite=None)
+    progress.doing(f"{what}: timing its load")
     load = host.load_time(candidate.kind, candidate.name, budget_ms)
     suite = None
     if candidate.kind == "pipelines":
         suite = read_pipeline(candidate.name, deadline_s=_SUITE_S)
     elif has_suite(candidate.kind):
-        suite = run_suite(candidate, table, deadline_s=_SUITE_S)
+        suite = run_suite(
+            candidate, table, deadline_s=_SUITE_S, tell=lambda rows: progress.doing(f"{what}: {_standing(rows)}")
+        )
     return Checked(result=result, load=load, budget_ms=budget_ms, suite=suite, given=bool(table))
+
+
+def _standing(rows: Sequence[TestRow]) -> str:
+    """Return in words how far a suite is."""
+    if not rows:
+        return "beginning its suite"
+    ended = [row for row in rows if row.outcome is not None]
+    failed = [row.test for row in ended if row.outcome == "failed"]
+    told = f"{len(ended)} of {len(rows)} tests"
+    if failed:
+        told += f", {len(failed)} failed, the last {failed[-1]}"
+    return told if rows[-1].outcome is not None else f"{told}, now {rows[-1].test}"
 
 
 def _as_json(one: Checked) -> dict[str, object]:

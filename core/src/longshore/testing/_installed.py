@@ -8,6 +8,8 @@ and one as it has ended and is cleared up.
 from __future__ import annotations
 
 import json
+import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -34,6 +36,13 @@ MODULE: Final = "from longshore.testing._installed import suite\n\nTestPlugin = 
 REPORT: Final = "report.jsonl"
 UNSET: Final = "unset"
 """In the place of a test's outcome: the settings do not do."""
+HANGS: Final = "hangs"
+"""In the place of a test's outcome: it was the same that hung in several tests, and the others were not tried."""
+_HANGS_AT_MOST: Final = 3
+_HANG: Final = re.compile(
+    r"(?P<what>[^,:']+?)(?: of .*?|[,:'].*?)? did not come(?P<back> back)? within [\d.]+ s\b", re.DOTALL
+)
+"""What suites say of what they waited for in vain: "Sink.close, after a run, did not come back within 10 s"."""
 _CAP: Final = 4_000
 
 
@@ -91,12 +100,18 @@ class _Reporter:
         self._path = path
         self._passed: pytest.TestReport | None = None
         """The test that has passed, until what it made is cleared up."""
+        self._hung: defaultdict[str, set[str]] = defaultdict(set)
+        """What did not come, with the tests in which that was."""
+        self._session: pytest.Session | None = None
+        self._begun = 0
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._session = session
         for item in session.items:
             self._add(test=_name(item.nodeid))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._begun += 1
         self._add(test=_name(nodeid))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -106,11 +121,27 @@ class _Reporter:
         elif report.outcome == "passed":
             ended, self._passed = None, report if report.when == "call" else None
         if ended is not None:
-            self._add(test=_name(ended.nodeid), outcome=ended.outcome, message=_message(ended), took_s=ended.duration)
+            test, message = _name(ended.nodeid), _message(ended)
+            self._add(test=test, outcome=ended.outcome, message=message, took_s=ended.duration)
+            if ended.outcome == "failed":
+                self._stop_if_it_hangs(test, message)
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.outcome == "failed":
             self._add(test="", outcome="failed", message=str(report.longrepr)[-_CAP:], took_s=0.0)
+
+    def _stop_if_it_hangs(self, test: str, message: str) -> None:
+        """Try no more once the same has hung in several tests: each takes all its patience, and tells nothing new."""
+        found = _HANG.match(message)
+        if found is None or self._session is None:
+            return
+        what = f"{found['what']} did not come{found['back'] or ''}"
+        self._hung[what].add(test)
+        count, left = len(self._hung[what]), len(self._session.items) - self._begun
+        if count >= _HANGS_AT_MOST and left and not self._session.shouldfail:
+            self._session.shouldfail = f"{what} in {count} tests"
+            told = f"{what} in {count} tests, so the last {left} of {len(self._session.items)} were not tried"
+            self._add(test="", outcome=HANGS, message=told, took_s=0.0)
 
     def _add(self, **row: object) -> None:
         _add(self._path, **row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from longshore._plugins.apart import ending, last_words, run_apart
 from longshore.plugins import Candidate
-from longshore.testing._installed import MODULE, REPORT, SUITES, UNSET
+from longshore.testing._installed import HANGS, MODULE, REPORT, SUITES, UNSET
 
 _PYTEST: Final = """
 import pytest
@@ -80,16 +80,27 @@ def run_suite(
     table: Mapping[str, Any],  # Any: TOML values
     *,
     deadline_s: float,
+    tell: Callable[[Sequence[TestRow]], object] = lambda rows: None,
 ) -> SuiteResult:
-    """Run the suite of a plugin that is made with these settings; at most so long, and nothing of it is left."""
+    """Run the suite of a plugin that is made with these settings; at most so long, and nothing of it is left.
+
+    `tell` is called now and then, with all tests as they stand; the last is the one that runs, once one has begun.
+    """
     with tempfile.TemporaryDirectory(prefix="longshore-suite-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         (folder / "test_plugin.py").write_text(MODULE, encoding="utf-8")
         (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
         spec = {"candidate": msgspec.to_builtins(candidate), "table": dict(table)}
-        code = run_apart(folder, spec, _PYTEST, deadline_s, environ=_environment(folder), inside=True)
-        rows = _rows(folder / REPORT)
+        report = folder / REPORT
+        environ = _environment(folder)
+        code = run_apart(
+            folder, spec, _PYTEST, deadline_s, environ=environ, inside=True, meanwhile=lambda: tell(_rows(report))
+        )
+        rows = _rows(report)
         ended = [row for row in rows if row.outcome is not None]
+        hangs = [row.message for row in ended if row.outcome == HANGS]
+        if hangs:
+            return SuiteResult(tests=[row for row in ended if row.outcome != HANGS], broken=hangs[0])
         if code is None:
             last = rows[-1].test if rows else "the first"
             return SuiteResult(tests=ended, broken=f"it was stopped after {deadline_s:g} s, in {last}")
