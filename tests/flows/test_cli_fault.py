@@ -18,11 +18,12 @@ TABLE = '[pipelines.x]\nstages = [{ name = "a", processor = "job:size", resource
 
 @pytest.mark.slow
 def test_what_asks_for_more_than_there_can_ever_be_fails_the_run(inside: Command) -> None:
-    """It ends at once, before any input; runs, report and failures tell why, and resume goes on with all of them."""
+    """It ends at once, before any input; runs, reports and failures tell why, and resume goes on with all of them."""
     inside.inputs(["a", "b", "c", "d"])
     (inside.folder / "longshore.toml").write_text(TABLE)
-    code, _, errors = inside("run", "x", "in", "-o", "out.jsonl", "--executor", "threads", *QUIET)
+    code, _, errors = inside("run", "x", "in", "-o", "out.jsonl", "--executor", "threads", "--report", "r.md", *QUIET)
     assert code == 4
+    assert NEVER in (inside.folder / "r.md").read_text()
     assert NEVER in errors
     assert not (inside.folder / "out.jsonl").exists()
     [run] = json.loads(inside("runs", "list", "--json")[1])
