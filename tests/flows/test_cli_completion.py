@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from longshore.cli import _told, run_command
 
 DEADLINE_S = 30.0
 SHELLS = {
@@ -143,3 +144,25 @@ def test_a_shell_completes_at_its_prompt(shell: str, installed: Callable[[str], 
             terminal.expect("ers.txt")
     finally:
         terminal.close()
+
+
+@pytest.mark.parametrize(("place", "why"), [("", "Is a directory"), ("file/script", "File exists")])
+def test_a_script_that_cannot_be_written_is_told_in_one_line(
+    place: str, why: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder, or a place that can't be there, is what was given: no traceback, and exit code 2."""
+    (tmp_path / "file").touch()
+    output = str(tmp_path / place)
+    assert run_command(["--install-completion", "--shell", "bash", "--output", output]) == 2
+    told = capsys.readouterr().err
+    assert told == f"longshore: cannot write {output}: {why}; name a file by --output\n"
+
+
+def test_a_file_that_was_named_is_no_fault_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the system says of a path among the arguments is told in one line; of any other it is a fault."""
+    given = ["run", "job:size", f"--output={tmp_path}"]
+    error = PermissionError(13, "Permission denied", str(tmp_path / "below"))
+    assert _told(error, given) == 2
+    assert capsys.readouterr().err == f"longshore: {tmp_path / 'below'}: Permission denied\n"
+    assert _told(PermissionError(13, "Permission denied", "/else"), given) == 4
+    assert "this is a fault" in capsys.readouterr().err

@@ -28,6 +28,7 @@ def test_a_name_that_is_no_file_is_told_of_by_all(inside: Command) -> None:
     assert code == 1
     assert "1 x FileNotFoundError outside of tasks" in failed
     assert "in/gone" in failed
+    assert "1 failure of 1 kind in run" in errors
     assert "resume" in errors
     [group] = json.loads(inside("failures", "--json")[1])
     assert (group["count"], group["inputs"], group["stages"]) == (1, ["in/gone"], [])

@@ -23,6 +23,18 @@ def test_a_plugin_is_made_and_the_next_steps_are_told(inside: Command) -> None:
     assert "licence" in out
 
 
+def test_the_next_step_can_be_pasted_whatever_the_folder_is_called(inside: Command) -> None:
+    """A name with a space or a quote is quoted as a shell wants it."""
+    assert "\n  cd 'with space'\n" in inside("plugins", "new", "sinks", "chat", "--output", "with space")[1]
+
+
+def test_what_is_refused_leaves_nothing_behind(inside: Command) -> None:
+    """A distribution that the new plugin itself needs is refused before its folder is made."""
+    code, _, errors = inside("plugins", "new", "sinks", "chat", "--distribution", "pytest")
+    assert (code, "choose another name" in errors) == (2, True)
+    assert not (inside.folder / "pytest").exists()
+
+
 def test_what_was_made_is_told_as_json(inside: Command) -> None:
     """--json names kind, names, folder and files, for scripts; --output and --distribution say where and what."""
     code, out, _ = inside(

@@ -20,6 +20,7 @@ from longshore import (
     WorkerPool,
 )
 from longshore.events import TERMINAL_TYPES, AnyEvent
+from longshore.runs import RecordedRun
 from longshore.testing import MemoryJournal, RecordingSink
 from support.waiting import until
 
@@ -288,3 +289,21 @@ async def test_what_is_cancelled_at_the_end_is_recorded() -> None:
     assert summary.state == "stopped"
     assert {outcome.state for outcome in outcomes} == {TaskState.CANCELLED}
     assert {outcome.task_id for outcome in journal.outcomes} == {handle.task_id for handle in handles}
+
+
+@pytest.mark.parametrize(
+    ("left_by", "state"), [(KeyError("mine"), "failed"), (asyncio.CancelledError(), "stopped"), (None, "completed")]
+)
+async def test_the_journal_has_by_what_the_block_was_left(left_by: BaseException | None, state: str) -> None:
+    """A run whose block an exception leaves is not recorded as completed, though all its tasks have ended."""
+    journal = MemoryJournal()
+    pool = make_pool(journal)
+    with suppress(KeyError, asyncio.CancelledError):
+        async with asyncio.timeout(DEADLINE_S), pool:
+            assert await (await pool.submit(echo, 1)) == 1
+            if left_by is not None:
+                raise left_by
+    assert pool.summary is not None
+    recorded = RecordedRun(journal.archive(), pool.summary.snapshot.run_id)
+    assert (recorded.state, pool.summary.state) == (state, state)
+    assert recorded.summary().error == pool.summary.error == ("KeyError: 'mine'" if state == "failed" else None)

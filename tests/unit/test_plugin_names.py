@@ -127,10 +127,17 @@ def test_a_module_that_is_there_already_is_not_made_again() -> None:
         check_free(Names("sinks", "chat", "not-msgspec", "msgspec", "Chat"), [])
 
 
+@pytest.mark.parametrize("name", ["pytest", "Pydantic", "typing_extensions", "ruff", "cyclopts", "rich"])
+def test_what_longshore_or_the_plugin_needs_is_not_made_anew(name: str) -> None:
+    """Installing it would take away what longshore runs on, what that needs, or what the plugin is tested with."""
+    with pytest.raises(UsageError, match=f"{name} is what longshore or the new plugin itself needs"):
+        check_free(names_of("sinks", "chat", name), [])
+
+
 def test_making_the_installed_one_anew_is_noted() -> None:
     """Who has installed it may make it again elsewhere, and is told what an installation would do."""
-    (note,) = check_free(Names("sinks", "chat", "msgspec", "msgspec", "Chat"), [])
-    assert note.startswith("msgspec ")
+    (note,) = check_free(Names("sinks", "chat", "hypothesis", "hypothesis", "Chat"), [])
+    assert note.startswith("hypothesis ")
     assert "takes its place" in note
 
 

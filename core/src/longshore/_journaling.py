@@ -16,6 +16,7 @@ from typing import Any
 from longshore._engine.engine import Engine
 from longshore._engine.recall import Recall
 from longshore._identifying import Identifying
+from longshore._run_end import RunEnd
 from longshore._runtime.commit import Committer, Notes
 from longshore._runtime.learnt import LEARNT
 from longshore._runtime.recalling import Recalling
@@ -105,14 +106,14 @@ class Journaling:
             self._changes = engine.learnt_changes
             self.recorder.state({LEARNT: engine.learnt()})
 
-    async def close(self, deadline_s: float, state: str | None = None) -> bool:
-        """Commit what is left, with the state of the run at its end; False where that took longer."""
+    async def close(self, deadline_s: float, end: RunEnd | None = None) -> bool:
+        """Commit what is left, with how the run ended; False where that took longer."""
         self.recorder.close()
         if self._timer is not None:
             self._timer.cancel()
         self._keep()
-        if state is not None:
-            self._committer.note(Notes(ended=state))
+        if end is not None:
+            self._committer.note(Notes(ended=end.state, states=end.states()))
         return await self._committer.stop(deadline_s)
 
     def notes(self) -> list[str]:

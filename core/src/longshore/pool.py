@@ -21,10 +21,10 @@ from longshore._control import Control
 from longshore._delivery import EventBus
 from longshore._intake import Intake
 from longshore._journaling import Journaling, opening, to_resume
-from longshore._packing import message_of
 from longshore._parts import Parts, wanted_sinks
 from longshore._pipelines import Pipelines
 from longshore._profiles import Profiles
+from longshore._run_end import RunEnd
 from longshore._runtime.driver import Driver
 from longshore._runtime.executors import Executors
 from longshore._runtime.loops import check_on
@@ -55,8 +55,9 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
 
     Cheap to make, no loop needed. `start` brings up `asyncio`, `threads` and, where `process_workers` is set,
     `processes`, whose processes come with their first work; other executors come with the first work that names them.
-    Left by an exception, it cancels what is left instead of waiting. May be started again after `stop`; counts then
-    begin anew, and subscriptions to `events` go on. Methods belong to the loop's thread unless they say otherwise.
+    Left by an exception, it cancels what is left instead of waiting, and the run has failed, or by a cancellation is
+    stopped. May be started again after `stop`; counts then begin anew, and subscriptions to `events` go on. Methods
+    belong to the loop's thread unless they say otherwise.
 
     `resume` is the id of a recorded run that the first start goes on with: what the journal has the outcome of is not
     run again, nor is what failed unless `resume_failed`, and its Outcome says `restored`. ValueError without a journal.
@@ -67,6 +68,7 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
     _loop: asyncio.AbstractEventLoop | None = None
     _starting: asyncio.Future[None] | None = None
     _ending: asyncio.Task[RunSummary] | None = None
+    _left_by: BaseException | None = None
     _running = _started = False
 
     def __init__(
@@ -121,7 +123,11 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait for what was submitted, or cancel it if an exception is leaving; PoolNotRunning if the pool failed."""
-        summary = await self.stop(None if error is None else 0.0)
+        self._left_by = error
+        try:
+            summary = await self.stop(None if error is None else 0.0)
+        finally:
+            self._left_by = None  # it would keep alive what its frames hold
         if error is None and summary is not None and summary.state == "failed":
             raise PoolNotRunning(f"the pool has failed: {summary.error}") from self._driver.failure
 
@@ -170,10 +176,9 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
         except BaseException:  # such as no more threads to be had
             await self._undo_start()
             raise
-        self._running, self._started, self._resume = True, True, None
+        self._running, self._started, self._resume, self._stop_by = True, True, None, math.inf
         if self._journaling is not None:
             self._journaling.begin(self._driver.engine)
-        self._stop_by = math.inf
         self._roster.start()
         self._watching.start()
         config, settings = self.config.model_dump(mode="json"), self.settings.model_dump(mode="json")
@@ -298,19 +303,15 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
             shared.unload()
         await asyncio.gather(self._measuring.stop(), return_exceptions=True)  # one that raises keeps no journal open
         self._watching.stop()
-        if self._journaling is not None:
-            known = error or self._driver.failure
-            state = "failed" if known else "completed" if drained else "stopped"
-            if not await self._journaling.close(_CLOSE_S, state):
-                error = "the journal did not close in time"
-        if self._driver.failure is not None:
-            error = message_of(self._driver.failure)
-        state = "failed" if error is not None else "completed" if drained else "stopped"
+        end = RunEnd.of(self._driver.failure, error, self._left_by, drained=drained)
+        if self._journaling is not None and not await self._journaling.close(_CLOSE_S, end):
+            error = "the journal did not close in time"
+        end = RunEnd.of(self._driver.failure, error, self._left_by, drained=drained)
         self._roster.stop()
         self._publish(Happened("worker_pool_stopped", {"run": self.run_id, "uptime_s": self._telling.uptime_s}))
         self._driver.close()
-        await self._telling.conclude(told := self._sum_up(state, error), _CLOSE_S)
-        summary = self._sum_up(state, error)
+        await self._telling.conclude(told := self._sum_up(end), _CLOSE_S)
+        summary = self._sum_up(end)
         late = [note for note in summary.notes if note not in told.notes]
         self.summary = summary = replace(summary, late=late)
         self._hooks.pool_stopped(summary)
@@ -387,14 +388,14 @@ class WorkerPool(Submitter, Control, Seam, Pipelines):
     def _notice(self, notice: WorkerNotice) -> None:
         self._publish(Happened(notice.type, dict(notice.data)))
 
-    def _sum_up(self, state: str, error: str | None) -> RunSummary:
+    def _sum_up(self, end: RunEnd) -> RunSummary:
         late = self._driver.engine.snapshot().late
         notes = [*self._telling.notes(), *self._hooks.notes, *self._measuring.notes(), *self._ways_in.profiles.notes()]
         if self._journaling is not None:
             notes += self._journaling.notes()
         if late:
             notes.append(f"{late} late results of attempts that no longer counted were discarded")
-        return RunSummary(snapshot=self.snapshot(), state=state, error=error, notes=notes)
+        return RunSummary(snapshot=self.snapshot(), state=end.state, error=end.error, notes=notes)
 
 
 __all__ = ["WorkerPool"]

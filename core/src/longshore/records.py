@@ -188,7 +188,8 @@ class RunSummary(Struct, frozen=True, kw_only=True):
 
     snapshot: RunSnapshot
     state: str
-    """"completed", "stopped" (before all was done) or "failed" (the pool itself; `error` says why)."""
+    """"completed", "stopped" (before all was done) or "failed" (the pool itself, or an exception left its block;
+    `error` says why)."""
     error: str | None = None
     notes: Sequence[str] = ()
     """Lines a person should see: quarantined sinks, abandoned threads, discarded late results."""

@@ -22,11 +22,10 @@ from longshore._report.records import (
     StageUse,
     Throttle,
     Totals,
-    Verdict,
     WhatIf,
 )
 from longshore._report.spans import Sums, Waits
-from longshore._report.words import listed, number, percent, plural, seconds, short
+from longshore._report.words import percent, plural, seconds, short
 from longshore.runs import StageView
 
 LIMITED = 0.7
@@ -63,6 +62,8 @@ class Material:
     lines: Sequence[Line] = ()
     failed_inputs: int = 0
     """Those that failed though no task of theirs did."""
+    left_inputs: int = 0
+    """Those without a result as the run ended."""
     left_out: int = 0
     notes: Sequence[str] = field(default=())
 
@@ -80,6 +81,7 @@ def totals(material: Material) -> Totals:
         unfinished=sum(stage.left for stage in stages),
         retried=sum(stage.retried for stage in stages),
         failed_inputs=material.failed_inputs,
+        left_inputs=material.left_inputs,
         left_out=material.left_out,
         wall_s=wall_s,
         rate_per_s=ended / wall_s if wall_s > 0 else 0.0,
@@ -195,7 +197,7 @@ def _longest(material: Material) -> list[Finding]:
         f"{what} took {percent(share)} of the wall time ({seconds(chain.seconds)}): {named(chain.label)}. "
         "The run could not be shorter than it, however many workers there are."
     )
-    return [Finding(kind="longest", text=_sentence(text), share=share)]
+    return [Finding(kind="longest", text=sentence(text), share=share)]
 
 
 def _workers(material: Material) -> list[Finding]:
@@ -213,7 +215,7 @@ def _workers(material: Material) -> list[Finding]:
             else f"the one worker of {use.name} was"
         )
         text = f"{named(stage.name)} was the limit: {who} busy {percent(share)} of the wall time{mostly}."
-        found.append(Finding(kind="workers", text=_sentence(text), share=share))
+        found.append(Finding(kind="workers", text=sentence(text), share=share))
     return found
 
 
@@ -223,7 +225,7 @@ def _throttled(material: Material) -> list[Finding]:
         share = held.seconds / material.wall_s
         if share >= NOTABLE:
             text = f"work was held back for {seconds(held.seconds)}, {percent(share)} of the wall time: {held.reason}."
-            found.append(Finding(kind="throttled", text=_sentence(text), share=min(1.0, share)))
+            found.append(Finding(kind="throttled", text=sentence(text), share=min(1.0, share)))
     return found
 
 
@@ -237,7 +239,7 @@ def _lost(material: Material) -> list[Finding]:
         f"{plural(lost.attempts, 'attempt')} that failed and were made again took {seconds(lost.run_s)} of the "
         f"workers, {percent(lost.share)} of all that was run."
     )
-    return [Finding(kind="retries", text=_sentence(text), share=share)]
+    return [Finding(kind="retries", text=sentence(text), share=share)]
 
 
 def _waited(material: Material) -> list[Finding]:
@@ -250,7 +252,7 @@ def _waited(material: Material) -> list[Finding]:
         f"tasks that had failed waited to be tried again, {seconds(waited.wait_s)} in all with their ways to workers; "
         f"one for {percent(share)} of the wall time ({seconds(rest_s)}): {named(waited.longest_wait_of or '')}."
     )
-    return [Finding(kind="waits", text=_sentence(text), share=share)]
+    return [Finding(kind="waits", text=sentence(text), share=share)]
 
 
 def _rest_s(material: Material) -> float:
@@ -273,7 +275,7 @@ def _handover(material: Material) -> list[Finding]:
         f"tasks that had left the queue waited {seconds(start_s)} in all for their workers to start, to get ready, or "
         f"to end what they had been given before: {percent(min(1.0, share))} of the workers' time."
     )
-    return [Finding(kind="handover", text=_sentence(text), share=min(1.0, share))]
+    return [Finding(kind="handover", text=sentence(text), share=min(1.0, share))]
 
 
 def _slack(material: Material) -> Finding:
@@ -286,12 +288,12 @@ def _slack(material: Material) -> Finding:
     if _rest_s(material) >= NOTABLE * material.wall_s:
         again_s = retries(material).wait_s
         text = f"no one thing was the limit: {busy}, and tasks waited {seconds(again_s)} in all to be tried again."
-        return Finding(kind="mixed", text=_sentence(text), share=idle)
+        return Finding(kind="mixed", text=sentence(text), share=idle)
     if waited_s / ended < 0.1 * (material.wall_s / ended):
         text = f"{busy}, and tasks hardly waited: work came in more slowly than it was done."
-        return Finding(kind="feeding", text=_sentence(text), share=idle)
+        return Finding(kind="feeding", text=sentence(text), share=idle)
     text = f"no one thing was the limit: {busy}, and a task waited {seconds(waited_s / ended)} in the mean."
-    return Finding(kind="mixed", text=_sentence(text), share=idle)
+    return Finding(kind="mixed", text=sentence(text), share=idle)
 
 
 def forecast(material: Material) -> Forecast | None:
@@ -353,46 +355,13 @@ def _advice(material: Material, use: ExecutorUse, span_s: float, cpu_s: float) -
     )
 
 
-def verdict(material: Material) -> Verdict:
-    """Return what became of the run, in a sentence or two."""
-    sums, run = totals(material), material.run
-    failed = sums.failed + sums.timed_out
-    whole = f"all {sums.tasks:,} tasks" if sums.tasks > 1 and sums.completed == sums.tasks else ""
-    parts = [f"{whole or f'{sums.completed:,} of ' + plural(sums.tasks, 'task')} completed"]
-    parts += [f"{sums.failed:,} failed"] if sums.failed else []
-    parts += [f"{sums.timed_out:,} timed out"] if sums.timed_out else []
-    parts += [f"{sums.cancelled:,} cancelled"] if sums.cancelled else []
-    parts += [f"{sums.unfinished:,} without an end"] if sums.unfinished else []
-    parts += [f"{plural(sums.failed_inputs, 'input')} failed outside of tasks"] if sums.failed_inputs else []
-    told = f"{listed(parts)} in {seconds(sums.wall_s)}, {number(sums.rate_per_s)} a second."
-    good = run.state == "completed" and not failed and not sums.cancelled and not sums.failed_inputs
-    code, meaning = _exit(run, good=good)
-    begun = "" if run.state == "completed" else f"{run.state.capitalize()}: "
-    return Verdict(text=_sentence(f"{begun}{told} {meaning}".strip()), good=good, exit_code=code)
-
-
-def _exit(run: RunFacts, *, good: bool) -> tuple[int | None, str]:
-    """Return the exit code of the command, where it was that, and the end in words."""
-    meanings = {
-        "completed": (0, "All went well") if good else (1, "Some failed"),
-        "failed": (4, "The pool itself failed"),
-        "stopped": (None, "It was stopped before all was done"),
-        "interrupted": (None, "Its process was killed, or the machine went down"),
-        "running": (None, "It goes on; this is how it stands"),
-    }
-    code, meaning = meanings.get(run.state, (None, ""))
-    if not run.commanded:
-        return None, f"{meaning}." if meaning else ""
-    told = {"stopped": " (exit code 3 by a limit, 130 or 143 by a signal)"}
-    return code, f"{meaning}{told.get(run.state, '') if code is None else f' (exit code {code})'}."
-
-
 def named(text: str) -> str:
     """Return a name that is not ours, in a sentence: between these quotes, which none of the kind is within."""
     return f"“{short(line(text), 80).translate(_QUOTES)}”"
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """Return a text that begins with a capital letter."""
     return text[:1].upper() + text[1:]
 
 

@@ -19,6 +19,7 @@ from longshore._report.measured import bands_of, lines_of, workers_of
 from longshore._report.records import Environment, FailedTask, Report, RunFacts
 from longshore._report.spans import Span, Sums, spans_of, workers_at_once
 from longshore._report.untasked import FailedInput
+from longshore._report.verdict import verdict
 from longshore.records import RunHistory
 from longshore.runs import Bar, Bin, RunStore, TaskDetail, TaskFilter, TaskRow, Timeline, WorkerView
 
@@ -56,6 +57,8 @@ class Source:
     """By name and executor of the stage."""
     failed_inputs: Sequence[FailedInput] = ()
     """Inputs that failed though no task of theirs did."""
+    left_inputs: int = 0
+    """Inputs of the command that had no result as it ended."""
     now: float | None = None
     """When this is looked at, for a run that goes on."""
 
@@ -77,7 +80,7 @@ def report(source: Source) -> Report:
     timeline = store.timeline(start, end, bars_most=BARS_MOST, steps=_bins(len(workers)), lanes_most=WORKERS_MOST)
     return Report(
         run=source.run,
-        verdict=analysis.verdict(material),
+        verdict=verdict(material),
         totals=sums,
         environment=source.environment,
         written=time.time(),
@@ -156,6 +159,7 @@ def _material(source: Source) -> Material:
         bands=bands_of(source.history, end),
         lines=lines_of(source.history),
         failed_inputs=len(source.failed_inputs),
+        left_inputs=source.left_inputs,
         left_out=store.left_out,
         notes=_notes(source),
     )

@@ -18,15 +18,17 @@ def junit(
     """Yield the file in pieces: well-formed XML whatever the names are, as long as there are failures.
 
     `tests` counts all tasks that ended, listed or not. What failed is a failure, what timed out an error, what was
-    cancelled skipped. Inputs that failed though no task of theirs did are cases of their own.
+    cancelled skipped. Inputs that failed though no task of theirs did are cases of their own, and so is a run that
+    failed itself, as an error.
     """
-    ended = totals.tasks - totals.unfinished + len(inputs)
+    broken = run.state == "failed"
+    ended = totals.tasks - totals.unfinished + len(inputs) + broken
     late = sum(one.state == "timed_out" for one in inputs)
     counts = _attributes(
         name=run.name,
         tests=ended,
         failures=totals.failed + len(inputs) - late,
-        errors=totals.timed_out + late,
+        errors=totals.timed_out + late + broken,
         skipped=totals.cancelled,
         time=f"{totals.wall_s:.3f}",
     )
@@ -39,11 +41,18 @@ def junit(
     for name in ("tasks", "completed", "failed", "timed_out", "cancelled", "unfinished", "retried", "failed_inputs"):
         yield f"<property{_attributes(name=name, value=getattr(totals, name))}/>\n"
     yield "</properties>\n"
+    if broken:
+        yield _run_case(run)
     for detail in failed:
         yield _case(detail)
     for one in inputs:
         yield _input_case(run.name, one)
     yield "</testsuite>\n</testsuites>\n"
+
+
+def _run_case(run: RunFacts) -> str:
+    said = _attributes(type=run.error_type or "unknown", message=run.error or "why is not recorded")
+    return f"<testcase{_attributes(classname=run.name, name=run.run_id, time='0.000')}><error{said}/></testcase>\n"
 
 
 def _case(detail: TaskDetail) -> str:

@@ -15,8 +15,9 @@ import msgspec
 from longshore._faults import HIDDEN_WORDS, is_secret
 from longshore._report.gather import Handover, Source
 from longshore._report.records import Environment, RunFacts
-from longshore._report.untasked import read_failed_inputs
+from longshore._report.untasked import read_failed_inputs, read_left_inputs
 from longshore._report.words import encodable
+from longshore._run_end import RunEnd, read_end
 from longshore._setup import chosen
 from longshore.hookspecs import Archive
 from longshore.records import JournalQuery, RunRecord
@@ -37,19 +38,25 @@ def opened(archive: Archive, run_id: str) -> Iterator[Source]:
         for batch in recorded.events():
             store.take(batch)
         yield Source(
-            run=facts_of(recorded.record, recorded.state, commanded=bool(archive.states(run_id, (_COMMAND,)))),
+            run=facts_of(
+                recorded.record,
+                recorded.state,
+                commanded=bool(archive.states(run_id, (_COMMAND,))),
+                end=read_end(archive, recorded.record),
+            ),
             store=store,
             environment=environment_of(recorded.record),
             history=recorded.history(),
             handovers=_handovers(archive, run_id),
             failed_inputs=read_failed_inputs(archive, run_id),
+            left_inputs=read_left_inputs(archive, recorded.record),
             now=time.time() if recorded.state == "running" else None,
         )
     finally:
         store.close()
 
 
-def facts_of(record: RunRecord, state: str, *, commanded: bool = False) -> RunFacts:
+def facts_of(record: RunRecord, state: str, *, commanded: bool = False, end: RunEnd | None = None) -> RunFacts:
     """Return which run it is; what looks like a secret in its command is masked."""
     return RunFacts(
         run_id=record.run_id,
@@ -60,6 +67,8 @@ def facts_of(record: RunRecord, state: str, *, commanded: bool = False) -> RunFa
         generation=record.generation,
         host=record.host,
         command=_command(record.command),
+        error=encodable(end.error) if end is not None and end.error is not None else None,
+        error_type=end.type if end is not None else "",
         commanded=commanded,
     )
 

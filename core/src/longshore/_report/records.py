@@ -30,6 +30,9 @@ class RunFacts(Struct, frozen=True, kw_only=True):
     """How often it was begun."""
     host: str = ""
     command: Sequence[str] = ()
+    error: str | None = None
+    """Why it failed, where it did and that is recorded."""
+    error_type: str = ""
     commanded: bool = False
     """Whether `longshore run` began it, and not a program of its own."""
 
@@ -58,6 +61,8 @@ class Totals(Struct, frozen=True, kw_only=True):
     """Attempts that were followed by another."""
     failed_inputs: int = 0
     """Inputs of `longshore run` that failed, or timed out, though no task of theirs did; in none of the others."""
+    left_inputs: int = 0
+    """Inputs of `longshore run` that had no result as it was stopped, or failed."""
     left_out: int = 0
     """Tasks that are counted nowhere else, for they were too many to look at."""
     wall_s: float = 0.0

@@ -15,9 +15,12 @@ from longshore._failure_identity import failure_identity
 from longshore._report.words import encodable
 from longshore.errors import JournalError
 from longshore.hookspecs import Archive
+from longshore.records import RunRecord
 
 FAILED_INPUTS: Final = "failed_inputs"
 """The named state that has them."""
+LEFT_INPUTS: Final = "left_inputs"
+"""The named state that has how many inputs had no result as the run ended."""
 
 
 class FailedInput(Struct, frozen=True, kw_only=True):
@@ -59,3 +62,11 @@ def read_failed_inputs(archive: Archive, run_id: str) -> Sequence[FailedInput]:
     except msgspec.ValidationError as error:
         text = f"what is recorded of the inputs of run {run_id} that failed can't be read by this version: {error}"
         raise JournalError(text, reason="unreadable", run_id=run_id) from error
+
+
+def read_left_inputs(archive: Archive, run: RunRecord) -> int:
+    """Return how many inputs of a recorded run had no result as it ended; 0 where it has not ended, or all had one."""
+    if run.state not in ("stopped", "failed"):
+        return 0
+    left = archive.states(run.run_id, (LEFT_INPUTS,)).get(LEFT_INPUTS)
+    return left if isinstance(left, int) else 0

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final, Literal
 
 from cyclopts import App, CycloptsError
@@ -60,6 +61,20 @@ _GROUPS: Final = {
 
 class _App(App):
     """An application whose script for bash offers names of files wherever it has no words of its own."""
+
+    def install_completion(
+        self,
+        *,
+        shell: Literal["zsh", "bash", "fish", "powershell"] | None = None,
+        output: Path | None = None,
+        add_to_startup: bool = True,
+    ) -> Path:
+        """Write the script for a shell, and return where; UsageError where that can't be."""
+        try:
+            return super().install_completion(shell=shell, output=output, add_to_startup=add_to_startup)
+        except OSError as error:
+            place = output if output is not None else error.filename
+            raise UsageError(f"cannot write {place}: {error.strerror}; name a file by --output") from error
 
     def generate_completion(
         self, *, prog_name: str | None = None, shell: Literal["zsh", "bash", "fish", "powershell"] | None = None
@@ -119,6 +134,9 @@ def _told(error: Exception, arguments: Sequence[str]) -> ExitCode:
         say(f"longshore: {error}")
         say(f"Try: longshore {command + ' ' if command in _COMMANDS else ''}--help")
         return ExitCode.USAGE
+    if isinstance(error, OSError) and _is_given(error.filename, arguments):
+        say(f"longshore: {os.fsdecode(error.filename)}: {error.strerror}")
+        return ExitCode.USAGE
     if not isinstance(error, UsageError | LongshoreError):
         say("".join(traceback.format_exception(error)))
         say("longshore: this is a fault of longshore or of a plugin, not of what you gave it")
@@ -128,6 +146,16 @@ def _told(error: Exception, arguments: Sequence[str]) -> ExitCode:
     say(f"longshore: {error}")
     named = isinstance(error, PluginError | JournalError) and error.facts.get("reason") in ("unknown", "held")
     return ExitCode.USAGE if named or isinstance(error, UsageError | SettingsError) else ExitCode.FAULT
+
+
+def _is_given(name: object, arguments: Sequence[str]) -> bool:
+    """Tell whether a file that something is wrong with is one that the arguments name, or lies below one."""
+    if not isinstance(name, str | bytes | Path):
+        return False
+    place = Path(os.path.abspath(os.fsdecode(name)))
+    named = (argument.partition("=")[2] if argument.startswith("-") else argument for argument in arguments)
+    given = [Path(os.path.abspath(os.path.expanduser(each))) for each in named if each]
+    return any(each in (place, *place.parents) for each in given)
 
 
 def _forget_stdout() -> None:

@@ -175,7 +175,7 @@ def _tell_recorded(archive: Archive, run: RunRecord, place: JournalPlace, *, as_
     state, left = state_of(run), run.counts.get("unfinished", 0)
     entries = (entry for entry in archive.tasks(JournalQuery(run_id=run.run_id)) if entry.state is None)
     shown = [_facts(entry) for entry in islice(entries, _SHOWN)]
-    goes_on = f"longshore resume {run.run_id}{place.option}" if state in ("interrupted", "stopped") else None
+    goes_on = f"longshore resume {run.run_id}{place.option}" if state in ("interrupted", "stopped", "failed") else None
     learnt = learnt_of(archive, run.run_id)
     if as_json:
         told = {"run": run.run_id, "state": state, "counts": dict(run.counts), "unfinished": shown, "resume": goes_on}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from longshore._report.untasked import FailedInput, read_failed_inputs
+from longshore._report.words import plural
+from longshore._run_end import RunEnd, read_end
 from longshore.cli.console import ExitCode, line, safe, say, show, show_json
 from longshore.cli.journals import find_run, open_archive
 from longshore.cli.options import JournalPath, Json, RunName
@@ -80,7 +83,8 @@ def failures(
 ) -> int:
     """Tell what failed in a run: the same failures together, with an example and the first inputs.
 
-    Inputs that failed though no task of theirs did, such as names that are no files, stand there as well.
+    Inputs that failed though no task of theirs did, such as names that are no files, stand there as well, and so does
+    what the whole run ended with, where that failed.
 
     For example: `longshore failures last`, `longshore failures last --traceback`
 
@@ -92,19 +96,33 @@ def failures(
     redone = {entry.task_id for entry in archive.tasks(query)}  # those that no later task has done again
     outcomes = (outcome for outcome in archive.outcomes(query) if outcome.task_id in redone)
     groups = _grouped(outcomes, read_failed_inputs(archive, record.run_id))
+    end = read_end(archive, record)
     if json:
-        show_json([group.facts() for group in groups])
-        return ExitCode.SOME_FAILED if groups else ExitCode.OK
-    for group in groups:
-        for text in group.lines(traceback=traceback):
-            show(text)
+        ended = [_Group("", _of_the_run(end), count=1).facts()] if end.state == "failed" else []
+        show_json([*ended, *(group.facts() for group in groups)])
+        return ExitCode.SOME_FAILED if groups or ended else ExitCode.OK
+    told = [f"the run itself failed: {_of_the_run(end).message}"] if end.state == "failed" else []
+    for text in chain(map(line, told), *(group.lines(traceback=traceback) for group in groups)):
+        show(text)
+    return _summed_up(record.run_id, groups, place.option, itself=bool(told))
+
+
+def _summed_up(run_id: str, groups: Sequence[_Group], option: str, *, itself: bool) -> ExitCode:
+    """Tell how much failed, and how to go on; `itself` says whether the run did."""
     total = sum(group.count for group in groups)
     if not total:
-        say(f"longshore: nothing failed in run {record.run_id}")
-        return ExitCode.OK
-    say(f"longshore: {total} failures of {len(groups)} kinds in run {record.run_id}")
-    say(f"longshore: to run them again: longshore resume {record.run_id} --failed{place.option}")
+        say(f"longshore: {'no input' if itself else 'nothing'} failed in run {run_id}")
+        if not itself:
+            return ExitCode.OK
+        say(f"longshore: to go on with it: longshore resume {run_id}{option}")
+        return ExitCode.SOME_FAILED
+    say(f"longshore: {plural(total, 'failure')} of {plural(len(groups), 'kind')} in run {run_id}")
+    say(f"longshore: to run them again: longshore resume {run_id} --failed{option}")
     return ExitCode.SOME_FAILED
+
+
+def _of_the_run(end: RunEnd) -> ErrorRecord:
+    return ErrorRecord(type=end.type, message=end.error or "why is not recorded")
 
 
 def _grouped(outcomes: Iterable[Outcome], inputs: Iterable[FailedInput]) -> Sequence[_Group]:

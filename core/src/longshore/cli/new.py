@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -81,7 +82,7 @@ def _next_steps(names: Names, folder: Path, count: int) -> list[str]:
         f"{folder}: {names.distribution}, {count} files",
         "",
         "To work on it:",
-        f"  cd {folder}",
+        f"  cd {shlex.quote(str(folder))}",
         "  python -m venv .venv && . .venv/bin/activate",
         "  pip install --editable . --group dev    # pip 25.1 or newer; or: uv sync",
         "  pytest && mypy && ruff check",

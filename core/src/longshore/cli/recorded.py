@@ -22,7 +22,7 @@ from longshore._fetching import FetchingCall
 from longshore._fingerprints import Fingerprint, fingerprint, glimpse, is_same
 from longshore._identity import NoIdentity, code_digest
 from longshore._objects import ObjectFacts
-from longshore._report.untasked import FAILED_INPUTS, FailedInput, as_state, from_state, key_of
+from longshore._report.untasked import FAILED_INPUTS, LEFT_INPUTS, FailedInput, as_state, from_state, key_of
 from longshore.errors import JournalError
 from longshore.hookspecs import Archive, Journal
 from longshore.pipeline import Step
@@ -209,6 +209,8 @@ class CommandJournal:
         """The run that was opened; None before."""
         self.cut_short = False
         """Whether the run is being ended before its inputs were, which the pool cannot know."""
+        self.left_inputs: int | None = None
+        """How many inputs have no result yet; None as long as that is not known."""
         self._failed: dict[str, FailedInput] = {}
         self._changes = self._recorded = 0
 
@@ -237,6 +239,8 @@ class CommandJournal:
         """Make the batch last."""
         if batch.ended == "completed" and self.cut_short:
             batch = msgspec.structs.replace(batch, ended="stopped")
+        if batch.ended is not None and self.left_inputs is not None:
+            batch = msgspec.structs.replace(batch, states={**batch.states, LEFT_INPUTS: self.left_inputs})
         if self._changes and (batch.ended is not None or self._changes * _OFTEN >= self._recorded):
             batch = msgspec.structs.replace(batch, states={**batch.states, FAILED_INPUTS: self._failed_now()})
         self._journal.commit(batch)

@@ -95,7 +95,12 @@ def _begin(job: Job, options: RunOptions, output: Output) -> int:
     if wanted is not None and kept is None:
         raise UsageError("--report is made of what is recorded of the run, and nothing is: leave out --no-journal")
     keeping = None if kept is None else _keeping(job, options, *kept)
-    code = perform(replace(job, keeping=keeping), output)
+    try:
+        code = perform(replace(job, keeping=keeping), output)
+    except Exception:
+        if wanted is not None and keeping is not None and keeping.journal.run_id is not None:
+            _report(keeping, wanted)
+        raise
     if wanted is not None and keeping is not None:
         _report(keeping, wanted)
     return code

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from longshore._report.untasked import read_failed_inputs
+from longshore._run_end import read_end
 from longshore.cli.console import ExitCode, UsageError, safe, say, show, show_json, show_table
 from longshore.cli.journals import DAMAGED, INTERRUPTED, find_run, open_archive, state_of
 from longshore.cli.options import JournalPath, Json, RunName
@@ -201,12 +202,15 @@ def _command(archive: Archive, run: RunRecord) -> CommandRecord | None:
 
 
 def _reason(archive: Archive, run: RunRecord) -> str | None:
-    """Return what is wrong with a run that is damaged."""
+    """Return what is wrong with a run that is damaged, and why one has failed."""
     if run.state == DAMAGED:
         try:
             archive.run(run.run_id)
         except JournalError as error:
             return str(error)
+        return None
+    with suppress(JournalError):
+        return read_end(archive, run).error
     return None
 
 

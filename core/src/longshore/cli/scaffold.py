@@ -10,7 +10,7 @@ import importlib.util
 import keyword
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import PurePosixPath
@@ -34,6 +34,8 @@ _DISTRIBUTION: Final = re.compile(
 )  # as PEP 508, less what no module can be
 _DISTRIBUTION_MOST: Final = 64
 _OURS: Final = frozenset({"longshore", CORE, *FIRST_PARTY.values()})
+_TOOLS: Final = frozenset({"hatchling", "mypy", "pytest", "ruff"})
+"""What the templates name beside the core and what that needs: they are built, tested and checked with these."""
 _NEEDS: Final = {"executors": ("pydantic",), "journals": ("msgspec", "pydantic"), "pipelines": ()}
 """What the templates import beside longshore; of the other kinds, pydantic alone."""
 
@@ -101,6 +103,11 @@ def check_free(names: Names, installed: Sequence[Candidate]) -> list[str]:
     owner = FIRST_PARTY.get((names.kind, names.name))
     if owner is not None or normalised(names.distribution) in _OURS:
         raise UsageError(f"{owner or names.distribution} is one of longshore's own plugins: choose another name")
+    if normalised(names.distribution) in _needed():
+        raise UsageError(
+            f"{names.distribution} is what longshore or the new plugin itself needs, and installing the new one would "
+            f"take its place: choose another name, such as longshore-{names.distribution}"
+        )
     for candidate in installed:
         same = (candidate.kind, candidate.name) == (names.kind, names.name)
         if same and normalised(candidate.distribution) != normalised(names.distribution):
@@ -117,6 +124,28 @@ def check_free(names: Names, installed: Sequence[Candidate]) -> list[str]:
             ) from None
         return []
     return [f"{names.distribution} {version} is installed here: installing the new one takes its place"]
+
+
+def _needed() -> set[str]:
+    """Return what longshore, its plugins that are installed and the new plugin need, and what that needs in turn."""
+    found, left = set(_TOOLS), [*_OURS, *_TOOLS]
+    while left:
+        for need in _needs_of(left.pop()):
+            if need not in found:
+                found.add(need)
+                left.append(need)
+    return found
+
+
+def _needs_of(distribution: str) -> Iterator[str]:
+    """Yield what an installed distribution requires here; of our own also what their extras do."""
+    try:
+        lines = importlib.metadata.requires(distribution) or ()
+    except importlib.metadata.PackageNotFoundError:
+        return
+    for wanted in map(Requirement, lines):
+        if distribution in _OURS or wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+            yield normalised(wanted.name)
 
 
 def files_of(names: Names) -> dict[str, str]:

@@ -134,12 +134,14 @@ class _Work:
         job, resumes = self._job, self._resumes
         self._lines, done, self._guard = stack.enter_context(self._output.opened(resumed=resumes is not None))
         if resumes is None:
+            self._note_left()
             return
         had = {path: done[path] for path in job.paths if path in done}
         self._tally.counts.update(had.values())
         self._before = self._tally.failed
         self._job = job.without(had)
         self._left = dict.fromkeys(range(len(self._job.paths)))
+        self._note_left()
         if job.progress != "json":
             say(f"longshore: going on with run {resumes}: {len(had)} of {len(job.paths)} inputs have their line")
             if job.limit is not None:
@@ -248,6 +250,12 @@ class _Work:
         if self._job.keeping is not None:
             self._job.keeping.journal.note_input(name, None if by_task else failed_input(name, state, error))
         self._lines.write(out.line(name, state, text, error))
+        self._note_left()  # now: a line that could not be written is none
+
+    def _note_left(self) -> None:
+        """Have the journal know how many inputs have no result: a line that says "cancelled" is none."""
+        if self._job.keeping is not None:
+            self._job.keeping.journal.left_inputs = len(self._left) + self._tally.counts[TaskState.CANCELLED]
 
     def _leave_out(self, error: tuple[str, str]) -> None:
         for index in list(self._left):

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
+from longshore._run_end import read_end
 from longshore.events import (
     AnyEvent,
     TaskCancelled,
@@ -120,7 +121,8 @@ class RecordedRun:
 
     def summary(self) -> RunSummary:
         """Return what a sink is closed with."""
-        return RunSummary(snapshot=self.snapshot(), state=self.state)
+        error = read_end(self._archive, self.record).error
+        return RunSummary(snapshot=self.snapshot(), state=self.state, error=error)
 
     def snapshot(self) -> RunSnapshot:
         """Return the run as it was at its end, or is recorded now; reads all of it unless `events` was gone through."""

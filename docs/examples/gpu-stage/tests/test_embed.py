@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from example_gpu_stage import EmbedProcessor
 from example_gpu_stage._backend import NoGpu, on_gpu
-from longshore import ResourceMonitor, Settings, WorkerConfig, WorkerPool
+from longshore import Pipeline, ResourceMonitor, ResourceUnavailable, Settings, Stage, WorkerConfig, WorkerPool
 from longshore.hookspecs import Processor
 from longshore.processor import ProcessorContext
 from longshore.records import Reading, Usage
@@ -100,3 +100,19 @@ async def test_a_pool_lends_a_gpu_and_the_worker_sees_no_other(text: Path, monke
         except NoGpu as error:
             said = str(error)
         assert re.match("gpu|cupy is not installed|CUDA", said), said
+
+
+@pytest.mark.anyio
+async def test_where_there_is_no_gpu_the_run_ends_before_any_document(
+    text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No document could ever pass, so that none is taken: the run has failed, and says why."""
+    monkeypatch.delenv("EXAMPLE_GPU_STAGE_CPU", raising=False)
+    pool = WorkerPool(WorkerConfig(process_workers=1), settings=Settings(probes=()))
+    pipeline = Pipeline("embedded", [Stage("embed", "embed")])
+    document = ProcessorContext(document_id="quay", file_path=str(text))
+    with pytest.raises(ResourceUnavailable, match="more than there can ever be"):
+        async with pool, pool.run_pipeline(pipeline, [document]) as results:
+            pytest.fail(f"a document was taken: {[result async for result in results]}")
+    assert pool.summary is not None
+    assert (pool.summary.state, pool.summary.snapshot.submitted) == ("failed", 0)

@@ -80,6 +80,13 @@ def test_only_the_tasks_that_are_meant() -> None:
     assert asked("2026-11-28T12:00", "work", names=["work"]) is not None
 
 
+def test_a_function_is_meant_with_its_module_or_without() -> None:
+    """`longshore run jobs:work` names its tasks "jobs:work": "work" means them, and so does the whole name."""
+    assert asked("2026-11-28T12:00", "jobs:work", names=["work"]) is not None
+    assert asked("2026-11-28T12:00", "jobs:work", names=["jobs:work"]) is not None
+    assert asked("2026-11-28T12:00", "jobs:work", names=["jobs", "other:work"]) is None
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [

@@ -27,7 +27,7 @@ class OfficeHoursSettings(BaseModel):
     timezone: str = "UTC"
     """As in "Europe/Berlin"; summer time is that of the place."""
     names: frozenset[str] = frozenset()
-    """The tasks that are meant, by name; none means all."""
+    """The tasks that are meant, by name; none means all. "work" means "jobs:work" too, as `longshore run` names it."""
 
     @field_validator("timezone")
     @classmethod
@@ -68,7 +68,7 @@ class OfficeHours:
     def admit(self, task: Task) -> str | None:
         """Return why a task is refused now, None where it may come. Called for every task: it must be quick."""
         settings = self._settings
-        if settings.names and task.spec.name not in settings.names:
+        if settings.names and settings.names.isdisjoint(_names(task.spec.name)):
             return None
         now = self._now().astimezone(self._zone)
         if self._open(now):
@@ -91,3 +91,8 @@ class OfficeHours:
         days = (now + timedelta(days=ahead) for ahead in range(9))
         starts = (day.replace(hour=opens.hour, minute=opens.minute, second=opens.second, microsecond=0) for day in days)
         return next(start for start in starts if start > now and self._opens_on(start))
+
+
+def _names(name: str) -> tuple[str, str]:
+    """Return by what a task may be meant: its name, and of "module:function" the function alone."""
+    return name, name.rpartition(":")[2]
