@@ -14,6 +14,7 @@ from longshore.hookspecs import hookimpl
 from longshore.records import Bound, Reading, ReadRequest, Usage, WorkerUsage
 from longshore.testing import ProbeConformance, ScriptedProbe
 from msgspec.structs import replace
+from mutants._spreading import spreading
 
 CPU: Final = Usage(0.5, 1.0, 0.25)
 MEMORY: Final = Usage.within([Bound("host", 500.0, 1000.0)], 100.0)
@@ -352,6 +353,6 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_it_may_be_closed_twice_and_unread": Once,
     "test_readings_leave_no_thread": Threaded,
     "test_readings_leave_no_open_file": Leaky,
-    "test_readings_change_nothing_for_others": Logging,
+    "test_readings_change_nothing_for_others": [Logging, *spreading(GoodProbe, "read")],
     "test_it_prints_nothing": Chatty,
 }

@@ -18,8 +18,9 @@ from longshore._cpus import usable_cpus
 from longshore.hookspecs import Probe
 from longshore.records import Reading, ReadRequest, Usage, WorkerUsage
 from longshore.testing.conformance._aside import Aside
-from longshore.testing.conformance._held import Common, Held
-from longshore.testing.conformance._plugin import MakePlugin, PluginConformance
+from longshore.testing.conformance._common import Common, CommonConformance
+from longshore.testing.conformance._held import Held
+from longshore.testing.conformance._plugin import MakePlugin
 
 MakeProbe = Callable[[], Probe]
 PARTS = {
@@ -37,7 +38,7 @@ PERCENT = ("gpu", "pressure")
 """What is measured in percent."""
 
 
-class ProbeConformance(PluginConformance):
+class ProbeConformance(CommonConformance):
     """The contract of `longshore.hookspecs.Probe`, as tests; a subclass has the fixture `make_probe`."""
 
     kind = "probes"
@@ -289,7 +290,7 @@ class ProbeConformance(PluginConformance):
         before = Common.now()
         with self.reading(make_probe()) as read:
             read()
-        changed = before.changed()
+        changed = self._changed_since(before)
         assert not changed, f"Probe.read changed {changed}, which all in this process have in common"
 
     def test_it_prints_nothing(self, make_probe: MakeProbe, capfd: pytest.CaptureFixture[str]) -> None:
