@@ -34,6 +34,8 @@ PARTS = {
     "gpu_power": ("N",),
 }
 """What follows in a reading's keys on each resource that the pool knows: nothing, a word, or the number of a device."""
+_HOST = "host"
+"""The name of the bound that is the machine itself."""
 PERCENT = ("gpu", "pressure")
 """What is measured in percent."""
 
@@ -151,6 +153,17 @@ class ProbeConformance(CommonConformance):
             assert fits, (
                 f"Reading.usage[{key!r}].capacity is {capacity}: it is in {unit}, and this machine has {most:.0f}"
             )
+
+    def test_no_more_memory_is_used_than_there_is(self, make_probe: MakeProbe) -> None:
+        """Of a machine's memory and a GPU's at most all is used; a limit may be exceeded, of a group or of CPU."""
+        with self.reading(make_probe()) as read:
+            usage = read().usage
+        for key, one in usage.items():
+            if key.partition(".")[0] in ("memory", "gpu_memory"):
+                levels = [(bound.used, bound.capacity) for bound in one.bounds if bound.name == _HOST]
+                levels += [(one.used, one.capacity)] if one.capacity and not (one.bounds or one.parts) else []
+                over = [f"{used} of {capacity}" for used, capacity in levels if used > capacity]
+                assert not over, f"Reading.usage[{key!r}] has {over} used: there can't be more than there is"
 
     def test_our_own_part_is_a_part(self, make_probe: MakeProbe) -> None:
         """Of memory, what we use ourselves is no more than there is: else all that others do would count as nothing."""
