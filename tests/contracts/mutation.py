@@ -4,12 +4,13 @@
 
 - `SUITE`, the suite, or a class of its own that inherits it and has what the suite leaves to be tuned;
 - `GOOD`, what makes a plugin that keeps the contract;
-- `MUTANTS`, for each test of the suite by its name what makes a plugin that this test has to refuse. The first line of
-  its docstring says what is wrong with it.
+- `MUTANTS`, for each test of the suite by its name what makes a plugin that this test has to refuse, or a list of such.
+  The first line of its docstring says what is wrong with it.
 
 What makes a plugin is a class or a function, called without arguments; one that has a parameter `folder` is given the
 folder of the test, the same one each time. All of a suite are tried in one pytest process, a class for each. What a
-mutant never brings is waited for a moment only, or for its own `patience_s`.
+mutant never brings is waited for a moment only, or for its own `patience_s`. One with a `whole` that is True is always
+tried by the whole suite in its usual order, for a test that what came before could make blind.
 
     python tests/contracts/mutation.py                # try all, print the table
     python tests/contracts/mutation.py --write        # and put it into docs/conformance.md
@@ -47,6 +48,20 @@ _PATIENCE_S: Final = 0.5
 _INI: Final = "[pytest]\nfilterwarnings =\n    error\nmarkers =\n    slow: takes long\n"
 
 
+@dataclass(frozen=True)
+class Trial:
+    """A mutant, the test that has to refuse it, and the name of the class that tries it."""
+
+    test: str
+    mutant: Callable[..., Any]
+    name: str
+
+    @property
+    def chosen(self) -> str:
+        """What of its class pytest is to run, where it isn't told to run all."""
+        return self.name if getattr(self.mutant, "whole", False) else f"{self.name}::{self.test}"
+
+
 @dataclass
 class Tried:
     """What became of the tests of one class; of those that failed, whether by an assertion."""
@@ -79,15 +94,20 @@ def wrong_with(mutant: Callable[..., Any]) -> str:
     return (mutant.__doc__ or "").strip().partition("\n")[0].rstrip(".")
 
 
-def class_of(test: str) -> str:
-    """Return the name of the class that tries a test's mutant."""
-    return f"Test_{test.removeprefix('test_')}"
+def trials(kind: str) -> list[Trial]:
+    """Return all mutants of a kind, in the order of their tests."""
+    found: list[Trial] = []
+    for test, some in given(kind).MUTANTS.items():
+        for number, mutant in enumerate(some if isinstance(some, Sequence) else [some], start=1):
+            name = f"Test_{test.removeprefix('test_')}"
+            found.append(Trial(test, mutant, name if number == 1 else f"{name}_{number}"))
+    return found
 
 
 def classes(kind: str) -> dict[str, type]:
     """Return a class of tests for the good plugin and for each mutant; for the module that pytest collects."""
     module = given(kind)
-    plugins = {GOOD_CLASS: module.GOOD, **{class_of(test): mutant for test, mutant in module.MUTANTS.items()}}
+    plugins = {GOOD_CLASS: module.GOOD, **{one.name: one.mutant for one in trials(kind)}}
     fixture = f"make_{kind.removesuffix('s')}"
     made = {name: type(name, (module.SUITE,), {fixture: _fixture(fixture, make)}) for name, make in plugins.items()}
     for name in made.keys() - {GOOD_CLASS}:
@@ -110,7 +130,7 @@ def attempt(kind: str, *, whole: bool) -> dict[str, Tried]:
         (folder / "pytest.ini").write_text(_INI, encoding="utf-8")
         module = folder / f"test_mutants_of_{kind}.py"
         module.write_text(f"from mutation import classes\n\nglobals().update(classes({kind!r}))\n", encoding="utf-8")
-        own = [f"{module.name}::{class_of(test)}::{test}" for test in given(kind).MUTANTS]
+        own = [f"{module.name}::{one.chosen}" for one in trials(kind)]
         chosen = [module.name] if whole else [f"{module.name}::{GOOD_CLASS}", *own]
         options = ["-p", "no:xdist", "-p", "no:cacheprovider", "-q", "--tb=no", "--timeout=60", "--junitxml=out.xml"]
         paths = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])
@@ -153,37 +173,38 @@ def missed(kind: str, tried: Mapping[str, Tried]) -> list[str]:
     tests = set(tests_of(module.SUITE))
     wrong = [f"{test} has no mutant" for test in sorted(tests - set(module.MUTANTS))]
     wrong += [f"there is no test {test}, which has a mutant" for test in sorted(set(module.MUTANTS) - tests)]
-    wrong += [f"the mutant of {test} does not say what is wrong with it" for test in _silent(module.MUTANTS)]
+    wrong += [f"a mutant of {one.test} does not say what is wrong with it" for one in _silent(kind)]
     good = tried.get(GOOD_CLASS, Tried())
     wrong += [f"the good plugin is refused by {test}: {said}" for test, said in {**good.refused, **good.broken}.items()]
-    for test in module.MUTANTS:
-        one = tried.get(class_of(test), Tried())
-        if test not in one.refused:
-            became = one.broken.get(test) or one.skipped.get(test) or "the test passed"
-            wrong.append(f"the mutant of {test} ({wrong_with(module.MUTANTS[test])}) lives: {became}")
+    for trial in trials(kind):
+        one = tried.get(trial.name, Tried())
+        if trial.test not in one.refused:
+            became = one.broken.get(trial.test) or one.skipped.get(trial.test) or "the test passed"
+            wrong.append(f"the mutant of {trial.test} ({wrong_with(trial.mutant)}) lives: {became}")
     return wrong
 
 
-def _silent(mutants: Mapping[str, Callable[..., Any]]) -> list[str]:
+def _silent(kind: str) -> list[Trial]:
     def says_nothing(mutant: Callable[..., Any]) -> bool:
         return not wrong_with(mutant) or mutant.__doc__ in [base.__doc__ for base in getattr(mutant, "__mro__", ())[1:]]
 
-    return [test for test, mutant in mutants.items() if says_nothing(mutant)]
+    return [trial for trial in trials(kind) if says_nothing(trial.mutant)]
 
 
 def rows(kind: str, tried: Mapping[str, Tried]) -> list[str]:
     """Return the table's rows of one kind."""
     lines = []
-    for test, mutant in given(kind).MUTANTS.items():
-        one = tried.get(class_of(test), Tried())
-        others = len({*one.refused, *one.broken} - {test})
-        lines.append(f"{named(kind, test, mutant)} {'yes' if test in one.refused else '**no**'} | {others or ''} |")
+    for trial in trials(kind):
+        one = tried.get(trial.name, Tried())
+        others = len({*one.refused, *one.broken} - {trial.test})
+        noticed = "yes" if trial.test in one.refused else "**no**"
+        lines.append(f"{named(kind, trial)} {noticed} | {others or ''} |")
     return lines
 
 
-def named(kind: str, test: str, mutant: Callable[..., Any]) -> str:
+def named(kind: str, trial: Trial) -> str:
     """Return the first three cells of a row."""
-    return f"| {kind} | {re.sub('_', ' ', test.removeprefix('test_'))} | {wrong_with(mutant)} |"
+    return f"| {kind} | {re.sub('_', ' ', trial.test.removeprefix('test_'))} | {wrong_with(trial.mutant)} |"
 
 
 def table(lines: Iterable[str]) -> str:

@@ -43,6 +43,9 @@ class Usage(Struct, frozen=True):
     there is no known bound. Any other key is a pool of the user's own, such as `licence.cad`, counted as tasks reserve
     it by `Resources(custom=...)`: what is measured then counts in place of the setting `limits.custom`.
 
+    `used` may be above `capacity` where that is a limit: CPU is a rate, which bursts over a quota, and the limit of a
+    control group may be lowered below what it holds. Memory of a whole machine or GPU is never used beyond what it has.
+
     A machine and each control group bound memory and CPU on their own. Then `used` and `capacity` are those of the one
     that leaves least, and `bounds` has all of them.
 

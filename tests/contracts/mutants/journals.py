@@ -11,33 +11,15 @@ from longshore.errors import JournalError
 from longshore.hookspecs import hookimpl
 from longshore.records import CommitBatch, JournalQuery, Recalled, RunOpening, RunRecord, TaskEntry, TaskTrace
 from longshore.task import Outcome
-from longshore.testing import JournalConformance, MemoryJournal
+from longshore.testing import JournalConformance
 from longshore.testing.journal import MemoryArchive
 from msgspec.structs import replace
+from mutants._journals_batches import OF_BATCHES
+from mutants._keeping import GoodJournal, misread
+from mutants._spreading import spreading
 
 SUITE: Final = JournalConformance
-_KEPT: dict[Path, MemoryJournal] = {}  # what was recorded, by the folder of a test
-
-
-class GoodJournal(MemoryJournal):
-    """Finds what the one before it kept."""
-
-    reader: Callable[[Any], MemoryArchive] = MemoryArchive
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(on=_KEPT.setdefault(folder, MemoryJournal()))
-
-    @hookimpl
-    def archive(self) -> MemoryArchive:
-        return type(self).reader(self._runs)
-
-
 GOOD: Final = GoodJournal
-
-
-def misread(reader: type[MemoryArchive]) -> type[GoodJournal]:
-    """Return a journal with an archive that is wrong, and says itself what is wrong with it."""
-    return type(f"With{reader.__name__}", (GoodJournal,), {"reader": reader, "__doc__": reader.__doc__})
 
 
 # ---- what all plugins keep
@@ -294,6 +276,13 @@ class OldestFirst(MemoryArchive):
         return sorted(super().runs(newest), key=lambda run: run.started)
 
 
+class Private(MemoryArchive):
+    """tells of no settings that a run was begun with"""
+
+    def run(self, run_id: str) -> RunRecord:
+        return replace(super().run(run_id), settings={})
+
+
 class Unending(MemoryArchive):
     """says of every run that it goes on"""
 
@@ -345,6 +334,7 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_what_comes_late_changes_nothing": Belated,
     "test_outcomes_can_be_asked_for": Generous,
     "test_many_are_kept_together": Small,
+    **OF_BATCHES,
     "test_what_was_begun_and_has_not_ended_is_known": recalling(
         lambda entry: replace(entry, deaths=()), "does not recall how workers died under a task"
     ),
@@ -363,6 +353,7 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_what_is_committed_is_there_at_once": Lazy,
     "test_a_commit_is_all_or_none": HalfHearted,
     "test_a_journal_that_is_not_open_can_be_closed": Insisting,
+    "test_a_journal_changes_nothing_for_others": spreading(GoodJournal, "commit"),
     "test_names_that_are_no_unicode_come_back": AsciiOnly,
     "test_all_but_the_value_is_read_back": misread(Brief),
     "test_traces_can_be_asked_for": misread(Talkative),
@@ -371,6 +362,7 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_states_are_read_without_opening": misread(Open),
     "test_tasks_and_outcomes_are_read": misread(Backward),
     "test_runs_are_listed": misread(OldestFirst),
+    "test_what_a_run_was_begun_with_is_read_back": misread(Private),
     "test_a_run_that_ended_says_so": misread(Unending),
     "test_a_run_can_be_removed": misread(Hoarding),
     "test_a_run_that_is_held_is_not_removed": misread(Ruthless),

@@ -14,6 +14,7 @@ from longshore.hookspecs import hookimpl
 from longshore.records import Bound, Reading, ReadRequest, Usage, WorkerUsage
 from longshore.testing import ProbeConformance, ScriptedProbe
 from msgspec.structs import replace
+from mutants._spreading import spreading
 
 CPU: Final = Usage(0.5, 1.0, 0.25)
 MEMORY: Final = Usage.within([Bound("host", 500.0, 1000.0)], 100.0)
@@ -143,6 +144,20 @@ class Over(GoodProbe):
 def in_bytes() -> GoodProbe:
     """tells memory in bytes"""
     return GoodProbe(memory=Usage(500e6, 1e15))
+
+
+def overfull() -> GoodProbe:
+    """has more memory used than the machine has"""
+    return GoodProbe(memory=Usage.within([Bound("host", 2500.0, 1000.0)]))
+
+
+class OfAnotherGpu(GoodProbe):
+    """takes what is used of a GPU's memory from one, and what there is from another"""
+
+    resources = ("cpu", "memory", "gpu_memory")
+
+    def __init__(self) -> None:
+        super().__init__(**{"gpu_memory.0": Usage(5.0, 2.0)})
 
 
 def counts_twice() -> GoodProbe:
@@ -337,6 +352,7 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_its_figures_are_amounts": missing_figure,
     "test_percentages_end_at_100": Over,
     "test_its_figures_have_the_units_of_the_contract": in_bytes,
+    "test_no_more_memory_is_used_than_there_is": [overfull, OfAnotherGpu],
     "test_our_own_part_is_a_part": counts_twice,
     "test_it_says_when_it_read": Naive,
     "test_time_never_goes_back": Backwards,
@@ -352,6 +368,6 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_it_may_be_closed_twice_and_unread": Once,
     "test_readings_leave_no_thread": Threaded,
     "test_readings_leave_no_open_file": Leaky,
-    "test_readings_change_nothing_for_others": Logging,
+    "test_readings_change_nothing_for_others": [Logging, *spreading(GoodProbe, "read")],
     "test_it_prints_nothing": Chatty,
 }

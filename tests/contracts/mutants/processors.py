@@ -14,6 +14,7 @@ from longshore.hookspecs import hookimpl
 from longshore.processor import ProcessorContext, ProcessorMetadata, ProcessorResult
 from longshore.testing import ProcessorConformance
 from msgspec.structs import force_setattr, replace
+from mutants._spreading import spreading
 
 METADATA: Final = ProcessorMetadata(name="words", version="1.0", formats=["txt", "text/plain"])
 
@@ -359,7 +360,7 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_it_may_be_cleaned_up_without_having_been_ready": Presuming,
     "test_a_life_leaves_no_thread": Threaded,
     "test_a_life_leaves_nothing_open": Leaky,
-    "test_a_life_changes_nothing_for_others": Spreading,
+    "test_a_life_changes_nothing_for_others": [Spreading, *spreading(GoodProcessor, "process")],
     "test_good_documents_are_processed": Complaining,
     "test_results_are_json": Unsafe,
     "test_results_travel": Staying,

@@ -14,6 +14,7 @@ from longshore.events import AnyEvent
 from longshore.hookspecs import hookimpl
 from longshore.records import RunInfo, RunSummary
 from longshore.testing import RecordingSink, SinkConformance
+from mutants._spreading import spreading
 
 
 class Suite(SinkConformance):
@@ -366,6 +367,6 @@ MUTANTS: Mapping[str, Callable[..., Any]] = {
     "test_it_asks_for_nothing_once_it_is_closed": Lingering,
     "test_a_run_leaves_no_thread": Threaded,
     "test_a_run_leaves_nothing_open": Leaky,
-    "test_a_run_gives_back_what_it_took": Capturing,
+    "test_a_run_gives_back_what_it_took": [Capturing, *spreading(GoodSink, "open")],
     "test_standard_output_is_left_alone": Chatty,
 }

@@ -25,6 +25,7 @@ from longshore.records import (
 from longshore.task import Outcome, TaskState
 
 _OF_ENTRIES = ("task_id", "kind", "identity", "key", "index", "retry_of", "state", "attempts")
+_OF_OPENINGS = ("host", "pid", "command", "versions", "settings")
 _OF_ENDS = ("state", "error_type", "reason", "worker", "ran_s")
 
 
@@ -102,7 +103,9 @@ class MemoryJournal:
         found = self._open = self._runs.setdefault(run.run_id, _Run(run))
         found.held = True
         found.states.update(run.states)
-        found.record = replace(found.record, generation=found.record.generation + 1, state="running", ended=None)
+        begun = {name: getattr(run, name) for name in _OF_OPENINGS}
+        generation = found.record.generation + 1
+        found.record = replace(found.record, generation=generation, state="running", ended=None, **begun)
         tasks = [found.recalled(entry) for entry in found.standing()]
         return Recalled(tasks=tasks, states=dict(found.states))
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from longshore.errors import JournalError
-from longshore.records import AttemptTrace, JournalQuery, Started, TaskTrace, Tried
+from longshore.records import AttemptTrace, JournalQuery, RunRecord, Started, TaskTrace, Tried
 from longshore.task import ErrorRecord, TaskState
-from longshore.testing.conformance._plugin import MakePlugin, PluginConformance, raised
+from longshore.testing.conformance._common import CommonConformance
+from longshore.testing.conformance._plugin import MakePlugin, raised
 from longshore.testing.conformance._recorded import (
     KIND,
     MakeJournal,
@@ -32,7 +34,7 @@ _FIRST_TRY = Tried(
 )
 
 
-class ArchiveConformance(PluginConformance):
+class ArchiveConformance(CommonConformance):
     """The archive's part of `JournalConformance`, with the fixtures of it all."""
 
     kind = "journals"
@@ -144,6 +146,27 @@ class ArchiveConformance(PluginConformance):
         assert newest == ["two"], f"archive.runs: the newest one was asked for, and it gives {newest}"
         assert counts == {"completed": 1, "failed": 1, "unfinished": 1}, f"archive.run: tasks by state are {counts}"
 
+    def test_what_a_run_was_begun_with_is_read_back(self, make_journal: MakeJournal) -> None:
+        """Who began a run, by what command, and with which versions and settings; of one that went on, who did so."""
+        facts: dict[str, Any] = {  # Any: as a RunOpening has them
+            "host": "there",
+            "pid": 8,
+            "command": ["longshore", "run", "a b"],
+            "versions": {"longshore": "1.2", "python": "3.14"},
+            "settings": {"limits": {"memory_mb": 2.5, "gpus": None}, "workers": [1, 2]},
+        }
+        again = {**facts, "host": "elsewhere", "pid": 9, "command": ["longshore", "resume"]}
+        found: list[RunRecord] = []
+        for run in (opening(name="first", **facts), opening(name="first", resume=True, **again)):
+            record(make_journal, run=run)
+            with archive_of(make_journal) as archive:
+                found.append(archive.run("run"))
+        for was, wanted in zip(found, (facts, again), strict=True):
+            told = {name: _plain(getattr(was, name)) for name in wanted}
+            assert told == wanted, f"archive.run: the run was begun with {wanted}, and it tells {told}"
+        names = {(one.name, one.started) for one in found}
+        assert names == {("first", 1000.0)}, f"archive.run: name and beginning are ('first', 1000.0), and told: {names}"
+
     def test_a_run_that_ended_says_so(self, make_journal: MakeJournal) -> None:
         """A run's end is recorded with its state and time; one that goes on is running again."""
         record(make_journal, batch(ended="stopped", at=1007.0))
@@ -207,6 +230,10 @@ class ArchiveConformance(PluginConformance):
         assert runs == [], f"archive.runs: nothing was recorded, and it lists {runs}"
         assert isinstance(error, JournalError), f"archive.run: of an unknown run is a JournalError, not {error!r}"
         assert "nosuch" in str(error), f"archive.run: the JournalError does not name the run: {error}"
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _record_one_of_each(make: MakeJournal) -> None:

@@ -1,11 +1,9 @@
-"""What the process holds, and how it is set up, looked at before and after, so that what a plugin leaves is seen."""
+"""What the process holds, looked at before and after, so that what a plugin leaves behind is seen."""
 
 from __future__ import annotations
 
 import gc
-import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -13,16 +11,6 @@ from typing import NamedTuple, Self
 
 _FILES = "/proc/self/fd"
 _LOOK_S = 0.005
-_WORDS = {
-    "folder": "the working folder",
-    "environ": "os.environ",
-    "stdout": "sys.stdout",
-    "stderr": "sys.stderr",
-    "excepthook": "sys.excepthook",
-    "thread_excepthook": "threading.excepthook",
-    "log_level": "the level of the root logger",
-    "log_handlers": "the handlers of the root logger",
-}
 
 
 class Held(NamedTuple):
@@ -55,30 +43,6 @@ class Held(NamedTuple):
     def _opened(self) -> Sequence[str]:
         here = _files() or {}
         return sorted(f"{number} ({what})" for number, what in here.items() if (self.files or {}).get(number) != what)
-
-
-class Common(NamedTuple):
-    """What all that runs in one process has in common, and no plugin may change for the others."""
-
-    folder: str
-    environ: Mapping[str, str]
-    stdout: object
-    stderr: object
-    excepthook: object
-    thread_excepthook: object
-    log_level: int
-    log_handlers: Sequence[object]
-
-    @classmethod
-    def now(cls) -> Self:
-        """Look."""
-        log = logging.getLogger()
-        streams = (sys.stdout, sys.stderr, sys.excepthook, threading.excepthook)
-        return cls(os.getcwd(), dict(os.environ), *streams, log.level, tuple(log.handlers))
-
-    def changed(self) -> Sequence[str]:
-        """Return in words what is another now."""
-        return [_WORDS[name] for name, was, is_ in zip(self._fields, self, Common.now(), strict=True) if was != is_]
 
 
 def _files() -> dict[str, str] | None:

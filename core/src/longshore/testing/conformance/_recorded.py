@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from longshore.hookspecs import Archive, Journal
 from longshore.records import Accepted, CommitBatch, JournalQuery, RunOpening, Settled, TaskEntry, TaskKind, TaskTrace
 from longshore.task import ErrorRecord, Outcome, TaskState
@@ -36,8 +38,14 @@ def failed(task_id: str, **facts: Any) -> Outcome:
 
 def batch(*outcomes: Outcome, run_id: str = "run", **parts: Any) -> CommitBatch:
     """Return a batch with these outcomes, and what else is named. Any: the fields of a CommitBatch."""
-    settled = [Settled(KIND, outcomes, [f"of {outcome.task_id}" for outcome in outcomes])] if outcomes else []
-    return CommitBatch(run_id=run_id, **{"at": 1001.0, "settled": settled, **parts})
+    groups = [settled(*outcomes)] if outcomes else []
+    return CommitBatch(run_id=run_id, **{"at": 1001.0, "settled": groups, **parts})
+
+
+def settled(*outcomes: Outcome, kind: TaskKind = KIND) -> Settled:
+    """Return a group of these outcomes, which have the name of their kind, with the identities of their tasks."""
+    named = [replace(outcome, name=kind.name) for outcome in outcomes]
+    return Settled(kind, named, [f"of {outcome.task_id}" for outcome in outcomes])
 
 
 def accepted(task_id: str, **facts: Any) -> Accepted:

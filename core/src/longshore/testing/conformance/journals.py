@@ -8,7 +8,8 @@ from longshore.errors import JournalError
 from longshore.processor import ProcessorResult
 from longshore.records import JournalQuery, Settled, Started, Tried
 from longshore.task import ErrorRecord, TaskState
-from longshore.testing.conformance._archives import ArchiveConformance
+from longshore.testing.conformance._batches import BatchConformance
+from longshore.testing.conformance._common import Common
 from longshore.testing.conformance._plugin import raised
 from longshore.testing.conformance._recorded import (
     KIND,
@@ -28,7 +29,7 @@ from longshore.testing.conformance._recorded import (
 )
 
 
-class JournalConformance(ArchiveConformance):
+class JournalConformance(BatchConformance):
     """Inherit this, and return by the fixture `make_journal` what makes a journal, on the same storage each time.
 
     A journal that is made anew finds what was kept: by that the suite stands for the next process.
@@ -218,6 +219,16 @@ class JournalConformance(ArchiveConformance):
             pass
         wrong = [error for error in (first, second, raised(journal.close)) if error is not None]
         assert not wrong, f"close: of a journal that is not open raised {wrong}"
+
+    def test_a_journal_changes_nothing_for_others(self, make_journal: MakeJournal) -> None:
+        """Working folder, environment, streams, hooks and log handlers are the program's, and stay as they are."""
+        before = Common.now()
+        record(make_journal, batch(ended("a", 1), accepted=[accepted("b")]))
+        loaded(make_journal)
+        with archive_of(make_journal) as archive:
+            list(archive.traces(JournalQuery(run_id="run")))
+        changed = self._changed_since(before)
+        assert not changed, f"the journal changed {changed}, which all in this process have in common"
 
     def test_names_that_are_no_unicode_come_back(self, make_journal: MakeJournal) -> None:
         """A file's name may be any bytes: as a key, as what tells work apart, and in errors."""

@@ -18,8 +18,9 @@ from longshore._cpus import usable_cpus
 from longshore.hookspecs import Probe
 from longshore.records import Reading, ReadRequest, Usage, WorkerUsage
 from longshore.testing.conformance._aside import Aside
-from longshore.testing.conformance._held import Common, Held
-from longshore.testing.conformance._plugin import MakePlugin, PluginConformance
+from longshore.testing.conformance._common import Common, CommonConformance
+from longshore.testing.conformance._held import Held
+from longshore.testing.conformance._plugin import MakePlugin
 
 MakeProbe = Callable[[], Probe]
 PARTS = {
@@ -33,11 +34,13 @@ PARTS = {
     "gpu_power": ("N",),
 }
 """What follows in a reading's keys on each resource that the pool knows: nothing, a word, or the number of a device."""
+_HOST = "host"
+"""The name of the bound that is the machine itself."""
 PERCENT = ("gpu", "pressure")
 """What is measured in percent."""
 
 
-class ProbeConformance(PluginConformance):
+class ProbeConformance(CommonConformance):
     """The contract of `longshore.hookspecs.Probe`, as tests; a subclass has the fixture `make_probe`."""
 
     kind = "probes"
@@ -150,6 +153,17 @@ class ProbeConformance(PluginConformance):
             assert fits, (
                 f"Reading.usage[{key!r}].capacity is {capacity}: it is in {unit}, and this machine has {most:.0f}"
             )
+
+    def test_no_more_memory_is_used_than_there_is(self, make_probe: MakeProbe) -> None:
+        """Of a machine's memory and a GPU's at most all is used; a limit may be exceeded, of a group or of CPU."""
+        with self.reading(make_probe()) as read:
+            usage = read().usage
+        for key, one in usage.items():
+            if key.partition(".")[0] in ("memory", "gpu_memory"):
+                levels = [(bound.used, bound.capacity) for bound in one.bounds if bound.name == _HOST]
+                levels += [(one.used, one.capacity)] if one.capacity and not (one.bounds or one.parts) else []
+                over = [f"{used} of {capacity}" for used, capacity in levels if used > capacity]
+                assert not over, f"Reading.usage[{key!r}] has {over} used: there can't be more than there is"
 
     def test_our_own_part_is_a_part(self, make_probe: MakeProbe) -> None:
         """Of memory, what we use ourselves is no more than there is: else all that others do would count as nothing."""
@@ -289,7 +303,7 @@ class ProbeConformance(PluginConformance):
         before = Common.now()
         with self.reading(make_probe()) as read:
             read()
-        changed = before.changed()
+        changed = self._changed_since(before)
         assert not changed, f"Probe.read changed {changed}, which all in this process have in common"
 
     def test_it_prints_nothing(self, make_probe: MakeProbe, capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,9 @@ from longshore.hookspecs import Processor
 from longshore.processor import ProcessorContext, ProcessorResult
 from longshore.task import CircuitBreaker, Priority
 from longshore.testing.conformance._aside import Aside
-from longshore.testing.conformance._held import Common, Held
-from longshore.testing.conformance._plugin import MakePlugin, PluginConformance
+from longshore.testing.conformance._common import Common, CommonConformance
+from longshore.testing.conformance._held import Held
+from longshore.testing.conformance._plugin import MakePlugin
 from longshore.testing.conformance._working import (
     Contexts,
     Working,
@@ -37,7 +38,7 @@ NO_GOOD = "good_contexts is empty: give documents that it can process"
 NO_BAD = "bad_contexts is empty: give documents that it cannot process"
 
 
-class ProcessorConformance(PluginConformance):
+class ProcessorConformance(CommonConformance):
     """The contract of `longshore.hookspecs.Processor`, as tests; a subclass has the fixture `make_processor`.
 
     It may have the fixtures `good_contexts` and `bad_contexts` as well: documents that it can process, and that it
@@ -177,7 +178,7 @@ class ProcessorConformance(PluginConformance):
         """Working folder, environment, streams, hooks and log handlers are shared by all workers that are threads."""
         before = Common.now()
         self._one_life(make_processor, good_contexts)
-        changed = before.changed()
+        changed = self._changed_since(before)
         assert not changed, f"the processor changed {changed}, which all in this process have in common"
 
     # ---- documents

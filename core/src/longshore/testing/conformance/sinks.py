@@ -19,8 +19,9 @@ from longshore.events import AnyEvent, Event
 from longshore.hookspecs import Sink
 from longshore.records import RunInfo, RunSnapshot, RunSummary, SpanRules
 from longshore.testing.conformance._aside import Aside
-from longshore.testing.conformance._held import Common, Held
-from longshore.testing.conformance._plugin import MakePlugin, PluginConformance
+from longshore.testing.conformance._common import Common, CommonConformance
+from longshore.testing.conformance._held import Held
+from longshore.testing.conformance._plugin import MakePlugin
 from longshore.testing.conformance._told import AT, HOSTILE, life_of, one_of_each, run_info, snapshot_of, summaries
 
 MakeSink = Callable[[], Sink]
@@ -94,7 +95,7 @@ class _Control:
         self.asked.append(f"resize {executor} to {workers}")
 
 
-class SinkConformance(PluginConformance):
+class SinkConformance(CommonConformance):
     """The contract of `longshore.hookspecs.Sink`, as tests; a subclass has the fixture `make_sink`."""
 
     kind = "sinks"
@@ -345,7 +346,7 @@ class SinkConformance(PluginConformance):
         """Streams, hooks and log handlers that a run takes are as they were when the sink is closed."""
         before = Common.now()
         self._one_run(make_sink)
-        changed = before.changed()
+        changed = self._changed_since(before)
         assert not changed, f"after Sink.close these are not what they were before Sink.open: {changed}"
 
     def test_standard_output_is_left_alone(self, make_sink: MakeSink, capfd: pytest.CaptureFixture[str]) -> None:
