@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 PROGRESS: Final = "progress"
 CUT: Final = "cut"
 """A batch is slow, and ends with the attempt that it is at: what stands behind it is to go elsewhere."""
+FINISHED: Final = "finished"
+"""What has ended of a batch that goes on: whoever waits for it need not wait for the rest."""
 
 DONE: Final = "done"
 FAILED: Final = "failed"
@@ -124,6 +126,7 @@ __all__ = [
     "CUT",
     "DONE",
     "FAILED",
+    "FINISHED",
     "PROGRESS",
     "TIMED_OUT",
     "UNREADY",

@@ -40,6 +40,8 @@ class Yard:
     def __init__(self, system: System, run: str, name: str) -> None:
         """Be empty."""
         self.system, self.run, self.name = system, run, name
+        self.message_bytes = 8 << 20
+        """Of results, at most so many go into one message: what is larger is told at the end of its batch."""
         self.gpus: tuple[int, ...] = ()
         """The GPUs that its tasks may use."""
         self.here = system.worker(name)

@@ -23,6 +23,7 @@ from longshore_dask.crew import DASK
 
 TOPIC: Final = "longshore"
 """The topic of Dask's events by which workers tell of what runs; one for all pools, so that no scheduler fills up."""
+_EVENT_BYTES: Final = 128 << 10  # the scheduler keeps the last thousand events of a topic
 _OVER: Final = frozenset({Status.closing, Status.closed, Status.failed, Status.stopping, Status.stopped})
 
 # By the pool's run and the worker's address: several workers may be in one process.
@@ -36,6 +37,7 @@ class DaskYard(Yard):
     def __init__(self, run: str, worker: Any) -> None:  # Any: Dask's Worker, which carries no types
         """Be empty."""
         super().__init__(DASK, run, str(worker.name))
+        self.message_bytes = _EVENT_BYTES
         self._worker = worker
 
     def hello(self) -> Hello:
