@@ -80,7 +80,7 @@ class Yard:
             hint = f"; install {missing!r} on the workers, or send it by {self.system.sends_modules}" if missing else ""
             raise PayloadError(
                 f"the function {batch.name} could not be read on {self.here}: {described(error)}{hint}",
-                reason="import" if missing else None,
+                reason="no module" if missing else None,
                 worker=self.name,
                 module=missing,
             ) from error
