@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from longshore.batching.codec import dump_arguments, load
 from longshore.batching.crew import BATCHES_MOST, Cause, Cluster, Crew, Held, Station, Wants
+from longshore.batching.folders import Folders
 from longshore.batching.kinds import BATCH_BYTES, Kind, Kinds
 from longshore.batching.outcomes import not_begun, outcome_of, refused, thread_left
 from longshore.batching.words import CANCELLED, CUT, DONE, FINISHED, PROGRESS, TIMED_OUT, Batch, Item, Record, Result
@@ -55,7 +56,7 @@ class Dispatcher:
         self.trim: Callable[[], None] = lambda: None
         """Called when a worker that is to leave has nothing to do any more."""
         self._limits = initializer_timeout_s, max_result_bytes
-        self._tell_lost = tell_lost
+        self._tell_lost, self._folders = tell_lost, Folders(self.system)
         self._kinds = Kinds(self.system)
         self._backlog: deque[Attempt] = deque()
         self._special: deque[Attempt] = deque()  # those that ask for resources of workers: they wait for nobody else
@@ -214,8 +215,7 @@ class Dispatcher:
             return
         kind.item_bytes = max(size / len(good), 0.5 * kind.item_bytes)
         held = Held(next(self._numbers), station, kind, good, now, wants)
-        payload = self._payload(held, items)
-        held.size = len(payload)
+        held.size = len(payload := self._payload(held, items))
         self._bytes += held.size
         self._held[held.number] = station.batches[held.number] = held
         station.given += 1
@@ -315,6 +315,7 @@ class Dispatcher:
                 station.busy_s += record.ran_s
             else:
                 station.failed += 1
+                self._folders.look(outcomes[-1], station.hello)
         self._report(outcomes)
 
     def put_back(self, held: Held, attempts: Sequence[Attempt], *, alone: bool = False) -> None:

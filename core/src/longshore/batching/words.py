@@ -119,6 +119,8 @@ class Hello(NamedTuple):
     resources: dict[str, float]
     memory_mb: float | None = None
     """What the system lets it have; None where that has no limit."""
+    folder: str = ""
+    """What relative paths count from there; empty where it does not know."""
 
 
 __all__ = [
