@@ -147,6 +147,24 @@ async def test_what_stands_behind_a_slow_task(start: Any, monkeypatch: pytest.Mo
     assert len(rig.host.outcomes) == 69
 
 
+async def test_what_stands_before_a_slow_task(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ended in its batch before it is told while it runs, each once, and counted once."""
+    monkeypatch.setattr(running, "CUT_S", 0.02)
+    rig = await start(2)
+    await rig.all_of([rig.submit(wait_at, "") for _ in range(8)])
+    slow = Gate("slow")
+    batch = rig.attempts(wait_at, [*[("",)] * 30, ("slow",), *[("",)] * 30])
+    rig.executor.submit(batch)
+    ids = [attempt.task_id for attempt in batch]
+    others = [*ids[:30], *ids[31:]]
+    assert {outcome.value for outcome in await rig.each_of(others)} == {""}
+    assert not rig.of(ids[30])
+    slow.open.set()
+    assert (await rig.outcome(ids[30])).value == "slow"
+    await rig.host.until(lambda: not rig.executor._dispatcher.busy())
+    assert (len(rig.host.outcomes), sum(row.tasks_completed for row in rig.executor.workers())) == (69, 69)
+
+
 async def test_a_batch_behind_a_slow_task(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A batch of its own that its worker has not begun runs on another worker meanwhile, once."""
     monkeypatch.setattr(running, "CUT_S", 0.02)

@@ -137,6 +137,7 @@ def test_a_function_that_is_not_there_is_named(place: Place) -> None:
     ):
         (record,) = place.run(place.batch(square, [(3,)], code=code)).records
         assert said in error_of(record).message
+        assert error_of(record).reason == ("no module" if code is missing else None)
 
 
 def test_only_so_many_functions_are_kept(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

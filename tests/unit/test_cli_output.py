@@ -69,6 +69,8 @@ def test_an_error_holds_nothing_that_changes_from_run_to_run() -> None:
     assert error_facts(word, TaskState.FAILED) == ("X", "encrypted")
     message = ErrorRecord(type="X", message="no <thing at 0x7f12ab> here\nsecond line")
     veto = ErrorRecord(type="X", message="a hook refused work: not by day\nnor at night", reason="vetoed")
+    lacks = ErrorRecord(type="X", message="no module named 'm'; install 'm' on the workers", reason="no module")
+    assert error_facts(lacks, TaskState.FAILED) == ("X", lacks.message)
     assert error_facts(veto, TaskState.FAILED) == ("X", "a hook refused work: not by day")
     assert error_facts(message, TaskState.FAILED) == ("X", "no <thing> here")
     assert error_facts(ErrorRecord(type="X", message=""), TaskState.FAILED) == ("X", "X")

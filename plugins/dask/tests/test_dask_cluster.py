@@ -175,6 +175,22 @@ async def test_dask_slow_amid_short(start: Any, tmp_path: Path) -> None:
     assert (await rig.outcome(ids[0])).value == "late"
 
 
+async def test_dask_told_before_a_slow_task_ends(start: Any, tmp_path: Path) -> None:
+    """What ended in a batch before one that turns out long is told while that runs, and once."""
+    rig = await start(2)
+    await rig.all_of(rig.many(hold_some, [None] * 200))  # so that they are known as short
+    before = sum(row.tasks_completed for row in rig.executor.workers())
+    rig.host.outcomes.clear()
+    ids = rig.many(hold_some, [*[None] * 20, tmp_path / "slow", *[None] * 179])
+    others = [task_id for task_id in ids if task_id != ids[20]]
+    assert {outcome.value for outcome in await rig.each_of(others)} == {"at once"}
+    assert not rig.of(ids[20])
+    (tmp_path / "slow.go").touch()
+    assert (await rig.outcome(ids[20])).value == "late"
+    assert len(rig.host.outcomes) == 200
+    assert sum(row.tasks_completed for row in rig.executor.workers()) - before == 200
+
+
 async def test_dask_batch_behind_a_slow_task(start: Any, tmp_path: Path) -> None:
     """What a worker has, and has not begun, behind a task that turns out long is run by another meanwhile, once."""
     rig = await start(2)

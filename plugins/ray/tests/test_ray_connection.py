@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,3 +89,27 @@ async def test_ray_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     cluster.where = "ray.example:6379"
     await cluster.close(1.0)
     assert [path.name for path in tmp_path.iterdir()] == ["longshore-ray-other"]
+
+
+@pytest.mark.anyio
+async def test_ray_calls_that_never_come_back() -> None:
+    """What Ray does not answer, as its head is gone, is given up in time, and keeps no process from its exit."""
+    from longshore_ray.connection import aside
+
+    assert await aside(lambda: 3) == 3
+    with pytest.raises(OSError, match="no head"):
+        await aside(_without_head)
+    gone = threading.Event()
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await aside(gone.wait)
+        left = [thread for thread in threading.enumerate() if thread.name == "longshore-ray-call"]
+        assert all(thread.daemon for thread in left)
+        assert left
+    finally:
+        gone.set()
+
+
+def _without_head() -> None:
+    raise OSError("no head")

@@ -87,7 +87,11 @@ class Held:
         self.lost = False
         """Whether its worker was lost, so that it ends otherwise."""
         self.told: set[str] = set()
-        """Those that were reported before their worker answered."""
+        """Those that were reported before their worker answered for the whole batch."""
+
+    def untold(self) -> list[Attempt]:
+        """Return those that are yet to be reported; from any thread."""
+        return [one for one in self.attempts if one.task_id not in self.told]
 
 
 class Station:
@@ -146,7 +150,7 @@ class Station:
     def stats(self) -> WorkerStats:
         """Return its row; from any thread."""
         first = next(iter(list(self.batches.values())), None)
-        current = first.attempts[0].task_id if first is not None and first.attempts else None
+        at = first.untold() if first is not None else []
         return WorkerStats(
             worker_id=self.worker_id,
             worker_type=self.system.executor,
@@ -154,7 +158,7 @@ class Station:
             tasks_completed=self.completed,
             tasks_failed=self.failed,
             total_processing_time=self.busy_s,
-            current_task=current,
+            current_task=at[0].task_id if at else None,
             last_heartbeat=datetime.now(UTC),  # the system tells at once when it loses one
             batches=self.given,
         )

@@ -17,14 +17,15 @@ from typing import Any, Final
 
 from longshore.batching.codec import dump_arguments, load
 from longshore.batching.crew import BATCHES_MOST, Cause, Cluster, Crew, Held, Station, Wants
+from longshore.batching.folders import Folders
 from longshore.batching.kinds import BATCH_BYTES, Kind, Kinds
-from longshore.batching.outcomes import not_begun, outcome_of, thread_left
-from longshore.batching.words import CANCELLED, CUT, DONE, PROGRESS, TIMED_OUT, Batch, Item, Record, Result
+from longshore.batching.outcomes import not_begun, outcome_of, refused, thread_left
+from longshore.batching.words import CANCELLED, CUT, DONE, FINISHED, PROGRESS, TIMED_OUT, Batch, Item, Record, Result
 from longshore.errors import PayloadError, ResourceUnavailable
 from longshore.events import ProgressUpdate
 from longshore.hookspecs import ExecutorHost
 from longshore.task import Attempt, Outcome
-from longshore.worker import cancelled, described, failed
+from longshore.worker import cancelled, described
 
 BYTES_MOST: Final = 64 << 20
 """Of arguments under way; one batch may be more."""
@@ -55,7 +56,7 @@ class Dispatcher:
         self.trim: Callable[[], None] = lambda: None
         """Called when a worker that is to leave has nothing to do any more."""
         self._limits = initializer_timeout_s, max_result_bytes
-        self._tell_lost = tell_lost
+        self._tell_lost, self._folders = tell_lost, Folders(self.system)
         self._kinds = Kinds(self.system)
         self._backlog: deque[Attempt] = deque()
         self._special: deque[Attempt] = deque()  # those that ask for resources of workers: they wait for nobody else
@@ -89,11 +90,10 @@ class Dispatcher:
                 outcomes.append(not_begun(attempt, messages[attempt.task_id], now))
         self._report(outcomes)
         for held in list(self._held.values()):
-            ids = [one.task_id for one in held.attempts if one.task_id in messages]
-            if ids:
-                held.withdrawn.update((task_id, messages[task_id]) for task_id in ids)
-                asked = {task_id: messages[task_id] or "" for task_id in ids}
-                self.errand(self._withdraw(held, asked))
+            asked = {one.task_id: messages[one.task_id] for one in held.untold() if one.task_id in messages}
+            if asked:
+                held.withdrawn.update(asked)
+                self.errand(self._withdraw(held, {task_id: asked[task_id] or "" for task_id in asked}))
 
     def limit(self, workers: int | None) -> None:
         """Have no more batches under way than so many, if those are fewer than there are threads."""
@@ -106,7 +106,7 @@ class Dispatcher:
 
     def left(self) -> list[Attempt]:
         """Return what has not been reported; from any thread."""
-        held = [one for batch in list(self._held.values()) for one in batch.attempts if one.task_id not in batch.told]
+        held = [one for batch in list(self._held.values()) for one in batch.untold()]
         return [*list(self._backlog), *list(self._special), *held]
 
     def give_up(self, message: str) -> None:
@@ -145,15 +145,11 @@ class Dispatcher:
             return
         if what == PROGRESS:
             self.host.progress([ProgressUpdate(*fields) for fields in facts])
-        elif what == CUT:
-            number, end = facts
+        elif what in (CUT, FINISHED):
+            number, *more = facts
             held = self._held.get(number)
             if held is not None and held.station.address == address:
-                rest, held.attempts = held.attempts[end:], held.attempts[:end]
-                held.slow = True
-                self.put_back(held, rest)
-                self._recall(held.station)
-                self.give()
+                (self._cut if what == CUT else self._finish)(held, *more)
 
     # ---- giving
 
@@ -169,7 +165,7 @@ class Dispatcher:
                 error = kind.error if lack is None else ResourceUnavailable(f"{attempt.spec.name}: {lack}")
                 if error is not None:
                     backlog.popleft()
-                    self._report([_refused(attempt, error)])
+                    self._report([refused(attempt, error, monotonic())])
                     continue
                 station = self.crew.freest(kind, wants)
                 if station is None:
@@ -209,7 +205,7 @@ class Dispatcher:
                 named = f"task {attempt.task_id} ({attempt.spec.name})"
                 data = dump_arguments(attempt.args, attempt.kwargs, named, self.system)
             except PayloadError as error:
-                self._report([_refused(attempt, error)])
+                self._report([refused(attempt, error, monotonic())])
                 continue
             left_s = None if attempt.expires_at is None else max(0.0, attempt.expires_at - now)
             items.append(Item(attempt.task_id, attempt.number, left_s, data))
@@ -219,8 +215,7 @@ class Dispatcher:
             return
         kind.item_bytes = max(size / len(good), 0.5 * kind.item_bytes)
         held = Held(next(self._numbers), station, kind, good, now, wants)
-        payload = self._payload(held, items)
-        held.size = len(payload)
+        held.size = len(payload := self._payload(held, items))
         self._bytes += held.size
         self._held[held.number] = station.batches[held.number] = held
         station.given += 1
@@ -262,7 +257,7 @@ class Dispatcher:
         elif cause is Cause.BATCH:
             self.drop(held)
             text = f"{self.system.worker(held.station.worker_id)} could not take a batch: {described(error)}"
-            self._report([_refused(attempt, PayloadError(text)) for attempt in held.attempts])
+            self._report([refused(attempt, PayloadError(text), monotonic()) for attempt in held.attempts])
             self.give()
 
     # ---- taking in
@@ -295,17 +290,23 @@ class Dispatcher:
         if result.spent:
             self.cluster.end(station)
         if given_up and not self.system.kills:
-            left = result.abandoned
-            self.host.notice([thread_left(one, station.worker_id, left, self.system) for one, _ in given_up])
+            facts = station.worker_id, result.abandoned, self.system
+            self.host.notice([thread_left(one, *facts) for one, _ in given_up])
+
+    def _finish(self, held: Held, took_s: float, finished: Sequence[Any]) -> None:  # Any: place, then fields
+        """Report what has ended of a batch that goes on; its end, or its worker's, tells it no more."""
+        pairs = [(held.attempts[at], Record(*fields)) for at, *fields in finished if at < len(held.attempts)]
+        self.report_records(held, pairs, max(held.given_at, monotonic() - took_s))
+        held.told.update(attempt.task_id for attempt, _ in pairs)
 
     def report_records(self, held: Held, pairs: Iterable[tuple[Attempt, Record]], began: float) -> None:
         """Report attempts by their records, save what was told before."""
         station = held.station
         outcomes = []
         for attempt, record in pairs:
-            self._alone.discard(attempt.task_id)
             if attempt.task_id in held.told:
                 continue
+            self._alone.discard(attempt.task_id)
             if record.how == CANCELLED and held.withdrawn.get(attempt.task_id, "") is None:
                 record = record._replace(how=TIMED_OUT)
             outcomes.append(outcome_of(attempt, record, began, station.worker_id, self.system))
@@ -314,18 +315,16 @@ class Dispatcher:
                 station.busy_s += record.ran_s
             else:
                 station.failed += 1
+                self._folders.look(outcomes[-1], station.hello)
         self._report(outcomes)
 
     def put_back(self, held: Held, attempts: Sequence[Attempt], *, alone: bool = False) -> None:
         """Have attempts that did not begin wait at the front again; those that are to end do so."""
         now = monotonic()
-        waiting = []
-        for attempt in attempts:
-            task_id = attempt.task_id
-            if task_id in held.withdrawn and task_id not in held.told:
-                self._report([not_begun(attempt, held.withdrawn[task_id], now)])
-            elif task_id not in held.told:
-                waiting.append(attempt)
+        left = [one for one in attempts if one.task_id not in held.told]
+        asked = held.withdrawn
+        self._report([not_begun(one, asked[one.task_id], now) for one in left if one.task_id in asked])
+        waiting = [one for one in left if one.task_id not in asked]
         if alone:
             self._alone.update(attempt.task_id for attempt in waiting)
         (self._special if held.wants else self._backlog).extendleft(reversed(waiting))
@@ -335,6 +334,14 @@ class Dispatcher:
             self.host.report(outcomes)
 
     # ---- what waits behind a slow attempt
+
+    def _cut(self, held: Held, end: int) -> None:
+        """Have what a batch won't begin go elsewhere, and what waits behind it."""
+        rest, held.attempts = held.attempts[end:], held.attempts[:end]
+        held.slow = True
+        self.put_back(held, rest)
+        self._recall(held.station)
+        self.give()
 
     def _recall(self, station: Station) -> None:
         """Have what a worker has not begun go elsewhere: it would wait there, for nobody knows how long."""
@@ -363,8 +370,9 @@ class Dispatcher:
         if self._held.get(held.number) is not held:
             return
         now = monotonic()
-        silent = [one for one in held.attempts if one.task_id in messages and one.task_id not in held.told]
+        silent = [one for one in held.untold() if one.task_id in messages]
         held.told.update(one.task_id for one in silent)
+        self._alone.difference_update(one.task_id for one in silent)
         self._report([not_begun(one, held.withdrawn.get(one.task_id), now) for one in silent])
         if silent and self.system.kills:
             self.cluster.end(held.station)
@@ -387,11 +395,6 @@ class Dispatcher:
         now = monotonic()
         self.cancel({one.task_id: None for one in self._dated() if one.expires_at <= now})
         self._arm()
-
-
-def _refused(attempt: Attempt, error: Exception) -> Outcome:
-    now = monotonic()
-    return failed(attempt, error, now, now, None)
 
 
 __all__ = ["BYTES_MOST", "INSIST_S", "Dispatcher"]

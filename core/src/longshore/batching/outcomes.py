@@ -75,6 +75,11 @@ def not_begun(attempt: Attempt, message: str | None, now: float) -> Outcome:
     return cancelled(attempt, now, now, None, message)
 
 
+def refused(attempt: Attempt, error: Exception, now: float) -> Outcome:
+    """Return the outcome of an attempt that no worker took."""
+    return failed(attempt, error, now, now, None)
+
+
 def thread_left(attempt: Attempt, worker_id: str, number: int, system: System) -> WorkerNotice:
     """Return what the pool is told of a thread that was given up; `number` of them are now, in that worker."""
     data = {
@@ -96,4 +101,4 @@ def split_at_death(
     return done, rest[0] if rest else None, rest[1:]
 
 
-__all__ = ["NOT_BEGUN", "not_begun", "outcome_of", "split_at_death", "thread_left", "worker_died"]
+__all__ = ["NOT_BEGUN", "not_begun", "outcome_of", "refused", "split_at_death", "thread_left", "worker_died"]

@@ -2,7 +2,7 @@
 
 A function in a thread cannot be stopped. What is past its limit, or cancelled, is recorded so and its thread left to
 itself; another goes on with the rest, or the worker is spent and to be ended. What stands behind a slow attempt is
-given back to the controller.
+given back to the controller, and what had ended before it is told.
 """
 
 from __future__ import annotations
@@ -18,7 +18,19 @@ from typing import Any, Final
 
 from longshore.batching import spool
 from longshore.batching.codec import cut_trace, dump, dump_exception, load
-from longshore.batching.words import CANCELLED, CUT, DONE, FAILED, TIMED_OUT, UNREADY, Batch, Item, Record, Result
+from longshore.batching.words import (
+    CANCELLED,
+    CUT,
+    DONE,
+    FAILED,
+    FINISHED,
+    TIMED_OUT,
+    UNREADY,
+    Batch,
+    Item,
+    Record,
+    Result,
+)
 from longshore.batching.yard import Yard
 from longshore.errors import PayloadError, TaskCancelled
 from longshore.shared import Shared, opened
@@ -26,7 +38,10 @@ from longshore.task import Attempt, TaskSpec
 from longshore.worker import NEVER, Seat, bind, described, due_at, pack_error, unawaited
 
 CUT_S: Final = 0.25
-"""After so long in one attempt, or in a batch, what is behind it goes back to the controller."""
+"""After so long in one attempt, or in a batch, what is behind it goes back to the controller.
+
+What has ended waits no longer than this to be told.
+"""
 _MOST_BYTES: Final = 8 << 20  # of results: what is behind them goes back as well
 _LONG_S: Final = 0.001
 
@@ -57,6 +72,7 @@ class Running:
         self._wakes_at = NEVER  # when who watches will look by itself
         self._records: list[Record] = []
         self._bytes = 0
+        self._told, self._untold_since = 0, 0.0  # how many records were, and since when others wait for that
         self._lacks_code = False
         self._spec: TaskSpec | None = None
         self._file: int | None = None
@@ -104,9 +120,14 @@ class Running:
 
     def _until(self) -> float:
         """Return when what runs has to be looked at."""
-        if self._attempt is not None and self._holds_up():
-            return min(self._due(), self._started + CUT_S)
-        return self._due()
+        if self._attempt is None:
+            return NEVER
+        until = min(self._due(), self._tells_at())
+        return min(until, self._started + CUT_S) if self._holds_up() else until
+
+    def _tells_at(self) -> float:
+        """Return when what has ended is to be told, though the batch goes on."""
+        return self._untold_since + CUT_S if self._told < len(self._records) else NEVER
 
     def _holds_up(self) -> bool:
         """Tell whether somebody may wait for what runs that does not know it to be slow."""
@@ -121,6 +142,8 @@ class Running:
         attempt = self._attempt
         if self._over or attempt is None:
             return
+        if now >= self._tells_at():
+            self._tell_finished(now)
         if now >= self._started + CUT_S and self._holds_up():
             self._slow, self._end = True, self._at + 1
             self._yard.tell(CUT, [self._batch.number, self._end])
@@ -136,6 +159,19 @@ class Running:
         if not self._is_done():
             self._hire()
 
+    def _tell_finished(self, now: float) -> None:
+        """Tell what has ended, save what is too large for a message; the end of the batch has all of it once more."""
+        size, finished = 0, []
+        for at in range(self._told, len(self._records)):
+            record = self._records[at]
+            if size + len(record.data) <= self._yard.message_bytes:
+                size += len(record.data)
+                finished.append([at, *record])
+        self._told = len(self._records)
+        if finished:
+            self._yard.flush()  # what tasks said comes before their end
+            self._yard.tell(FINISHED, [self._batch.number, now - self._began, finished])
+
     def _abandon(self, attempt: Attempt) -> None:
         seat = self._seat
         if seat is not None:
@@ -147,6 +183,9 @@ class Running:
             self._yard.spent = self._yard.system.kills
 
     def _put(self, record: Record) -> None:
+        now = monotonic()
+        if self._told == len(self._records):
+            self._untold_since = now
         self._records.append(record)
         self._bytes += len(record.data)
         self._at += 1
@@ -154,7 +193,7 @@ class Running:
             os.close(self._file)
             self._file = None
             self._end = min(self._end, self._at)  # what is not written down would seem not to have begun
-        if self._bytes > _MOST_BYTES or (self._at < self._end and monotonic() - self._began > CUT_S):
+        if self._bytes > _MOST_BYTES or (self._at < self._end and now - self._began > CUT_S):
             self._end = min(self._end, self._at)
 
     def _is_done(self) -> bool:

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 PROGRESS: Final = "progress"
 CUT: Final = "cut"
 """A batch is slow, and ends with the attempt that it is at: what stands behind it is to go elsewhere."""
+FINISHED: Final = "finished"
+"""What has ended of a batch that goes on: whoever waits for it need not wait for the rest."""
 
 DONE: Final = "done"
 FAILED: Final = "failed"
@@ -117,6 +119,8 @@ class Hello(NamedTuple):
     resources: dict[str, float]
     memory_mb: float | None = None
     """What the system lets it have; None where that has no limit."""
+    folder: str = ""
+    """What relative paths count from there; empty where it does not know."""
 
 
 __all__ = [
@@ -124,6 +128,7 @@ __all__ = [
     "CUT",
     "DONE",
     "FAILED",
+    "FINISHED",
     "PROGRESS",
     "TIMED_OUT",
     "UNREADY",

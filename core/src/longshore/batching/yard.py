@@ -40,6 +40,8 @@ class Yard:
     def __init__(self, system: System, run: str, name: str) -> None:
         """Be empty."""
         self.system, self.run, self.name = system, run, name
+        self.message_bytes = 8 << 20
+        """Of results, at most so many go into one message: what is larger is told at the end of its batch."""
         self.gpus: tuple[int, ...] = ()
         """The GPUs that its tasks may use."""
         self.here = system.worker(name)
@@ -78,7 +80,7 @@ class Yard:
             hint = f"; install {missing!r} on the workers, or send it by {self.system.sends_modules}" if missing else ""
             raise PayloadError(
                 f"the function {batch.name} could not be read on {self.here}: {described(error)}{hint}",
-                reason="import" if missing else None,
+                reason="no module" if missing else None,
                 worker=self.name,
                 module=missing,
             ) from error

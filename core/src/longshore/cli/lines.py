@@ -17,8 +17,8 @@ from longshore.worker import type_name
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _REASON_CAP = 500  # characters of a message that stands in for a reason
-_SAID_IN_FULL = ("vetoed", "refused")
-"""Words that say only that a hook or a processor would not have it; why stands in the message."""
+_SAID_IN_FULL = ("vetoed", "refused", "no module")
+"""Words that say only that something would not have it, or what is missing; why, and which, stands in the message."""
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def line(name: str, state: TaskState, result: str = "null", error: tuple[str, st
 def error_facts(error: ErrorRecord | None, state: TaskState) -> tuple[str, str] | None:
     """Return type and reason as far as the input determines them: no ids, no addresses.
 
-    The reason is a word where there is one, unless the word says no more than that a plugin has its own reason.
+    The reason is a word where there is one, unless the word says no more than that the message has more.
     """
     if error is None:
         return None if state is TaskState.COMPLETED else (state.value, state.value)

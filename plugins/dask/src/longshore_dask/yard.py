@@ -14,6 +14,7 @@ from typing import Any, Final
 from distributed.core import Status
 from distributed.worker import get_worker
 from longshore.batching.codec import load
+from longshore.batching.folders import working_folder
 from longshore.batching.running import run_batch
 from longshore.batching.spool import read, remove_of
 from longshore.batching.words import Batch, Hello, Record
@@ -23,6 +24,7 @@ from longshore_dask.crew import DASK
 
 TOPIC: Final = "longshore"
 """The topic of Dask's events by which workers tell of what runs; one for all pools, so that no scheduler fills up."""
+_EVENT_BYTES: Final = 128 << 10  # the scheduler keeps the last thousand events of a topic
 _OVER: Final = frozenset({Status.closing, Status.closed, Status.failed, Status.stopping, Status.stopped})
 
 # By the pool's run and the worker's address: several workers may be in one process.
@@ -36,6 +38,7 @@ class DaskYard(Yard):
     def __init__(self, run: str, worker: Any) -> None:  # Any: Dask's Worker, which carries no types
         """Be empty."""
         super().__init__(DASK, run, str(worker.name))
+        self.message_bytes = _EVENT_BYTES
         self._worker = worker
 
     def hello(self) -> Hello:
@@ -44,7 +47,8 @@ class DaskYard(Yard):
         resources = {str(name): float(amount) for name, amount in worker.state.total_resources.items()}
         limit = worker.memory_manager.memory_limit
         host, threads = f"{socket.gethostname()} {worker.ip}", worker.state.nthreads
-        return Hello(self.name, host, threads, os.getpid(), self.home, resources, limit / 1e6 if limit else None)
+        memory_mb = limit / 1e6 if limit else None
+        return Hello(self.name, host, threads, os.getpid(), self.home, resources, memory_mb, working_folder())
 
     def is_over(self) -> bool:
         """Tell whether this worker is closing, as one that lost its scheduler: what it has is run elsewhere."""

@@ -103,7 +103,7 @@ class RayCluster:
 
     async def nodes(self) -> list[dict[str, float]]:
         """Return what each machine of the cluster has in all."""
-        found = await asyncio.to_thread(ray.nodes)
+        found = await connection.aside(ray.nodes)
         return [dict(node["Resources"]) for node in found if node["Alive"]]
 
     # ---- workers
@@ -251,5 +251,5 @@ class RayCluster:
         self.alive = False
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
-                await asyncio.to_thread(connection.disconnect)
+                await connection.aside(connection.disconnect)
         await asyncio.to_thread(spool.remove_all, self.run)

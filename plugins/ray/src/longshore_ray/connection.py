@@ -10,13 +10,14 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from longshore_ray.words import is_unauthenticated, unanswered, wants_token
 
+T = TypeVar("T")
 _log = logging.getLogger("longshore.ray")
 _lock: Final = threading.Lock()
 _LOOPBACK: Final = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0" has Ray use 127.0.0.1, as it does on Windows and macOS
@@ -30,6 +31,24 @@ class _Uses:
     local = False
     over = threading.Event()
     """Set when the connection has ended."""
+
+
+async def aside(call: Callable[[], T]) -> T:
+    """Return what a call of Ray's gives, made on a thread that keeps no process from its exit.
+
+    A call that waits for a head which is gone waits for a minute, and then Ray ends the process.
+    """
+    given: Future[T] = Future()
+
+    def work() -> None:
+        with suppress(InvalidStateError):  # nobody waits any more
+            try:
+                given.set_result(call())
+            except Exception as error:  # noqa: BLE001 - whatever Ray raises belongs to whoever waits
+                given.set_exception(error)
+
+    threading.Thread(target=work, name="longshore-ray-call", daemon=True).start()
+    return await asyncio.wrap_future(given)
 
 
 async def opened(

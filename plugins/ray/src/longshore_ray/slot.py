@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import ray
 from longshore.batching.codec import load
+from longshore.batching.folders import working_folder
 from longshore.batching.running import run_batch
 from longshore.batching.spool import read, remove_of
 from longshore.batching.words import Batch, Hello, Record
@@ -69,7 +70,7 @@ class Slot:
         """Return versions of what counts, the node's id, and a `words.Hello` with no resources."""
         context = ray.get_runtime_context()
         node = context.get_node_id()
-        hello = Hello(self._yard.name, node, 1, os.getpid(), self._yard.home, {})
+        hello = Hello(self._yard.name, node, 1, os.getpid(), self._yard.home, {}, folder=working_folder())
         return versions(), node, list(hello)
 
     def run(self, payload: bytes) -> bytes:
