@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from longshore._engine.config import EngineConfig, ScaleBounds
 from longshore._engine.engine import Engine
 from longshore._engine.messages import ExecutorUp, Keep, Measured, Pause, Reported, Scale, Start, Submit, Tell, Tick
-from longshore._engine.scaling import GROW_AFTER_S, LATE_S, SHORT_IDLE_S
+from longshore._engine.scaling import GROW_AFTER_S, LATE_S, LOOK_S, SHORT_IDLE_S
 from longshore.events import Happened
 from longshore.records import Load
 from longshore.task import Attempt, Outcome, Resources, TaskSpec, TaskState
@@ -120,13 +120,14 @@ def test_the_bounds_hold_and_no_change_follows_too_soon(steps: list[Step], least
 @pytest.mark.scaling
 @given(STEPS)
 def test_a_worker_that_was_used_lately_stays(steps: list[Step]) -> None:
-    """There are never fewer workers than were busy at once at any time within the last `idle_s`."""
+    """There are never fewer workers than were busy at once, for as long as a look takes, within the last `idle_s`."""
     yard = Yard(1, 6, idle_s=10.0)
     play(yard, [step for step in steps if step[0] != "measure"])
     before = 1
     for at, workers in yard.changes:
         if workers < before:
-            within = [busy for (since, busy), (until, _) in pairwise(yard.busy) if until > at - 10.0 and since <= at]
+            seen = [(since, busy, until) for (since, busy), (until, _) in pairwise(yard.busy) if until - since > LOOK_S]
+            within = [busy for since, busy, until in seen if until > at - 10.0 and since <= at]
             assert workers >= max(within, default=0)
         before = workers
 

@@ -27,7 +27,8 @@ SHORT_IDLE_S = 5.0
 """While memory is short, what has not been used for so long goes already."""
 LATE_S = 30.0
 """Workers that are not there so long after they were asked for are told of."""
-_LOOK_S = 0.1
+LOOK_S = 0.1
+"""It looks no more often: what is used for less is not always seen."""
 
 
 class _Scaled:
@@ -109,7 +110,7 @@ class Scaling:
         self._short = dispatch.here.brakes(MEMORY)
         out: list[Command] = []
         for name, scaled in self._scaled.items():
-            scaled.pending = now < scaled.looked_at + _LOOK_S and now < self._due(scaled)
+            scaled.pending = now < scaled.looked_at + LOOK_S and now < self._due(scaled)
             if not scaled.pending:
                 scaled.looked_at = now
                 out += self._look(scaled, dispatch.places[name], dispatch, now, paused=paused)
@@ -155,7 +156,7 @@ class Scaling:
     def _due(self, scaled: _Scaled) -> float:
         """Return when this one wants to be looked at though nothing happens."""
         if scaled.pending:
-            return scaled.looked_at + _LOOK_S
+            return scaled.looked_at + LOOK_S
         grow = inf if scaled.waits_since is None else scaled.waits_since + GROW_AFTER_S
         if scaled.workers <= scaled.bounds.min_workers or not scaled.peaks:
             return grow
