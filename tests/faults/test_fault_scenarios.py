@@ -29,9 +29,16 @@ def short_ids() -> Iterator[str]:
                     yield ast.literal_eval(node.args[0])
 
 
-CASES = [
-    pytest.param(name, marks=[pytest.mark.requirement(*ROWS[name])] if name in ROWS else []) for name in short_ids()
-]
+LONG = {"M3", "S1"}
+"""Scenarios whose short form takes half a minute, too."""
+
+
+def marks_of(name: str) -> list[pytest.MarkDecorator]:
+    rows = [pytest.mark.requirement(*ROWS[name])] if name in ROWS else []
+    return [*rows, pytest.mark.long] if name in LONG else rows
+
+
+CASES = [pytest.param(name, marks=marks_of(name)) for name in short_ids()]
 
 
 @pytest.mark.faults

@@ -43,8 +43,10 @@ def test_what_asks_for_more_than_there_can_ever_be_fails_the_run(inside: Command
     assert "resume" in errors
     [group] = json.loads(inside("failures", "--json")[1])
     assert (group["count"], group["inputs"], group["type"]) == (1, [], "longshore.errors.ResourceUnavailable")
-    again = 'pipelines.x.stages=[{name="a", processor="job:size"}]'
-    assert inside("resume", "last", "--set", again, *QUIET)[0] == 0
+    (inside.folder / "named.py").write_text("def name(context):\n    return context.document_id\n")
+    again = 'pipelines.x.stages=[{name="a", processor="named:name"}]'
+    resumed = inside("resume", "last", "--set", again, *QUIET)
+    assert resumed[0] == 0, resumed
     assert len((inside.folder / "out.jsonl").read_text().splitlines()) == 4
     assert json.loads(inside("report", "--json", "-")[1])["verdict"]["good"]
     assert inside("failures")[0] == 0

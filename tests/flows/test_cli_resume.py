@@ -355,7 +355,7 @@ def test_a_killed_pipeline_runs_its_unfinished_stages_only(longshore: Command, l
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.long) for seed in (1, 2))])
 @pytest.mark.timeout(120)
 def test_a_run_killed_again_and_again_loses_and_repeats_nothing(longshore: Command, lines: Lines, seed: int) -> None:
     """Killed with -9 five times at any moment, then left alone: one line an input, the right one (fault:J1)."""

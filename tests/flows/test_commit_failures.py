@@ -240,6 +240,7 @@ async def test_a_journal_that_cannot_close_is_seen_in_the_summary() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 async def test_a_journal_that_hangs_does_not_hang_stop(gated_journal: Any) -> None:
     """A commit that never returns: `stop` with a limit gives up on it within the closing time, and says so."""
     journal = gated_journal()

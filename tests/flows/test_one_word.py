@@ -37,9 +37,10 @@ def on(name: str, *marks: pytest.MarkDecorator) -> Any:
 
 
 SLOW = pytest.mark.slow
-LONG = pytest.mark.timeout(DEADLINE_S + 30.0)
-that_limit = [on("asyncio"), on("threads"), on("processes", SLOW), on("dask", SLOW, LONG), on("ray", SLOW, LONG)]
-everywhere = pytest.mark.parametrize("word", [on("inline"), *that_limit])
+PATIENT = pytest.mark.timeout(DEADLINE_S + 30.0)
+ours = [on("asyncio"), on("threads"), on("processes", SLOW), on("dask", SLOW, PATIENT)]
+that_limit = [*ours, on("ray", SLOW, PATIENT, pytest.mark.long)]
+everywhere = pytest.mark.parametrize("word", [on("inline"), *ours, on("ray", SLOW, PATIENT)])
 
 
 class Broken(Exception):

@@ -37,7 +37,10 @@ def _wanted(pool: WorkerPool, executor: str) -> int | None:
 
 @pytest.mark.timeout(120)
 @pytest.mark.requirement("req:L08")
-@pytest.mark.parametrize(("executor", "function"), [("asyncio", doze), ("threads", nap), ("processes", nap)])
+@pytest.mark.parametrize(
+    ("executor", "function"),
+    [pytest.param("asyncio", doze, marks=pytest.mark.long), ("threads", nap), ("processes", nap)],
+)
 async def test_an_executor_grows_with_what_waits_and_shrinks_when_it_is_idle(executor: str, function: Any) -> None:
     """From one worker to three and back, by events and statistics as well; every task ends."""
     told: list[Event] = []

@@ -252,6 +252,7 @@ async def test_ray_resources(start: Any, theirs: str) -> None:
     assert all(outcome.ok for outcome in [await rig.outcome(task_id) for task_id in plain])
 
 
+@pytest.mark.long
 async def test_ray_is_shared(start: Any, theirs: str) -> None:
     """Two pools use the connection that the program has, and leave it to it; another address is refused."""
     import ray
