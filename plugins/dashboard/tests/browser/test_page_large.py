@@ -12,7 +12,7 @@ import psutil
 import pytest
 from longshore.records import RunSummary
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
 BEGIN = datetime(2026, 8, 30, 10, 15, tzinfo=UTC)
 DOCUMENTS = 35_000
 TASKS = 100_000
