@@ -159,7 +159,11 @@ def page(tests: Tests) -> str:
 def _sums(states: Mapping[str, str]) -> Iterator[str]:
     for word in ("shown", "measured", "open"):
         rows = [row for row, text in states.items() if text.startswith(word)]
-        yield f"{word}: {len(rows)} of {len(states)} rows" + (f" ({', '.join(rows)})" if word == "open" else "") + "  "
+        yield (
+            f"{word}: {len(rows)} of {len(states)} rows"
+            + (f" ({', '.join(rows)})" if word == "open" and rows else "")
+            + "  "
+        )
 
 
 def _suites(tests: Tests) -> Iterator[str]:
