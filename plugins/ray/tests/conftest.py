@@ -29,6 +29,7 @@ def theirs() -> Iterator[str]:
     import ray
 
     ray._private.ray_constants.ENABLE_RAY_CLUSTER = False
+    ray._private.ray_constants.RAY_ENABLE_UV_RUN_RUNTIME_ENV = False  # workers are started as these tests are
     ray.init(
         address="local",
         num_cpus=3,

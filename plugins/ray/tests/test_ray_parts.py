@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -156,3 +157,15 @@ def test_ray_names_the_token_that_is_asked_for() -> None:
     assert is_unauthenticated(refused)
     assert not is_unauthenticated(ConnectionError("Failed to connect to Ray cluster"))
     assert "set RAY_AUTH_MODE=token" in wants_token("ray.example:6379")
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_ray_local_cluster_runs_this_interpreter(local: bool) -> None:
+    """A local one is on loopback, and started anew by no `uv run`; another is as its owner has it, and so is what follows."""
+    from longshore_ray.connection import _on_loopback
+
+    constants = SimpleNamespace(ENABLE_RAY_CLUSTER=True, RAY_ENABLE_UV_RUN_RUNTIME_ENV=True)
+    with _on_loopback(SimpleNamespace(_private=SimpleNamespace(ray_constants=constants)), local):
+        during = set(vars(constants).values())
+    assert during == {not local}
+    assert set(vars(constants).values()) == {True}

@@ -166,22 +166,27 @@ def _start(ray: Any, address: str | None, cpus: int, object_store_mb: int | None
 
 @contextmanager
 def _on_loopback(ray: Any, local: bool) -> Iterator[None]:  # Any: as above
-    """Have a local cluster listen on 127.0.0.1 only, and send no statistics of its use."""
+    """Have a local cluster listen on 127.0.0.1 only, send no statistics of its use, and run this interpreter.
+
+    Under `uv run` Ray would copy the working folder, and start each worker by another `uv run` in the copy.
+    """
     constants = ray._private.ray_constants
     kept = {name: os.environ.get(name) for name in (_LOOPBACK, "RAY_USAGE_STATS_ENABLED")}
-    was = getattr(constants, "ENABLE_RAY_CLUSTER", None)
+    was = {name: getattr(constants, name, None) for name in ("ENABLE_RAY_CLUSTER", "RAY_ENABLE_UV_RUN_RUNTIME_ENV")}
     if local:
         os.environ[_LOOPBACK], os.environ["RAY_USAGE_STATS_ENABLED"] = "0", "0"
-        constants.ENABLE_RAY_CLUSTER = False
+        for name in was:
+            setattr(constants, name, False)
     try:
         yield
     finally:
-        constants.ENABLE_RAY_CLUSTER = was
-        for name, value in kept.items():
-            if value is None:
+        for name, value in was.items():
+            setattr(constants, name, value)
+        for name, text in kept.items():
+            if text is None:
                 os.environ.pop(name, None)
             else:
-                os.environ[name] = value
+                os.environ[name] = text
 
 
 @contextmanager
