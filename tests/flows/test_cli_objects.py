@@ -336,7 +336,7 @@ HOSTILE = ["a/../../../b.txt", "x\x1b[2J\u202e.txt", "é" * 100 + ".txt", "a//b.
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["processes", "threads"])
+@pytest.mark.parametrize("executor", ["processes", pytest.param("threads", marks=pytest.mark.long)])
 def test_a_real_protocol_from_run_to_resume(
     noting: Command, lines: Lines, amazon: Any, copies: Path, executor: str
 ) -> None:

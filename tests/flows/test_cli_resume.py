@@ -283,7 +283,7 @@ def test_a_run_of_another_program_is_left_to_it(noting: Command) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("executor", ["threads", "processes"])
+@pytest.mark.parametrize("executor", [pytest.param("threads", marks=pytest.mark.long), "processes"])
 def test_a_drained_run_says_how_to_go_on_and_goes_on(longshore: Command, lines: Lines, executor: str) -> None:
     """The first Ctrl-C names the command; while it drains nobody else may have the run; then that does the rest."""
     names = [f"{number:03}" for number in range(20)]

@@ -129,7 +129,10 @@ def test_the_second_signal_stops_at_once(longshore: Command, lines: Lines, execu
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("executor", "name", "grace", "code"),
-    [("threads", signal.SIGINT, ("--grace", "0.2"), 130), ("processes", signal.SIGTERM, (), 143)],
+    [
+        ("threads", signal.SIGINT, ("--grace", "0.2"), 130),
+        pytest.param("processes", signal.SIGTERM, (), 143, marks=pytest.mark.long),
+    ],
 )
 def test_what_does_not_end_within_its_grace_is_ended(
     longshore: Command,

@@ -39,7 +39,11 @@ def _wanted(pool: WorkerPool, executor: str) -> int | None:
 @pytest.mark.requirement("req:L08")
 @pytest.mark.parametrize(
     ("executor", "function"),
-    [pytest.param("asyncio", doze, marks=pytest.mark.long), ("threads", nap), ("processes", nap)],
+    [
+        pytest.param("asyncio", doze, marks=pytest.mark.long),
+        pytest.param("threads", nap, marks=pytest.mark.long),
+        ("processes", nap),
+    ],
 )
 async def test_an_executor_grows_with_what_waits_and_shrinks_when_it_is_idle(executor: str, function: Any) -> None:
     """From one worker to three and back, by events and statistics as well; every task ends."""

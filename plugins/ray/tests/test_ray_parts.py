@@ -161,7 +161,7 @@ def test_ray_names_the_token_that_is_asked_for() -> None:
 
 @pytest.mark.parametrize("local", [True, False])
 def test_ray_local_cluster_runs_this_interpreter(local: bool) -> None:
-    """A local one is on loopback, and started anew by no `uv run`; another is as its owner has it, and so is what follows."""
+    """A local one is on loopback, and none of its workers is started by `uv run`; another is as its owner has it."""
     from longshore_ray.connection import _on_loopback
 
     constants = SimpleNamespace(ENABLE_RAY_CLUSTER=True, RAY_ENABLE_UV_RUN_RUNTIME_ENV=True)

@@ -322,7 +322,7 @@ def run_on(tmp_path: Path, emulator: Callable[[int, int], Emulator]) -> Iterator
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "sizes", [[(80, 24), (40, 10)], pytest.param([(40, 10), (120, 30), (20, 14)], marks=pytest.mark.slow)]
+    "sizes", [[(80, 24), (40, 10)], pytest.param([(40, 10), (120, 30), (20, 14)], marks=pytest.mark.long)]
 )
 def test_a_real_run_is_shown(run_on: Callable[[int, int], Terminal], sizes: list[tuple[int, int]]) -> None:
     """`longshore run` on a terminal that is resized meanwhile: after every frame one view is to be seen; at the end
