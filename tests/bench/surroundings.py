@@ -17,7 +17,19 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("longshore-core", "aiometer", "anyio", "joblib", "loky", "mpire", "numpy", "pebble", "ray", "taskiq")
+PACKAGES = (
+    "longshore-core",
+    "aiometer",
+    "anyio",
+    "distributed",
+    "joblib",
+    "loky",
+    "mpire",
+    "numpy",
+    "pebble",
+    "ray",
+    "taskiq",
+)
 _ABOUT = """
 import importlib.metadata as m, json, platform, sys
 def version(name):

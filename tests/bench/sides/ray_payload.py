@@ -9,7 +9,7 @@ from work import WORKERS
 
 def measure(n: int) -> float:
     """Return the median ms of n calls."""
-    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    ray.init(address="local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         remote = ray.remote(touch)
         return payload(n, lambda array: float(ray.get(remote.remote(array))))

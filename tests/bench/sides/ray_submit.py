@@ -23,7 +23,7 @@ def run(remote: Any, n: int, size: int) -> list[int]:  # Any: Ray's remote funct
 def measure(n: int, in_each: str) -> float:
     """Return the seconds for n calls, so many in each task."""
     size = int(in_each)
-    ray.init(num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    ray.init(address="local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, configure_logging=False)
     try:
         remote = ray.remote(batch)
         run(remote, warm_up_size(n), size)
