@@ -1,19 +1,22 @@
-"""Fixtures of the unit tests: a resource monitor whose probe reads what a test says; runs that are written down."""
+"""Fixtures of the unit tests: monitors whose probe reads what a test says, runs written down, workers of batches."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from longshore import ResourceLimits, ResourceMonitor
 from longshore._report.gather import Source
 from longshore._report.records import Environment, RunFacts
+from longshore.batching import running
 from longshore.events import AnyEvent, TaskCompleted, TaskFailed, TaskRetried, TaskStarted, TaskSubmitted
 from longshore.records import Reading, Usage
 from longshore.runs import RunStore
 from longshore.testing import ScriptedProbe
+from support.places import Place, places
 from support.waiting import until
 
 DEADLINE_S = 10.0
@@ -153,3 +156,18 @@ def script() -> Iterator[Callable[[], Script]]:
     yield make
     for each in scripts:
         each.store.close()
+
+
+@pytest.fixture
+def make_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Place]]:
+    """Return a maker of workers that write down what they do in a folder of the test's."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(running, "CUT_S", 60.0)  # so that no pause of the machine cuts a batch
+    with places() as made:
+        yield made
+
+
+@pytest.fixture
+def place(make_place: Callable[..., Place]) -> Place:
+    """Return such a worker."""
+    return make_place()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from longshore.task import TaskState
 from longshore.worker import current_task
 from support.clusters import KILLING, Gate, Given, done, wait_at
 from support.desk import Desk
-from support.places import Place, hows, places, values
+from support.places import Place, hows, values
 from support.waiting import wait_until
 
 pytestmark = [pytest.mark.anyio]
@@ -137,20 +136,6 @@ class TestTheController:
 
 
 # ---- the worker's side
-
-
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Place]]:
-    """Return a maker of workers that write down what they do in a folder of the test's."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(running, "CUT_S", 60.0)  # so that no pause of the machine cuts a batch
-    with places() as made:
-        yield made
-
-
-@pytest.fixture
-def place(make: Callable[..., Place]) -> Place:
-    return make()
 
 
 @pytest.fixture

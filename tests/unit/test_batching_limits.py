@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from longshore.batching import running
 from longshore.batching.words import CANCELLED, CUT, DONE, TIMED_OUT, Item
 from longshore.worker import current_task
 from support.clusters import KILLING, square, wait_at
-from support.places import Place, hows, places, values
+from support.places import Place, hows, values
 from support.waiting import wait_until
-
-
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Place]]:
-    """Return a maker of workers that write down what they do in a folder of the test's."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(running, "CUT_S", 60.0)  # so that no pause of the machine cuts a batch
-    with places() as made:
-        yield made
-
-
-@pytest.fixture
-def place(make: Callable[..., Place]) -> Place:
-    return make()
 
 
 def test_an_attempt_past_its_time_is_given_up(place: Place) -> None:
@@ -90,9 +75,9 @@ def test_only_so_many_cancellings_are_kept(place: Place, monkeypatch: pytest.Mon
     assert list(place.yard.withdrawn) == ["b", "c"]
 
 
-def test_where_workers_are_ended_one_that_gave_up_begins_nothing(make: Callable[..., Place]) -> None:
+def test_where_workers_are_ended_one_that_gave_up_begins_nothing(make_place: Callable[..., Place]) -> None:
     """Its batch ends there, spent, and so does any batch that comes after it, without a record."""
-    place = make(KILLING)
+    place = make_place(KILLING)
     place.gate("late")
     result = place.run(place.batch(wait_at, [("late",), ("",)], timeout_s=0.02))
     assert (hows(result), result.spent) == ([TIMED_OUT], True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from longshore.batching.words import CUT, End, System
 from longshore.task import Resources, TaskState
 from support.clusters import HERE, KILLING, Given, done, square, wait_at
 from support.desk import Desk, spec
-from support.places import Place, places, values
+from support.places import Place, values
 from support.waiting import wait_until
 
 
@@ -268,20 +267,6 @@ def _follows(task: Any) -> bool:
 
 
 # ---- the worker's side
-
-
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Place]]:
-    """Return a maker of workers that write down what they do in a folder of the test's."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(running, "CUT_S", 60.0)  # so that no pause of the machine cuts a batch
-    with places() as made:
-        yield made
-
-
-@pytest.fixture
-def place(make: Callable[..., Place]) -> Place:
-    return make()
 
 
 def test_a_worker_does_not_begin_what_was_called_back(place: Place, tmp_path: Path) -> None:

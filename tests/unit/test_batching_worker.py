@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,8 @@ from longshore.errors import TaskCancelled
 from longshore.testing import FakeClock
 from longshore.worker import current_task
 from support.clusters import HERE, HereYard, say, square, wait_at
-from support.places import Place, error_of, hows, places, values
+from support.places import Place, error_of, hows, values
 from support.waiting import wait_until
-
-
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Place]]:
-    """Return a maker of workers that write down what they do in a folder of the test's."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    monkeypatch.setattr(running, "CUT_S", 60.0)  # so that no pause of the machine cuts a batch
-    with places() as made:
-        yield made
-
-
-@pytest.fixture
-def place(make: Callable[..., Place]) -> Place:
-    return make()
 
 
 def test_a_batch_runs_in_order(place: Place) -> None:
@@ -256,9 +242,9 @@ def leave_word(name: str) -> None:
     current_task().at_worker_end(lambda: wait_at(name))
 
 
-def test_a_worker_that_ends_calls_what_its_tasks_left(make: Callable[..., Place]) -> None:
+def test_a_worker_that_ends_calls_what_its_tasks_left(make_place: Callable[..., Place]) -> None:
     """What tasks want called at its end is called, also for a thread that was given up, and nothing is left on disk."""
-    place = make()
+    place = make_place()
     gate, given_up = place.gate("bye"), place.gate("hold")
     gate.open.set()
     place.run(place.batch(leave_word, [("bye",)]))
